@@ -1,0 +1,87 @@
+"""Writing files so that a crash at any moment leaves the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from inpaintkit.errors import InputError
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut (no-op where folders can't be opened, as on Windows)."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is synced to disk and renamed to `path`.
+
+    On any error the temporary file is removed and the old `path` stays untouched. A full disk or a
+    missing permission becomes an `InputError` that names the file.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        reasons = {
+            errno.ENOSPC: "the disk is full",
+            errno.EACCES: "no write permission",
+            errno.EROFS: "the file system is read-only",
+        }
+        reason = reasons.get(error.errno or 0)
+        if reason is None:
+            raise
+        raise InputError(f"cannot write {path}: {reason}; any older version of the file is unchanged") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_write_text(path: str | Path, text: str) -> None:
+    """Write `text` as UTF-8 to `path`, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def require_folder(path: str | Path, name: str) -> Path:
+    """Return `path` if it is a readable folder, else raise an `InputError` that names the parameter `name`."""
+    folder = Path(path)
+    if not folder.exists():
+        raise InputError(f"{name}: the folder {folder} does not exist; give the path of an existing folder")
+    if not folder.is_dir():
+        raise InputError(f"{name}: {folder} is a file; give a folder")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise InputError(f"{name}: no permission to read {folder}; change its permissions or choose another folder")
+    return folder
+
+
+def require_writable(path: str | Path, name: str) -> Path:
+    """Create folder `path` and prove that a file can be written in it, else raise an `InputError`."""
+    folder = Path(path)
+    probe = folder / f".write_test.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"x")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            f"{name}: cannot write into {folder} ({reason}); choose a folder that you may write to"
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+    return folder
