@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder, require_writable
 
-
 _Config = TypeVar("_Config", bound="JobConfig")
 
 LOSSES = ("l1lpips", "dct", "l1dctlpips")

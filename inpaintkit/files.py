@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from inpaintkit.errors import InputError
 
@@ -85,3 +86,36 @@ def require_writable(path: str | Path, name: str) -> Path:
         with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)
     return folder
+
+
+@contextlib.contextmanager
+def folder_lock(folder: str | Path, purpose: str, name: str = ".lock") -> Iterator[None]:
+    """Hold `folder` for one process; a second one gets an `InputError` that names the first one's number.
+
+    The operating system drops the lock when its process ends, however it ends: nothing stale remains.
+    """
+    path = Path(folder) / name
+    with path.open("a+", encoding="utf-8") as handle:
+        try:
+            _lock(handle)
+        except OSError:
+            handle.seek(0)
+            owner = handle.read().strip() or "another process"
+            raise InputError(f"{purpose}: {folder} is in use by process {owner}; wait for it or stop it") from None
+        handle.seek(0)
+        handle.truncate()
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
+
+
+def _lock(handle: IO[str]) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        handle.seek(1 << 20)  # a byte past the text, because Windows also blocks reading what is locked
+        msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,38 @@
+# Two commands: `make demo` and `make test`. Both install into .venv first (once).
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.installed
+
+.PHONY: help install demo test lint types unit smoke bench notebooks clean
+
+help:            ## show this list
+	@grep -E '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+install: $(READY) ## create .venv with the kit and its tools
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("inpaintkit needs Python >= 3.10, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12") if sys.version_info < (3, 10) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,depth]'
+	touch $(READY)
+
+demo: $(READY)   ## generate, train, fine-tune, inspect on the shipped photos -> models/demo (10 minutes)
+	$(BIN)/python -m inpaintkit demo
+
+test: lint types unit ## lint, types and the whole test suite
+
+lint: $(READY)   ## ruff over code and notebooks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## mypy, strict
+	$(BIN)/mypy
+
+unit: $(READY)   ## pytest, one process per core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+clean:           ## remove caches; data, models and .venv stay
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,96 @@
+"""Time and memory of the warp back with closing, as a markdown table: ``python benchmarks/bench_warp.py [--device cuda]``.
+
+Depth maps are random layers with soft slopes. "processor" is the time that all threads together were computing: on a
+machine shared with others it says more than the clock does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
+
+from inpaintkit.seeds import torch_rng
+from inpaintkit.synthesis import close_hole, warp_back_hole
+
+DIVERGENCE = 4.0
+CONVERGENCE = 0.5
+SIZES = [(540, 810), (1080, 810), (1080, 1620), (2160, 1620), (2160, 3240)]
+LAYERS = 12
+
+
+def layered_depth(height: int, width: int) -> Tensor:
+    """Return (1, 1, H, W): slanted rectangles of random place, size and depth, nearer ones on top."""
+    rng = torch_rng("bench_warp", height, width)
+    y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
+    depth = 0.2 * y
+    for layer in range(LAYERS):
+        left, top, wide, high, slope = torch.rand(5, generator=rng).tolist()
+        inside = (x > left) & (x < left + wide / 3) & (y > top) & (y < top + high / 2)
+        depth = torch.where(inside, (layer + 1) / (LAYERS + 1) + 0.05 * slope * (x - left), depth)
+    soft = F.avg_pool2d(depth[None, None], 3, stride=1, padding=1, count_include_pad=False)
+    return soft.clamp(0, 1)
+
+
+def find_hole(depth: Tensor) -> Tensor:
+    """Return the hole as generation makes it."""
+    return close_hole(warp_back_hole(depth, DIVERGENCE, CONVERGENCE))
+
+
+def measure(depth: Tensor, repeats: int) -> tuple[list[float], list[float]]:
+    """Return seconds by the clock and seconds of all threads, of each run."""
+    clock, work = [], []
+    for _ in range(repeats + 1):
+        started, busy = time.perf_counter(), time.process_time()
+        find_hole(depth)
+        if depth.is_cuda:
+            torch.cuda.synchronize()
+        clock.append(time.perf_counter() - started)
+        work.append(time.process_time() - busy)
+    return clock[1:], work[1:]
+
+
+def peak_bytes(depth: Tensor) -> int:
+    """Return the largest number of bytes that were allocated at one time beyond the input."""
+    if depth.is_cuda:
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        find_hole(depth)
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as log:
+        find_hole(depth)
+    held = peak = 0
+    for event in log.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    return peak
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--repeats", type=int, default=15)
+    options = parser.parse_args()
+    print(f"torch {torch.__version__}, {options.device}, {torch.get_num_threads()} threads\n")
+    print("| pixels | size | fastest | median | processor | ns per pixel | extra bytes per pixel | hole |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    first = SIZES[0][0] * SIZES[0][1]
+    for height, width in SIZES:
+        depth = layered_depth(height, width).to(options.device)
+        clock, work = measure(depth, options.repeats)
+        pixels = depth.numel()
+        hole = find_hole(depth).float().mean().item()
+        print(
+            f"| {pixels // first}x | {height}x{width} | {min(clock) * 1e3:.1f} ms | {statistics.median(clock) * 1e3:.1f} ms "
+            f"| {min(work) * 1e3:.1f} ms | {min(clock) / pixels * 1e9:.0f} | {peak_bytes(depth) / pixels:.1f} | {hole:.1%} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

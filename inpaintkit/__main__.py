@@ -1,0 +1,160 @@
+"""The command line: ``python -m inpaintkit``. A thin wrapper; the jobs themselves are the notebooks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from inpaintkit.errors import InputError
+
+EPILOG = """examples:
+  python -m inpaintkit demo                                       the whole chain on the shipped photos
+  python -m inpaintkit params 02_train                            every option of training, with default and meaning
+  python -m inpaintkit run 01_generate -p dataset_dir=pictures -p output_dir=data/mine -p prefix=mine
+  python -m inpaintkit run 02_train -f params/02_train.full.yaml -p data_dir=data/mine -p model_dir=models/mine
+  python -m inpaintkit stereo photo.jpg --checkpoint models/mine/inpaint.light_inpaint_v1.pth
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return the exit status: 0 done, 1 failed while running, 2 refused before any work."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options) or 0)
+    except InputError as error:
+        print(f"inpaintkit: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as error:
+        print(f"inpaintkit: interrupted. {error}".rstrip(), file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m inpaintkit",
+        description="Train the hole-filling networks of 2D-to-3D conversion.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, function: Any, help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help, description=help)
+        command.set_defaults(command=function)
+        return command
+
+    demo = add("demo", _demo, "generate, train, fine-tune and inspect on the shipped photos, into models/demo")
+    demo.add_argument("--smoke", action="store_true", help="tiny sizes: proves that everything runs, learns nothing")
+    demo.add_argument("--run-dir", type=Path, help="folder for the four run folders (default: models/demo)")
+
+    run = add("run", _run, "run one notebook headless with papermill")
+    run.add_argument("notebook", metavar="NOTEBOOK", help="01_generate, 02_train, 03_finetune_gan or 04_inspect")
+    run.add_argument("-f", "--params-file", type=Path, help="YAML file of parameters, see params/")
+    run.add_argument(
+        "-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="one parameter; overrides -f"
+    )
+    run.add_argument("--run-dir", type=Path, help="run folder (default: what the parameters say)")
+    run.add_argument("--dry-run", action="store_true", help="print the resolved parameters and stop")
+
+    params = add("params", _params, "list the parameters of a notebook with type, default and meaning")
+    params.add_argument("notebook", metavar="NOTEBOOK")
+
+    clean = add("clean", _clean, "delete what one prefix and model wrote into a data set; shows the list first")
+    clean.add_argument("--output-dir", type=Path, required=True, help="data set folder")
+    clean.add_argument("--prefix", required=True, help="PREFIX_MODEL, e.g. photos1_Any_B")
+    clean.add_argument("--yes", action="store_true", help="delete; without it only the list is shown")
+
+    inspect = add("inspect", _inspect, "say what a checkpoint file is")
+    inspect.add_argument("file", type=Path)
+
+    stereo = add("stereo", _stereo, "make a stereo pair from one picture, holes filled")
+    stereo.add_argument("picture", type=Path)
+    stereo.add_argument("--checkpoint", type=Path, help="model file; without it holes are filled along the row")
+    stereo.add_argument("--model-type", default="FastDepth", help="depth model (default: %(default)s)")
+    stereo.add_argument(
+        "--divergence", type=float, default=2.5, help="strength in %% of the width (default: %(default)s)"
+    )
+    stereo.add_argument(
+        "--convergence", type=float, default=0.5, help="depth on the screen plane (default: %(default)s)"
+    )
+    stereo.add_argument("-o", "--output", type=Path, help="folder for the results (default: beside the picture)")
+
+    add("doctor", _doctor, "say what this machine has: torch, device, speed, disk, reachable weights")
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from inpaintkit.notebook.demo import run_demo
+
+    run_demo(smoke=options.smoke, folder=options.run_dir)
+
+
+def _run(options: argparse.Namespace) -> int:
+    import yaml
+
+    from inpaintkit.notebook import runs
+
+    values = runs.load_params(options.params_file) if options.params_file else {}
+    values |= runs.typed_here(options.notebook, [runs.parse_assignment(text) for text in options.param])
+    run_dir = options.run_dir.resolve() if options.run_dir else None
+    if options.dry_run:
+        config, resolved = runs.resolve(options.notebook, values, run_dir)
+        print(f"# run folder: {config.run_folder}\n{yaml.safe_dump(resolved, sort_keys=False)}", end="")
+        return 0
+    try:
+        report = runs.execute(options.notebook, values, run_dir)
+    except runs.RunFailed as error:
+        print(f"inpaintkit: {error}", file=sys.stderr)
+        return 1
+    print(f"{report.notebook} done in {report.seconds:.0f} s: {report.executed}")
+    return 0
+
+
+def _params(options: argparse.Namespace) -> None:
+    from inpaintkit.notebook import runs
+
+    for parameter in runs.read_parameters(options.notebook).values():
+        print(f"{parameter.name}: {parameter.type} = {parameter.default!r}\n    {parameter.help}")
+
+
+def _clean(options: argparse.Namespace) -> None:
+    from inpaintkit.data import clean_prefix
+
+    files = clean_prefix(options.output_dir, options.prefix, dry_run=not options.yes)
+    for file in files:
+        print(file)
+    print(f"{len(files)} files {'deleted' if options.yes else 'would be deleted; add --yes to delete them'}")
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from inpaintkit.model import describe_checkpoint
+
+    for name, value in describe_checkpoint(options.file).items():
+        print(f"{name:>14}: {value}")
+
+
+def _stereo(options: argparse.Namespace) -> None:
+    from inpaintkit.inspection import make_stereo_files
+
+    files = make_stereo_files(
+        options.picture,
+        checkpoint=options.checkpoint,
+        model_type=options.model_type,
+        divergence=options.divergence,
+        convergence=options.convergence,
+        folder=options.output,
+    )
+    for file in files:
+        print(file)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from inpaintkit.notebook.doctor import report
+
+    print(report())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

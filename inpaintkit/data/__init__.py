@@ -1,0 +1,24 @@
+"""Folder of pictures -> records -> samples."""
+
+from inpaintkit.data.dataset import InpaintDataset, Sample
+from inpaintkit.data.generate import GenerateReport, data_set_name, generate_dataset, rebuild
+from inpaintkit.data.images import UnreadablePicture, list_pictures, read_picture
+from inpaintkit.data.manifest import clean_prefix, data_set_names, read_manifest, records_table
+from inpaintkit.data.sampling import HardExampleSampler
+
+__all__ = [
+    "GenerateReport",
+    "HardExampleSampler",
+    "InpaintDataset",
+    "Sample",
+    "UnreadablePicture",
+    "clean_prefix",
+    "data_set_name",
+    "data_set_names",
+    "generate_dataset",
+    "list_pictures",
+    "read_manifest",
+    "read_picture",
+    "rebuild",
+    "records_table",
+]

@@ -1,0 +1,213 @@
+"""A folder of records as training or evaluation samples, augmented from explicit keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from inpaintkit.data.manifest import HOLE_SUFFIX, PICTURE_SUFFIX
+from inpaintkit.data.packed import Bytes, PackedRecords, open_packed, read_record
+from inpaintkit.data.sampling import grid_crop, hard_random_crop
+from inpaintkit.errors import InputError
+from inpaintkit.files import require_folder
+from inpaintkit.seeds import numpy_rng
+
+FRAME = 16  # px on each side that training and loss never see
+
+GROW_RIGHT_CHANCE, GROW_RIGHT_MAX = 0.5, 20  # px
+GROW_LEFT_CHANCE, GROW_LEFT_MAX = 0.25, 4  # px
+JITTER_CHANCE = 0.25
+BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.4, 0.4, 0.2, 0.1
+GREY_CHANCE = 0.05
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+
+# NumPy and OpenCV throughout: for pictures this small, waking torch's threads costs more than the arithmetic.
+Mask = NDArray[np.bool_]
+Pixels = NDArray[np.float32]
+
+
+Sample = tuple[Tensor, Tensor, Tensor, int]
+"""What the trainer sees: picture x (3, S, S) in 0..1, hole (1, S, S) True = missing, target y = x without frame, index."""
+
+
+def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
+    """Return the (picture, hole) files of the records in `folder`, sorted by name.
+
+    Pairs are told by their suffixes ``_C.png`` and ``_M.png``, as in iw3. Raises `InputError` when one half of a pair
+    is missing or there is none at all.
+    """
+    names = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
+    stems = {
+        suffix: {n.removesuffix(suffix) for n in names if n.endswith(suffix)}
+        for suffix in (PICTURE_SUFFIX, HOLE_SUFFIX)
+    }
+    for have, lack in ((PICTURE_SUFFIX, HOLE_SUFFIX), (HOLE_SUFFIX, PICTURE_SUFFIX)):
+        alone = min(stems[have] - stems[lack], default=None)
+        if alone is not None:
+            raise InputError(
+                f"{folder / (alone + have)} has no partner {alone}{lack}; finish the generation or delete the file"
+            )
+    if not stems[HOLE_SUFFIX]:
+        raise InputError(
+            f"{folder} has no records (pairs *{PICTURE_SUFFIX}, *{HOLE_SUFFIX}); generate a data set first"
+        )
+    return [(folder / (stem + PICTURE_SUFFIX), folder / (stem + HOLE_SUFFIX)) for stem in sorted(stems[HOLE_SUFFIX])]
+
+
+def grow_hole(hole: Mask, right: int, left: int) -> Mask:
+    """Return `hole` (H, W), True = missing, with every hole pixel spread `right` px to the right and `left` px to the left.
+
+    >>> grow_hole(np.array([[False, False, True, False, False]]), right=2, left=1)[0].tolist()
+    [False, True, True, True, True]
+    """
+    # a run of n pixels is the union of two shifted runs of n/2: the cost grows with log(n)
+    grown = hole.copy()
+    for amount, to_right in ((right, True), (left, False)):
+        done = 0
+        while done < amount:
+            step = min(done + 1, amount - done)
+            before = grown.copy()
+            if to_right:
+                grown[:, step:] |= before[:, :-step]
+            else:
+                grown[:, :-step] |= before[:, step:]
+            done += step
+    return grown
+
+
+def jitter_colours(picture: Pixels, rng: np.random.Generator) -> Pixels:
+    """Return `picture` (H, W, 3), 0..1, with brightness, contrast, saturation and hue drawn from `rng`, in random order.
+
+    The changes and their ranges are those of torchvision's ColorJitter.
+    """
+
+    def around_one(spread: float) -> float:
+        return float(rng.uniform(1 - spread, 1 + spread))
+
+    changes = [
+        (adjust_brightness, around_one(BRIGHTNESS)),
+        (adjust_contrast, around_one(CONTRAST)),
+        (adjust_saturation, around_one(SATURATION)),
+        (adjust_hue, float(rng.uniform(-HUE, HUE))),
+    ]
+    for place in rng.permutation(len(changes)):
+        change, amount = changes[place]
+        picture = change(picture, amount)
+    return picture
+
+
+def _clipped(picture: Any) -> Pixels:
+    clipped: Pixels = np.clip(picture, 0, 1)
+    return clipped
+
+
+def to_grey(picture: Pixels) -> Pixels:
+    """Return the luminance (ITU-R BT.601) of `picture` (H, W, 3) in three equal channels."""
+    return np.repeat((picture @ LUMINANCE)[..., None], 3, axis=2)
+
+
+def adjust_brightness(picture: Pixels, factor: float) -> Pixels:
+    """Return `picture` (H, W, 3), 0..1, times `factor`."""
+    return _clipped(picture * np.float32(factor))
+
+
+def adjust_contrast(picture: Pixels, factor: float) -> Pixels:
+    """Return `picture` (H, W, 3), 0..1, with the distance of each value to the mean luminance times `factor`."""
+    mean = np.float32((picture @ LUMINANCE).mean())
+    return _clipped(mean + (picture - mean) * np.float32(factor))
+
+
+def adjust_saturation(picture: Pixels, factor: float) -> Pixels:
+    """Return `picture` (H, W, 3), 0..1, with the distance of each value to its pixel's luminance times `factor`."""
+    grey = (picture @ LUMINANCE)[..., None]
+    return _clipped(grey + (picture - grey) * np.float32(factor))
+
+
+def adjust_hue(picture: Pixels, turns: float) -> Pixels:
+    """Return `picture` (H, W, 3), 0..1, with its hue moved by `turns` of the colour circle (-0.5..0.5)."""
+    hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0] + np.float32(360 * turns)) % 360  # OpenCV counts the hue of floats in degrees
+    return _clipped(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
+
+
+class InpaintDataset(Dataset[Sample]):
+    """Records of a data set's ``train/`` or ``eval/`` folder as samples `(x, hole, y, index)`.
+
+    An item is a record's index (in training: draw 0 of epoch 0) or `(record, epoch, draw)`. In training, everything
+    random comes from (seed, epoch, draw) alone: any process, at any time, gets the same sample. Training: the hole
+    grows to the right (chance 0.5, 1..20 px) and to the left (0.25, 1..4 px); the crop is the best of 4 random ones by
+    its hole; colour jitter (0.25) and greyscale (0.05) change the picture before it becomes input and target.
+    Evaluation: the crop on a 64 px grid with the largest hole, unchanged.
+
+    Raises `InputError` when records are missing, broken, halves of pairs, or smaller than `crop_size` (px).
+    """
+
+    def __init__(self, folder: str | Path, training: bool, seed: int = 0, crop_size: int = 256) -> None:
+        self.folder = require_folder(folder, "data_dir")
+        if crop_size <= 2 * FRAME:
+            raise InputError(f"crop_size: {crop_size} px leaves nothing inside the {FRAME} px frame; take 64 or more")
+        self.training, self.seed, self.crop_size = training, seed, crop_size
+        self._pairs = find_pairs(self.folder)
+        self._packed: PackedRecords | None = open_packed(self.folder, self._pairs)
+        self._check_sizes()
+
+    @property
+    def names(self) -> list[str]:
+        """File names of the records' pictures, in order of their index."""
+        return [picture.name for picture, _ in self._pairs]
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, item: int | tuple[int, int, int]) -> Sample:
+        record, epoch, draw = item if isinstance(item, tuple) else (item, 0, 0)
+        record = range(len(self))[record]
+        pixels = self._packed[record] if self._packed is not None else self._read(record)
+        return self._training_sample(pixels, record, epoch, draw) if self.training else self._sample(pixels, record)
+
+    def _read(self, record: int) -> Bytes:
+        return read_record(*self._pairs[record])
+
+    def _check_sizes(self) -> None:
+        for record, (picture, _) in enumerate(self._pairs):
+            height, width = self._packed.shapes[record] if self._packed is not None else self._read(record).shape[1:]
+            if min(height, width) < self.crop_size:
+                raise InputError(
+                    f"{picture} has {width}x{height} px, less than the crop of {self.crop_size} px; "
+                    f"choose a crop_size of {min(height, width)} or less, or delete the pair"
+                )
+
+    def _training_sample(self, pixels: Bytes, record: int, epoch: int, draw: int) -> Sample:
+        rng = numpy_rng(self.seed, epoch, draw)
+        right = int(rng.integers(1, GROW_RIGHT_MAX + 1)) if rng.random() < GROW_RIGHT_CHANCE else 0
+        to_left = int(rng.integers(1, GROW_LEFT_MAX + 1)) if rng.random() < GROW_LEFT_CHANCE else 0
+        hole = grow_hole(pixels[3] > 0, right, to_left)
+        top, left = hard_random_crop(torch.from_numpy(hole)[None], self.crop_size, rng)
+        picture, cut = self._cut(pixels, hole, top, left)
+        if rng.random() < JITTER_CHANCE:
+            picture = jitter_colours(picture, rng)
+        if rng.random() < GREY_CHANCE:
+            picture = to_grey(picture)
+        return _as_sample(picture, cut, record)
+
+    def _sample(self, pixels: Bytes, record: int) -> Sample:
+        hole = pixels[3] > 0
+        top, left = grid_crop(torch.from_numpy(hole)[None], self.crop_size)
+        return _as_sample(*self._cut(pixels, hole, top, left), record)
+
+    def _cut(self, pixels: Bytes, hole: Mask, top: int, left: int) -> tuple[Pixels, Mask]:
+        window = np.s_[top : top + self.crop_size, left : left + self.crop_size]
+        return pixels[(np.s_[:3], *window)].transpose(1, 2, 0) * np.float32(1 / 255), hole[window]
+
+
+def _as_sample(picture: Pixels, hole: Mask, record: int) -> Sample:
+    x = np.ascontiguousarray(picture.transpose(2, 0, 1))
+    y = np.ascontiguousarray(x[:, FRAME:-FRAME, FRAME:-FRAME])
+    return torch.from_numpy(x), torch.from_numpy(hole[None].copy()), torch.from_numpy(y), record

@@ -1,0 +1,165 @@
+"""Picture files -> arrays: odd files are converted or refused with a reason, never fatal."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import stat
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from inpaintkit.errors import InputError
+
+MAX_ASPECT = 3  # long side / short side
+MIN_SIDE = 64  # px; below, there is nothing a depth model could see
+MAX_PIXELS = 120_000_000  # beyond a 108 megapixel phone; bounds the memory of one decode to 360 MB
+MAX_FILE_BYTES = 1 << 30
+DEPTH_MAP_ENDINGS = ("_depth.png", "_depth.npy", "_depth.exr")
+# Decoders that only read the file's bytes. Left out on purpose: EPS, which starts another program, and rarities.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+ORIENTATION_TAG = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+WHITE = (255, 255, 255, 255)
+
+# Pillow reports oddities by warnings, and warning filters belong to the whole process: one decode at a time may touch them.
+_DECODING = threading.Lock()
+
+
+class UnreadablePicture(Exception):
+    """A file that can't become a picture of a data set; the message is the reason, for the list of skipped files."""
+
+
+def list_pictures(folder: str | Path) -> list[Path]:
+    """Return everything in `folder` that claims to be a picture, sorted by name.
+
+    That is every entry but hidden ones and depth maps that lie beside their picture (``name_depth.png`` beside
+    ``name.jpg``). Whether an entry really is a picture only its content tells, see `read_picture`.
+    Raises `InputError` if the folder can't be listed.
+    """
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"cannot list the pictures in {folder}: {error.strerror}; give a readable folder") from error
+    stems = {Path(name).stem for name in names}
+    return [Path(folder) / name for name in names if not _is_depth_map(name, stems)]
+
+
+def _is_depth_map(name: str, stems: set[str]) -> bool:
+    return any(name.endswith(ending) and name.removesuffix(ending) in stems for ending in DEPTH_MAP_ENDINGS)
+
+
+def read_file(path: str | Path) -> bytes:
+    """Return the bytes of the regular file `path`; raise `UnreadablePicture` with the reason otherwise."""
+    try:
+        facts = os.stat(path)
+        if stat.S_ISDIR(facts.st_mode):
+            raise UnreadablePicture("is a folder; pictures are only taken from the folder above it")
+        if not stat.S_ISREG(facts.st_mode):
+            raise UnreadablePicture("is not a regular file")
+        if facts.st_size > MAX_FILE_BYTES:
+            raise UnreadablePicture(f"is larger than {MAX_FILE_BYTES >> 20} MiB")
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise UnreadablePicture(f"cannot be read: {error.strerror}") from error
+    if not data:
+        raise UnreadablePicture("is empty")
+    return data
+
+
+def read_picture(path: str | Path, short_side: int | None = None) -> NDArray[np.uint8]:
+    """Return the picture file `path` as (H, W, 3) uint8 RGB, see `decode_picture`."""
+    return decode_picture(read_file(path), short_side)
+
+
+def decode_picture(data: bytes, short_side: int | None = None) -> NDArray[np.uint8]:
+    """Return the picture in the file content `data` as (H, W, 3) uint8 RGB, upright.
+
+    The content decides about the format, not a name. The camera's orientation is applied; of several frames the first
+    is taken; grey, palette, CMYK and 16 bit become 8-bit RGB; transparent parts are shown on white; a colour profile is
+    ignored. With `short_side` (px) a JPEG is decoded at the smallest of its scales (1, 1/2, 1/4, 1/8) that keeps
+    the short side at or above it, several times faster.
+
+    Raises `UnreadablePicture` for content that is broken or no picture, for pictures with more than `MAX_PIXELS`, with
+    a side under `MIN_SIDE`, and with the long side over `MAX_ASPECT` times the short one.
+    """
+    with _DECODING, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data), formats=_formats()) as image:
+                _check_size(*image.size)
+                if image.format == "PNG":
+                    _verify_checksums(data)
+                if short_side is not None:
+                    scale = short_side / min(image.size)
+                    image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
+                return np.asarray(_to_rgb(_upright(image)))
+        except UnreadablePicture:
+            raise
+        except UnidentifiedImageError:
+            raise UnreadablePicture("is not a picture in a known format") from None
+        except Image.DecompressionBombError:
+            raise UnreadablePicture(f"has more than {MAX_PIXELS // 1_000_000} megapixels") from None
+        except Exception as error:  # decoders raise a dozen kinds on broken data, and one bad file must not end a run
+            raise UnreadablePicture(f"cannot be decoded: {error}") from error
+
+
+@functools.cache
+def _formats() -> list[str]:
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _check_size(width: int, height: int) -> None:
+    short, long = sorted((width, height))
+    if width * height > MAX_PIXELS:
+        raise UnreadablePicture(f"has more than {MAX_PIXELS // 1_000_000} megapixels")
+    if long > MAX_ASPECT * short:
+        raise UnreadablePicture(f"is {width}x{height} px: the long side is more than {MAX_ASPECT} times the short side")
+    if short < MIN_SIDE:
+        raise UnreadablePicture(f"is {width}x{height} px: a side is under {MIN_SIDE} px")
+
+
+def _verify_checksums(data: bytes) -> None:
+    """Raise what Pillow raises on a damaged PNG: its decoder skips the checksums and would return rubbish."""
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        image.verify()
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        turn = TURNS.get(image.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # a broken EXIF block says nothing about the pixels
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        return _from_16_bit(image)
+    if image.mode == "F":
+        raise UnreadablePicture("has floating-point pixels; convert it to 8 or 16 bit")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, WHITE), layer)
+    return image.convert("RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise UnreadablePicture("has 32-bit pixels; convert it to 8 or 16 bit")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")

@@ -1,0 +1,189 @@
+"""What was made, from what and how: one small file per picture and pass, written when all its records are on disk.
+
+Such a *part* is also the mark that its picture is finished: a resumed run skips it. Parts name no machine, time, worker
+or shard, so the parts of all shards together are those of one unsharded run::
+
+    OUTPUT_DIR/manifest/PREFIX_MODEL/parameters.json          what must stay the same until the data set is finished
+    OUTPUT_DIR/manifest/PREFIX_MODEL/{train,eval}/pictures.json   the source pictures and their sizes
+    OUTPUT_DIR/manifest/PREFIX_MODEL/{train,eval}/000000.jsonl    one line per record, or per reason for there being none
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from inpaintkit.errors import InputError
+from inpaintkit.files import atomic_write_text, folder_lock
+
+MANIFEST_FOLDER = "manifest"
+LOCK_FOLDER = ".locks"
+SPLITS = ("train", "eval")
+SEQUENCE_DIGITS = 8
+PICTURE_SUFFIX, HOLE_SUFFIX = "_C.png", "_M.png"
+
+Row = dict[str, Any]
+
+
+def manifest_folder(output_dir: str | Path, name: str) -> Path:
+    """Return the manifest folder of the records whose files start with `name` (``PREFIX_MODEL``)."""
+    return Path(output_dir) / MANIFEST_FOLDER / name
+
+
+def part_path(folder: Path, split: str, number: int) -> Path:
+    """Return the file of pass `number` over the pictures of `split` in the manifest `folder`."""
+    return folder / split / f"{number:06d}.jsonl"
+
+
+def write_part(path: Path, rows: Iterable[Row]) -> None:
+    """Write the rows of one picture and pass, atomically. From then on it counts as finished."""
+    atomic_write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def read_part(path: Path) -> list[Row]:
+    """Return the rows of a part; raise `InputError` if it was damaged."""
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
+        raise InputError(f"{path} is damaged; delete it and run the generation again") from error
+
+
+def is_record(row: Row) -> bool:
+    """Tell rows of records from rows that say why something was left out."""
+    return "picture" in row
+
+
+def read_manifest(output_dir: str | Path, name: str) -> Iterator[Row]:
+    """Yield all rows of the data set `name` (``PREFIX_MODEL``), train before eval, in order of their numbers.
+
+    Rows with a key ``picture`` are records; the others have a key ``skipped`` with the reason. Raises `InputError` if there is no such data set.
+    """
+    folder = manifest_folder(output_dir, name)
+    if not folder.is_dir():
+        known = ", ".join(data_set_names(output_dir)) or "none"
+        raise InputError(f"{output_dir} has no data set {name}; there is: {known}")
+    for split in SPLITS:
+        for path in sorted((folder / split).glob("*.jsonl")):
+            yield from read_part(path)
+
+
+def data_set_names(output_dir: str | Path) -> list[str]:
+    """Return the names (``PREFIX_MODEL``) of the data sets begun in `output_dir`."""
+    return sorted(path.parent.name for path in (Path(output_dir) / MANIFEST_FOLDER).glob("*/parameters.json"))
+
+
+def begin(folder: Path, parameters: Mapping[str, Any], pictures: Mapping[str, Mapping[str, int]]) -> None:
+    """Start the manifest `folder`, or check that the one there was begun with the same parameters and pictures.
+
+    `pictures` holds file sizes by name, by split. Raises `InputError` naming the first difference.
+    """
+    wanted = json.loads(json.dumps(dict(parameters)))
+    for name, value in _read_or_write(folder / "parameters.json", wanted).items():
+        if wanted.get(name) != value:
+            raise InputError(
+                f"{name}: {folder.name} in {folder.parent.parent} was begun with {name}={value}, not {wanted.get(name)}; "
+                "finish it with the old value, choose another prefix, or clean this one first"
+            )
+    for split, sizes in pictures.items():
+        before = _read_or_write(folder / split / "pictures.json", dict(sizes))
+        changed = sorted(name for name in before.keys() | sizes.keys() if before.get(name) != sizes.get(name))
+        if changed:
+            raise InputError(
+                f"dataset_dir: {len(changed)} {split} pictures changed since {folder.name} was begun ({changed[0]} first); "
+                "restore them, choose another prefix, or clean this one first"
+            )
+
+
+def _read_or_write(path: Path, content: Row) -> Row:
+    if not path.exists():
+        atomic_write_text(path, json.dumps(content, indent=1) + "\n")
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged; clean this prefix and generate it again") from error
+
+
+def lock(output_dir: str | Path, name: str, shard: str = "") -> contextlib.AbstractContextManager[None]:
+    """Hold the data set `name` (or one shard ``i/n`` of it) for this process; a second one gets an `InputError`."""
+    folder = Path(output_dir) / LOCK_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder_lock(folder, f"prefix {name}", f"{name}{shard and '_' + shard.replace('/', 'of')}.lock")
+
+
+def remove_leftovers(files: Iterable[Path]) -> None:
+    """Delete the temporary files that a killed run left beside `files`; those of other shards stay."""
+    mine = set(files)
+    for place in {path.parent for path in mine}:
+        for leftover in place.glob(".*.tmp"):
+            target = leftover.with_name(re.sub(r"^\.(.*)\.\d+\.tmp$", r"\1", leftover.name))
+            if target in mine:
+                leftover.unlink(missing_ok=True)
+
+
+def record_pattern(name: str) -> re.Pattern[str]:
+    """Return the pattern of the file names of data set `name`, unfinished ones included; group 1 is the sequence number."""
+    return re.compile(rf"\.?{re.escape(name)}_(\d{{{SEQUENCE_DIGITS}}})_[CM]\.png(?:\.\d+\.tmp)?")
+
+
+def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> list[Path]:
+    """Return the files of data set `name` (``PREFIX_MODEL``); delete them unless `dry_run`.
+
+    Marks go first, then holes, then pictures, so that an interrupted clean-up leaves a data set that a new run
+    completes. Raises `InputError` while a run is writing this data set.
+    """
+    folder, pattern = manifest_folder(output_dir, name), record_pattern(name)
+    marks = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = [p for split in SPLITS for p in (Path(output_dir) / split).glob("*") if pattern.fullmatch(p.name)]
+    hidden = [p for split in SPLITS for p in (Path(output_dir) / split).glob(".*.tmp") if pattern.fullmatch(p.name)]
+    files = marks + sorted({*found, *hidden}, key=lambda path: ("_M.png" not in path.name, path))
+    if dry_run or not files:
+        return files
+    with _all_locks(output_dir, name):
+        for path in files:
+            path.unlink(missing_ok=True)
+        for empty in (*(folder / split for split in SPLITS), folder, folder.parent):
+            with contextlib.suppress(OSError):
+                empty.rmdir()
+    return files
+
+
+@contextlib.contextmanager
+def _all_locks(output_dir: str | Path, name: str) -> Iterator[None]:
+    shards = (Path(output_dir) / LOCK_FOLDER).glob(f"{name}_*of*.lock")
+    with contextlib.ExitStack() as stack:
+        for path in sorted(shards):
+            shard = path.name.removeprefix(f"{name}_").removesuffix(".lock")
+            if re.fullmatch(r"\d+of\d+", shard):
+                stack.enter_context(lock(output_dir, name, shard.replace("of", "/")))
+        yield
+
+
+COLUMNS = {
+    "picture": "picture",
+    "source": "source",
+    "angle": "angle",
+    "short_side": "short side (px)",
+    "mapper": "mapper",
+    "divergence": "divergence (%)",
+    "convergence": "convergence",
+    "edge_dilation": "edge dilation",
+    "hole_percent": "hole (%)",
+}
+
+
+def records_table(rows: Iterable[Row]) -> list[dict[str, str]]:
+    """Return the records among manifest `rows` as lines of text cells by column heading, for a printed table."""
+    return [
+        {heading: _cell({**row, **row["draw"]}, name) for name, heading in COLUMNS.items()}
+        for row in rows
+        if is_record(row)
+    ]
+
+
+def _cell(row: Row, name: str) -> str:
+    value = 100 * row["hole_pixels"] / row["size"] ** 2 if name == "hole_percent" else row[name]
+    return "-" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)

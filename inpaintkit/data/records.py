@@ -1,0 +1,143 @@
+"""One picture -> records: the view of the picture, its holes, and the crops that show most of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from inpaintkit.seeds import Key, numpy_rng
+from inpaintkit.synthesis import HoleDraw, HoleSampler
+
+TURN_CHANCE = 0.5
+MAX_ANGLE = 45.0  # degrees; the centre square of side short/sqrt(2) stays inside the picture at any angle up to here
+SHORT_SIDES = (720, 1080, 1080)  # px: 720 or 1080, one to two
+RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+CROP_TRIALS = 8
+MIN_HOLE_AREA = 301  # px; a crop with less shows the network nothing
+SMALLEST_RANGE = 1e-12  # keeps a flat depth map at 0
+RECORDS_PER_VIEW = 2  # the picture and its mirror image
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class View:
+    """How a picture is turned (degrees, counter-clockwise; None: not at all) and scaled (short side in px, filter)."""
+
+    angle: float | None
+    short_side: int
+    resample: str
+
+    @property
+    def source_side(self) -> int:
+        """Short side that the source needs (px) so that nothing is enlarged that needn't be."""
+        return self.short_side if self.angle is None else math.ceil(self.short_side * math.sqrt(2))
+
+
+def draw_view(rng: np.random.Generator, size: int) -> View:
+    """Draw how a picture is looked at; never smaller than one crop of `size` px."""
+    angle = float(rng.uniform(-MAX_ANGLE, MAX_ANGLE)) if rng.random() < TURN_CHANCE else None
+    short_side = max(int(rng.choice(SHORT_SIDES)), size)
+    return View(angle, short_side, str(rng.choice(list(RESAMPLING))))
+
+
+def turn(image: Image.Image, angle: float | None) -> Image.Image:
+    """Return the centre square (side: short side / sqrt 2) of `image` turned by `angle` degrees, bilinear."""
+    if angle is None:
+        return image
+    side = int(min(image.size) / math.sqrt(2))
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    half = side / 2
+    across = (cos, -sin, image.width / 2 - half * (cos - sin))
+    down = (sin, cos, image.height / 2 - half * (sin + cos))
+    return image.transform((side, side), Image.Transform.AFFINE, across + down, Image.Resampling.BILINEAR)
+
+
+def apply_view(picture: Picture, view: View) -> Picture:
+    """Return `picture` (H, W, 3) turned and scaled as `view` says (scaling is antialiased)."""
+    image = turn(Image.fromarray(picture), view.angle)
+    scale = view.short_side / min(image.size)
+    size = (max(view.short_side, round(image.width * scale)), max(view.short_side, round(image.height * scale)))
+    return np.asarray(image.resize(size, RESAMPLING[view.resample]))
+
+
+def turn_depth(depth: Tensor, angle: float | None) -> Tensor:
+    """Return depth (1, 1, h, w) of a whole picture for the picture turned by `angle`, again spread over 0..1."""
+    if angle is None:
+        return depth
+    turned = np.array(turn(Image.fromarray(depth[0, 0].float().cpu().numpy()), angle))
+    turned -= turned.min()
+    turned /= max(float(turned.max()), SMALLEST_RANGE)
+    return torch.from_numpy(turned)[None, None].to(depth.device)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One record: picture (S, S, 3), hole (S, S) True = missing, and where and how it was made.
+
+    `record` is 0 for the picture, 1 for its mirror image; `left` and `top` (px) lie in that image.
+    """
+
+    picture: Picture
+    hole: NDArray[np.bool_]
+    record: int
+    sample: int
+    left: int
+    top: int
+    draw: HoleDraw
+
+    @property
+    def hole_pixels(self) -> int:
+        return int(np.count_nonzero(self.hole))
+
+
+def make_hole(
+    depth: Tensor, sampler: HoleSampler, draw: HoleDraw, record: int, size: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Return the hole (H, W) of `record` for depth (1, 1, h, w) of the unmirrored picture of `size` (H, W)."""
+    seen = depth.flip(-1) if record else depth
+    return sampler.apply(seen, draw, size)[0, 0].cpu().numpy()
+
+
+def mirrored(picture: Picture, record: int) -> Picture:
+    """Return `picture` for record 0, its mirror image for record 1."""
+    return picture[:, ::-1] if record else picture
+
+
+def make_crops(
+    picture: Picture, depth: Tensor, sampler: HoleSampler, size: int, num_samples: int, key: tuple[Key, ...]
+) -> Iterator[Crop]:
+    """Yield the crops of both records of `picture` (H, W, 3) with depth (1, 1, h, w), small holes included.
+
+    Everything random comes from `key`, the record and the sample.
+    """
+    height, width = picture.shape[:2]
+    for record in range(RECORDS_PER_VIEW):
+        draw = sampler.draw(numpy_rng(*key, "hole", record), width, min(depth.shape[2:]))
+        hole = make_hole(depth, sampler, draw, record, (height, width))
+        pixels, areas = mirrored(picture, record), cv2.integral(hole.view(np.uint8))
+        for sample in range(num_samples):
+            left, top = best_crop(areas, size, numpy_rng(*key, "crop", record, sample))
+            window = np.s_[top : top + size, left : left + size]
+            yield Crop(pixels[window], hole[window], record, sample, left, top, draw)
+
+
+def best_crop(areas: NDArray[np.int32], size: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Return (left, top) of the one of `CROP_TRIALS` random windows of `size` px with the largest hole.
+
+    `areas` is the hole's integral image (H + 1, W + 1).
+    """
+    tops = rng.integers(0, areas.shape[0] - size, CROP_TRIALS)
+    lefts = rng.integers(0, areas.shape[1] - size, CROP_TRIALS)
+    bottoms, rights = tops + size, lefts + size
+    inside = areas[bottoms, rights] - areas[tops, rights] - areas[bottoms, lefts] + areas[tops, lefts]
+    best = int(inside.argmax())
+    return int(lefts[best]), int(tops[best])

@@ -1,0 +1,150 @@
+"""Which records to train on, and which part of each: hard ones more often, parts with holes first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from inpaintkit.errors import InputError
+
+HISTORY = 4
+SCALE = 4.0
+Z_LIMIT = 2.0
+# A spread over fewer records says nothing.
+MIN_SEEN = 4
+CROP_TRIES = 4
+GRID_STEP = 64
+
+
+class HardExampleSampler:
+    """Draws records with replacement, those with a large recent loss up to `SCALE` times as often.
+
+    A record's loss is the mean of its last `HISTORY` ones. Over all records seen so far it becomes a z-score, clamped
+    to ±2 and mapped linearly to a weight of at most 1; never-seen records weigh 1. Weights change only in
+    `update_weights`, once per epoch.
+
+    Args:
+        num_records: number of records of the data set.
+
+    Raises `InputError` when there are none.
+    """
+
+    def __init__(self, num_records: int) -> None:
+        if num_records < 1:
+            raise InputError("data_dir: the training set has no records to draw from; run 01_generate first")
+        self.num_records = num_records
+        self.weights = torch.ones(num_records, dtype=torch.float64)
+        self._history = torch.zeros(num_records, HISTORY, dtype=torch.float64)
+        self._count = torch.zeros(num_records, dtype=torch.int64)
+
+    def record(self, indices: Tensor | Sequence[int], losses: Tensor | float) -> None:
+        """Remember the losses of a step.
+
+        `indices` (B,) are record numbers, repeats allowed; `losses` is (B,) or one number for all. Losses that
+        aren't finite are ignored.
+        """
+        where = torch.as_tensor(indices, dtype=torch.int64).cpu()
+        values = torch.as_tensor(losses, dtype=torch.float64).detach().cpu().expand(where.shape)
+        for index, value in zip(where.tolist(), values.tolist(), strict=True):
+            if np.isfinite(value):
+                self._history[index, self._count[index] % HISTORY] = value
+                self._count[index] += 1
+
+    def mean_losses(self) -> Tensor:
+        """Return the mean recent loss per record, (num_records,); inf where none was seen."""
+        # Unused slots of the history hold 0.
+        means = self._history.sum(dim=1) / self._count.clamp(1, HISTORY)
+        return torch.where(self._count > 0, means, torch.inf)
+
+    def update_weights(self) -> None:
+        """Recompute the weights from the losses recorded so far; no change while fewer than 4 records were seen."""
+        means, seen = self.mean_losses(), self._count > 0
+        if int(seen.sum()) < MIN_SEEN:
+            return
+        spread, centre = torch.std_mean(means[seen])
+        # Rounding leaves a tiny spread between equal losses.
+        negligible = spread <= centre.abs() * 1e-9
+        z = torch.zeros_like(means) if negligible else ((means - centre) / spread).clamp(-Z_LIMIT, Z_LIMIT)
+        self.weights = torch.where(seen, ((1 + Z_LIMIT + z) / SCALE).clamp(max=1.0), 1.0)
+
+    def draw(self, num_samples: int, rng: torch.Generator) -> Tensor:
+        """Return `num_samples` record numbers, (num_samples,) int64, drawn with replacement."""
+        return torch.multinomial(self.weights, num_samples, replacement=True, generator=rng)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return copies of everything that `load_state_dict` needs."""
+        return {"weights": self.weights.clone(), "history": self._history.clone(), "count": self._count.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a `state_dict`; raise `InputError` when it belongs to a data set of another size."""
+        if len(state["count"]) != self.num_records:
+            raise InputError(
+                f"data_dir: it holds {self.num_records} training records but the checkpoint was made with "
+                f"{len(state['count'])}; restore the data set or start anew with reset_state=true"
+            )
+        self.weights = state["weights"].clone()
+        self._history = state["history"].clone()
+        self._count = state["count"].clone()
+
+
+def hard_random_crop(hole: Tensor, size: int, rng: np.random.Generator, tries: int = CROP_TRIES) -> tuple[int, int]:
+    """Return (top, left) of the best of `tries` random crops of `hole`, see `best_crop`.
+
+    `hole` is (..., H, W) bool with H, W >= `size` (px). Positions are uniform, the last one included.
+    """
+    height, width = hole.shape[-2:]
+    _check_size(height, width, size)
+    tops = rng.integers(0, height - size, size=tries, endpoint=True)
+    lefts = rng.integers(0, width - size, size=tries, endpoint=True)
+    candidates = list(zip(tops.tolist(), lefts.tolist(), strict=True))
+    return candidates[best_crop(hole, candidates, size)]
+
+
+def best_crop(hole: Tensor, candidates: Sequence[tuple[int, int]], size: int) -> int:
+    """Return the index of the crop with the largest standard deviation of the hole; the first one of equals.
+
+    That is the crop whose hole comes nearest to half of its area: with real records the one with the largest hole.
+    `hole` is (..., H, W) bool; `candidates` are (top, left) in px.
+    """
+    areas = _areas(hole, np.array(candidates), size)
+    share = areas / size**2
+    return int(np.argmax(share * (1 - share)))
+
+
+def grid_crop(hole: Tensor, size: int, step: int = GRID_STEP) -> tuple[int, int]:
+    """Return (top, left) of the crop with the largest hole among those on a grid, the first one of equals.
+
+    For evaluation: no randomness. `hole` is (..., H, W) bool; `size` and `step` in px. Raises `InputError` when the
+    hole is smaller than `size`.
+    """
+    height, width = hole.shape[-2:]
+    _check_size(height, width, size)
+    tops, lefts = np.arange(0, height - size + 1, step), np.arange(0, width - size + 1, step)
+    candidates = np.stack(np.meshgrid(tops, lefts, indexing="ij"), axis=-1).reshape(-1, 2)
+    top, left = candidates[np.argmax(_areas(hole, candidates, size))].tolist()
+    return top, left
+
+
+def _check_size(height: int, width: int, size: int) -> None:
+    if min(height, width) < size:
+        raise InputError(
+            f"crop_size: a record is only {width} x {height} px; use crop_size={min(height, width) // 64 * 64} or "
+            "generate larger records"
+        )
+
+
+def _areas(hole: Tensor, candidates: np.ndarray[Any, np.dtype[np.int64]], size: int) -> np.ndarray[Any, Any]:
+    """Return the hole area of each crop from one integral image, in px."""
+    mask = hole.numpy().reshape(hole.shape[-2:])
+    integral: np.ndarray[Any, Any] = cv2.integral(mask.astype(np.uint8))
+    top, left = candidates[:, 0], candidates[:, 1]
+    bottom, right = top + size, left + size
+    areas: np.ndarray[Any, Any] = (
+        integral[bottom, right] - integral[top, right] - integral[bottom, left] + integral[top, left]
+    )
+    return areas

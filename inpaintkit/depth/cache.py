@@ -1,0 +1,83 @@
+"""Depth maps kept on disk, so that the same picture is never inferred twice."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, PngImagePlugin
+from torch import Tensor
+
+from inpaintkit.depth.protocol import DepthModel
+from inpaintkit.files import atomic_path, require_writable
+
+LEVELS = 65535
+COMPRESS_LEVEL = 1  # depth maps shrink little beyond it
+ROOM_AFTER_CLEANING = 0.9  # clean somewhat below the limit, so that not every new map cleans
+
+
+def _key(picture: Tensor, model: DepthModel) -> str:
+    pixels = picture.detach().to("cpu", torch.float32).contiguous().numpy()
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr((picture.shape, model.name, model.version, model.resolution)).encode())
+    digest.update(pixels.data)
+    return digest.hexdigest()
+
+
+class DepthCache:
+    """A folder of depth maps as 16-bit PNG, shared between runs, at most `max_bytes` large; the least used go first.
+
+    A map depends on the picture's content and on the model's name, version and resolution, never on file names.
+    """
+
+    def __init__(self, folder: str | Path, max_bytes: int) -> None:
+        self.folder = require_writable(folder, "depth cache")
+        self.max_bytes = max_bytes
+        self._bytes = sum(path.stat().st_size for path in self.folder.glob("*.png"))
+
+    def get_or_compute(self, picture: Tensor, model: DepthModel) -> Tensor:
+        """Return depth (1, 1, h, w) in 0..1 of `picture` (1, 3, H, W), from the cache or by ``model.infer``.
+
+        Values are rounded to 1/65535, the first time too: with and without a filled cache the answer is the same.
+        """
+        path = self.folder / f"{_key(picture, model)}.png"
+        with contextlib.suppress(OSError, SyntaxError, ValueError):
+            with Image.open(path) as image:
+                levels = np.asarray(image, dtype=np.uint16)
+            os.utime(path)
+            return _to_depth(levels)
+        depth = model.infer(picture)
+        levels = (depth[0, 0].cpu().double() * LEVELS).round().numpy().astype(np.uint16)
+        self._store(path, levels, model)
+        return _to_depth(levels)
+
+    def _store(self, path: Path, levels: np.ndarray, model: DepthModel) -> None:  # type: ignore[type-arg]
+        text = PngImagePlugin.PngInfo()
+        text.add_text("depth_model", f"{model.name} {model.version} at {model.resolution} px")
+        with atomic_path(path) as temporary:
+            Image.fromarray(levels).save(temporary, "PNG", pnginfo=text, compress_level=COMPRESS_LEVEL)
+        self._bytes += path.stat().st_size
+        if self._bytes > self.max_bytes:
+            self._clean()
+
+    def _clean(self) -> None:
+        """Remove the maps used longest ago. Another process may remove the same ones."""
+        files = []
+        for path in self.folder.glob("*.png"):
+            with contextlib.suppress(OSError):
+                stat = path.stat()
+                files.append((stat.st_mtime_ns, stat.st_size, path))
+        self._bytes = sum(size for _, size, _ in files)
+        for _, size, path in sorted(files):
+            if self._bytes <= self.max_bytes * ROOM_AFTER_CLEANING:
+                return
+            path.unlink(missing_ok=True)
+            self._bytes -= size
+
+
+def _to_depth(levels: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+    return torch.from_numpy(levels.astype(np.float32) / LEVELS)[None, None]

@@ -1,0 +1,73 @@
+"""What a depth model looks like from outside, and the facts the kit keeps about each one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+NON_COMMERCIAL_LICENCES = ("CC-BY-NC-4.0", "apple-amlr")
+
+
+@dataclass(frozen=True)
+class DepthModelSpec:
+    """One row of the table of depth models.
+
+    `loader` says who builds the network: ``fastdepth`` (shipped), ``file`` (maps beside the pictures), ``transformers``
+    or ``torch.hub``. `source` is the hub's id, `entry` and `arguments` name the hub function and what it is called
+    with. `family` says how pictures are prepared and the answer is read. `resolution` is the short side fed to the
+    network for landscape pictures, `portrait_resolution` the one for portrait pictures, in px, rounded up to `multiple`.
+    `metric` means that the network answers with a distance (larger = farther).
+    """
+
+    loader: str
+    source: str
+    family: str
+    metric: bool
+    resolution: int
+    multiple: int
+    licence: str
+    portrait_resolution: int | None = None
+    entry: str = ""
+    arguments: Mapping[str, str | bool] = field(default_factory=dict)
+
+    @property
+    def non_commercial(self) -> bool:
+        """True if the licence of the weights forbids commercial use."""
+        return self.licence in NON_COMMERCIAL_LICENCES
+
+
+class DepthModel(Protocol):
+    """Picture -> depth. `version` changes whenever the depth of an unchanged picture may change."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def metric(self) -> bool: ...
+    @property
+    def resolution(self) -> int: ...
+    @property
+    def version(self) -> str: ...
+
+    def infer(self, pictures: Tensor) -> Tensor:
+        """Return depth (B, 1, h, w), float32 in 0..1, 1 = near, for `pictures` (B, 3, H, W), RGB in 0..1."""
+        ...
+
+
+class FileDepthModel(DepthModel, Protocol):
+    """A depth model that reads its answer from disk and so must know which picture is meant."""
+
+    def infer_file(self, picture_path: str | Path) -> Tensor:
+        """Return depth (1, 1, h, w), float32 in 0..1, 1 = near, for the picture file `picture_path`."""
+        ...
+
+
+def min_max(depth: Tensor) -> Tensor:
+    """Scale each picture's depth (B, 1, h, w) to 0..1 by its own minimum and maximum; a flat map becomes 0."""
+    low, high = torch.aminmax(depth.flatten(1), dim=1)
+    low, span = low[:, None, None, None], (high - low)[:, None, None, None]
+    return torch.where(span > 0, (depth - low) / span.clamp(min=torch.finfo(depth.dtype).tiny), 0.0)

@@ -1,0 +1,117 @@
+"""Depth models by the names that iw3 uses, and the two that need no hub."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+from inpaintkit.config import nearest_name
+from inpaintkit.depth import hub_models, transformers_models
+from inpaintkit.depth.fastdepth import DEFAULT_RESOLUTION, WEIGHTS, FastDepth
+from inpaintkit.depth.map_files import MapFileModel
+from inpaintkit.depth.network_model import NetworkDepthModel
+from inpaintkit.depth.protocol import DepthModel, DepthModelSpec
+from inpaintkit.errors import InputError
+
+PATCH = 14  # px; side of a patch of the vision transformers in Depth Anything
+APACHE, NON_COMMERCIAL = "Apache-2.0", "CC-BY-NC-4.0"
+LETTERS = {"S": "Small", "B": "Base", "L": "Large"}
+DEPTH_ANYTHING_HUB = "nagadomi/Depth-Anything_iw3:main"
+
+
+def _anything(source: str, licence: str, metric: bool = False) -> DepthModelSpec:
+    return DepthModelSpec("transformers", source, "depth_anything", metric, 392, PATCH, licence)
+
+
+def _zoedepth(data: str) -> DepthModelSpec:
+    return DepthModelSpec("transformers", f"Intel/zoedepth-{data}", "zoedepth", True, 384, 32, "MIT", 512)
+
+
+def _zoedepth_any(scene: str) -> DepthModelSpec:
+    spec = DepthModelSpec("torch.hub", DEPTH_ANYTHING_HUB, "zoedepth_any", True, 392, PATCH, APACHE, 518)
+    return replace(spec, entry="DepthAnythingMetricDepth", arguments={"model_type": scene, "remove_prep": False})
+
+
+def _distilled(letter: str) -> DepthModelSpec:
+    licence = APACHE if letter == "S" else NON_COMMERCIAL
+    spec = DepthModelSpec("torch.hub", DEPTH_ANYTHING_HUB, "depth_anything", False, 392, PATCH, licence)
+    return replace(spec, entry="DistillAnyDepth", arguments={"encoder": f"v2_vit{letter.lower()}"})
+
+
+def _table() -> dict[str, DepthModelSpec]:
+    table = {
+        "FastDepth": DepthModelSpec("fastdepth", "shipped", "fastdepth", False, DEFAULT_RESOLUTION, 1, "MIT"),
+        "File": DepthModelSpec("file", "maps beside the pictures", "file", False, 0, 1, "your own"),
+    }
+    for letter, size in LETTERS.items():
+        v2_licence = APACHE if letter == "S" else NON_COMMERCIAL
+        v2 = "depth-anything/Depth-Anything-V2"
+        table[f"Any_{letter}"] = _anything(f"LiheYoung/depth-anything-{size.lower()}-hf", APACHE)
+        table[f"Any_V2_{letter}"] = _anything(f"{v2}-{size}-hf", v2_licence)
+        table[f"Any_V2_N_{letter}"] = _anything(f"{v2}-Metric-Indoor-{size}-hf", v2_licence, metric=True)
+        table[f"Any_V2_K_{letter}"] = _anything(f"{v2}-Metric-Outdoor-{size}-hf", v2_licence, metric=True)
+        table[f"Distill_Any_{letter}"] = _distilled(letter)
+    table["Any_V2_N"], table["Any_V2_K"] = table["Any_V2_N_L"], table["Any_V2_K_L"]
+    table["DepthPro"] = DepthModelSpec(
+        "transformers", "apple/DepthPro-hf", "depth_pro", False, 1536, 1536, "apple-amlr"
+    )
+    table |= {"ZoeD_N": _zoedepth("nyu"), "ZoeD_K": _zoedepth("kitti"), "ZoeD_NK": _zoedepth("nyu-kitti")}
+    table |= {"ZoeD_Any_N": _zoedepth_any("indoor"), "ZoeD_Any_K": _zoedepth_any("outdoor")}
+    mono = DepthModelSpec(
+        "torch.hub", "nagadomi/Depth-Anything-3_iw3:main", "depth_anything_3", False, 392, PATCH, APACHE
+    )
+    table["Any_V3_Mono"] = replace(mono, entry="load_model", arguments={"model_name": "da3mono-large"})
+    return table
+
+
+DEPTH_MODELS: dict[str, DepthModelSpec] = _table()
+"""Name -> facts, for every depth model that `create_depth_model` knows."""
+
+
+def create_depth_model(
+    model_type: str,
+    device: str = "cpu",
+    resolution: int | None = None,
+    model_path: str | Path | None = None,
+    hub_dir: str | Path | None = None,
+) -> DepthModel:
+    """Return the depth model `model_type` on `device`.
+
+    `resolution` is the short side in px that the network sees (FastDepth, File: of the map), None the model's own.
+    `model_path` names a local checkpoint instead of a download: the folder of a transformers checkpoint, a copy of the
+    hub's repository, FastDepth's weights file, or for File the folder of the maps. `hub_dir` is the hub's cache folder.
+    Raises `InputError` for an unknown name or a model that can't be had here.
+    """
+    if model_type not in DEPTH_MODELS:
+        hint = nearest_name(model_type, DEPTH_MODELS)
+        raise InputError(f"model_type: {model_type!r} is unknown{hint}; known are {', '.join(sorted(DEPTH_MODELS))}")
+    spec = DEPTH_MODELS[model_type]
+    if spec.loader == "fastdepth":
+        return FastDepth(device, resolution, Path(model_path) if model_path is not None else WEIGHTS)
+    if spec.loader == "file":
+        return MapFileModel(resolution, model_path)
+    load = transformers_models.load_transformers if spec.loader == "transformers" else hub_models.load_hub
+    model = NetworkDepthModel(model_type, spec, load(model_type, spec, model_path, hub_dir), device, resolution)
+    if spec.non_commercial:
+        warnings.warn(f"{model_type}: its weights are for non-commercial use only ({spec.licence})", stacklevel=2)
+    return model
+
+
+def _state(spec: DepthModelSpec) -> str:
+    if spec.loader == "fastdepth":
+        return "ready, shipped with the kit" if WEIGHTS.is_file() else "its weights are missing; reinstall inpaintkit"
+    if spec.loader == "file":
+        return "ready, reads NAME_depth.png or NAME_depth.npy beside each picture"
+    if spec.loader == "transformers" and not transformers_models.is_installed():
+        return f"needs transformers: {transformers_models.INSTALL}"
+    if spec.loader == "transformers":
+        there = transformers_models.is_downloaded(spec)
+    else:
+        there = hub_models.cached_code(spec).is_dir()
+    return "ready, downloaded before" if there else f"not downloaded; needs a connection to {spec.source} or model_path"
+
+
+def available_models() -> list[tuple[str, str]]:
+    """Return (name, one sentence on whether it can be used on this machine) for every depth model; asks no network."""
+    return [(name, _state(spec)) for name, spec in DEPTH_MODELS.items()]

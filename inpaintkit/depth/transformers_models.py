@@ -1,0 +1,87 @@
+"""Depth networks from the package *transformers*: Depth Anything v1 and v2, ZoeDepth, DepthPro."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from inpaintkit.depth.hub_access import is_reachable, load_failure
+from inpaintkit.depth.protocol import DepthModelSpec
+from inpaintkit.errors import InputError
+
+INSTALL = "pip install inpaintkit[depth]"
+# the classes that may stand behind a family, so that a checkpoint of another kind is refused at once
+MODEL_TYPES = {"depth_anything": "depth_anything", "zoedepth": "zoedepth", "depth_pro": "depth_pro"}
+
+
+def is_installed() -> bool:
+    """Return True if the package transformers can be imported."""
+    return importlib.util.find_spec("transformers") is not None
+
+
+def _read(name: str, spec: DepthModelSpec, source: str, **options: Any) -> nn.Module:
+    from transformers import AutoConfig, AutoModelForDepthEstimation
+
+    config = AutoConfig.from_pretrained(source, **options)
+    if config.model_type != MODEL_TYPES[spec.family]:
+        raise InputError(
+            f"model_path: {source} holds a {config.model_type} network, but {name} needs {spec.family}; give another folder"
+        )
+    network: nn.Module = AutoModelForDepthEstimation.from_pretrained(source, config=config, **options)
+    return network
+
+
+def is_downloaded(spec: DepthModelSpec, hub_dir: str | Path | None = None) -> bool:
+    """Return True if the checkpoint of `spec` lies complete in the hub's cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    names = ("config.json", "model.safetensors")
+    return all(isinstance(try_to_load_from_cache(spec.source, name, cache_dir=hub_dir), str) for name in names)
+
+
+def load_transformers(
+    name: str, spec: DepthModelSpec, model_path: str | Path | None = None, hub_dir: str | Path | None = None
+) -> nn.Module:
+    """Return the network of `spec` from folder `model_path`, else the hub's cache `hub_dir`, else the hub.
+
+    Raises `InputError` in one sentence if the package is missing, the folder isn't a fitting checkpoint or no hub answers.
+    """
+    if not is_installed():
+        raise InputError(f"{name}: the package transformers is missing; run `{INSTALL}` or use FastDepth or File")
+    if model_path is not None:
+        return _from_folder(name, spec, Path(model_path))
+    cache = {"cache_dir": str(hub_dir)} if hub_dir is not None else {}
+    place = f"give model_path=FOLDER with config.json and model.safetensors of {spec.source}"
+    try:
+        return _read(name, spec, spec.source, local_files_only=True, **cache)
+    except (OSError, ValueError) as not_cached:
+        if isinstance(not_cached, InputError):
+            raise
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE or not is_reachable(constants.ENDPOINT):
+        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"no answer came from {constants.ENDPOINT}"
+        raise load_failure(name, f"the local cache and the hub for {spec.source}", reason, place)
+    try:
+        return _read(name, spec, spec.source, **cache)
+    except (OSError, ValueError) as error:
+        raise load_failure(name, f"the hub for {spec.source}", str(error).splitlines()[0], place) from error
+
+
+def _from_folder(name: str, spec: DepthModelSpec, folder: Path) -> nn.Module:
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"model_path: {folder} holds no config.json; give the folder of a checkpoint of {spec.source} for {name}"
+        )
+    try:
+        return _read(name, spec, str(folder), local_files_only=True)
+    except InputError:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"model_path: {folder} can't be read ({reason}); copy the files of {spec.source} there again"
+        ) from error

@@ -1,0 +1,71 @@
+"""The kinds of pictures people hand in, brought to one kind and back, and the eye they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from inpaintkit.errors import InputError
+
+AnyPicture = TypeVar("AnyPicture", torch.Tensor, np.ndarray)
+"""Float tensor (B, 3, H, W) or (3, H, W), 0..1, RGB; or uint8 array (H, W, 3). The kind that goes in comes out."""
+
+Hole = torch.Tensor | np.ndarray
+"""(B, 1, H, W), (1, H, W) or (H, W); bool with True = missing, or numbers where anything above 0 is missing."""
+
+CHANNELS = 3
+UINT8_MAX = 255
+
+
+def is_left(eye: str) -> bool:
+    """Return True for ``"left"``, False for ``"right"``; raise `InputError` for anything else."""
+    if eye not in ("left", "right"):
+        raise InputError(f"eye: {eye!r} is unknown; use left or right")
+    return eye == "left"
+
+
+def picture_batch(picture: AnyPicture) -> tuple[torch.Tensor, Callable[[torch.Tensor], AnyPicture]]:
+    """Return `picture` as float (B, 3, H, W) and the function that turns such a tensor back into the kind given.
+
+    Raises `InputError` for any other shape or type.
+    """
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != CHANNELS:
+            raise InputError(
+                f"picture: an array must be uint8 (H, W, 3), got {picture.dtype} {picture.shape}; convert it to RGB"
+            )
+        batch = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / UINT8_MAX
+        return batch, lambda filled: to_uint8(filled[0])
+    if not picture.is_floating_point() or picture.ndim not in (3, 4) or picture.shape[-3] != CHANNELS:
+        raise InputError(
+            f"picture: a tensor must be float (B, 3, H, W) or (3, H, W), got {picture.dtype} {tuple(picture.shape)}"
+        )
+    if picture.ndim == 3:
+        return picture[None], lambda filled: filled[0]
+    return picture, lambda filled: filled
+
+
+def hole_batch(hole: Hole, like: torch.Tensor) -> torch.Tensor:
+    """Return `hole` as bool (B, 1, H, W), True = missing, on the device of the picture `like` (B, 3, H, W).
+
+    Numbers count as missing wherever they are above 0. One hole serves a whole batch.
+    Raises `InputError` where it doesn't fit the picture.
+    """
+    mask = torch.as_tensor(hole) > 0
+    mask = mask.reshape((1,) * (4 - mask.ndim) + tuple(mask.shape))
+    batch, _, height, width = like.shape
+    if mask.ndim != 4 or mask.shape[0] not in (1, batch) or tuple(mask.shape[1:]) != (1, height, width):
+        raise InputError(
+            f"hole: its shape {tuple(torch.as_tensor(hole).shape)} does not fit the picture "
+            f"({height} rows, {width} columns); give a hole of the same size"
+        )
+    return mask.to(like.device).expand(batch, 1, height, width)
+
+
+def to_uint8(picture: torch.Tensor) -> np.ndarray:
+    """Return a float picture (3, H, W), 0..1, as a uint8 array (H, W, 3)."""
+    levels = (picture.detach().float().clamp(0, 1) * UINT8_MAX).round().to(torch.uint8)
+    return levels.permute(1, 2, 0).contiguous().cpu().numpy()

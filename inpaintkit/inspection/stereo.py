@@ -1,0 +1,126 @@
+"""A stereo pair from one picture and its depth, and the usual ways to look at one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from inpaintkit.errors import InputError
+from inpaintkit.files import atomic_path
+from inpaintkit.inspection.fills import Fill
+from inpaintkit.inspection.pictures import AnyPicture, picture_batch, to_uint8
+from inpaintkit.synthesis import close_hole, forward_warp, resize_depth
+from inpaintkit.synthesis.warp import Eye
+
+WIGGLE_MS = 140
+"""Time that a wiggle picture shows each eye."""
+
+GIF_COLOURS = 256
+
+DUBOIS_LEFT = ((0.437, 0.449, 0.164), (-0.062, -0.062, -0.024), (-0.048, -0.050, -0.017))
+DUBOIS_RIGHT = ((-0.011, -0.032, -0.007), (0.377, 0.761, 0.009), (-0.026, -0.093, 1.234))
+"""Linear RGB of one eye -> its share of the red-cyan picture (E. Dubois, ICASSP 2001; his sRGB matrices)."""
+
+
+@dataclass(frozen=True)
+class StereoPair:
+    """Both views, float (1, 3, H, W), 0..1, and where each had been missing, bool (1, 1, H, W)."""
+
+    left: torch.Tensor
+    right: torch.Tensor
+    left_hole: torch.Tensor
+    right_hole: torch.Tensor
+
+    def side_by_side(self) -> np.ndarray:
+        """Return left | right, for parallel viewing and headsets, as uint8 (H, 2W, 3)."""
+        return to_uint8(torch.cat([self.left[0], self.right[0]], dim=2))
+
+    def over_under(self) -> np.ndarray:
+        """Return left above right as uint8 (2H, W, 3)."""
+        return to_uint8(torch.cat([self.left[0], self.right[0]], dim=1))
+
+    def anaglyph(self) -> np.ndarray:
+        """Return the picture for red-cyan glasses (red on the left eye), as uint8 (H, W, 3)."""
+        eyes = ((self.left[0], DUBOIS_LEFT), (self.right[0], DUBOIS_RIGHT))
+        shares = [torch.einsum("oc,chw->ohw", torch.tensor(m).to(eye), srgb_to_linear(eye)) for eye, m in eyes]
+        return to_uint8(linear_to_srgb((shares[0] + shares[1]).clamp(0, 1)))
+
+    def save_wiggle(self, path: str | Path) -> Path:
+        """Write a GIF that swings between the eyes for ever, atomically; raise `InputError` if it can't be written."""
+        path = Path(path)
+        if path.suffix.lower() != ".gif":
+            raise InputError(f"path: {path} does not end in .gif; a wiggle picture is an animated GIF")
+        both = Image.fromarray(self.side_by_side()).quantize(GIF_COLOURS)
+        width, height = both.width // 2, both.height
+        first, second = (both.crop((left, 0, left + width, height)) for left in (0, width))
+        with atomic_path(path) as temporary:
+            first.save(
+                temporary,
+                format="GIF",
+                save_all=True,
+                append_images=[second],
+                duration=WIGGLE_MS,
+                loop=0,
+                optimize=False,
+            )
+        return path
+
+
+def srgb_to_linear(values: torch.Tensor) -> torch.Tensor:
+    """Undo the sRGB transfer curve (IEC 61966-2-1); 0..1 -> 0..1."""
+    values = values.clamp(0, 1)
+    return torch.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def linear_to_srgb(values: torch.Tensor) -> torch.Tensor:
+    """Apply the sRGB transfer curve (IEC 61966-2-1); 0..1 -> 0..1."""
+    return torch.where(values <= 0.0031308, values * 12.92, 1.055 * values ** (1 / 2.4) - 0.055)
+
+
+def stereo_pair(
+    picture: AnyPicture,
+    depth: torch.Tensor | np.ndarray,
+    divergence: float = 2.5,
+    convergence: float = 0.5,
+    inpainter: Fill | None = None,
+) -> StereoPair:
+    """Return the left and the right view of `picture`, both synthesised, holes filled.
+
+    Args:
+        picture: float (1, 3, H, W) or (3, H, W), 0..1, or uint8 (H, W, 3).
+        depth: (1, 1, h, w) or (h, w), 0..1, 1 = near, of any size.
+        divergence: strength of the 3D effect in percent of the picture's width, shared by the two eyes.
+        convergence: the depth that stays on the screen plane.
+        inpainter: an `Inpainter` or any other fill; None leaves the holes black.
+
+    Raises `InputError` if `depth` has no such shape, or more than one picture is given.
+    """
+    batch, _ = picture_batch(picture)
+    if len(batch) != 1:
+        raise InputError(f"picture: a stereo pair is made from one picture, got {len(batch)}; call once for each")
+    near = depth_like(depth, batch)
+    left, left_hole = _view(batch, near, divergence, convergence, "left", inpainter)
+    right, right_hole = _view(batch, near, divergence, convergence, "right", inpainter)
+    return StereoPair(left, right, left_hole, right_hole)
+
+
+def _view(
+    picture: torch.Tensor, depth: torch.Tensor, divergence: float, convergence: float, eye: Eye, fill: Fill | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    warped, hole = forward_warp(picture, depth, divergence, convergence, eye)
+    hole = close_hole(hole)
+    warped = warped.masked_fill(hole, 0).clamp(0, 1)
+    return (warped if fill is None else fill(warped, hole, eye)), hole
+
+
+def depth_like(depth: torch.Tensor | np.ndarray, picture: torch.Tensor) -> torch.Tensor:
+    """Return `depth` as float (1, 1, H, W) of the picture's size, type and device; raise `InputError` if it can't be."""
+    near = torch.as_tensor(depth).to(picture)
+    near = near.reshape((1,) * (4 - near.ndim) + tuple(near.shape))
+    if near.ndim != 4 or tuple(near.shape[:2]) != (1, 1):
+        raise InputError(f"depth: expected one map (1, 1, h, w) or (h, w), got {tuple(torch.as_tensor(depth).shape)}")
+    return resize_depth(near, (picture.shape[-2], picture.shape[-1]))

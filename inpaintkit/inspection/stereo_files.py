@@ -1,0 +1,72 @@
+"""A stereo pair as files: from a picture on disk to what one can look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from inpaintkit.config import resolve_device
+from inpaintkit.data import UnreadablePicture, read_picture
+from inpaintkit.depth import create_depth_model
+from inpaintkit.errors import InputError
+from inpaintkit.files import atomic_path, require_writable
+from inpaintkit.inspection.fills import FILLS
+from inpaintkit.inspection.inpainter import Inpainter
+from inpaintkit.inspection.stereo import StereoPair, stereo_pair
+
+JPEG_QUALITY = 92
+
+
+def stereo_from_file(
+    picture: str | Path,
+    checkpoint: str | Path | None = None,
+    model_type: str = "FastDepth",
+    divergence: float = 2.5,
+    convergence: float = 0.5,
+    device: str = "auto",
+) -> StereoPair:
+    """Return the stereo pair of a picture file; without `checkpoint` holes are filled along the row.
+
+    Raises `InputError` for a missing or unreadable picture, an unknown depth model, or a bad checkpoint.
+    """
+    try:
+        pixels = read_picture(picture)
+    except UnreadablePicture as error:
+        raise InputError(f"picture: {picture} can't be read ({error}); give a photo") from None
+    place = resolve_device(device)
+    batch = torch.from_numpy(pixels).to(place).permute(2, 0, 1)[None] / 255
+    depth = create_depth_model(model_type, place).infer(batch)
+    fill = Inpainter(checkpoint, place) if checkpoint is not None else FILLS["row"]
+    return stereo_pair(batch, depth, divergence, convergence, fill)
+
+
+def save_stereo(pair: StereoPair, folder: str | Path, name: str) -> list[Path]:
+    """Save `pair` into `folder` as red-cyan anaglyph, side by side (full width) and wiggle GIF; return the files."""
+    target = require_writable(folder, "output")
+    pictures = {"anaglyph": pair.anaglyph(), "side_by_side": pair.side_by_side()}
+    files = [_save_jpeg(pixels, target / f"{name}_{kind}.jpg") for kind, pixels in pictures.items()]
+    return [*files, pair.save_wiggle(target / f"{name}_wiggle.gif")]
+
+
+def make_stereo_files(
+    picture: str | Path,
+    checkpoint: str | Path | None = None,
+    model_type: str = "FastDepth",
+    divergence: float = 2.5,
+    convergence: float = 0.5,
+    folder: str | Path | None = None,
+) -> list[Path]:
+    """Make a stereo pair of a picture file and save it, by default beside the picture; see `stereo_from_file`."""
+    picture = Path(picture)
+    target = require_writable(folder if folder is not None else picture.parent, "output")
+    pair = stereo_from_file(picture, checkpoint, model_type, divergence, convergence)
+    return save_stereo(pair, target, picture.stem)
+
+
+def _save_jpeg(pixels: np.ndarray, path: Path) -> Path:
+    with atomic_path(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="JPEG", quality=JPEG_QUALITY)
+    return path

@@ -1,0 +1,20 @@
+"""Networks and their files."""
+
+from inpaintkit.model.checkpoint import describe_checkpoint, load_model, load_state, save_model, save_state
+from inpaintkit.model.discriminator import DISCRIMINATORS, Discriminator, create_discriminator
+from inpaintkit.model.export import export_safetensors, iw3_snippet
+from inpaintkit.model.generator import LightInpaintV1
+
+__all__ = [
+    "DISCRIMINATORS",
+    "Discriminator",
+    "LightInpaintV1",
+    "create_discriminator",
+    "describe_checkpoint",
+    "export_safetensors",
+    "iw3_snippet",
+    "load_model",
+    "load_state",
+    "save_model",
+    "save_state",
+]

@@ -1,0 +1,288 @@
+"""Model files: written so that iw3 loads them, read without ever running code that they may hold.
+
+Layout of a best-model file (nagadomi/nunif's): ``torch.save`` of one dict with ``nunif_model``, ``name``, ``updated_at``,
+``kwargs``, ``train_kwargs`` and ``state_dict``. What inpaintkit adds lies under one further key, ``inpaintkit``. A training state
+(``.checkpoint.pth``) is the same dict with the state of optimisers, schedulers and so on beside it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import warnings
+from collections import OrderedDict
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from inpaintkit.errors import InputError
+from inpaintkit.files import atomic_path
+from inpaintkit.model.generator import LightInpaintV1
+
+VIDEO_MODEL = "inpaint.light_video_inpaint_v1"
+EXTRA_KEY = "inpaintkit"
+FACTS = ("updated_at", "train_kwargs", "last_epoch", "best_loss")
+ZIP_MAGIC, PICKLE_MAGIC = b"PK\x03\x04", b"\x80"
+SAFETENSORS_HEADER_AT = 8
+PLAIN_TYPES = (str, int, float, bool, type(None))
+SHOWN_KEYS = 3
+
+Meta = dict[str, Any]
+
+
+def save_model(model: LightInpaintV1, path: str | Path, half: bool = False, **meta: Any) -> Path:
+    """Write a best-model file, atomically; iw3 loads it as it is.
+
+    Args:
+        model: its weights are stored as float32, whatever they are now.
+        path: file to write, usually ``inpaint.light_inpaint_v1.pth``; missing folders are made.
+        half: store float16: half the size; loaded values become float32 again.
+        meta: how the model came to be: plain strings, numbers, lists, dicts. `load_model` gives it back.
+
+    Raises:
+        InputError: when the file can't be written or a weight isn't finite.
+        TypeError: when `meta` holds anything else.
+    """
+    payload = {**_layout(model, torch.float16 if half else torch.float32), EXTRA_KEY: meta}
+    _require_plain(meta, "meta", tensors=False)
+    problem = _weight_problem(payload["state_dict"])
+    if problem:
+        raise InputError(f"{path}: not written, because {problem}; go back to an earlier checkpoint")
+    return _write(payload, path)
+
+
+def save_state(model: LightInpaintV1, path: str | Path, payload: Mapping[str, Any]) -> Path:
+    """Write a full training state, atomically, in the layout of iw3's ``.checkpoint.pth``; `load_model` reads it too.
+
+    Args:
+        model: gives name and weights; a ``state_dict`` in `payload` takes the place of its weights.
+        path: file to write.
+        payload: tensors, strings, numbers, None, lists, tuples and string- or number-keyed dicts of them.
+
+    Raises:
+        InputError: when the file can't be written.
+        TypeError: when `payload` holds anything that couldn't be loaded safely.
+    """
+    _require_plain(payload, "payload", tensors=True)
+    return _write({**_layout(model, None), **payload}, path)
+
+
+def load_state(path: str | Path) -> dict[str, Any]:
+    """Return the dict of a ``.checkpoint.pth`` file, tensors on the CPU; raise `InputError` for any bad file."""
+    return _read_pickle(_require_file(path))
+
+
+def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[LightInpaintV1, Meta]:
+    """Read a generator from a file of inpaintkit or iw3 (best model or ``.checkpoint.pth``) or from safetensors.
+
+    Returns:
+        the model in eval mode, float32, on `device`; and what the file says of itself: ``updated_at``, ``train_kwargs``,
+        ``last_epoch``, ``best_loss`` where known, and the `meta` given to `save_model`.
+
+    Raises:
+        InputError: for every kind of file that isn't such a model, with the reason. Code in the file is never run.
+    """
+    payload = read_checkpoint(path)
+    model = LightInpaintV1()
+    problem = _model_problem(payload, model)
+    if problem:
+        raise InputError(f"{path}: {problem}")
+    model.load_state_dict(payload["state_dict"])
+    return model.to(device).eval(), _meta(payload)
+
+
+def describe_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Say what a model file is: architecture, parameters, dtype, when and how trained, and whether it can be used.
+
+    Unlike `load_model` it also describes models that inpaintkit can't use; ``problem`` (absent when there is none) says why.
+
+    Raises:
+        InputError: when the file isn't a model file at all.
+    """
+    payload = read_checkpoint(path)
+    tensors = [value for value in payload["state_dict"].values() if isinstance(value, Tensor)]
+    facts = {
+        "file": str(path),
+        "architecture": payload["name"],
+        "parameters": sum(tensor.numel() for tensor in tensors),
+        "dtype": ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors})),
+        "kind": "training state" if "optimizer_state_dict" in payload else "model",
+        **_meta(payload),
+        "problem": _model_problem(payload, LightInpaintV1()),
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Return the dict of a model file in nunif's layout (safetensors brought into it); weights are not checked.
+
+    Raises:
+        InputError: when the file is missing, damaged, unsafe or of another kind.
+    """
+    file = _require_file(path)
+    payload = _read_safetensors(file) if _is_safetensors(file) else _read_pickle(file)
+    expected = {"nunif_model": object, "name": str, "kwargs": dict, "state_dict": dict}
+    for key, kind in expected.items():
+        if not isinstance(payload.get(key), kind):
+            raise InputError(
+                f"{path}: it is not an iw3 or inpaintkit model, because its entry {key!r} is missing or wrong; "
+                "choose a file such as inpaint.light_inpaint_v1.pth"
+            )
+    return payload
+
+
+def _layout(model: LightInpaintV1, dtype: torch.dtype | None) -> dict[str, Any]:
+    weights = ((name, tensor.detach().to("cpu", dtype)) for name, tensor in model.state_dict().items())
+    return {
+        "nunif_model": 1,
+        "name": model.name,
+        "updated_at": str(datetime.now(timezone.utc)),
+        "kwargs": {},
+        "train_kwargs": None,
+        "state_dict": OrderedDict(weights),
+    }
+
+
+def _write(payload: Mapping[str, Any], path: str | Path) -> Path:
+    # Through memory, because torch's own file writer turns a full disk into a RuntimeError without errno.
+    buffer = io.BytesIO()
+    torch.save(payload, buffer)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+    return Path(path)
+
+
+def _require_plain(value: Any, where: str, tensors: bool) -> None:
+    """Raise TypeError unless `value` consists of what ``torch.load(weights_only=True)`` gives back unchanged."""
+    kind = type(value)
+    if kind in (dict, OrderedDict):
+        for key, item in value.items():
+            if type(key) not in (str, int):
+                raise TypeError(f"{where}: the key {key!r} is neither a string nor an int")
+            _require_plain(item, f"{where}[{key!r}]", tensors)
+    elif kind in (list, tuple):
+        for index, item in enumerate(value):
+            _require_plain(item, f"{where}[{index}]", tensors)
+    elif kind not in PLAIN_TYPES and not (tensors and isinstance(value, Tensor)):
+        raise TypeError(f"{where}: {kind.__module__}.{kind.__name__} can't be stored; convert it to a plain value")
+
+
+def _require_file(path: str | Path) -> Path:
+    file = Path(path)
+    if not file.exists():
+        raise InputError(f"{path}: the file does not exist; check the path")
+    if file.is_dir():
+        raise InputError(
+            f"{path}: it is a folder; give the model file inside it, such as {file / LightInpaintV1.name}.pth"
+        )
+    try:
+        size = file.stat().st_size
+        with file.open("rb"):
+            pass
+    except OSError as error:
+        raise InputError(f"{path}: it can't be read ({error.strerror}); check its permissions") from None
+    if size == 0:
+        raise InputError(f"{path}: the file is empty; copy or download it again")
+    return file
+
+
+def _is_safetensors(file: Path) -> bool:
+    with file.open("rb") as handle:
+        start = handle.read(SAFETENSORS_HEADER_AT + 1)
+    return file.suffix == ".safetensors" or start[SAFETENSORS_HEADER_AT:] == b"{"
+
+
+def _read_safetensors(file: Path) -> dict[str, Any]:
+    try:
+        with safe_open(file, framework="pt") as archive:
+            header = archive.metadata() or {}
+            state = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
+        extra = json.loads(header.get(EXTRA_KEY, "{}"))
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{file}: the safetensors file is damaged ({_first_line(error)}); copy or download it again"
+        ) from None
+    if "name" not in header or not isinstance(extra, dict):
+        raise InputError(
+            f"{file}: its header doesn't say which model it holds; give the .pth file, or one written by export_safetensors"
+        )
+    return {"nunif_model": 1, "kwargs": {}, **header, EXTRA_KEY: extra, "state_dict": state}
+
+
+def _read_pickle(file: Path) -> dict[str, Any]:
+    with file.open("rb") as handle:
+        start = handle.read(len(ZIP_MAGIC))
+    if start != ZIP_MAGIC and not start.startswith(PICKLE_MAGIC):
+        raise InputError(f"{file}: it is not a PyTorch file; choose a model file (.pth or .safetensors)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            payload = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{file}: refused, because it holds Python objects other than weights, which could run code when opened, "
+            "or is damaged; get a model file saved by iw3 or inpaintkit from a source that you trust"
+        ) from None
+    except Exception as error:
+        # A damaged file can make the reader fail in any way; all of them mean the same to its owner.
+        raise InputError(
+            f"{file}: the file is damaged or cut off ({_first_line(error)}); copy or download it again"
+        ) from None
+    if not isinstance(payload, dict):
+        raise InputError(f"{file}: it holds a {type(payload).__name__} instead of a model; choose another file")
+    return payload
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0].rstrip(".") if text else type(error).__name__
+
+
+def _model_problem(payload: Mapping[str, Any], model: LightInpaintV1) -> str | None:
+    """Return why `payload` can't be loaded into `model`, None when it can."""
+    name = payload["name"]
+    if name == VIDEO_MODEL:
+        return f"it holds iw3's video model {name}, but inpaintkit works with the image model {model.name}; choose that file"
+    if name != model.name:
+        return f"it holds the model {name!r}, but inpaintkit works with {model.name}; choose such a file"
+    if payload["kwargs"]:
+        return f"its model was built with unknown options {', '.join(map(str, payload['kwargs']))}; choose a file of {name} as released"
+    return _key_problem(payload["state_dict"], model.state_dict()) or _weight_problem(payload["state_dict"])
+
+
+def _key_problem(found: Mapping[Any, Any], expected: Mapping[str, Tensor]) -> str | None:
+    misfits = {
+        "misses": [name for name in expected if name not in found],
+        "has surplus": [name for name in found if name not in expected],
+        "has misshapen": [name for name in expected if name in found and not _same_shape(found[name], expected[name])],
+    }
+    for verb, names in misfits.items():
+        if names:
+            shown = ", ".join(map(str, names[:SHOWN_KEYS])) + (", ..." if len(names) > SHOWN_KEYS else "")
+            return f"its state dict {verb} weights ({len(names)}: {shown}); the file is not a complete {LightInpaintV1.name}"
+    return None
+
+
+def _same_shape(found: Any, expected: Tensor) -> bool:
+    return isinstance(found, Tensor) and found.layout == torch.strided and found.shape == expected.shape
+
+
+def _weight_problem(state: Mapping[str, Tensor]) -> str | None:
+    for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            return f"its weight {name} is of type {tensor.dtype} instead of float; choose another file"
+        if not torch.isfinite(tensor).all():
+            return f"its weight {name} holds NaN or infinite values; choose an earlier checkpoint"
+    return None
+
+
+def _meta(payload: Mapping[str, Any]) -> Meta:
+    known = {key: payload[key] for key in FACTS if payload.get(key) is not None}
+    extra = payload.get(EXTRA_KEY)
+    return {**known, **(extra if isinstance(extra, dict) else {})}

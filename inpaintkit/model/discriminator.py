@@ -1,0 +1,367 @@
+"""The discriminators of GAN fine-tuning: ``l3c``, ``ffc`` and ensembles of them; structure of nagadomi/nunif's.
+
+All are patch discriminators: one logit per 8x8 cell of the picture, without the 2 outermost cells on each side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from inpaintkit.errors import InputError
+from inpaintkit.model.layers import ReplicationPad, initialise
+
+CELL = 8
+CUT_CELLS = 2
+CELLS_PER_DILATION = 8
+SLOPE = 0.2
+GROUPS = 32
+SQUEEZE = 8
+CONDITION_CHANNELS = 32
+CONDITION_GROUPS = 4
+CONDITION_GRID = 4
+
+
+class SqueezeExcite(nn.Module):
+    """Scale each channel by a gate 0..1 from all channels' means (Hu et al., 2018), ``(B, C, H, W) -> (B, C, H, W)``."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels // SQUEEZE, kernel_size=1)
+        self.conv2 = nn.Conv2d(channels // SQUEEZE, channels, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = self.conv2(F.relu(self.conv1(x.mean(dim=(2, 3), keepdim=True))))
+        return x * torch.sigmoid(gate)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a 1x1 one, each with group norm, ``(B, C, H, W) -> (B, D, H, W)``."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Conv2d(channels, out_channels, kernel_size=3, padding=1, bias=False),
+            nn.GroupNorm(GROUPS, out_channels),
+            nn.LeakyReLU(SLOPE),
+            nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False),
+            nn.GroupNorm(GROUPS, out_channels),
+        )
+        self.identity = nn.Sequential(
+            nn.Conv2d(channels, out_channels, kernel_size=1, bias=False),
+            nn.GroupNorm(GROUPS, out_channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(self.conv(x) + self.identity(x), SLOPE)
+
+
+class FourierUnit(nn.Module):
+    """1x1 convolution of the spectrum: every output pixel depends on all pixels (Chi et al., "Fast Fourier Convolution").
+
+    ``(B, C, H, W) -> (B, C, H, W)``. The transforms run in float32, whatever autocast says.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2 * channels, 2 * channels, kernel_size=1, bias=False)
+        self.norm = nn.GroupNorm(GROUPS, 2 * channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        with torch.autocast(x.device.type, enabled=False):
+            spectrum = torch.view_as_real(torch.fft.rfft2(x.float().contiguous(), norm="ortho"))
+            parts = spectrum.permute(0, 1, 4, 2, 3).reshape(b, 2 * c, h, -1)
+            parts = F.leaky_relu(self.norm(self.conv(parts)), SLOPE)
+            spectrum = parts.reshape(b, c, 2, h, -1).permute(0, 1, 3, 4, 2).contiguous()
+            mixed: Tensor = torch.fft.irfft2(torch.view_as_complex(spectrum), s=(h, w), norm="ortho")
+        return mixed
+
+
+class FourierBlock(nn.Module):
+    """x + convolutions of (x, `FourierUnit` of x), ``(B, C, H, W) -> (B, C, H, W)``."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.ffc = FourierUnit(channels)
+        self.fusion = nn.Sequential(
+            nn.Conv2d(2 * channels, channels, kernel_size=1),
+            nn.LeakyReLU(SLOPE),
+            ReplicationPad(),
+            nn.Conv2d(channels, channels, kernel_size=3),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        fused: Tensor = self.fusion(torch.cat((x, self.ffc(x).to(x.dtype)), dim=1))
+        return x + fused
+
+
+class ConditionVector(nn.Module):
+    """Colour and texture of a whole picture as one vector: ``(B, 3, H, W)``, -1..1, to ``(B, C, 1, 1)``."""
+
+    def __init__(self, out_channels: int) -> None:
+        super().__init__()
+        c = CONDITION_CHANNELS
+        self.features = nn.Sequential(
+            nn.Conv2d(3, c, kernel_size=3, padding=1, padding_mode="replicate"),
+            nn.GroupNorm(CONDITION_GROUPS, c),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(CONDITION_GRID),
+        )
+        self.aggregate = nn.Linear(c * CONDITION_GRID**2, c)
+        self.fc = nn.ModuleList([nn.Sequential(nn.Linear(c, c), nn.ReLU(), nn.Linear(c, out_channels))])
+
+    def forward(self, picture: Tensor) -> Tensor:
+        vector: Tensor = self.fc[0](self.aggregate(self.features(picture).flatten(1)))
+        return vector[:, :, None, None]
+
+
+class Discriminator(nn.Module):
+    """What all discriminators promise. `kwargs` are those of the model of this `name` in nunif's files."""
+
+    name: str
+    kwargs: dict[str, Any]
+    probabilities: tuple[float, ...] = (1.0,)
+
+    def pick(self, u: float) -> int:
+        """Return the member that a uniform number ``0 <= u < 1`` stands for, by `probabilities`."""
+        total = 0.0
+        for member, probability in enumerate(self.probabilities):
+            total += probability
+            if u < total:
+                return member
+        return len(self.probabilities) - 1
+
+    def forward(
+        self, fake: Tensor, cond: Tensor, mask: Tensor | None = None, member: int | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Judge a picture.
+
+        Args:
+            fake: picture to judge ``(B, 3, H, W)``, 0..1.
+            cond: the target picture, at least as large; the centre counts. `ffc` doesn't look at it.
+            mask: soft mask ``(B, 1, h, w)`` of the hole, bool or 0..1, at least as large; the centre counts.
+            member: which member of an ensemble judges; single discriminators have only member 0.
+
+        Returns:
+            logits ``(B, 1, H // 8 - 4, W // 8 - 4)``, high = looks real; with a mask also that mask per logit,
+            dilated: > 0 where the hole or its surroundings are (bool for `l3c`, floats 0..1 for `ffc`).
+        """
+        raise NotImplementedError
+
+
+class _PatchDiscriminator(Discriminator):
+    def forward(
+        self, fake: Tensor, cond: Tensor, mask: Tensor | None = None, member: int | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        if member not in (None, 0):
+            raise ValueError(f"{self.name} has no member {member}")
+        fake = crop_to_cells(fake)
+        size = (fake.shape[-2], fake.shape[-1])
+        logits = cut_frame(self.logits(fake * 2 - 1, crop_centre(cond, size) * 2 - 1))
+        if mask is None:
+            return logits
+        return logits, cut_frame(self.dilated_cells(crop_centre(mask, size)))
+
+    def logits(self, fake: Tensor, cond: Tensor) -> Tensor:
+        """Return one logit per cell ``(B, 1, H / 8, W / 8)`` of pictures -1..1 whose sides are multiples of 8."""
+        raise NotImplementedError
+
+    def dilated_cells(self, mask: Tensor) -> Tensor:
+        """Return the greatest mask value around each cell, ``(B, 1, H, W) -> (B, 1, H / 8, W / 8)``."""
+        cells = F.max_pool2d(mask.float(), CELL)
+        rounds = cells.shape[-1] // CELLS_PER_DILATION + 1
+        for _ in range(rounds):
+            cells = F.max_pool2d(cells, 3, stride=1, padding=1)
+        return cells
+
+
+class L3CDiscriminator(_PatchDiscriminator):
+    """Patch discriminator that knows the target's colours and texture, but not where they are."""
+
+    name = "inpaint.l3_conditional_discriminator"
+    kwargs = {"in_channels": 3, "out_channels": 1}  # noqa: RUF012
+
+    def __init__(self, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            ReplicationPad(),
+            nn.Conv2d(3, 64, kernel_size=4, stride=2),
+            nn.GroupNorm(GROUPS, 64),
+            nn.LeakyReLU(SLOPE),
+            ReplicationPad(),
+            nn.Conv2d(64, 128, kernel_size=4, stride=2, bias=False),
+            nn.GroupNorm(GROUPS, 128),
+            nn.LeakyReLU(SLOPE),
+            SqueezeExcite(128),
+            ReplicationPad(),
+            nn.Conv2d(128, 256, kernel_size=4, stride=2, bias=False),
+        )
+        self.classifier = nn.Sequential(
+            nn.GroupNorm(GROUPS, 256),
+            nn.LeakyReLU(SLOPE),
+            SqueezeExcite(256),
+            ResidualBlock(256, 512),
+            SqueezeExcite(512),
+            ReplicationPad(),
+            nn.Conv2d(512, 1, kernel_size=3),
+        )
+        self.to_cond = ConditionVector(256)
+        initialise(self, generator)
+        _normalise_spectrum(self.classifier[-1])
+        _normalise_spectrum(self.to_cond.get_submodule("fc.0.2"))
+
+    def logits(self, fake: Tensor, cond: Tensor) -> Tensor:
+        judged: Tensor = self.classifier(self.features(fake) + self.to_cond(cond))
+        return judged
+
+    def dilated_cells(self, mask: Tensor) -> Tensor:
+        return super().dilated_cells(mask) > 0
+
+
+class FFCDiscriminator(_PatchDiscriminator):
+    """Patch discriminator whose every logit sees the whole picture's spectrum: finds periodic artefacts."""
+
+    name = "inpaint.ffc_discriminator"
+    kwargs: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(self, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for channels, out_channels in ((3, 64), (64, 128), (128, 256)):
+            layers += [
+                ReplicationPad(),
+                nn.Conv2d(channels, out_channels, kernel_size=4, stride=2),
+                nn.GroupNorm(GROUPS, out_channels),
+                nn.LeakyReLU(SLOPE),
+                FourierBlock(out_channels),
+            ]
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Conv2d(256, 1, kernel_size=1)
+        initialise(self, generator)
+
+    def logits(self, fake: Tensor, cond: Tensor) -> Tensor:
+        judged: Tensor = self.classifier(self.features(fake))
+        return judged
+
+
+class EnsembleDiscriminator(Discriminator):
+    """Discriminators of which one judges at a time, so that the generator can't learn to please any one of them.
+
+    Args:
+        name: registered name in nunif.
+        kwargs: constructor arguments in nunif's files.
+        list_name: start of the state dict's keys.
+        members: the discriminators.
+        weights: how often each is picked, in relation to the others.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kwargs: dict[str, Any],
+        list_name: str,
+        members: Sequence[Discriminator],
+        weights: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.kwargs = kwargs
+        self.list_name = list_name
+        self.add_module(list_name, nn.ModuleList(members))
+        self.probabilities = tuple(weight / sum(weights) for weight in weights)
+
+    def forward(
+        self, fake: Tensor, cond: Tensor, mask: Tensor | None = None, member: int | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        if member is None:
+            raise ValueError(f"{self.name} is an ensemble: say which member judges, e.g. member=D.pick(u)")
+        judged: Tensor | tuple[Tensor, Tensor] = self.get_submodule(f"{self.list_name}.{member}")(fake, cond, mask)
+        return judged
+
+
+def crop_to_cells(x: Tensor) -> Tensor:
+    """Cut the sides of ``(B, C, H, W)`` to multiples of 8 around the centre; an odd pixel goes at the bottom or right."""
+    h, w = x.shape[-2:]
+    top, left = h % CELL // 2, w % CELL // 2
+    return x[..., top : top + h - h % CELL, left : left + w - w % CELL]
+
+
+def crop_centre(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut ``(B, C, H, W)`` to `size` (height, width) around the centre; an odd pixel goes at the top or left."""
+    top, left = (x.shape[-2] - size[0] + 1) // 2, (x.shape[-1] - size[1] + 1) // 2
+    return x[..., top : top + size[0], left : left + size[1]]
+
+
+def cut_frame(cells: Tensor) -> Tensor:
+    """Drop the 2 outermost cells on each side, whose receptive fields are mostly padding."""
+    return cells[..., CUT_CELLS:-CUT_CELLS, CUT_CELLS:-CUT_CELLS]
+
+
+def _normalise_spectrum(layer: nn.Module) -> None:
+    """Apply spectral norm to `layer`, its power iteration starting at the exact singular vectors: nothing is random."""
+    spectral_norm(layer)
+    norm = layer.get_submodule("parametrizations.weight.0")
+    weight = layer.get_parameter("parametrizations.weight.original").detach().flatten(1)
+    u, _, vh = torch.linalg.svd(weight, full_matrices=False)
+    norm.get_buffer("_u").copy_(u[:, 0])
+    norm.get_buffer("_v").copy_(vh[0])
+
+
+def _l3c_ensemble(generator: torch.Generator | None) -> Discriminator:
+    return EnsembleDiscriminator(
+        "inpaint.l3_conditional_ensemble_discriminator",
+        {**L3CDiscriminator.kwargs, "imbalanced_prob": True},
+        "l3c",
+        [L3CDiscriminator(generator) for _ in range(3)],
+        weights=(1, 0.5, 0.25),
+    )
+
+
+def _ffc_ensemble(generator: torch.Generator | None) -> Discriminator:
+    return EnsembleDiscriminator(
+        "inpaint.ffc_ensemble_discriminator",
+        {"imbalanced_prob": True},
+        "ffc",
+        [FFCDiscriminator(generator) for _ in range(3)],
+        weights=(1, 0.5, 0.25),
+    )
+
+
+def _l3c_ffc_ensemble(generator: torch.Generator | None) -> Discriminator:
+    return EnsembleDiscriminator(
+        "inpaint.l3c_ffc_ensemble_discriminator",
+        {},
+        "desc",
+        [kind(generator) for kind in (L3CDiscriminator, L3CDiscriminator, FFCDiscriminator, FFCDiscriminator)],
+        weights=(1, 0.5, 1, 0.5),
+    )
+
+
+DISCRIMINATORS: dict[str, Callable[[torch.Generator | None], Discriminator]] = {
+    "l3c": L3CDiscriminator,
+    "l3ce": _l3c_ensemble,
+    "ffc": FFCDiscriminator,
+    "ffce": _ffc_ensemble,
+    "l3cffce": _l3c_ffc_ensemble,
+}
+
+
+def create_discriminator(name: str, generator: torch.Generator | None = None) -> Discriminator:
+    """Return a new discriminator by its short name, see `DISCRIMINATORS`.
+
+    Args:
+        name: ``l3c`` (conditional), ``ffc`` (Fourier), or an ensemble: ``l3ce`` (3 l3c), ``ffce`` (3 ffc), ``l3cffce`` (2 of each).
+        generator: source of the first weights, None: torch's global one.
+
+    Raises:
+        InputError: when the name is unknown.
+    """
+    if name not in DISCRIMINATORS:
+        raise InputError(f"discriminator: {name!r} is unknown; choose one of {', '.join(DISCRIMINATORS)}")
+    return DISCRIMINATORS[name](generator)

@@ -1,0 +1,178 @@
+"""The generator ``inpaint.light_inpaint_v1``: the network that iw3 fills holes with, interchangeable with its files."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inpaintkit.model.layers import (
+    GaussianBlur,
+    GMLPBlock,
+    ReplicationPad,
+    close_hole,
+    grow_hole,
+    initialise,
+    initialise_icnr,
+    next_multiple,
+    scaled_growth,
+)
+
+PATCH = 4
+SIZE_STEP = 64
+CHANNELS = 96
+WINDOW = 16
+DECODER_REACH = 2
+SOFT_TAPS = 15
+HIDDEN_ABOVE = 0.99
+MASK_BIAS_STD = 0.01
+GREY = 0.45
+GREY_WEIGHT_SCALE = 0.3
+
+
+class LightInpaintV1(nn.Module):
+    """Fill the hole of a picture; 2,259,888 parameters; structure of nagadomi/nunif's model of the same name.
+
+    Args:
+        generator: source of the first weights, None: torch's global one. The weights depend on nothing else.
+        grey_start: scale the output layer down and start its output near mid-grey, which helps short runs.
+    """
+
+    name = "inpaint.light_inpaint_v1"
+    i2i_scale = 1
+    i2i_offset = 16
+    i2i_in_channels = 3
+    i2i_in_size = None
+    i2i_blend_size = 8
+    i2i_default_tile_size = 256
+    i2i_default_batch_size = 4
+    downscaling_factor = PATCH
+    mod = 16
+
+    def __init__(self, generator: torch.Generator | None = None, grey_start: bool = False) -> None:
+        super().__init__()
+        c = CHANNELS
+        self.mask_blur = GaussianBlur(SOFT_TAPS)
+        self.mask_bias = nn.Parameter(torch.empty(1, c, 1, 1))
+        self.patch = nn.Sequential(nn.Conv2d(3 * PATCH**2, c, kernel_size=1), nn.LeakyReLU(0.2))
+        self.enc1 = GMLPBlock(c, window=WINDOW, shifted=True)
+        self.down = nn.Conv2d(c, 2 * c, kernel_size=2, stride=2)
+        self.enc2 = nn.Sequential(
+            *(GMLPBlock(2 * c, window=WINDOW // 2, shifted=odd) for odd in (False, True, False, True))
+        )
+        self.up = nn.Conv2d(2 * c, 4 * c, kernel_size=1)
+        self.dec1 = GMLPBlock(c, window=WINDOW, shifted=False)
+        self.to_image = nn.Sequential(ReplicationPad(detached=False), nn.Conv2d(c, 3 * PATCH**2, kernel_size=3))
+        self.reset_parameters(generator, grey_start)
+
+    def reset_parameters(self, generator: torch.Generator | None, grey_start: bool) -> None:
+        """Draw all weights anew from `generator` by the laws of the original."""
+        initialise(self, generator)
+        nn.init.trunc_normal_(self.mask_bias, std=MASK_BIAS_STD, generator=generator)
+        output = self.to_image[1]
+        assert isinstance(output, nn.Conv2d)
+        assert output.bias is not None
+        initialise_icnr(output, PATCH, generator)
+        if grey_start:
+            with torch.no_grad():
+                output.weight.mul_(GREY_WEIGHT_SCALE)
+                output.bias.fill_(GREY)
+
+    def preprocess(
+        self,
+        x: Tensor,
+        hole: Tensor,
+        closing: bool = False,
+        inner_dilation: int = 0,
+        outer_dilation: int = 0,
+        base_width: int | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return what `forward` takes: the picture with 0 in its hole, and the soft mask.
+
+        Args:
+            x: picture ``(B, 3, H, W)``, 0..1.
+            hole: ``(B, 1, H, W)``, bool (True = missing) or float 0..1.
+            closing: fill cracks and pinholes of the hole first.
+            inner_dilation: pixels by which the hole grows to the left, into the near object.
+            outer_dilation: pixels by which the hole grows to the right, into the background.
+            base_width: picture width that the dilations are meant for, None: this picture's.
+
+        Returns:
+            picture ``(B, 3, H, W)`` and soft mask ``(B, 1, H, W)`` of floats 0..1: 1 in the hole, falling to 0 around it.
+        """
+        hole = hole.to(x.dtype)
+        if closing:
+            hole = close_hole(hole)
+        width = x.shape[-1]
+        inner = scaled_growth(inner_dilation, width, base_width)
+        outer = scaled_growth(outer_dilation, width, base_width)
+        hole = grow_hole(hole, left=inner, right=outer)
+        soft = (self.mask_blur(hole) + hole).clamp(0, 1)
+        return x * (1 - hole), soft
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Fill, and cut a frame of 16 px (`i2i_offset`) where the network sees too little around.
+
+        Args:
+            x: picture ``(B, 3, H, W)``, 0..1, with 0 in its hole; H, W > 32.
+            mask: soft mask ``(B, 1, H, W)``, 0..1; both as `preprocess` returns them.
+
+        Returns:
+            ``(B, 3, H - 32, W - 32)``; clamped to 0..1 in eval mode only.
+        """
+        return self.fill(x, mask, frame=self.i2i_offset)
+
+    def infer(
+        self,
+        x: Tensor,
+        hole: Tensor,
+        closing: bool = False,
+        inner_dilation: int = 0,
+        outer_dilation: int = 0,
+        base_width: int | None = None,
+    ) -> Tensor:
+        """Preprocess and fill a whole picture: arguments as of `preprocess`, result ``(B, 3, H, W)``, no frame is cut off."""
+        x, mask = self.preprocess(x, hole, closing, inner_dilation, outer_dilation, base_width)
+        return self.fill(x, mask, frame=0)
+
+    def fill(self, x: Tensor, mask: Tensor, frame: int) -> Tensor:
+        """Blend the prediction into ``x (B, 3, H, W)`` by the soft mask and cut a `frame` off; clamped in eval mode only."""
+        height, width = x.shape[-2:]
+        padding = (0, next_multiple(width, SIZE_STEP) - width, 0, next_multiple(height, SIZE_STEP) - height)
+        picture = F.pad(x * 2 - 1, padding, mode="replicate")
+        hidden = F.max_pool2d(F.pad(mask, padding, mode="replicate"), PATCH) > HIDDEN_ABOVE
+        inside = (..., slice(frame, height - frame), slice(frame, width - frame))
+        prediction = self.predict(picture, hidden, height - frame, width - frame)
+        x, m, prediction = x[inside], mask[inside], prediction[inside].to(x.dtype)
+        filled = x * (1 - m) + prediction * m
+        return filled if self.training else filled.clamp(0, 1)
+
+    def predict(self, picture: Tensor, hidden: Tensor, height: int, width: int) -> Tensor:
+        """Run the network.
+
+        Args:
+            picture: ``(B, 3, H, W)``, -1..1, H and W multiples of 64.
+            hidden: bool ``(B, 1, H / 4, W / 4)``: cells whose feature is replaced by the learned `mask_bias`.
+            height: rows of the result that count; the decoder skips what only the rows below them need.
+            width: columns of the result that count.
+
+        Returns:
+            ``(B, 3, h, w)`` with h >= `height`, w >= `width`; meant to be 0..1 (unlike the input), not clamped.
+        """
+        x = F.pixel_unshuffle(picture, PATCH).contiguous(memory_format=torch.channels_last)
+        x = self.patch(x)
+        x = torch.where(hidden, self.mask_bias.to(x.dtype), x)
+        skip = self.enc1(x)
+        x = self.down(skip)
+        x = self.enc2(x)
+        rows, columns = decoder_cells(height), decoder_cells(width)
+        x, skip = x[:, :, : rows // 2, : columns // 2], skip[:, :, :rows, :columns]
+        x = F.pixel_shuffle(self.up(x), 2) + skip
+        x = self.dec1(x)
+        return F.pixel_shuffle(self.to_image(x), PATCH)
+
+
+def decoder_cells(size: int) -> int:
+    """Return how many 4 px cells the decoder needs for `size` px: whole windows, with 2 cells more for its 3x3 convolutions."""
+    cells = -(-size // PATCH) + DECODER_REACH
+    return -(-cells // WINDOW) * WINDOW

@@ -1,0 +1,81 @@
+"""The whole chain on the shipped photos: four notebooks, one after the other, into one folder."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from inpaintkit.files import atomic_write_text, require_writable
+from inpaintkit.model import LightInpaintV1
+from inpaintkit.notebook.project import find_project
+from inpaintkit.notebook.runs import RunReport, execute, load_params
+
+STEPS = ("01_generate", "02_train", "03_finetune_gan", "04_inspect")
+MODEL_FILE = f"{LightInpaintV1.name}.pth"
+PICTURES = (
+    ("01_generate/figures/one_photo.png", "A photo, its depth, and the hole that the left eye would see"),
+    ("01_generate/figures/contact_sheet.png", "Records of the data set, holes in magenta"),
+    ("02_train/figures/loss_curves.png", "Training"),
+    ("03_finetune_gan/figures/before_after.png", "Evaluation holes before and after GAN fine-tuning"),
+    ("04_inspect/figures/metrics.png", "Inside-hole metrics with 95 % intervals"),
+    ("04_inspect/figures/before_after.png", "The same holes filled by each method"),
+)
+
+
+def step_params(step: str, folder: Path, root: Path, size: str) -> dict[str, Any]:
+    """Return the parameters of one step: those of ``params/STEP.SIZE.yaml``, with its paths inside `folder`."""
+    data, trained, tuned = (
+        str(folder / "data"),
+        folder / "02_train" / MODEL_FILE,
+        folder / "03_finetune_gan" / MODEL_FILE,
+    )
+    paths: dict[str, dict[str, str]] = {
+        "01_generate": {"output_dir": data, "run_dir": str(folder / step)},
+        "02_train": {"data_dir": data, "model_dir": str(folder / step)},
+        "03_finetune_gan": {"data_dir": data, "model_dir": str(folder / step), "checkpoint_file": str(trained)},
+        "04_inspect": {
+            "data_dir": data,
+            "checkpoint": str(tuned),
+            "compare_with": str(trained),
+            "run_dir": str(folder / step),
+        },
+    }
+    return load_params(root / "params" / f"{step}.{size}.yaml") | paths[step]
+
+
+def run_demo(smoke: bool = False, folder: str | Path | None = None) -> list[RunReport]:
+    """Run all four notebooks with ``params/*.demo.yaml`` (or ``*.smoke.yaml``) and write an overview beside them.
+
+    Everything goes into `folder`, by default ``models/demo`` of the project. An interrupted demo continues.
+    """
+    root, size = find_project(), "smoke" if smoke else "demo"
+    target = require_writable(folder or root / "models" / size, "run_dir").resolve()
+    shown = target.relative_to(root) if target.is_relative_to(root) else target
+    started, reports = time.monotonic(), []
+    for number, step in enumerate(STEPS, 1):
+        print(f"\n=== {number} of {len(STEPS)}: {step} -> {shown / step}", flush=True)
+        reports.append(execute(step, step_params(step, target, root, size)))
+    overview = _overview(reports, target)
+    atomic_write_text(target / "README.md", overview)
+    minutes = (time.monotonic() - started) / 60
+    print(f"\n{_table(target)}\n\nDone in {minutes:.1f} minutes. Look at {shown / 'README.md'}", flush=True)
+    print(f"The checkpoint, ready for iw3: {shown / '03_finetune_gan' / MODEL_FILE}", flush=True)
+    return reports
+
+
+def _table(folder: Path) -> str:
+    return (folder / "04_inspect" / "table.md").read_text(encoding="utf-8").strip()
+
+
+def _overview(reports: list[RunReport], folder: Path) -> str:
+    lines = ["# What the demo made", "", "| step | seconds | executed notebook |", "| --- | ---: | --- |"]
+    lines += [
+        f"| {r.notebook} | {r.seconds:.0f} | [{r.executed.name}]({r.executed.relative_to(folder).as_posix()}) |"
+        for r in reports
+    ]
+    lines += ["", "Inside holes of evaluation records, which no training saw:", "", _table(folder), ""]
+    for path, caption in PICTURES:
+        if (folder / path).is_file():
+            lines += [f"## {caption}", "", f"![{caption}]({path})", ""]
+    return "\n".join(lines)

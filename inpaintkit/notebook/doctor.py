@@ -1,0 +1,70 @@
+"""What this machine has, and what that means for the kit."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+
+import torch
+
+from inpaintkit.config import resolve_device
+from inpaintkit.depth import available_models
+from inpaintkit.errors import InputError
+from inpaintkit.notebook.machine import machine_facts, versions
+from inpaintkit.notebook.project import find_project
+from inpaintkit.training.amp import choose_amp
+from inpaintkit.training.perceptual import find_vgg_trunk
+
+ROUNDS = 3
+
+
+def _product_gflops() -> float:
+    size = 2048
+    a = torch.ones(size, size)
+    best = float("inf")
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best / 1e9
+
+
+def _vgg_state() -> str:
+    try:
+        return f"found at {find_vgg_trunk()}"
+    except InputError as error:
+        return str(error)
+
+
+def _disk() -> str:
+    root = find_project()
+    return f"{shutil.disk_usage(root).free / 1e9:.0f} GB free in {root}"
+
+
+def _sections() -> dict[str, Callable[[], dict[str, str]]]:
+    facts, device = machine_facts(), resolve_device("auto")
+    return {
+        "machine": lambda: {
+            "system": f"{facts['system']} {facts['processor']}, {facts['cores']} cores, torch uses {facts['threads']} threads",
+            "vector extensions": ", ".join(facts["cpu_features"]) or "none known",
+            "accelerators": ", ".join(facts["gpus"]) or "none",
+            "device=auto means": device,
+            "fp32 matrix product": f"{_product_gflops():.0f} GFLOP/s on the CPU",
+            "amp=auto means": choose_amp("auto", device)[1],
+            "disk": _disk(),
+        },
+        "versions": versions,
+        "perceptual networks": lambda: {"alex": "shipped", "vgg": _vgg_state()},
+        "depth models": lambda: dict(available_models()),
+    }
+
+
+def report() -> str:
+    """Return the doctor's findings as aligned text, one section after the other."""
+    lines = []
+    for title, facts in _sections().items():
+        rows = facts()
+        width = max(map(len, rows))
+        lines += [title, *(f"  {name:<{width}}  {value}" for name, value in rows.items()), ""]
+    return "\n".join(lines).rstrip()

@@ -1,0 +1,71 @@
+"""What a run's manifest and `doctor` say about the machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import inpaintkit
+
+LISTED = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "pillow",
+    "papermill",
+    "jupyterlab",
+    "schedulefree",
+    "opencv-python-headless",
+)
+CPU_FEATURES = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, the kit and what it computes with."""
+    found = {"python": platform.python_version(), "inpaintkit": inpaintkit.__version__}
+    for name in LISTED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def cpu_features() -> list[str]:
+    """Return which of the vector extensions that matter for speed this CPU reports (Linux only)."""
+    info = Path("/proc/cpuinfo")
+    flags = set(info.read_text().split()) if info.exists() else set()
+    return [name for name in CPU_FEATURES if name in flags]
+
+
+def machine_facts() -> dict[str, Any]:
+    """Return the features of this machine that decide how fast a run is; no names of hosts or users."""
+    gpus = (
+        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    )
+    return {
+        "system": platform.system(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cpu_features": cpu_features(),
+        "gpus": gpus,
+    }
+
+
+def source_revision(root: Path) -> str | None:
+    """Return the git commit of the project, with ``+changes`` when the working tree differs, None without git."""
+    try:
+        command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+        commit = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        command = ["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"]
+        changed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+changes" if changed else "")

@@ -1,0 +1,43 @@
+"""Finding the project's root and its notebooks from any working folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import inpaintkit
+from inpaintkit.config import nearest_name
+from inpaintkit.errors import InputError
+
+NOTEBOOKS = "notebooks"
+
+
+def find_project(start: str | Path | None = None) -> Path:
+    """Return the project's root: the nearest folder upwards from `start` (else the working folder, else the package) that holds ``notebooks/01_generate.ipynb``."""
+    places = [Path(start or Path.cwd()).resolve(), Path(inpaintkit.__file__).resolve().parent]
+    for place in places:
+        for folder in (place, *place.parents):
+            if (folder / NOTEBOOKS / "01_generate.ipynb").is_file():
+                return folder
+    raise InputError(
+        f"{places[0]}: no folder notebooks/ here or above; change into a clone of the inpaintkit repository"
+    )
+
+
+def enter_project() -> Path:
+    """Make the project's root the working folder, so that the paths in a parameters cell count from it."""
+    root = find_project()
+    os.chdir(root)
+    return root
+
+
+def find_notebook(name: str | Path) -> Path:
+    """Return the path of a notebook given by path, by name (``02_train``) or by the part after the number (``train``)."""
+    path = Path(name)
+    if path.suffix == ".ipynb" and path.is_file():
+        return path.resolve()
+    known = {file.stem: file for file in sorted((find_project() / NOTEBOOKS).glob("*.ipynb"))}
+    for stem, file in known.items():
+        if path.name.removesuffix(".ipynb") in (stem, stem.partition("_")[2]):
+            return file
+    raise InputError(f"notebook {name} does not exist{nearest_name(str(name), known)}; there are {', '.join(known)}")

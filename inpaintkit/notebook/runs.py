@@ -1,0 +1,281 @@
+"""Running a notebook headless, strictly: checked parameters in, a complete run folder out.
+
+papermill only warns about misspelt parameters and accepts any type; `execute` refuses both before anything
+starts, checks the disk, and leaves a run folder that says how the run ended, whatever happened.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import dataclasses
+import io
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import yaml
+
+from inpaintkit.config import GanConfig, GenerateConfig, InspectConfig, JobConfig, TrainConfig, nearest_name
+from inpaintkit.errors import InputError
+from inpaintkit.files import atomic_write_text, folder_lock, require_writable
+from inpaintkit.notebook.machine import machine_facts, source_revision, versions
+from inpaintkit.notebook.project import find_notebook, find_project
+from inpaintkit.training.callbacks import PROGRESS_VARIABLE
+
+CONFIGS: dict[str, type[JobConfig]] = {
+    "01_generate": GenerateConfig,
+    "02_train": TrainConfig,
+    "03_finetune_gan": GanConfig,
+    "04_inspect": InspectConfig,
+}
+"""The configuration that each notebook's parameters fill."""
+
+AUTOSAVE_SECONDS = 30
+
+
+class RunFailed(Exception):
+    """A cell of a notebook failed; the message names the error and the executed notebook."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a parameters cell: ``name: type = default  # help``."""
+
+    name: str
+    type: str
+    default: Any
+    help: str
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A finished run."""
+
+    notebook: str
+    folder: Path
+    executed: Path
+    seconds: float
+    metrics: dict[str, str]
+
+
+def read_parameters(notebook: str | Path) -> dict[str, Parameter]:
+    """Return the parameters of a notebook (name or path) by name, in order. Raises `InputError`."""
+    path = find_notebook(notebook)
+    cells = [c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise InputError(f"{path}: it needs exactly one cell tagged `parameters`, found {len(cells)}")
+    lines = cells[0].source.splitlines()
+    found = {}
+    for node in ast.parse(cells[0].source).body:
+        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None):
+            raise InputError(f"{path}: line {node.lineno} of the parameters cell is not `name: type = literal  # help`")
+        comment = lines[node.lineno - 1][node.end_col_offset or 0 :].strip().lstrip("#").strip()
+        default = ast.literal_eval(node.value)
+        found[node.target.id] = Parameter(node.target.id, ast.unparse(node.annotation), default, comment)
+    return found
+
+
+def load_params(file: str | Path) -> dict[str, Any]:
+    """Return the flat parameters of a YAML file; relative paths in it count from the project's root."""
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(f"-f: the parameter file {path} does not exist; the shipped ones are in params/")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise InputError(
+            f"{path}: not valid YAML ({' '.join(str(error).split())}); write one `name: value` a line"
+        ) from None
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise InputError(f"{path}: expected one `name: value` a line, see params/ for examples")
+    return values
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Return (name, value) of a ``-p name=value``; the value is read as YAML, relative paths count from here."""
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise InputError(f"-p: {text!r} is not name=value")
+    return name.strip(), yaml.safe_load(value) if value else ""
+
+
+def resolve(
+    notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path | None = None
+) -> tuple[JobConfig, dict[str, Any]]:
+    """Return the checked configuration of a run and all its parameters, defaults included; starts nothing.
+
+    Raises:
+        InputError: an unknown name, a wrong type, a value out of range.
+    """
+    path = find_notebook(notebook)
+    known = read_parameters(path)
+    for name in params:
+        if name not in known:
+            raise InputError(
+                f"{path.stem} has no parameter {name}{nearest_name(name, known)}; "
+                f"`python -m inpaintkit params {path.stem}` lists them"
+            )
+    values = {name: parameter.default for name, parameter in known.items()} | dict(params)
+    if run_dir is not None:
+        folder_name = "run_dir" if "run_dir" in known else "model_dir"
+        if folder_name not in params:
+            values[folder_name] = str(run_dir)
+    config_class = CONFIGS.get(path.stem)
+    if config_class is None:
+        raise InputError(f"{path}: not one of the kit's notebooks ({', '.join(CONFIGS)}); run others with papermill")
+    return config_class.from_params(values), values
+
+
+def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path | None = None) -> RunReport:
+    """Run a notebook headless with papermill, its parameters checked first, and return what it recorded.
+
+    Args:
+        notebook: name such as ``02_train`` or path.
+        params: flat parameters by name; what is missing keeps the notebook's default.
+        run_dir: run folder; None takes the configuration's own (`run_folder`).
+
+    A run that was interrupted continues when it is started again with the same parameters.
+
+    Raises:
+        InputError: a parameter or an input on disk can't work; nothing was started.
+        RunFailed: a cell failed; the executed notebook and the manifest say where and why.
+    """
+    source = find_notebook(notebook)
+    root = find_project(source.parent)
+    config, values = resolve(source, params, run_dir)
+    with _working_folder(root):
+        config.check_inputs()
+        folder = require_writable(config.run_folder, "run_dir").resolve()
+    with folder_lock(folder, "run_dir", name=f".{source.stem}.lock"):
+        injected = _continue_interrupted(config, values, folder, source.stem)
+        atomic_write_text(folder / "params.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+        manifest = _new_manifest(source, values, root)
+        started = time.monotonic()
+        try:
+            _write_manifest(folder, manifest | {"status": "running"})
+            _papermill(source, folder / source.name, injected, root)
+        except papermill.exceptions.PapermillExecutionError as error:
+            status = "interrupted" if error.ename == "KeyboardInterrupt" else "failed"
+            _write_manifest(folder, manifest | _ending(status, started, f"{error.ename}: {error.evalue}"))
+            reason = error.evalue if error.ename == "InputError" else f"{error.ename}: {error.evalue}"
+            raise RunFailed(f"{source.stem} {status}: {reason} (see {folder / source.name})") from None
+        except BaseException as error:
+            _write_manifest(folder, manifest | _ending("interrupted", started, repr(error)))
+            raise
+        metrics = read_metrics(folder)
+        _write_manifest(folder, manifest | _ending("done", started) | {"metrics": metrics})
+    return RunReport(source.stem, folder, folder / source.name, time.monotonic() - started, metrics)
+
+
+def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path) -> None:
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    previous = os.environ.get(PROGRESS_VARIABLE)
+    os.environ[PROGRESS_VARIABLE] = "lines"
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(target),
+            parameters=dict(values),
+            cwd=str(root),
+            kernel_name="python3",
+            progress_bar=False,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+            autosave_cell_every=AUTOSAVE_SECONDS,
+        )
+    finally:
+        if previous is None:
+            del os.environ[PROGRESS_VARIABLE]
+        else:
+            os.environ[PROGRESS_VARIABLE] = previous
+
+
+def _continue_interrupted(config: JobConfig, values: Mapping[str, Any], folder: Path, name: str) -> dict[str, Any]:
+    """Return the parameters to inject: with ``resume`` when the same training was cut off in this folder."""
+    injected = dict(values)
+    if not isinstance(config, TrainConfig) or config.resume:
+        return injected
+    manifest = read_manifest(folder)
+    cut_off = manifest.get("notebook") == name and manifest.get("status") in ("running", "failed", "interrupted")
+    if cut_off and manifest.get("params") == dict(values) and any(folder.glob("*.checkpoint.pth")):
+        print(f"{name}: continuing the interrupted run in {folder}")
+        injected |= {"resume": True, "checkpoint_file": None}
+    return injected
+
+
+class _working_folder:
+    """`contextlib.chdir` for Python 3.10."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        self.previous = Path.cwd()
+        os.chdir(self.folder)
+
+    def __exit__(self, *error: object) -> None:
+        os.chdir(self.previous)
+
+
+def _new_manifest(source: Path, values: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    return {
+        "notebook": source.stem,
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "params": dict(values),
+        "seed": values.get("seed"),
+        "commit": source_revision(root),
+        "versions": versions(),
+        "machine": machine_facts(),
+    }
+
+
+def _ending(status: str, started: float, error: str | None = None) -> dict[str, Any]:
+    ending: dict[str, Any] = {"status": status, "seconds": round(time.monotonic() - started, 1)}
+    return ending | ({"error": error} if error else {})
+
+
+def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    atomic_write_text(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """Return the manifest of a run folder, empty when there is none."""
+    path = Path(folder) / "manifest.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def record_metrics(folder: str | Path, figures: Mapping[str, Any]) -> None:
+    """Write the figures that a run ends with to ``metrics.csv`` (name, value) in its folder."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("name", "value"), *figures.items()])
+    atomic_write_text(Path(folder) / "metrics.csv", text.getvalue())
+
+
+def read_metrics(folder: str | Path) -> dict[str, str]:
+    """Return the recorded figures of a run folder, empty when there are none."""
+    path = Path(folder) / "metrics.csv"
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["name"]: row["value"] for row in csv.DictReader(file)}
+
+
+def typed_here(notebook: str | Path, assignments: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return assignments from the command line with relative paths made absolute: they count from the working folder."""
+    stem = find_notebook(notebook).stem
+    fields = {field.name: field for field in dataclasses.fields(CONFIGS[stem])} if stem in CONFIGS else {}
+    values = {}
+    for name, value in assignments:
+        is_path = name in fields and fields[name].metadata["path"] and isinstance(value, str)
+        values[name] = str(Path(value).resolve()) if is_path and Path.cwd() != find_project() else value
+    return values

@@ -1,0 +1,154 @@
+"""Curves that redistribute depth before it is turned into disparity, by iw3's names.
+
+Curves and constants read from iw3's (nagadomi/nunif) results. All keep 0 and 1 in place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inpaintkit.config import nearest_name
+from inpaintkit.errors import InputError
+
+Curve = Callable[[Tensor], Tensor]
+
+_SHIFT_FAR = 16.0
+
+
+def _square(depth: Tensor) -> Tensor:
+    return depth * depth
+
+
+def _softplus(depth: Tensor, bias: float, scale: float) -> Tensor:
+    """A soft hinge: flat below `bias`, straight above."""
+    low, high = (math.log1p(math.exp((end - bias) * scale)) for end in (0.0, 1.0))
+    return (F.softplus((depth - bias) * scale) - low) / (high - low)
+
+
+def _inverse_softplus(depth: Tensor, bias: float, scale: float) -> Tensor:
+    """The inverse of a soft hinge: steep near 0, then straight."""
+    low, high = (math.log(math.expm1((end - bias) * scale)) for end in (0.0, 1.0))
+    return (torch.log(torch.expm1((depth - bias) * scale)) - low) / (high - low)
+
+
+def _softplus_squared(depth: Tensor) -> Tensor:
+    return _square(_softplus(depth, bias=0.5, scale=12.0))
+
+
+def _reciprocal(depth: Tensor, offset: float) -> Tensor:
+    """Negated metric distance to disparity: the reciprocal of the distance plus `offset`."""
+    return offset * depth / (offset + 1.0 - depth)
+
+
+def _shifted_camera(depth: Tensor, nearest: float) -> Tensor:
+    """Disparity seen from a camera moved along its axis: the nearest point, at distance `nearest`, comes to distance 1."""
+    farthest = nearest + _SHIFT_FAR
+    far_disparity = 1.0 / farthest
+    distance = 1.0 / (far_disparity + (1.0 / nearest - far_disparity) * depth) + (1.0 - nearest)
+    far_disparity = 1.0 / (1.0 + _SHIFT_FAR)
+    return (1.0 / distance - far_disparity) / (1.0 - far_disparity)
+
+
+def _unchanged(depth: Tensor) -> Tensor:
+    return depth
+
+
+_CURVES: dict[str, Curve] = {
+    "pow2": _square,
+    "softplus": partial(_softplus, bias=0.5, scale=12.0),
+    "softplus2": _softplus_squared,
+    "inv_mul_3": partial(_inverse_softplus, bias=-0.0001, scale=3.4343),
+    "inv_mul_2": partial(_inverse_softplus, bias=-0.0003, scale=6.2626),
+    "inv_mul_1": partial(_inverse_softplus, bias=-0.002102, scale=7.8788),
+    "none": _unchanged,
+    "mul_1": partial(_softplus, bias=0.343, scale=12.0),
+    "mul_2": partial(_softplus, bias=0.515, scale=12.0),
+    "mul_3": partial(_softplus, bias=0.687, scale=12.0),
+    "div_25": partial(_reciprocal, offset=2.5),
+    "div_10": partial(_reciprocal, offset=1.0),
+    "div_6": partial(_reciprocal, offset=0.6),
+    "div_4": partial(_reciprocal, offset=0.4),
+    "div_2": partial(_reciprocal, offset=0.2),
+    "div_1": partial(_reciprocal, offset=0.1),
+    "shift_045": partial(_shifted_camera, nearest=0.45),
+    "shift_06": partial(_shifted_camera, nearest=0.6),
+    "shift_08": partial(_shifted_camera, nearest=0.8),
+    "shift_14": partial(_shifted_camera, nearest=1.4),
+    "shift_20": partial(_shifted_camera, nearest=2.0),
+    "shift_30": partial(_shifted_camera, nearest=3.0),
+}
+MAPPERS = tuple(_CURVES)
+"""Names of the single curves, see `map_depth`."""
+
+_SCALES: dict[str, tuple[str, ...]] = {
+    "mul": ("inv_mul_3", "inv_mul_2", "inv_mul_1", "none", "mul_1", "mul_2", "mul_3"),
+    "shift": ("shift_045", "shift_06", "shift_08", "none", "shift_14", "shift_20", "shift_30"),
+    "div": ("none", "div_25", "div_10", "div_6", "div_4", "div_2", "div_1"),
+}
+_LARGEST_SCALE = 3
+
+
+def map_depth(depth: Tensor, name: str) -> Tensor:
+    """Return `depth` (any shape, 0..1, 1 = near) redistributed by the curve `name`; 0 and 1 stay.
+
+    Names: one of `MAPPERS`; a mix ``a+b=w`` is ``(1 - w) * a + w * b`` (``a+b=`` means w = 0.5); a chain ``x:y`` applies
+    x first. float16 and bfloat16 are computed in, and returned as, float32. Raises `InputError` for an unknown name.
+    """
+    curves = [_parse_link(link, name) for link in name.split(":")]
+    if depth.dtype in (torch.float16, torch.bfloat16):
+        depth = depth.to(torch.float32)
+    for curve in curves:
+        depth = curve(depth)
+    return depth
+
+
+def resolve_mapper_name(metric: bool, mapper_type: str | None, foreground_scale: float) -> str:
+    """Return the mapper name for iw3's `foreground_scale` (-3..3, 0: the usual curve, more: stronger foreground).
+
+    `mapper_type` is ``mul`` or ``shift`` for relative depth, ``div`` for `metric` depth (negated distance), None: ``mul`` or
+    ``div``. A scale between two whole numbers mixes their curves. Raises `InputError` for other types and scales.
+    """
+    allowed = ("div",) if metric else ("mul", "shift")
+    kind = allowed[0] if mapper_type is None else mapper_type
+    if kind not in allowed:
+        depth_kind = "metric" if metric else "relative"
+        raise InputError(f"mapper_type: {kind!r} is not for {depth_kind} depth; choose {' or '.join(allowed)}")
+    if not abs(foreground_scale) <= _LARGEST_SCALE:
+        raise InputError(f"foreground_scale: {foreground_scale} is out of range; it must be between -3 and 3")
+    names = _SCALES[kind]
+    size, direction = abs(foreground_scale), 1 if foreground_scale >= 0 else -1
+    whole = int(size)
+    start = names[_LARGEST_SCALE + direction * whole]
+    if size == whole:
+        return start
+    return f"{start}+{names[_LARGEST_SCALE + direction * (whole + 1)]}={size - whole}"
+
+
+def _parse_link(link: str, name: str) -> Curve:
+    """Return the curve for one link of a chain, a name or a mix; `name` is the whole chain, for the error."""
+    if "+" not in link:
+        return _find_curve(link, name)
+    first, _, rest = link.partition("+")
+    second, equals, weight_text = rest.partition("=")
+    try:
+        weight = float(weight_text) if weight_text else 0.5
+    except ValueError:
+        weight = math.nan
+    if not equals or not 0 <= weight <= 1:
+        raise InputError(f"mapper: {name!r} has a mix without a weight 0..1; write it as a+b=w, e.g. none+mul_1=0.3")
+    a, b = _find_curve(first, name), _find_curve(second, name)
+    return lambda depth: a(depth) * (1.0 - weight) + b(depth) * weight
+
+
+def _find_curve(single: str, name: str) -> Curve:
+    if single not in _CURVES:
+        where = "" if single == name else f" in {name!r}"
+        hint = nearest_name(single, MAPPERS)
+        raise InputError(f"mapper: {single!r}{where} is unknown{hint}; choose one of {', '.join(MAPPERS)}")
+    return _CURVES[single]

@@ -1,0 +1,118 @@
+"""Growing and closing of holes, and the growing of near objects in a depth map.
+
+Rules read from iw3's (nagadomi/nunif) results.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inpaintkit.errors import InputError
+
+CLOSING_ROUNDS = 2
+"""3x3 dilations, and then erosions, of `close_hole`."""
+
+_BLUR = ((21, 31, 21), (31, 48, 31), (21, 31, 21))
+_BLUR_SUM = 256
+_OUTLIER_DEVIATIONS = 3.0
+_EPSILON = 1e-6
+
+
+def close_hole(hole: Tensor) -> Tensor:
+    """Close cracks of up to 4 px in `hole` (..., H, W), bool or > 0 = missing; return bool of the same shape.
+
+    Two 3x3 dilations and two 3x3 erosions, to which the outside of the picture is neutral; the input's pixels all stay.
+    """
+    hole = _as_bool(hole)
+    grown = hole
+    for dim in (-1, -2):
+        grown = _spread(grown, CLOSING_ROUNDS, CLOSING_ROUNDS, dim)
+    kept_out = ~grown
+    for dim in (-1, -2):
+        kept_out = _spread(kept_out, CLOSING_ROUNDS, CLOSING_ROUNDS, dim)
+    return hole.logical_or(kept_out.logical_not_())
+
+
+def dilate_inner(hole: Tensor, iterations: int, base_width: int | None = None) -> Tensor:
+    """Grow `hole` (..., H, W), bool or > 0 = missing, to the LEFT by `iterations` pixels; return bool of the same shape.
+
+    In right-eye orientation that is towards the near object. `base_width`, in pixels: the width for which `iterations` is
+    meant; it is scaled to the hole's width, to 1 px at least. Raises `InputError` if it is negative.
+    """
+    return _spread(_as_bool(hole), 0, _scaled(iterations, hole.shape[-1], base_width), -1)
+
+
+def dilate_outer(hole: Tensor, iterations: int, base_width: int | None = None) -> Tensor:
+    """Grow `hole` to the RIGHT, towards the background; everything else as `dilate_inner`."""
+    return _spread(_as_bool(hole), _scaled(iterations, hole.shape[-1], base_width), 0, -1)
+
+
+def dilate_edge(depth: Tensor, iterations: int | tuple[int, int]) -> Tensor:
+    """Grow near objects in `depth` (B, 1, H, W), 1 = near, by about `iterations` pixels at their edges; returns float32.
+
+    Each round mixes in the maximum of the blurred depth around a pixel, by `edge_weight`. A pair (x, y) grows sideways
+    and upright by different amounts. Raises `InputError` if an amount is negative.
+    """
+    across, upright = (iterations, iterations) if isinstance(iterations, int) else iterations
+    if min(across, upright) < 0:
+        raise InputError(f"edge_dilation: {iterations} is negative; give 0 or more rounds")
+    both = min(across, upright)
+    windows = [(3, 3)] * both + [(1, 3)] * (across - both) + [(3, 1)] * (upright - both)
+    depth = depth.to(torch.float32)
+    kernel = torch.tensor(_BLUR, dtype=torch.float32, device=depth.device)[None, None] / _BLUR_SUM
+    for height, width in windows:
+        weight = edge_weight(depth)
+        blurred = F.conv2d(F.pad(depth, (1, 1, 1, 1), mode="replicate"), kernel)
+        nearest = F.max_pool2d(blurred, (height, width), stride=1, padding=(height // 2, width // 2))
+        depth = depth * (1 - weight) + weight * nearest
+    return depth
+
+
+def edge_weight(depth: Tensor) -> Tensor:
+    """Return how much of an edge each pixel of `depth` (B, 1, H, W) is: float32 0..1, each picture on its own.
+
+    The range of depth in 3x3 pixels, scaled so that the picture's smallest becomes 0 and its largest, or three standard
+    deviations over the mean, becomes 1.
+    """
+    depth = depth.to(torch.float32)
+    spread = F.max_pool2d(depth, 3, stride=1, padding=1) + F.max_pool2d(-depth, 3, stride=1, padding=1)
+    mean = _mean(spread)
+    deviation = _mean((spread - mean).square()).sqrt()
+    score = ((spread - mean) / (deviation + _EPSILON)).clamp(-_OUTLIER_DEVIATIONS, _OUTLIER_DEVIATIONS)
+    low, high = score.amin((1, 2, 3), keepdim=True), score.amax((1, 2, 3), keepdim=True)
+    return (score - low) / (high - low + _EPSILON)
+
+
+def _mean(depth: Tensor) -> Tensor:
+    """Return the mean of each picture, (B, 1, 1, 1); row by row, so that its rounding doesn't depend on threads or batch."""
+    return depth.mean(dim=-1, keepdim=True).mean(dim=-2, keepdim=True)
+
+
+def _as_bool(hole: Tensor) -> Tensor:
+    return hole if hole.dtype == torch.bool else hole > 0
+
+
+def _scaled(iterations: int, width: int, base_width: int | None) -> int:
+    if iterations < 0:
+        raise InputError(f"dilation: {iterations} is negative; give 0 or more pixels")
+    if iterations == 0 or base_width is None:
+        return iterations
+    return max(round(width / base_width * iterations), 1)
+
+
+def _spread(hole: Tensor, forward: int, backward: int, dim: int) -> Tensor:
+    """Return True where `hole` is True at most `forward` pixels before or `backward` pixels after it along `dim`."""
+    if forward == backward == 0:
+        return hole.clone()
+    # Windows of 1, 2, 4 ... pixels, joined in pairs, cost a logarithm of the distance.
+    beside = (forward, backward) if dim == -1 else (0, 0, forward, backward)
+    window = F.pad(hole, beside)
+    length, covered = forward + backward + 1, 1
+    while covered < length:
+        step = min(covered, length - covered)
+        remaining = window.shape[dim] - step
+        window = window.narrow(dim, 0, remaining).logical_or(window.narrow(dim, step, remaining))
+        covered += step
+    return window

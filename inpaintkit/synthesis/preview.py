@@ -1,0 +1,91 @@
+"""Pictures of what the synthesis makes of one picture and its depth, fast enough for a slider."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inpaintkit.errors import InputError
+from inpaintkit.synthesis.sampler import find_hole_method, prepare_depth
+from inpaintkit.synthesis.warp import forward_warp
+
+Picture = NDArray[np.uint8]
+
+HOLE_COLOUR = (255, 0, 255)
+
+_COLOUR_STOPS = (
+    (0, 0, 4),
+    (33, 12, 74),
+    (87, 16, 110),
+    (138, 34, 106),
+    (188, 55, 84),
+    (228, 90, 49),
+    (249, 142, 9),
+    (249, 203, 53),
+    (252, 255, 164),
+)
+"""sRGB, evenly spaced, ever lighter: stops of the colour map inferno (S. van der Walt, N. Smith; CC0)."""
+
+_LEVELS = 256
+
+
+@dataclass(frozen=True)
+class Preview:
+    """uint8 pictures (H, W, 3): `depth` in colours, light = near; the filled `left_view`; the picture with its hole.
+
+    `hole_fraction`: hole pixels / all pixels.
+    """
+
+    depth: Picture
+    left_view: Picture
+    hole_overlay: Picture
+    hole_fraction: float
+
+
+def preview(
+    picture: Picture,
+    depth: Tensor,
+    divergence: float,
+    convergence: float,
+    mapper: str = "none",
+    edge_dilation: int = 0,
+    hole_method: str = "warp_back",
+) -> Preview:
+    """Show depth, left view and hole of `picture` (H, W, 3) with `depth` (1, 1, h, w) of any size, 0..1, 1 = near.
+
+    `divergence` is in percent of the width, `convergence` the depth on the screen plane; the rest as in `HoleDraw`. The hole is
+    the one of a training record: what the left eye cannot see.
+    Raises `InputError` for another kind of picture or depth and for values that can't work.
+    """
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise InputError(f"picture: expected uint8 (H, W, 3), got {picture.dtype} {picture.shape}")
+    height, width = picture.shape[:2]
+    ready = prepare_depth(depth, mapper, edge_dilation, (height, width))
+    pixels = torch.from_numpy(np.ascontiguousarray(picture)).to(ready.device).permute(2, 0, 1)[None]
+    left_view, _ = forward_warp(pixels, ready, divergence, convergence, "left", fill=True)
+    missing = find_hole_method(hole_method)(ready, divergence, convergence, False)[0, 0].cpu().numpy()
+    overlay = picture.copy()
+    overlay[missing] = HOLE_COLOUR
+    return Preview(
+        depth=colour_depth(ready[0, 0]),
+        left_view=left_view[0].permute(1, 2, 0).cpu().numpy(),
+        hole_overlay=overlay,
+        hole_fraction=float(missing.mean()),
+    )
+
+
+def colour_depth(depth: Tensor) -> Picture:
+    """Return depth (H, W), 0..1, as a uint8 picture (H, W, 3): dark = far, light = near, ever lighter in between."""
+    levels = (depth * (_LEVELS - 1)).round_().clamp_(0, _LEVELS - 1).to(torch.uint8).cpu().numpy()
+    return np.take(_colour_table(), levels, axis=0)
+
+
+def _colour_table() -> Picture:
+    stops = np.array(_COLOUR_STOPS, dtype=np.float64)
+    places = np.linspace(0, len(stops) - 1, _LEVELS)
+    channels = [np.interp(places, np.arange(len(stops)), stops[:, c]) for c in range(3)]
+    return np.rint(np.stack(channels, axis=1)).astype(np.uint8)

@@ -1,0 +1,163 @@
+"""Drawing how a hole is made, and making it: depth -> edge dilation -> curve -> picture's size -> warp back -> closing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from inpaintkit.config import nearest_name
+from inpaintkit.errors import InputError
+from inpaintkit.synthesis.mappers import map_depth
+from inpaintkit.synthesis.morphology import close_hole, dilate_edge
+from inpaintkit.synthesis.warp import warp_back_hole
+
+_Choice = TypeVar("_Choice")
+
+USUAL_CHANCE = 0.7
+"""Chance of each draw for the values that people use most."""
+
+USUAL_CONVERGENCES = (0.0, 0.5, 1.0)
+USUAL_MAPPER = {True: "div_6", False: "none"}
+OTHER_MAPPERS = {
+    True: ("none", "div_25", "div_10", "div_4", "div_2", "div_1"),
+    False: ("inv_mul_1", "inv_mul_2", "inv_mul_3", "mul_1", "mul_2", "mul_3"),
+}
+FINE_DEPTH = 512  # px, short side from which a depth map counts as fine
+EDGE_DILATIONS = {True: (0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 3, 4), False: (0, 0, 0, 1, 1, 2)}
+LARGEST_SHIFT = 32  # px, of half a picture's width: no hole becomes too wide for the network
+NARROWEST_RANGE = 0.1  # percent
+
+
+@dataclass(frozen=True)
+class DivergenceLaw:
+    """How divergence (percent) is drawn: `usual` values, else evenly from `lowest` to `highest` (or what the width allows)."""
+
+    highest: float
+    lowest: float
+    usual: tuple[float, ...]
+
+
+DIVERGENCE_LEVELS = {
+    1: DivergenceLaw(5.0, 0.0, (2.0, 2.5, 3.0, 4.0)),
+    2: DivergenceLaw(8.0, 3.0, (4.0, 5.0, 6.0)),
+    3: DivergenceLaw(11.0, 6.0, (7.0, 8.0, 9.0)),
+}
+
+
+@dataclass(frozen=True)
+class HoleDraw:
+    """Everything random about one hole; plain values, so that a manifest can store them.
+
+    `mapper`: a name for `map_depth`; `convergence`: 0..1; `edge_dilation`: rounds of `dilate_edge`; `divergence`: percent of
+    the width; `mirrored`: which of the two variants of `warp_back_hole`.
+    """
+
+    mapper: str
+    convergence: float
+    edge_dilation: int
+    divergence: float
+    mirrored: bool
+
+
+HoleMethod = Callable[[Tensor, float, float, bool], Tensor]
+
+
+def closed_warp_back(depth: Tensor, divergence: float, convergence: float, mirrored: bool) -> Tensor:
+    """Return `warp_back_hole`, closed: iw3's rule."""
+    return close_hole(warp_back_hole(depth, divergence, convergence, mirrored))
+
+
+HOLE_METHODS: Mapping[str, HoleMethod] = MappingProxyType({"warp_back": closed_warp_back})
+"""Name -> function of (depth (B, 1, H, W), divergence, convergence, mirrored) that returns the final hole, bool."""
+
+
+class HoleSampler:
+    """Draws holes as iw3 does when it makes training data, see `draw`, `apply` and, for both at once, `sample`."""
+
+    def __init__(self, divergence_level: int, metric: bool, hole_method: str = "warp_back") -> None:
+        """Take the strength of the 3D effect (1, 2, 3), whether depth is negated metric distance, and a hole method's name.
+
+        Raises `InputError` for an unknown level or method.
+        """
+        if divergence_level not in DIVERGENCE_LEVELS:
+            raise InputError(f"divergence_level: {divergence_level} is unknown; choose 1, 2 or 3")
+        self.divergence_level = divergence_level
+        self.metric = metric
+        self.hole_method = hole_method
+        self._find_hole = find_hole_method(hole_method)
+
+    def draw(self, rng: np.random.Generator, width: int, depth_resolution: int) -> HoleDraw:
+        """Draw one hole for a picture `width` px wide whose depth map has a short side of `depth_resolution` px."""
+        mapper = _draw_usual(rng, (USUAL_MAPPER[self.metric],))
+        convergence = _draw_usual(rng, USUAL_CONVERGENCES)
+        return HoleDraw(
+            mapper=_pick(rng, OTHER_MAPPERS[self.metric]) if mapper is None else mapper,
+            convergence=float(rng.uniform()) if convergence is None else convergence,
+            edge_dilation=_pick(rng, EDGE_DILATIONS[depth_resolution >= FINE_DEPTH]),
+            divergence=_draw_divergence(rng, DIVERGENCE_LEVELS[self.divergence_level], width),
+            mirrored=bool(rng.integers(2)),
+        )
+
+    def apply(self, depth: Tensor, draw: HoleDraw, size: tuple[int, int]) -> Tensor:
+        """Return the hole (B, 1, H, W), bool, True = missing, of a picture of `size` (H, W) with depth (B, 1, h, w), 1 = near.
+
+        Nothing random happens here. Raises `InputError` as `dilate_edge`, `map_depth` and `warp_back_hole` do.
+        """
+        ready = prepare_depth(depth, draw.mapper, draw.edge_dilation, size)
+        return self._find_hole(ready, draw.divergence, draw.convergence, draw.mirrored)
+
+    def sample(self, picture: NDArray[np.uint8], depth: Tensor, rng: np.random.Generator) -> tuple[HoleDraw, Tensor]:
+        """Draw and apply: return the draw and the hole (1, 1, H, W) of `picture` (H, W, 3) with depth (1, 1, h, w)."""
+        height, width = picture.shape[:2]
+        draw = self.draw(rng, width, min(depth.shape[-2:]))
+        return draw, self.apply(depth, draw, (height, width))
+
+
+def find_hole_method(name: str) -> HoleMethod:
+    """Return the function of `HOLE_METHODS` called `name`; raise `InputError` for an unknown name."""
+    if name not in HOLE_METHODS:
+        hint = nearest_name(name, HOLE_METHODS)
+        raise InputError(f"hole_method: {name!r} is unknown{hint}; choose one of {', '.join(HOLE_METHODS)}")
+    return HOLE_METHODS[name]
+
+
+def prepare_depth(depth: Tensor, mapper: str, edge_dilation: int, size: tuple[int, int]) -> Tensor:
+    """Return depth (B, 1, h, w) with grown edges, redistributed by `mapper`, in the picture's `size`: float32 (B, 1, H, W)."""
+    ready = map_depth(dilate_edge(depth, edge_dilation), mapper)
+    return resize_depth(ready, size)
+
+
+def resize_depth(depth: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return depth (B, 1, h, w) in `size` (H, W): bilinear, antialiased, as iw3 does.
+
+    torch ignores half of `align_corners` when it antialiases: an enlarged map lies up to half of its own pixels too far
+    right and down. Kept, because iw3's networks see holes that lie so.
+    """
+    if tuple(depth.shape[-2:]) == tuple(size):
+        return depth
+    return F.interpolate(depth, size, mode="bilinear", align_corners=True, antialias=True)
+
+
+def _draw_divergence(rng: np.random.Generator, law: DivergenceLaw, width: int) -> float:
+    usual = _draw_usual(rng, law.usual)
+    if usual is not None:
+        return usual
+    highest = min(LARGEST_SHIFT / (width / 2) * 100, law.highest)
+    lowest = max(0.0, min(highest - NARROWEST_RANGE, law.lowest))
+    return float(rng.uniform(lowest, highest))
+
+
+def _draw_usual(rng: np.random.Generator, usual: Sequence[_Choice]) -> _Choice | None:
+    """Return one of `usual` with `USUAL_CHANCE`, else None."""
+    return _pick(rng, usual) if rng.random() < USUAL_CHANCE else None
+
+
+def _pick(rng: np.random.Generator, choices: Sequence[_Choice]) -> _Choice:
+    return choices[int(rng.integers(len(choices)))]

@@ -1,0 +1,319 @@
+"""Forward warp of a picture to one eye, and the warp back that tells which pixels that eye cannot see.
+
+Every row is on its own, so work goes through pictures in blocks of rows that fit a processor's cache.
+
+The depth order needs neither sorting nor depth: of the sources that land in one target pixel of the left
+eye, the nearest has the largest shift, and as they land within one pixel of each other, the one with the
+largest shift started furthest left. So the nearest source is the one with the smallest column. The right eye is
+computed on mirrored rows, where the same holds. Source: the rules of iw3 (nagadomi/nunif), read from its results.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inpaintkit.errors import InputError
+
+Eye = Literal["left", "right"]
+
+NEVER_HIT = 1
+BEHIND_NEARER_LAYER = 2
+FILL_REACH = 100
+"""Farthest distance, in pixels, over which values are filled in and layers are compared (reference rule)."""
+
+MAX_DIVERGENCE = 100.0
+
+_SMALLEST_SHARE = 1e-5
+_EXTRA_PADDING = 2
+_BLOCK_PIXELS = 1 << 15
+_BLOCK_PIXELS_ACCELERATOR = 1 << 19
+
+
+def forward_warp(
+    values: Tensor,
+    depth: Tensor,
+    divergence: float | Tensor,
+    convergence: float | Tensor,
+    eye: Eye,
+    fill: bool = False,
+    base_width: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Shift every pixel sideways by its disparity and return what one eye sees.
+
+    `values` (B, C, H, W) are any numbers (results of whole-number types are rounded); `depth` (B, 1, H, W) is 0..1,
+    1 = near; `divergence` is in percent of `base_width` (pixels, None: W), 0..100, as when both eyes are synthesised (double
+    it when the other eye is the original); `convergence` is the depth that stays in place. Both are numbers or tensors (B,).
+
+    A pixel moves by ``0.5 * divergence / 100 * base_width * (depth - convergence)``, to the right for the left eye.
+    Returns the warped values (B, C, H, W), in the dtype of `values`, and the hole (B, 1, H, W), bool, True = missing: never
+    hit, or background seen through cracks of a nearer layer. Holes are 0, or with `fill` the nearest pixel of the
+    background side up to 100 px away. Computed in float32, without gradients.
+
+    Raises `InputError` for depth that is not finite, sizes that don't fit, divergence out of range or an unknown eye.
+    """
+    _check_eye(eye)
+    if values.ndim != 4 or values.shape[0] != depth.shape[0] or values.shape[-2:] != depth.shape[-2:]:
+        raise InputError(
+            f"values {tuple(values.shape)} and depth {tuple(depth.shape)} differ in size; resize the depth"
+        )
+    warped = torch.empty_like(values)
+    hole = torch.empty(depth.shape, dtype=torch.bool, device=depth.device)
+
+    def warp_block(block: _Block) -> None:
+        b, rows, shift = block
+        landed = _land(_padded(depth[b, 0, rows], shift, eye), shift, eye)
+        missing = _behind_nearer_layer(landed.column)
+        source, blank = _background(missing) if fill else (None, missing)
+        for c in range(values.shape[1]):
+            seen = _collect(_padded(values[b, c, rows], shift, eye), landed)
+            seen = seen if source is None else seen.gather(-1, source)
+            seen = seen.masked_fill_(blank, 0.0)
+            warped[b, c, rows] = _turned(seen if values.is_floating_point() else seen.round_(), eye)
+        hole[b, 0, rows] = _turned(missing, eye)
+
+    _run_blocks(warp_block, depth, divergence, convergence, base_width)
+    return warped, hole
+
+
+def warp_back_hole(
+    depth: Tensor, divergence: float | Tensor, convergence: float | Tensor, mirrored: bool = False
+) -> Tensor:
+    """Return the pixels of a picture that the other eye cannot see: the hole, in the picture's own pixels.
+
+    `depth` (B, 1, H, W) is 0..1, 1 = near; `divergence` in percent of W and `convergence` are numbers or tensors (B,).
+    The depth is warped to the left eye and filled, and emptiness is warped back from there by the same shifts; what it
+    doesn't reach is the hole (B, 1, H, W), bool, True = missing, before closing. Each way moves a pixel as `forward_warp`
+    does for the same `divergence`. Holes lie to the right of near objects. `mirrored` computes on the mirrored picture: the
+    hole is on the same side, but rounded otherwise (augmentation).
+
+    Raises `InputError` for depth that is not finite or has another shape, and for divergence out of range.
+    """
+    hole = torch.empty(depth.shape, dtype=torch.bool, device=depth.device)
+    there: Eye = "right" if mirrored else "left"
+    back: Eye = "left" if mirrored else "right"
+
+    def warp_back_block(block: _Block) -> None:
+        b, rows, shift = block
+        start = depth[b, 0, rows].flip(-1) if mirrored else depth[b, 0, rows]
+        content = _padded(start, shift, there)
+        landed = _land(content, shift, there)
+        source, blank = _background(_behind_nearer_layer(landed.column))
+        seen = _turned(_collect(content, landed).gather(-1, source).masked_fill_(blank, 0.0), there)
+        returned = _land(_padded(seen, shift, back), shift, back)
+        missing = _turned(_behind_nearer_layer(returned.column), back)
+        hole[b, 0, rows] = missing.flip(-1) if mirrored else missing
+
+    _run_blocks(warp_back_block, depth, divergence, convergence, None)
+    return hole
+
+
+def hole_kinds(
+    depth: Tensor, divergence: float | Tensor, convergence: float | Tensor, eye: Eye, base_width: int | None = None
+) -> Tensor:
+    """Return why each pixel of `forward_warp`'s hole is missing: uint8 (B, 1, H, W), parameters as there.
+
+    0 = no hole, `NEVER_HIT` (1), `BEHIND_NEARER_LAYER` (2; the reference stores 0.5 there).
+    """
+    _check_eye(eye)
+    kinds = torch.empty(depth.shape, dtype=torch.uint8, device=depth.device)
+
+    def kinds_block(block: _Block) -> None:
+        b, rows, shift = block
+        landed = _land(_padded(depth[b, 0, rows], shift, eye), shift, eye)
+        never_hit = landed.column.isnan()
+        # The reference counts the picture's surroundings as column 0, which mirrored rows have at their end.
+        surroundings = 0.0 if eye == "left" else float(depth.shape[-1] + 2 * shift.padding - 1)
+        source, blank = _background(never_hit)
+        behind = _behind_nearer_layer(landed.column.gather(-1, source).masked_fill_(blank, surroundings))
+        block_kinds = never_hit.to(torch.uint8).mul_(NEVER_HIT).masked_fill_(behind, BEHIND_NEARER_LAYER)
+        kinds[b, 0, rows] = _turned(block_kinds, eye)
+
+    _run_blocks(kinds_block, depth, divergence, convergence, base_width)
+    return kinds
+
+
+class _Shift(NamedTuple):
+    """How one picture's pixels move: shift in pixels = `gain` * (depth - `plane`); `padding` columns on both sides."""
+
+    gain: float
+    plane: float
+    padding: int
+
+
+class _Block(NamedTuple):
+    """Some `rows` of one `picture` of a batch and their `shift`."""
+
+    picture: int
+    rows: slice
+    shift: _Shift
+
+
+class _Landed(NamedTuple):
+    """Who arrived at each pixel of rows (R, W), mirrored for the right eye, see `_land`."""
+
+    low: Tensor
+    high: Tensor
+    share: Tensor
+    column: Tensor
+
+
+def _run_blocks(
+    work: Callable[[_Block], None],
+    depth: Tensor,
+    divergence: float | Tensor,
+    convergence: float | Tensor,
+    base_width: int | None,
+) -> None:
+    """Call `work` for each block of rows, on the CPU in as many threads as torch may use.
+
+    A block is too small for torch to split an operation on it, so threads don't multiply. Raises `InputError` for arguments
+    that can't work, before the first call.
+    """
+    blocks = list(_row_blocks(depth, divergence, convergence, base_width))
+    threads = min(torch.get_num_threads(), len(blocks)) if depth.device.type == "cpu" else 1
+    inference = torch.is_inference_mode_enabled()
+
+    def work_without_gradients(block: _Block) -> None:
+        # These modes belong to a thread: a new one doesn't know them.
+        with torch.inference_mode(inference), torch.no_grad():
+            work(block)
+
+    if threads == 1:
+        for block in blocks:
+            work_without_gradients(block)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work_without_gradients, blocks):
+            pass
+
+
+def _row_blocks(
+    depth: Tensor, divergence: float | Tensor, convergence: float | Tensor, base_width: int | None
+) -> Iterator[_Block]:
+    _check_depth(depth)
+    batch, _, height, width = depth.shape
+    base = width if base_width is None else base_width
+    strengths = _per_picture(divergence, batch, "divergence")
+    planes = _per_picture(convergence, batch, "convergence")
+    if min(strengths) < 0 or max(strengths) > MAX_DIVERGENCE:
+        raise InputError(f"divergence: {divergence} is out of range; give 0 to 100 (percent of the width)")
+    if base < 1:
+        raise InputError(f"base_width: {base} is out of range; give the width, in pixels, that divergence refers to")
+    block_pixels = _BLOCK_PIXELS if depth.device.type == "cpu" else _BLOCK_PIXELS_ACCELERATOR
+    for b, (percent, plane) in enumerate(zip(strengths, planes, strict=True)):
+        shift = _Shift(0.5 * percent * 0.01 * base, plane, int(base * percent * 0.01 + _EXTRA_PADDING))
+        step = max(1, block_pixels // (width + max(2 * shift.padding + 1, FILL_REACH)))
+        for top in range(0, height, step):
+            yield _Block(b, slice(top, top + step), shift)
+
+
+def _padded(rows: Tensor, shift: _Shift, eye: Eye) -> Tensor:
+    """Repeat the border pixels of rows (..., W) on both sides, mirrored for the right eye; one more column is nobody's.
+
+    Returns float32 (..., P + 1) with P = W + 2 * padding.
+    """
+    rows = _turned(rows.to(torch.float32), eye)
+    left = rows[..., :1].expand(*rows.shape[:-1], shift.padding)
+    right = rows[..., -1:].expand(*rows.shape[:-1], shift.padding + 1)
+    return torch.cat([left, rows, right], dim=-1)
+
+
+def _turned(rows: Tensor, eye: Eye) -> Tensor:
+    """Mirror rows (..., W) for the right eye, so that everything is computed as for the left one."""
+    return rows.flip(-1) if eye == "right" else rows
+
+
+def _land(depth: Tensor, shift: _Shift, eye: Eye) -> _Landed:
+    """Splat rows (R, P + 1) from `_padded` and return who arrives at each target pixel (R, W).
+
+    `low`, `high`: the source column that wins among those whose position is rounded down (up) to the pixel, int64, P where
+    there is none; `share`: weight 0..1 of `high` in the mean of both; `column`: the mean of their columns. The last two are
+    NaN where there is neither.
+    """
+    nobody = depth.shape[1] - 1
+    sources = torch.arange(nobody + 1, dtype=torch.int32, device=depth.device)
+    columns = sources.to(torch.float32)
+    position = (depth - shift.plane).mul_(shift.gain)
+    if eye == "right":
+        # Rounding has to happen in the picture's own direction, in which column i of mirrored rows is P - 1 - i.
+        columns = nobody - 1 - columns
+        position.neg_()
+    position.add_(columns).clamp_(0, nobody - 1)
+    down, up = position.floor(), position.ceil()
+    up_weight = position.sub_(down).clamp_(_SMALLEST_SHARE, 1 - _SMALLEST_SHARE)
+    down_weight = 1 - up_weight
+    up_weight[:, nobody] = down_weight[:, nobody] = 0.0
+    if eye == "right":
+        down, up = down.neg_().add_(nobody - 1), up.neg_().add_(nobody - 1)
+    picture = slice(shift.padding, nobody - shift.padding)
+    low, high = _leftmost(down, sources)[:, picture], _leftmost(up, sources)[:, picture]
+    low_index, high_index = low.long(), high.long()
+    low_weight, share = down_weight.gather(-1, low_index), up_weight.gather(-1, high_index)
+    share.div_(low_weight.add_(share))
+    return _Landed(low_index, high_index, share, torch.lerp(low.float(), high.float(), share))
+
+
+def _leftmost(target: Tensor, sources: Tensor) -> Tensor:
+    """Return for each of P pixels the smallest of the first P `sources` (P + 1) with that `target` (R, P + 1); P if none."""
+    rows, nobody = target.shape[0], target.shape[1] - 1
+    winner = torch.full((rows, nobody), nobody, dtype=torch.int32, device=target.device)
+    # From float to int64 by way of int32 is twice as fast on CPUs.
+    target = target[:, :nobody].int().long()
+    return winner.scatter_reduce_(-1, target, sources[:nobody].expand(rows, -1), "amin")
+
+
+def _collect(content: Tensor, landed: _Landed) -> Tensor:
+    """Return the mean of the two winners of `content` (R, P + 1) at each target pixel (R, W), NaN where there is none."""
+    return torch.lerp(content.gather(-1, landed.low), content.gather(-1, landed.high), landed.share)
+
+
+def _behind_nearer_layer(column: Tensor) -> Tensor:
+    """Return where the source `column` (R, W) exceeds one of those up to `FILL_REACH` pixels to its right: bool (R, W).
+
+    True for NaN as well, which has no influence on others.
+    """
+    covered = 1
+    smallest = F.pad(column[:, 1:], (0, FILL_REACH), value=torch.inf).nan_to_num_(nan=torch.inf)
+    # Windows of 1, 2, 4 ... pixels, joined in pairs, cost a logarithm of the reach.
+    while covered < FILL_REACH:
+        step = min(covered, FILL_REACH - covered)
+        smallest = torch.minimum(smallest[:, :-step], smallest[:, step:])
+        covered += step
+    return torch.less_equal(column, smallest).logical_not_()
+
+
+def _background(missing: Tensor) -> tuple[Tensor, Tensor]:
+    """Return for each pixel of `missing` (R, W) the nearest column to the left, or its own, that is not missing.
+
+    int64 (R, W), and, bool (R, W), where there is none within `FILL_REACH` pixels.
+    """
+    columns = torch.arange(missing.shape[-1], device=missing.device, dtype=torch.float32)
+    present = columns.expand_as(missing).masked_fill(missing, -torch.inf)
+    last, source = present.cummax(-1)
+    return source, columns - last > FILL_REACH
+
+
+def _per_picture(value: float | Tensor, batch: int, name: str) -> list[float]:
+    numbers: list[float] = value.flatten().tolist() if isinstance(value, Tensor) else [float(value)]
+    if len(numbers) not in (1, batch) or not all(math.isfinite(number) for number in numbers):
+        raise InputError(f"{name}: expected one finite number, or one for each of {batch} pictures, got {value}")
+    return numbers * batch if len(numbers) == 1 else numbers
+
+
+def _check_eye(eye: str) -> None:
+    if eye not in ("left", "right"):
+        raise InputError(f"eye: {eye!r} is unknown; choose left or right")
+
+
+def _check_depth(depth: Tensor) -> None:
+    if depth.ndim != 4 or depth.shape[1] != 1 or not depth.is_floating_point() or depth.numel() == 0:
+        raise InputError(f"depth: expected float (B, 1, H, W), got {depth.dtype} {tuple(depth.shape)}")
+    if not torch.stack(torch.aminmax(depth)).isfinite().all():
+        raise InputError("depth: it contains NaN or infinite values; check the depth model or the depth file")

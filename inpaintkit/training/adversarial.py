@@ -1,0 +1,143 @@
+"""The parts of GAN fine-tuning that are arithmetic: losses, weights, noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+STE_OVERSHOOT = 0.1
+WEIGHT_LIMITS = (1e-3, 10.0)
+WEIGHT_MOMENTUM = 0.99
+WARMUP_STEEPNESS = 4.0
+WARMUP_CUTOFF = 0.1
+MASK_EPS = 1e-4
+HALF_STEP_8BIT = 0.5 / 255
+
+Logits = Tensor | Sequence[Tensor]
+Masks = Tensor | Sequence[Tensor | None] | None
+
+
+class MaskedHingeLoss:
+    """Hinge loss on the logits of a patch discriminator (Lim & Ye, "Geometric GAN", 2017), counted in a mask only.
+
+    Each argument is one map (B, 1, h, w) or, for a discriminator with several outputs, one per output. A mask counts
+    where it is > 0 (so bool and soft masks do); None counts everywhere.
+
+    Args:
+        weights: weight of each output of a discriminator with several outputs; None: 1 each.
+    """
+
+    def __init__(self, weights: Sequence[float] | None = None) -> None:
+        self.weights = weights
+
+    def generator(self, fake: Logits, mask: Masks = None) -> Tensor:
+        """Return the generator's loss: minus the mean logit of its pictures."""
+        return self._weighted([_masked_mean(-f, m) for f, m in zip(*_as_lists(fake, mask), strict=True)])
+
+    def discriminator(self, real: Logits, fake: Logits, mask: Masks = None) -> Tensor:
+        """Return the discriminator's loss: real logits below 1 and fake logits above -1 cost."""
+        reals, masks = _as_lists(real, mask)
+        fakes, _ = _as_lists(fake, mask)
+        return self._weighted(
+            [
+                0.5 * (_masked_mean(torch.relu(1 - r), m) + _masked_mean(torch.relu(1 + f), m))
+                for r, f, m in zip(reals, fakes, masks, strict=True)
+            ]
+        )
+
+    def _weighted(self, losses: list[Tensor]) -> Tensor:
+        weights = [1.0] * len(losses) if self.weights is None or len(losses) == 1 else self.weights
+        return torch.stack([w * loss for w, loss in zip(weights, losses, strict=True)]).sum()
+
+
+def _as_lists(logits: Logits, mask: Masks) -> tuple[list[Tensor], list[Tensor | None]]:
+    values = [logits] if isinstance(logits, Tensor) else list(logits)
+    masks = [mask] * len(values) if mask is None or isinstance(mask, Tensor) else list(mask)
+    return values, masks
+
+
+def _masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
+    values = values.float()
+    if mask is None:
+        return values.mean()
+    counted = mask > 0
+    return (values * counted).sum() / (counted.sum() + MASK_EPS)
+
+
+def ste_clamp(x: Tensor, overshoot: float = STE_OVERSHOOT) -> Tensor:
+    """Clamp to 0..1, but let the share `overshoot` of the gradient through outside (straight-through estimator)."""
+    clamped = x.clamp(0, 1)
+    surrogate = clamped + overshoot * (x - clamped)
+    return surrogate + (clamped - surrogate).detach()
+
+
+def dequantisation_noise(picture: Tensor, generator: torch.Generator) -> Tensor:
+    """Return uniform noise of ± half an 8-bit step, shaped like `picture` (B, 3, H, W) in 0..1.
+
+    Added to output and target alike, so that the discriminator can't tell them apart by the target's 8-bit steps.
+    """
+    noise = torch.rand(picture.shape, generator=generator, device=generator.device, dtype=torch.float32)
+    return ((2 * noise - 1) * HALF_STEP_8BIT).to(picture.device, picture.dtype)
+
+
+def warmup_curve(iteration: int, warmup: int) -> float:
+    """Return the exponential rise from 0 at iteration 0 to 1 at `warmup`."""
+    if warmup == 0 or iteration >= warmup:
+        return 1.0
+    return math.expm1(WARMUP_STEEPNESS * iteration / warmup) / math.expm1(WARMUP_STEEPNESS)
+
+
+def warmup_weight(iteration: int, warmup: int) -> float:
+    """Return the weight 0..1 of the adversarial term after `iteration` optimiser steps; 0 while the curve is < 0.1."""
+    weight = warmup_curve(iteration, warmup)
+    return weight if weight >= WARMUP_CUTOFF else 0.0
+
+
+def optimizer_iteration(epoch: int, batch: int, batches_per_epoch: int, backward_step: int) -> int:
+    """Return the optimiser steps done when batch number `batch` of `epoch` is in work (both counted from 1)."""
+    return ((epoch - 1) * batches_per_epoch + batch) // backward_step
+
+
+class AdaptiveWeight:
+    """Weight that gives reconstruction and adversarial loss gradients of equal length at the last layer.
+
+    The ratio of gradient lengths (Esser et al., "Taming Transformers", 2021) is clamped to 1e-3..10 and averaged
+    exponentially, the newest value counting 1 %.
+    """
+
+    def __init__(self) -> None:
+        self.average: float | None = None
+
+    def __call__(self, reconstruction: Tensor, adversarial: Tensor, last_layer: nn.Parameter | Tensor) -> float | None:
+        """Return the weight of the adversarial loss, or None when this step must leave that loss out.
+
+        `reconstruction` and `adversarial` are scalar losses whose graph is kept; `last_layer` is the parameter at which
+        gradients are compared. None follows from a ratio that isn't a number (NaN gradients, or 0/0).
+        """
+        lengths = [
+            torch.linalg.vector_norm(torch.autograd.grad(loss, last_layer, retain_graph=True)[0].float())
+            for loss in (reconstruction, adversarial)
+        ]
+        return self.update(float(lengths[0] / lengths[1]))
+
+    def update(self, ratio: float) -> float | None:
+        """Average a ratio of gradient lengths in and return the weight; None for NaN, which changes nothing."""
+        if math.isnan(ratio):
+            return None
+        ratio = min(max(ratio, WEIGHT_LIMITS[0]), WEIGHT_LIMITS[1])
+        if self.average is None:
+            self.average = ratio
+        else:
+            self.average = WEIGHT_MOMENTUM * self.average + (1 - WEIGHT_MOMENTUM) * ratio
+        return self.average
+
+    def state_dict(self) -> dict[str, float | None]:
+        """Return what `load_state_dict` needs."""
+        return {"average": self.average}
+
+    def load_state_dict(self, state: dict[str, float | None]) -> None:
+        """Restore a `state_dict`."""
+        self.average = state["average"]

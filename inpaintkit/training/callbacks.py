@@ -1,0 +1,109 @@
+"""What a person sees of a running job: a bar when somebody watches, plain lines in a log file.
+
+The trainer calls these and knows nothing of notebooks; a notebook or a test passes its own.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tqdm.auto import tqdm
+
+if TYPE_CHECKING:
+    from inpaintkit.training.trainer import Trainer
+
+PROGRESS_VARIABLE = "INPAINTKIT_PROGRESS"
+"""Environment variable: ``lines`` asks for plain lines (set for headless runs), ``off`` for silence."""
+
+LINE_EVERY = 0.05
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """One mini-batch: its number within the epoch (from 1), the number of all, the running mean of each term."""
+
+    epoch: int
+    step: int
+    steps: int
+    terms: Mapping[str, float]
+
+
+class Callback:
+    """Base of all callbacks: every hook does nothing. `row` is what also stands in the loss CSV."""
+
+    def on_start(self, trainer: Trainer) -> None: ...
+
+    def on_step(self, trainer: Trainer, info: StepInfo) -> None: ...
+
+    def on_row(self, trainer: Trainer, row: Mapping[str, float | int | str]) -> None: ...
+
+    def on_message(self, trainer: Trainer, message: str) -> None: ...
+
+    def on_end(self, trainer: Trainer) -> None: ...
+
+
+def format_row(row: Mapping[str, float | int | str]) -> str:
+    """Return a loss row as one readable line."""
+    values = [f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, float)]
+    return f"epoch {row['epoch']} {row['split']}: " + ", ".join(values)
+
+
+class ProgressLines(Callback):
+    """One plain line per 5 % of the job and per row, for logs in which a bar would freeze."""
+
+    def on_start(self, trainer: Trainer) -> None:
+        self._started = time.monotonic()
+        self._first = trainer.fraction_done
+        self._next = self._first + LINE_EVERY
+
+    def on_step(self, trainer: Trainer, info: StepInfo) -> None:
+        done = trainer.fraction_done
+        if done < self._next:
+            return
+        self._next = done + LINE_EVERY
+        elapsed = time.monotonic() - self._started
+        left = elapsed / max(done - self._first, 1e-9) * (1 - done)
+        print(
+            f"{done:4.0%} epoch {info.epoch} step {info.step}/{info.steps}, loss {info.terms['total']:.4g}, "
+            f"{elapsed:.0f} s, about {left:.0f} s left",
+            flush=True,
+        )
+
+    def on_row(self, trainer: Trainer, row: Mapping[str, float | int | str]) -> None:
+        print(format_row(row), flush=True)
+
+    def on_message(self, trainer: Trainer, message: str) -> None:
+        print(message, flush=True)
+
+
+class ProgressBar(Callback):
+    """A bar over all steps of the job with the running loss."""
+
+    def on_start(self, trainer: Trainer) -> None:
+        self._bar = tqdm(total=trainer.total_steps, initial=trainer.steps_done, unit="step", desc="training")
+
+    def on_step(self, trainer: Trainer, info: StepInfo) -> None:
+        self._bar.set_postfix(epoch=info.epoch, loss=f"{info.terms['total']:.4g}")
+        self._bar.update(trainer.steps_done - self._bar.n)
+
+    def on_row(self, trainer: Trainer, row: Mapping[str, float | int | str]) -> None:
+        if row["split"] == "eval":
+            self._bar.write(format_row(row))
+
+    def on_message(self, trainer: Trainer, message: str) -> None:
+        self._bar.write(message)
+
+    def on_end(self, trainer: Trainer) -> None:
+        self._bar.close()
+
+
+def default_callbacks() -> list[Callback]:
+    """Return the progress display that fits how the job was started."""
+    mode = os.environ.get(PROGRESS_VARIABLE, "bar")
+    if mode == "off":
+        return []
+    return [ProgressLines()] if mode == "lines" else [ProgressBar()]

@@ -1,0 +1,178 @@
+"""GAN fine-tuning: the plain trainer plus a discriminator, its loss and its optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inpaintkit.config import GanConfig
+from inpaintkit.errors import InputError
+from inpaintkit.model import create_discriminator, save_model
+from inpaintkit.seeds import torch_rng
+from inpaintkit.training import amp
+from inpaintkit.training.adversarial import (
+    AdaptiveWeight,
+    MaskedHingeLoss,
+    dequantisation_noise,
+    optimizer_iteration,
+    ste_clamp,
+    warmup_weight,
+)
+from inpaintkit.training.callbacks import Callback
+from inpaintkit.training.metrics import artefact_score, hole_lpips
+from inpaintkit.training.perceptual import Lpips
+from inpaintkit.training.schedule import create_optimizer, create_scheduler
+from inpaintkit.training.trainer import Row, Trainer, crop_frame
+
+PSNR_ALLOWANCE = 0.5
+"""Decibels of inside-hole PSNR that better texture may cost before an epoch is ranked lower for it."""
+
+
+class GanTrainer(Trainer):
+    """Fine-tunes a generator against a discriminator that judges only what lies in holes.
+
+    The picked model has the lowest ``score`` = inside-hole LPIPS + artefact score (within 0..1) + every decibel of
+    inside-hole PSNR that is lost beyond `PSNR_ALLOWANCE`, among the epochs after the start.
+    """
+
+    config: GanConfig
+
+    def __init__(self, config: GanConfig, callbacks: Sequence[Callback] | None = None) -> None:
+        if not config.checkpoint_file and not config.resume:
+            raise InputError(
+                "checkpoint_file: GAN fine-tuning starts from a trained generator; name the .pth of 02_train"
+            )
+        super().__init__(config, callbacks)
+
+    def _create_networks(self) -> None:
+        super()._create_networks()
+        self.discriminator = create_discriminator(
+            self.config.discriminator, torch_rng(self.config.seed, "discriminator")
+        ).to(self.device)
+        self.optimizers.append(create_optimizer(self.config, self.discriminator))
+        self.schedulers.append(create_scheduler(self.config, self.optimizers[-1]))
+        self.hinge = MaskedHingeLoss()
+        self.adaptive = AdaptiveWeight()
+        self.judge_lpips = Lpips("alex").to(self.device)
+
+    @property
+    def start_file(self) -> Path:
+        """The generator that fine-tuning started from."""
+        return self.folder / "start" / self.model_file.name
+
+    def _run(self) -> bool:
+        if not self.progress.history:
+            save_model(self.model, self.start_file, **self._meta(0))
+        return super()._run()
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The weights at which the gradients of both losses are compared."""
+        return self.model.to_image[1].weight  # type: ignore[return-value]
+
+    def _losses_and_gradients(
+        self, x: Tensor, hole: Tensor, y: Tensor, rng: torch.Generator
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        output, mask = self._generate(x, hole)
+        total, terms, per_sample = self._loss(output, y, hole, rng)
+        adversarial, discriminator_loss = self._discriminate(output, y, mask, rng)
+        weight = self._backward(output, total, adversarial, discriminator_loss)
+        gan_terms = {"adversarial": adversarial, "discriminator": discriminator_loss, "adversarial_weight": weight}
+        return terms | {name: term.detach() for name, term in gan_terms.items()}, per_sample
+
+    def _discriminate(self, output: Tensor, y: Tensor, mask: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the generator's adversarial loss and the discriminator's loss.
+
+        Both come from one look at the output: the two gradients are taken apart in `_backward`.
+        """
+        noise = dequantisation_noise(y, rng)
+        member = self.discriminator.pick(float(torch.rand((), generator=rng)))
+        with amp.autocast(self.amp, self.device):
+            fake, counted = self.discriminator(ste_clamp(output) + noise, y, mask=mask, member=member)
+            real, _ = self.discriminator(y + noise, y, mask=mask, member=member)
+        return self.hinge.generator(fake, counted), self.hinge.discriminator(real, fake, counted)
+
+    def _backward(self, output: Tensor, total: Tensor, adversarial: Tensor, discriminator_loss: Tensor) -> Tensor:
+        """Add the gradients of both networks; return the weight that the adversarial loss got.
+
+        Each loss is differentiated down to `output` once; comparing the two gradients at the last layer and sending
+        their weighted sum through the generator costs no second pass through the perceptual network.
+        """
+        config, scale = self.config, self.scalers[0].scale
+        if not (torch.isfinite(total) and torch.isfinite(adversarial) and torch.isfinite(discriminator_loss)):
+            return torch.zeros(())
+        gradient = torch.autograd.grad(scale(total), output)[0]
+        weight = 0.0
+        warmup = warmup_weight(self._iteration(), config.generator_warmup_iteration)
+        if warmup > 0 and config.discriminator_weight > 0:
+            towards_real = torch.autograd.grad(scale(adversarial), output, retain_graph=True)[0]
+            lengths = torch.stack([self._length(output, arriving) for arriving in (gradient, towards_real)])
+            adaptive = self.adaptive.update(float(lengths[0] / lengths[1]))
+            if adaptive is not None:
+                weight = adaptive * config.discriminator_weight * warmup
+                gradient = gradient + weight * towards_real
+        output.backward(gradient / config.backward_step, retain_graph=True)
+        share = self.scalers[1].scale(discriminator_loss / config.backward_step)
+        share.backward(inputs=list(self.discriminator.parameters()))
+        return torch.tensor(weight)
+
+    def _iteration(self) -> int:
+        progress = self.progress
+        return optimizer_iteration(progress.epoch, progress.step + 1, self.steps_per_epoch, self.config.backward_step)
+
+    def _length(self, output: Tensor, gradient: Tensor) -> Tensor:
+        """Return the length of the last layer's gradient when `gradient` arrives at `output`."""
+        at_layer = torch.autograd.grad(output, self.last_layer, gradient, retain_graph=True)[0]
+        length: Tensor = torch.linalg.vector_norm(at_layer.float())
+        return length
+
+    def _judge(self, output: Tensor, y: Tensor, hole: Tensor) -> dict[str, Tensor]:
+        figures = super()._judge(output, y, hole)
+        clean, inner = output.clamp(0, 1), crop_frame(hole, self.model.i2i_offset)
+        return figures | {
+            "hole_lpips": hole_lpips(clean, y, inner, self.judge_lpips),
+            "artefact": artefact_score(clean, y, inner),
+        }
+
+    def _score(self, row: Row) -> float:
+        start = next(r for r in self.progress.history if r["split"] == "eval")
+        lost = float(start["hole_psnr"]) - float(row["hole_psnr"])
+        artefact = min(max(float(row["artefact"]), 0.0), 1.0)
+        score = float(row["hole_lpips"]) + artefact + max(0.0, lost - PSNR_ALLOWANCE)
+        row["score"] = score
+        self._write_csv()
+        return score if row["epoch"] else float("inf")
+
+    def _set_mode(self, training: bool) -> None:
+        super()._set_mode(training)
+        self.discriminator.train(training)
+
+    def epoch_table(self) -> str:
+        """Return a Markdown table of the inside-hole figures of each evaluated epoch, the picked one in bold."""
+        names = ("hole_psnr", "hole_lpips", "artefact", "score")
+        lines = [
+            "| epoch | hole PSNR (dB) | hole LPIPS | artefact score | score |",
+            "| ---: | ---: | ---: | ---: | ---: |",
+        ]
+        for row in self.progress.history:
+            if row["split"] == "eval":
+                epoch = (
+                    f"**{row['epoch']}** (picked)" if row["epoch"] == self.progress.best_epoch else f"{row['epoch']}"
+                )
+                start = " (start)" if row["epoch"] == 0 else ""
+                lines.append(f"| {epoch}{start} | " + " | ".join(f"{float(row[name]):.4g}" for name in names) + " |")
+        return "\n".join(lines)
+
+    def _more_state(self) -> dict[str, Any]:
+        return {
+            "discriminator_state_dict": self.discriminator.state_dict(),
+            "adaptive_weight": self.adaptive.state_dict(),
+        }
+
+    def _load_more_state(self, state: Mapping[str, Any]) -> None:
+        self.discriminator.load_state_dict(state["discriminator_state_dict"])
+        self.adaptive.load_state_dict(state["adaptive_weight"])

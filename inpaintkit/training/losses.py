@@ -1,0 +1,217 @@
+"""Training losses: clamp-L1, DCT and LPIPS, summed with fixed weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inpaintkit.config import LOSSES, nearest_name
+from inpaintkit.errors import InputError
+from inpaintkit.training.augment import augment_pair, rotate
+from inpaintkit.training.perceptual import Lpips
+
+# A little of the unclamped difference pulls values outside 0..1 back.
+UNCLAMPED_WEIGHT = 0.001
+PAD_MULTIPLE = 16
+LUMA = (0.299, 0.587, 0.114)
+ROTATION_DEGREES = 45.0
+
+
+@dataclass(frozen=True)
+class DctPart:
+    """One part of the DCT loss.
+
+    `share` is its weight; `window` the side of the blocks in px (None: the whole picture); `overlap` adds blocks
+    shifted by half a window; `rotated` adds the pair turned by 45 degrees.
+    """
+
+    share: float = 1.0
+    window: int | None = None
+    overlap: bool = False
+    rotated: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Weights of the terms of a named loss, and the parts of its DCT term."""
+
+    weights: dict[str, float]
+    dct_parts: tuple[DctPart, ...] = ()
+
+
+RECIPES = {
+    "l1lpips": Recipe({"l1": 1.0, "lpips": 0.4}),
+    "dct": Recipe(
+        {"dct": 1.0},
+        (DctPart(0.2, window=4), DctPart(0.2, window=24, rotated=True), DctPart(0.6, rotated=True)),
+    ),
+    "l1dctlpips": Recipe({"dct": 0.5, "l1": 0.5, "lpips": 0.2}, (DctPart(window=32, overlap=True),)),
+}
+
+
+class TrainingLoss(nn.Module):
+    """Loss of a batch of pictures; made by `create_loss`. Without parameters or state of its own."""
+
+    def __init__(self, recipe: Recipe, perceptual: str, hole_l1_weight: float) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.weights = recipe.weights
+        self.hole_l1_weight = hole_l1_weight
+        self.lpips = Lpips(perceptual) if "lpips" in recipe.weights else None
+
+    def forward(
+        self,
+        output: Tensor,
+        target: Tensor,
+        hole: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return (total, terms): the loss of the batch with its gradient, and what it consists of, detached.
+
+        Args:
+            output: pictures (B, 3, H, W), also outside 0..1.
+            target: their truth (B, 3, H, W), 0..1.
+            hole: (B, 1, H, W) bool, True = missing; needed only with a `hole_l1_weight` other than 1.
+            generator: source of the pair augmentation (`augment_pair`); None, as in evaluation: no augmentation.
+
+        ``terms`` holds the unweighted scalars ``l1``, ``dct``, ``lpips``, as far as the loss has them (the total is
+        their weighted sum), and ``per_sample``, the total of each sample (B,), whose mean is the total.
+        """
+        output, target = output.float(), target.float()
+        if generator is not None:
+            output, target, hole = augment_pair(output, target, generator, hole)
+        values = self._terms(output, target, hole)
+        weighted = [self.weights[name] * value for name, value in values.items()]
+        per_sample = torch.stack(weighted).sum(dim=0)
+        terms = {name: value.detach().mean() for name, value in values.items()}
+        return per_sample.mean(), {**terms, "per_sample": per_sample.detach()}
+
+    def _terms(self, output: Tensor, target: Tensor, hole: Tensor | None) -> dict[str, Tensor]:
+        """Return each term per sample, (B,), with gradient."""
+        if self.lpips is not None:
+            output, target = pad_to_multiple(output), pad_to_multiple(target)
+            hole = None if hole is None else pad_to_multiple(hole.float())
+        terms = {}
+        if "l1" in self.weights:
+            terms["l1"] = clamp_l1(output, target, self._l1_weights(hole))
+        if "dct" in self.weights:
+            parts = [part.share * dct_loss(output, target, part) for part in self.recipe.dct_parts]
+            terms["dct"] = torch.stack(parts).sum(dim=0)
+        if self.lpips is not None:
+            terms["lpips"] = self.lpips(output, target)
+        return terms
+
+    def _l1_weights(self, hole: Tensor | None) -> Tensor | None:
+        if self.hole_l1_weight == 1:
+            return None
+        if hole is None:
+            raise ValueError("hole_l1_weight other than 1 needs the hole")
+        return 1 + (self.hole_l1_weight - 1) * hole.float()
+
+
+def create_loss(name: str, perceptual: str = "vgg", hole_l1_weight: float = 1.0) -> TrainingLoss:
+    """Return the loss `name`, one of ``l1lpips``, ``dct``, ``l1dctlpips``, with LPIPS on the network `perceptual`.
+
+    `hole_l1_weight` multiplies the clamp-L1 inside the hole; 1 is the reference's loss. Raises `InputError` for an
+    unknown name, for a hole weight without an L1 term, and where the perceptual network's weights are missing.
+    """
+    if name not in RECIPES:
+        raise InputError(f"loss: {name!r} is unknown{nearest_name(name, LOSSES)}; choose one of {', '.join(LOSSES)}")
+    recipe = RECIPES[name]
+    if hole_l1_weight != 1 and "l1" not in recipe.weights:
+        raise InputError(f"hole_l1_weight: the loss {name} has no L1 term; use 1 or the loss l1lpips")
+    return TrainingLoss(recipe, perceptual, hole_l1_weight)
+
+
+def pad_to_multiple(picture: Tensor, multiple: int = PAD_MULTIPLE) -> Tensor:
+    """Pad (B, C, H, W) by reflection, evenly on both sides, to the next multiple of `multiple` px.
+
+    The padding is detached: a border pixel isn't counted twice in the gradient.
+    """
+    height, width = picture.shape[-2:]
+    rows, columns = -height % multiple, -width % multiple
+    if not rows and not columns:
+        return picture
+    top, left = rows // 2, columns // 2
+    padded = F.pad(picture.detach(), (left, columns - left, top, rows - top), mode="reflect")
+    padded[..., top : top + height, left : left + width] = picture
+    return padded
+
+
+def clamp_l1(output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return per sample, (B,), the mean L1 distance of values clamped to 0..1 plus 0.001 of the unclamped one.
+
+    `weights` (B, 1, H, W) multiply the distance of each pixel.
+    """
+    difference = (output.clamp(0, 1) - target.clamp(0, 1)).abs() + UNCLAMPED_WEIGHT * (output - target).abs()
+    if weights is not None:
+        difference = difference * weights
+    return difference.mean(dim=(1, 2, 3))
+
+
+def dct_loss(output: Tensor, target: Tensor, part: DctPart) -> Tensor:
+    """Return per sample, (B,), the mean L1 distance of the DCTs of luma, R, G and B, as `part` says.
+
+    Values are clamped to 0..1; 0.001 of the L1 distance of the unclamped pixels is added. Luma is that of the clamped
+    picture.
+    """
+    output, target = _with_luma(output), _with_luma(target)
+    loss = _dct_distance(output, target, part)
+    if part.rotated:
+        turned_output, turned_target = (rotate(p, ROTATION_DEGREES, expand=True) for p in (output, target))
+        loss = 0.5 * loss + _dct_distance(turned_output, turned_target, part)
+    return loss
+
+
+def _with_luma(picture: Tensor) -> Tensor:
+    weights = picture.new_tensor(LUMA).view(1, 3, 1, 1)
+    return torch.cat([(picture.clamp(0, 1) * weights).sum(dim=1, keepdim=True), picture], dim=1)
+
+
+def _dct_distance(output: Tensor, target: Tensor, part: DctPart) -> Tensor:
+    # The DCT is linear: one transform of the difference instead of two transforms.
+    clamped, plain = output.clamp(0, 1) - target.clamp(0, 1), output - target
+    if part.window is None:
+        return _mean_l1(_dct2(clamped)) + UNCLAMPED_WEIGHT * _mean_l1(plain)
+    distance = _windowed_distance(clamped, plain, part.window)
+    if part.overlap:
+        clamped, plain = (F.pad(x, (part.window // 2,) * 4) for x in (clamped, plain))
+        distance = 0.5 * (distance + _windowed_distance(clamped, plain, part.window))
+    return distance
+
+
+def _windowed_distance(clamped: Tensor, plain: Tensor, window: int) -> Tensor:
+    clamped, plain = (_windows(x, window) for x in (clamped, plain))
+    return _mean_l1(_dct2(clamped)) + UNCLAMPED_WEIGHT * _mean_l1(plain)
+
+
+def _windows(x: Tensor, window: int) -> Tensor:
+    """Cut (B, C, H, W), padded with zeros on all sides to a multiple, into (B, C, rows, columns, window, window)."""
+    rows, columns = (-size % window for size in x.shape[-2:])
+    padded = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+    batch, channels, height, width = padded.shape
+    blocks = padded.reshape(batch, channels, height // window, window, width // window, window)
+    return blocks.transpose(-3, -2)
+
+
+def _mean_l1(x: Tensor) -> Tensor:
+    return x.abs().flatten(1).mean(dim=1)
+
+
+def _dct2(x: Tensor) -> Tensor:
+    """Return the orthonormal two-dimensional DCT-II of the last two axes."""
+    rows, columns = (_dct_matrix(n).to(x) for n in x.shape[-2:])
+    transformed: Tensor = rows @ x @ columns.T
+    return transformed
+
+
+@lru_cache(maxsize=16)
+def _dct_matrix(size: int) -> Tensor:
+    n = torch.arange(size, dtype=torch.float64)
+    matrix: Tensor = torch.cos(torch.pi / size * (n + 0.5) * n[:, None]) * (2 / size) ** 0.5
+    matrix[0] *= 0.5**0.5
+    return matrix.float()

@@ -1,0 +1,155 @@
+"""How good a fill is, judged inside holes only: outside, every method is perfect and hides the differences.
+
+All pictures are (B, 3, H, W) in 0..1, holes (B, 1, H, W) bool with True = missing. Every figure comes back as (B,), one
+per picture, NaN where a picture has nothing to judge (no hole): average with `torch.nanmean`. Values of the output
+outside 0..1 count as clamped, as they would be in a file. Pass a `hole_ring` instead of the hole to judge its
+surroundings.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from inpaintkit.training.perceptual import Lpips
+
+# Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004; values in 0..1.
+SSIM_SIGMA = 1.5
+SSIM_RADIUS = 5
+SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
+# The generator writes 4x4 px per token (pixel shuffle by 4), so its artefacts repeat every 4 px.
+GRID = 4
+# Patterns on a truth flatter than this per-pixel contrast are judged as on this one (4 steps of 8 bit).
+FLAT_CONTRAST = 4 / 255
+RING_WIDTH = 8
+
+
+def hole_psnr(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
+    """Return the peak signal-to-noise ratio over hole pixels in dB, (B,); inf for an equal fill."""
+    error = (output.clamp(0, 1) - target).square().mean(dim=1, keepdim=True)
+    return -10 * torch.log10(_hole_mean(error, hole))
+
+
+def hole_ssim(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
+    """Return the mean structural similarity at hole pixels, (B,); 1 = equal.
+
+    The windows (Gaussian, sigma 1.5 px, 11 px wide) also see the hole's surroundings; H, W >= 11.
+    """
+    return _hole_mean(ssim_map(output.clamp(0, 1), target).mean(dim=1, keepdim=True), hole)
+
+
+def hole_lpips(output: Tensor, target: Tensor, hole: Tensor, lpips: Lpips) -> Tensor:
+    """Return the mean over hole pixels of the LPIPS distance map, (B,); 0 = equal."""
+    return _hole_mean(lpips.distance_map(output.clamp(0, 1), target), hole)
+
+
+def ssim_map(output: Tensor, target: Tensor) -> Tensor:
+    """Return the structural similarity per pixel and channel, (B, C, H, W); borders mirror the edge pixels."""
+    mean_x, mean_y = _blur(output), _blur(target)
+    variance_x = _blur(output * output) - mean_x * mean_x
+    variance_y = _blur(target * target) - mean_y * mean_y
+    covariance = _blur(output * target) - mean_x * mean_y
+    similarity = (2 * mean_x * mean_y + SSIM_C1) * (2 * covariance + SSIM_C2)
+    return similarity / ((mean_x * mean_x + mean_y * mean_y + SSIM_C1) * (variance_x + variance_y + SSIM_C2))
+
+
+def artefact_score(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
+    """Return the strength of the network's 4 px grid inside holes, relative to the contrast of the truth, (B,).
+
+    0 = no grid; 1 = a pattern of 4 px period as strong as the truth's own contrast between neighbouring pixels (or as
+    4 steps of 8 bit where the truth is flatter). Proportional to the square of the pattern's amplitude.
+
+    Definition: let r = output - target and g(x) = r(x + 1) - r(x), along rows and along columns, wherever both pixels
+    lie in the hole. The energy with a period of 4 px is E = mean[g(x) (g(x+4) - g(x+3)/2 - g(x+5)/2)] over all x and
+    channels, rows and columns together. By the Wiener-Khinchin theorem that is the power spectrum of g integrated with
+    the weight cos(8 pi f) (1 - cos(2 pi f)): a comb with its teeth on the grid frequency 1/4 (weight 1) and its
+    harmonic 1/2 cycles per px (weight 2), minus what lies beside the teeth. The score is E / mean[g_truth^2] over
+    the same hole.
+
+    Unlike a Fourier transform this needs no window, so narrow, slanted holes count as far as they hold 7 px in a
+    line. Differences whiten the spectrum of natural pictures, so a residual that is merely wrong (blur, offset, ramp,
+    missing texture) is expected at 0; single pictures scatter around it, also below. NaN where no hole holds 7 px in
+    a line.
+    """
+    residual = output.clamp(0, 1) - target
+    energy = energy_count = contrast = contrast_count = torch.zeros(len(hole), device=hole.device)
+    for axis in (-1, -2):
+        known = _at(hole, axis, 0, 1) & _at(hole, axis, 1, 1)
+        product, valid = _comb(residual.diff(dim=axis), known, axis)
+        energy, energy_count = energy + _sum(product * valid), energy_count + _sum(valid)
+        squares = target.diff(dim=axis).square().mean(dim=1, keepdim=True)
+        contrast, contrast_count = contrast + _sum(squares * known), contrast_count + _sum(known)
+    return (energy / energy_count) / (contrast / contrast_count).clamp(min=FLAT_CONTRAST**2)
+
+
+def _comb(steps: Tensor, known: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Return (g(x) (g(x+4) - g(x+3)/2 - g(x+5)/2) averaged over channels, where all four are known)."""
+    reach = GRID + 1
+    first, before, same, after = (_at(steps, axis, shift, reach) for shift in (0, GRID - 1, GRID, GRID + 1))
+    valid = torch.stack([_at(known, axis, shift, reach) for shift in (0, GRID - 1, GRID, GRID + 1)]).all(dim=0)
+    return (first * (same - 0.5 * (before + after))).mean(dim=1, keepdim=True), valid
+
+
+def _at(x: Tensor, axis: int, shift: int, reach: int) -> Tensor:
+    """Return x(position + shift) for all positions from which `reach` further ones exist along `axis`."""
+    return x.narrow(axis, shift, max(x.shape[axis] - reach, 0))
+
+
+def hole_widths(hole: Tensor) -> Tensor:
+    """Return for each hole pixel how many hole pixels lie side by side in its row there, (B, 1, H, W) int64; 0 outside.
+
+    >>> hole_widths(torch.tensor([[[[1, 0, 1, 1, 1]]]], dtype=torch.bool)).flatten().tolist()
+    [1, 0, 3, 3, 3]
+    """
+    width = hole.shape[-1]
+    columns = torch.arange(width, device=hole.device).expand_as(hole)
+    previous = columns.masked_fill(hole, -1).cummax(dim=-1).values
+    following = columns.masked_fill(hole, width).flip(-1).cummin(dim=-1).values.flip(-1)
+    return torch.where(hole, following - previous - 1, 0)
+
+
+def hole_ring(hole: Tensor, width: int = RING_WIDTH) -> Tensor:
+    """Return the known pixels at most `width` px (the larger of dx, dy) from the hole, (B, 1, H, W) bool."""
+    grown = F.max_pool2d(hole.float(), 2 * width + 1, stride=1, padding=width) > 0
+    return grown & ~hole
+
+
+def hole_iou(predicted: Tensor, exact: Tensor) -> Tensor:
+    """Return intersection over union of two holes, (B,); 1 = equal, NaN where both are empty."""
+    return _sum(predicted & exact) / _sum(predicted | exact)
+
+
+def stray_pixels(predicted: Tensor, exact: Tensor) -> Tensor:
+    """Return how many pixels of `predicted` touch no pixel of `exact`, diagonals included, (B,) px."""
+    return _sum(predicted & ~exact & ~hole_ring(exact, 1))
+
+
+def _sum(x: Tensor) -> Tensor:
+    return x.sum(dim=(1, 2, 3), dtype=torch.float32)
+
+
+def _hole_mean(values: Tensor, hole: Tensor) -> Tensor:
+    """Return the mean of (B, 1, H, W) over hole pixels, (B,); NaN without any."""
+    return _sum(torch.where(hole, values, 0.0)) / _sum(hole)
+
+
+def _blur(x: Tensor) -> Tensor:
+    """Return (B, C, H, W) blurred by SSIM's Gaussian."""
+    offsets = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=x.dtype, device=x.device)
+    kernel = torch.exp(-0.5 * (offsets / SSIM_SIGMA).square())
+    kernel = kernel / kernel.sum()
+    planes = _mirror_pad(x, SSIM_RADIUS).flatten(0, 1)[:, None]
+    planes = F.conv2d(F.conv2d(planes, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
+    return planes[:, 0].unflatten(0, x.shape[:2])  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _mirror_pad(x: Tensor, pad: int) -> Tensor:
+    """Pad the last two axes by mirroring with the edge pixel repeated (which torch's padding modes lack)."""
+    for axis in (-1, -2):
+        size = x.shape[axis]
+        positions = torch.arange(-pad, size + pad, device=x.device)
+        positions = torch.where(positions < 0, -1 - positions, positions)
+        positions = torch.where(positions >= size, 2 * size - 1 - positions, positions)
+        x = x.index_select(axis, positions)
+    return x

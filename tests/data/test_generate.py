@@ -1,0 +1,472 @@
+"""The generated data set: what it holds, and that nothing but seed and pictures decides about it."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import random
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from inpaintkit.config import GenerateConfig
+from inpaintkit.data import generate as generate_module
+from inpaintkit.data.generate import GenerateReport, generate_dataset, rebuild
+from inpaintkit.data.manifest import is_record, read_manifest
+from inpaintkit.data.records import (
+    MIN_HOLE_AREA,
+    View,
+    apply_view,
+    best_crop,
+    draw_view,
+    mirrored,
+    turn,
+    turn_depth,
+)
+from inpaintkit.depth import create_depth_model
+from inpaintkit.errors import InputError
+from inpaintkit.seeds import numpy_rng
+
+sys.path.insert(0, str(Path(__file__).parent))
+from broken_pictures import bad_files, build_special, encoded, good_files, photo
+
+SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+NAME = "t_FastDepth"
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return the hash of every file that isn't hidden, by relative name."""
+    files = [
+        p for p in folder.rglob("*") if p.is_file() and not any(s.startswith(".") for s in p.relative_to(folder).parts)
+    ]
+    return {p.relative_to(folder).as_posix(): hashlib.sha1(p.read_bytes()).hexdigest() for p in files}
+
+
+def load(path: Path) -> tuple[str, np.ndarray]:
+    """Return mode and pixels of a picture file."""
+    with Image.open(path) as image:
+        return image.mode, np.asarray(image)
+
+
+def picture_of(hole: Path) -> Path:
+    return hole.with_name(hole.name.replace("_M.png", "_C.png"))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three small real photos, a copy of one, a copy of an eval photo, and a broken file."""
+    root = tmp_path_factory.mktemp("pictures")
+    (root / "train").mkdir()
+    (root / "eval").mkdir()
+    shutil.copy(SAMPLES / "train/cat_face.jpg", root / "train/a_cat.jpg")
+    (root / "train/b_broken.jpg").write_bytes(b"no picture")
+    shutil.copy(SAMPLES / "train/cat_face.jpg", root / "train/c_copy_of_cat.jpg")
+    shutil.copy(SAMPLES / "train/dahlia.jpg", root / "train/d_dahlia.jpg")
+    shutil.copy(SAMPLES / "eval/astronaut.jpg", root / "train/e_copy_of_eval.jpg")
+    shutil.copy(SAMPLES / "eval/astronaut.jpg", root / "eval/astronaut.jpg")
+    return root
+
+
+@pytest.fixture
+def config(pictures: Path, tmp_path: Path) -> GenerateConfig:
+    return GenerateConfig(
+        dataset_dir=str(pictures),
+        output_dir=str(tmp_path / "out"),
+        prefix="t",
+        size=256,
+        divergence_level=3,
+        device="cpu",
+        seed=3,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GenerateReport, list[str]]:
+    """One uninterrupted run without workers: folder, report, progress messages."""
+    out, messages = tmp_path_factory.mktemp("whole") / "out", []
+    config = GenerateConfig(
+        dataset_dir=str(pictures),
+        output_dir=str(out),
+        prefix="t",
+        size=256,
+        divergence_level=3,
+        device="cpu",
+        seed=3,
+        workers=0,
+    )
+    report = generate_dataset(config, lambda done, total, message: messages.append(f"{done}/{total} {message}"))
+    return out, report, messages
+
+
+def test_records_are_pairs_of_a_colour_crop_and_a_hole_of_0_and_255(
+    finished: tuple[Path, GenerateReport, list[str]],
+) -> None:
+    out, report, _ = finished
+    holes = sorted(out.rglob("*_M.png"))
+    assert len(holes) == report.records == len(report.files) > 4
+    for path in holes:
+        (mode, hole), (picture_mode, picture) = load(path), load(picture_of(path))
+        assert (mode, hole.shape, picture_mode, picture.shape) == ("L", (256, 256), "RGB", (256, 256, 3))
+        assert set(np.unique(hole)) == {0, 255}
+        assert (hole > 0).sum() > 300
+
+
+def test_names_follow_prefix_model_and_sequence_number(finished: tuple[Path, GenerateReport, list[str]]) -> None:
+    _, report, _ = finished
+    cat = [path.name for path in report.files if path.parent.name == "train"][:1]
+    assert cat[0].startswith(f"{NAME}_0000000")
+    # the dahlia is the 4th file of train/: its numbers start at 3 pictures x 2 records x 2 samples
+    assert any(path.name == f"{NAME}_000000{number}_C.png" for path in report.files for number in (12, 13, 14, 15))
+
+
+def test_manifest_counts_and_reasons_agree_with_the_report(finished: tuple[Path, GenerateReport, list[str]]) -> None:
+    out, report, messages = finished
+    rows = list(read_manifest(out, NAME))
+    records = [row for row in rows if is_record(row)]
+    assert len(records) == report.records == report.train + report.eval
+    assert dict(report.skipped) == {
+        "train/b_broken.jpg": "is not a picture in a known format",
+        "train/c_copy_of_cat.jpg": "has the same content as train/a_cat.jpg",
+        "train/e_copy_of_eval.jpg": "has the same content as eval/astronaut.jpg",
+    }
+    assert report.dropped == sum("dropped" in row for row in rows)
+    area = np.mean([row["hole_pixels"] for row in records]) / 256**2
+    assert report.mean_hole_fraction == pytest.approx(area)
+    assert messages[1] == "2/6 train/b_broken.jpg: skipped, it is not a picture in a known format"
+    assert messages[-1].startswith("6/6 eval/astronaut.jpg: ")
+
+
+def test_any_record_can_be_rebuilt_from_its_manifest_row(
+    finished: tuple[Path, GenerateReport, list[str]], pictures: Path
+) -> None:
+    out, _, _ = finished
+    model = create_depth_model("FastDepth", "cpu")
+    for row in [row for row in read_manifest(out, NAME) if is_record(row)][::3]:
+        picture, hole = rebuild(row, pictures, model)
+        folder = out / row["source"].partition("/")[0]
+        np.testing.assert_array_equal(picture, load(folder / row["picture"])[1])
+        np.testing.assert_array_equal(hole, load(folder / row["hole"])[1] > 0)
+        assert hole.sum() == row["hole_pixels"]
+
+
+def test_rebuild_refuses_a_changed_source(finished: tuple[Path, GenerateReport, list[str]], tmp_path: Path) -> None:
+    row = next(row for row in read_manifest(finished[0], NAME) if is_record(row))
+    (tmp_path / "train").mkdir()
+    (tmp_path / row["source"]).write_bytes(encoded(photo(), "JPEG"))
+    with pytest.raises(InputError, match="has changed since"):
+        rebuild(row, tmp_path)
+
+
+def test_rebuild_refuses_another_depth_resolution(
+    finished: tuple[Path, GenerateReport, list[str]], pictures: Path
+) -> None:
+    row = next(row for row in read_manifest(finished[0], NAME) if is_record(row))
+    with pytest.raises(InputError, match="at 720 px; rebuild it with that one"):
+        rebuild(row, pictures, create_depth_model("FastDepth", "cpu", 224))
+
+
+def test_the_picture_and_its_mirror_image_get_draws_of_their_own(
+    finished: tuple[Path, GenerateReport, list[str]],
+) -> None:
+    rows = [row for row in read_manifest(finished[0], NAME) if is_record(row)]
+    draws = {(row["source"], row["record"]): json.dumps(row["draw"]) for row in rows}
+    assert {record for _, record in draws} == {0, 1}
+    assert len(set(draws.values())) == len(draws)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_number_of_workers_changes_nothing(
+    workers: int, config: GenerateConfig, finished: tuple[Path, GenerateReport, list[str]]
+) -> None:
+    generate_dataset(dataclasses.replace(config, workers=workers))
+    assert contents(Path(config.output_dir)) == contents(finished[0])
+
+
+def test_the_union_of_shards_is_the_unsharded_run(
+    config: GenerateConfig, finished: tuple[Path, GenerateReport, list[str]], tmp_path: Path
+) -> None:
+    union: dict[str, str] = {}
+    for index in (1, 0):
+        out = tmp_path / f"machine{index}"
+        report = generate_dataset(dataclasses.replace(config, shard=f"{index}/2", output_dir=str(out)))
+        assert 0 < report.records < finished[1].records
+        union |= contents(out)
+    assert union == contents(finished[0])
+
+
+def test_another_seed_gives_other_records(
+    config: GenerateConfig, finished: tuple[Path, GenerateReport, list[str]]
+) -> None:
+    generate_dataset(dataclasses.replace(config, seed=4, eval_only=True))
+    assert not (Path(config.output_dir) / "train").exists()
+    same = contents(Path(config.output_dir)).items() & contents(finished[0]).items()
+    assert not any(name.endswith(".png") for name, _ in same)
+
+
+def test_a_run_killed_at_random_moments_and_resumed_is_byte_equal(
+    config: GenerateConfig, finished: tuple[Path, GenerateReport, list[str]]
+) -> None:
+    context, out, chance = multiprocessing.get_context("forkserver"), Path(config.output_dir), random.Random(1)
+    context.set_forkserver_preload(["inpaintkit.data.generate"])
+    total = len(contents(finished[0]))
+    for aim in sorted(chance.sample(range(1, total - 2), 4)):
+        process = context.Process(target=generate_dataset, args=(config,))
+        process.start()
+        while process.is_alive() and sum(1 for _ in out.rglob("*")) < aim:
+            time.sleep(0.002)
+        time.sleep(chance.random() * 0.02)
+        process.kill()
+        process.join()
+        assert process.exitcode == -9, "the run ended before it was killed"
+        for hole in out.rglob("*_M.png"):
+            assert load(hole)[1].shape == load(picture_of(hole))[1].shape[:2]
+    report = generate_dataset(config)
+    assert contents(out) == contents(finished[0])
+    assert (report.records, report.skipped) == (finished[1].records, finished[1].skipped)
+    assert not list(out.glob("*/.*.tmp"))
+
+
+def test_a_finished_run_does_nothing_when_called_again(
+    finished: tuple[Path, GenerateReport, list[str]], config: GenerateConfig, tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0], config.output_dir)
+    before = {path: path.stat().st_mtime_ns for path in Path(config.output_dir).rglob("*.png")}
+    report = generate_dataset(config)
+    assert {path: path.stat().st_mtime_ns for path in Path(config.output_dir).rglob("*.png")} == before
+    assert (report.pictures, report.records) == (0, finished[1].records)
+
+
+def test_a_deleted_record_is_made_again(
+    finished: tuple[Path, GenerateReport, list[str]], config: GenerateConfig
+) -> None:
+    shutil.copytree(finished[0], config.output_dir)
+    next(Path(config.output_dir, "train").glob("*_M.png")).unlink()
+    generate_dataset(config)
+    assert contents(Path(config.output_dir)) == contents(finished[0])
+
+
+@pytest.mark.parametrize(("option", "value"), [("seed", 9), ("size", 320), ("num_samples", 1), ("divergence_level", 1)])
+def test_resuming_with_another_parameter_is_refused_by_name(
+    option: str, value: int, finished: tuple[Path, GenerateReport, list[str]], config: GenerateConfig
+) -> None:
+    shutil.copytree(finished[0] / "manifest", Path(config.output_dir) / "manifest")
+    with pytest.raises(InputError, match=f"^{option}: .*{option}={getattr(config, option)}, not {value}"):
+        generate_dataset(dataclasses.replace(config, **{option: value}))
+
+
+def test_resuming_with_other_pictures_is_refused(
+    finished: tuple[Path, GenerateReport, list[str]], config: GenerateConfig, pictures: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0] / "manifest", Path(config.output_dir) / "manifest")
+    shutil.copytree(pictures, tmp_path / "more")
+    (tmp_path / "more/train/aa_new.jpg").write_bytes(encoded(photo(), "JPEG"))
+    with pytest.raises(InputError, match=r"1 train pictures changed .*aa_new\.jpg"):
+        generate_dataset(dataclasses.replace(config, dataset_dir=str(tmp_path / "more")))
+
+
+def test_a_second_run_on_the_same_shard_is_refused_while_the_first_lives(config: GenerateConfig) -> None:
+    refusals = []
+
+    def second(done: int, total: int, message: str) -> None:
+        with pytest.raises(InputError, match="in use by process") as refusal:
+            generate_dataset(config)
+        refusals.append(refusal.value)
+
+    generate_dataset(dataclasses.replace(config, eval_only=True), second)
+    assert len(refusals) == 1
+
+
+def test_a_full_disk_is_named_and_a_later_run_completes_the_data_set(
+    config: GenerateConfig, finished: tuple[Path, GenerateReport, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = os.replace, iter(range(1000))
+
+    def full(source: Any, target: Any) -> None:
+        if next(calls) > 7:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(InputError, match="disk is full"):
+        generate_dataset(config)
+    monkeypatch.undo()
+    generate_dataset(config)
+    assert contents(Path(config.output_dir)) == contents(finished[0])
+
+
+def test_ctrl_c_says_how_to_go_on_and_loses_nothing(
+    config: GenerateConfig, finished: tuple[Path, GenerateReport, list[str]]
+) -> None:
+    def interrupt(done: int, total: int, message: str) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="stopped after 2 of 6 pictures; run the same again"):
+        generate_dataset(config, interrupt)
+    generate_dataset(config)
+    assert contents(Path(config.output_dir)) == contents(finished[0])
+
+
+def test_a_folder_of_odd_files_gives_records_or_reasons_for_each(tmp_path: Path) -> None:
+    for split in ("train", "eval"):
+        (tmp_path / "pictures" / split).mkdir(parents=True)
+    folder = tmp_path / "pictures" / "eval"
+    bad, good = bad_files(), list(good_files().items())[::8]
+    for name, content in [*good, *((name, content) for name, (content, _) in bad.items())]:
+        (folder / name).write_bytes(content)
+    special = build_special(folder)
+    report = generate_dataset(
+        GenerateConfig(
+            dataset_dir=str(folder.parent), output_dir=str(tmp_path / "out"), prefix="odd", size=256, eval_only=True
+        )
+    )
+    skipped = {name.removeprefix("eval/"): reason for name, reason in report.skipped}
+    expected = {name: reason for name, (_, reason) in bad.items()} | special
+    assert skipped.keys() == expected.keys()
+    assert all(expected[name] in reason for name, reason in skipped.items())
+    sources = {row["source"] for row in read_manifest(tmp_path / "out", "odd_FastDepth")}
+    assert {f"eval/{name}" for name, _ in good} <= sources
+
+
+def test_depth_maps_beside_the_pictures_open_holes_behind_near_things(tmp_path: Path) -> None:
+    """A square in front: every hole of both records lies within reach to the right of its edge, in both orientations."""
+    for split in ("train", "eval"):
+        (tmp_path / "in" / split).mkdir(parents=True)
+    picture, depth = photo((800, 720)), np.zeros((720, 800), np.uint8)
+    depth[160:560, 200:600] = 255
+    picture.save(tmp_path / "in/eval/scene.png")
+    Image.fromarray(depth).save(tmp_path / "in/eval/scene_depth.png")
+    config = GenerateConfig(
+        dataset_dir=str(tmp_path / "in"), output_dir=str(tmp_path / "out"), prefix="f", model_type="File",
+        size=512, eval_only=True, seed=1,
+    )  # fmt: skip
+    report = generate_dataset(config)
+    assert report.records > 0
+    assert report.skipped == ()
+
+
+def test_the_view_is_drawn_as_the_recipe_says() -> None:
+    views = [draw_view(numpy_rng("views", i), 512) for i in range(3000)]
+    turned = [view.angle for view in views if view.angle is not None]
+    assert 0.46 < len(turned) / len(views) < 0.54
+    assert -45 <= min(turned) < -40 < 40 < max(turned) <= 45
+    assert 0.29 < np.mean([view.short_side == 720 for view in views]) < 0.38
+    assert {view.short_side for view in views} == {720, 1080}
+    assert 0.46 < np.mean([view.resample == "bicubic" for view in views]) < 0.54
+    assert draw_view(numpy_rng(0), 1200).short_side == 1200  # a crop must fit
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(64, 300), st.integers(64, 300), st.floats(-45, 45), st.sampled_from(["bicubic", "bilinear"]))
+def test_a_turned_view_is_a_full_square_without_borders(width: int, height: int, angle: float, filter: str) -> None:
+    white = np.full((height, width, 3), 255, np.uint8)
+    seen = apply_view(white, View(angle, 100, filter))
+    assert seen.shape == (100, 100, 3)
+    assert seen.min() == 255
+
+
+def test_turning_is_counter_clockwise_about_the_centre() -> None:
+    picture = np.zeros((200, 200, 3), np.uint8)
+    picture[95:105, 100:] = 255  # a hand at three o'clock
+    seen = np.asarray(turn(Image.fromarray(picture), 45.0))[..., 0] > 127
+    rows, columns = np.nonzero(seen)
+    side = int(200 / math.sqrt(2))
+    assert seen.shape == (side, side)
+    assert rows.min() == 0
+    assert columns.max() == side - 1
+    assert np.corrcoef(rows, columns)[0, 1] < -0.9  # now it points to half past one
+
+
+def test_an_unturned_view_keeps_the_aspect_and_scales_the_short_side() -> None:
+    assert apply_view(np.zeros((300, 451, 3), np.uint8), View(None, 720, "bicubic")).shape == (720, 1082, 3)
+    assert apply_view(np.zeros((451, 300, 3), np.uint8), View(None, 720, "bicubic")).shape == (1082, 720, 3)
+
+
+def test_a_turned_depth_map_still_fills_0_to_1() -> None:
+    ramp = torch.linspace(0, 1, 100).expand(1, 1, 80, 100)
+    turned = turn_depth(ramp, 30.0)
+    assert turned.shape == (1, 1, 56, 56)
+    assert (float(turned.min()), float(turned.max())) == (0.0, 1.0)
+    assert turn_depth(ramp, None) is ramp
+
+
+def test_the_crop_is_the_best_of_8_random_places() -> None:
+    hole = np.zeros((300, 400), np.uint8)
+    hole[100:120, 250:300] = 1
+    areas = cv2.integral(hole)
+    for trial in range(20):
+        left, top = best_crop(areas, 128, numpy_rng("crop", trial))
+        rng = numpy_rng("crop", trial)
+        tops, lefts = rng.integers(0, 300 - 128 + 1, 8), rng.integers(0, 400 - 128 + 1, 8)
+        found = [hole[t : t + 128, x : x + 128].sum() for t, x in zip(tops, lefts, strict=True)]
+        assert hole[top : top + 128, left : left + 128].sum() == max(found)
+    assert best_crop(cv2.integral(np.ones((128, 128), np.uint8)), 128, numpy_rng(0)) == (0, 0)
+
+
+def test_mirroring_swaps_left_and_right_only_for_record_1() -> None:
+    picture = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    assert mirrored(picture, 0) is picture
+    np.testing.assert_array_equal(mirrored(picture, 1)[:, 0], picture[:, 1])
+
+
+@pytest.fixture
+def few_crops_pass(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    limit = 2500
+    monkeypatch.setattr(generate_module, "MIN_HOLE_AREA", limit)
+    return limit
+
+
+def test_crops_with_too_small_a_hole_are_dropped_and_listed(
+    config: GenerateConfig, few_crops_pass: int, finished: tuple[Path, GenerateReport, list[str]]
+) -> None:
+    report = generate_dataset(dataclasses.replace(config, eval_only=True))
+    areas = [
+        row["hole_pixels"]
+        for row in read_manifest(finished[0], NAME)
+        if is_record(row) and "astronaut" in row["source"]
+    ]
+    assert MIN_HOLE_AREA == 301
+    assert report.eval == sum(area >= few_crops_pass for area in areas)
+    assert report.dropped == 4 - report.eval
+
+
+def test_memory_stays_bounded_however_many_pictures_wait(
+    config: GenerateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a slow last step, loading waits: never more pictures in flight than a few per worker."""
+    loaded, finished, most = [0], [0], [0]
+    real_load, real_finish = generate_module._Run.load, generate_module._Run.finish
+
+    def load(self: Any, job: Any) -> Any:
+        loaded[0] += 1
+        most[0] = max(most[0], loaded[0] - finished[0])
+        return real_load(self, job)
+
+    def finish(self: Any, seen: Any) -> str:
+        time.sleep(0.01)
+        finished[0] += 1
+        return real_finish(self, seen)
+
+    monkeypatch.setattr(generate_module._Run, "load", load)
+    monkeypatch.setattr(generate_module._Run, "finish", finish)
+    monkeypatch.setattr(generate_module, "decode_picture", lambda data, side: (_ for _ in ()).throw(
+        generate_module.UnreadablePicture("is only counted")))  # fmt: skip
+    generate_dataset(dataclasses.replace(config, repeats=20, workers=1))
+    assert finished[0] == 6 * 20
+    assert most[0] <= 2 * 2 * generate_module.AHEAD + 2

@@ -1,0 +1,148 @@
+"""Manifests: marks of finished work, refusal of mixed data sets, tables, and cleaning up one prefix only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inpaintkit.data import manifest
+from inpaintkit.data.manifest import clean_prefix, data_set_names, is_record, read_manifest, records_table
+from inpaintkit.errors import InputError
+
+ROW = {
+    "picture": "a_M1_00000000_C.png",
+    "hole": "a_M1_00000000_M.png",
+    "source": "train/x.jpg",
+    "angle": None,
+    "short_side": 720,
+    "size": 512,
+    "hole_pixels": 2621,
+    "draw": {"mapper": "none", "divergence": 2.5, "convergence": 0.123456, "edge_dilation": 1, "mirrored": False},
+}
+
+
+def make_data_set(root: Path, name: str) -> list[Path]:
+    """Lay out two records of data set `name` with manifest and a killed run's leftover; return all its files."""
+    folder = manifest.manifest_folder(root, name)
+    manifest.begin(folder, {"seed": 0}, {"train": {"x.jpg": 10}})
+    manifest.write_part(manifest.part_path(folder, "train", 0), [{**ROW, "picture": f"{name}_00000000_C.png"}])
+    for split, number in (("train", 0), ("eval", 12)):
+        (root / split).mkdir(exist_ok=True)
+        for suffix in ("C", "M"):
+            (root / split / f"{name}_{number:08d}_{suffix}.png").write_bytes(b"png")
+    (root / "train" / f".{name}_00000001_C.png.77.tmp").write_bytes(b"half")
+    return [path for path in root.rglob("*") if path.is_file() and name in str(path.relative_to(root))]
+
+
+def test_rows_come_back_in_order_with_train_before_eval(tmp_path: Path) -> None:
+    folder = manifest.manifest_folder(tmp_path, "a_M1")
+    manifest.begin(folder, {}, {})
+    for split, number in (("eval", 0), ("train", 10), ("train", 2)):
+        manifest.write_part(
+            manifest.part_path(folder, split, number), [{"source": f"{split}/{number}", "skipped": "ü"}]
+        )
+    assert [row["source"] for row in read_manifest(tmp_path, "a_M1")] == ["train/2", "train/10", "eval/0"]
+
+
+def test_an_unknown_data_set_is_refused_with_the_known_names(tmp_path: Path) -> None:
+    make_data_set(tmp_path, "a_M1")
+    with pytest.raises(InputError, match="no data set b_M1; there is: a_M1"):
+        list(read_manifest(tmp_path, "b_M1"))
+    assert data_set_names(tmp_path) == ["a_M1"]
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    make_data_set(tmp_path, "a_M1")
+    path = manifest.part_path(manifest.manifest_folder(tmp_path, "a_M1"), "train", 0)
+    path.write_text('{"source": ')
+    with pytest.raises(InputError, match=r"000000\.jsonl is damaged"):
+        list(read_manifest(tmp_path, "a_M1"))
+
+
+def test_beginning_again_with_the_same_facts_is_fine_and_with_others_is_refused(tmp_path: Path) -> None:
+    manifest.begin(tmp_path / "m" / "a", {"seed": 1, "resolution": None}, {"train": {"x": 1}})
+    manifest.begin(tmp_path / "m" / "a", {"seed": 1, "resolution": None}, {"train": {"x": 1}, "eval": {"y": 1}})
+    with pytest.raises(InputError, match=r"^resolution: .*resolution=None, not 392"):
+        manifest.begin(tmp_path / "m" / "a", {"seed": 1, "resolution": 392}, {})
+    with pytest.raises(InputError, match=r"1 eval pictures changed .*\(y first\)"):
+        manifest.begin(tmp_path / "m" / "a", {"seed": 1, "resolution": None}, {"eval": {"y": 2}})
+
+
+def test_cleaning_shows_first_and_then_deletes_exactly_that(tmp_path: Path) -> None:
+    wanted, others = make_data_set(tmp_path, "a_M1"), []
+    for other in ("a_M10", "aa_M1", "a_M1_x"):
+        make_data_set(tmp_path, other)
+    others = {path for path in tmp_path.rglob("*") if path.is_file()} - set(clean_prefix(tmp_path, "a_M1"))
+    assert len(wanted) >= 8
+    assert all(path.exists() for path in wanted)  # so far it was only shown
+    shown = clean_prefix(tmp_path, "a_M1")
+    assert clean_prefix(tmp_path, "a_M1", dry_run=False) == shown
+    assert not any(path.exists() for path in shown)
+    assert all(path.exists() for path in others)
+    assert data_set_names(tmp_path) == ["a_M10", "a_M1_x", "aa_M1"]
+    assert len(list((tmp_path / "train").glob("a_M1_00*"))) == 0
+
+
+def test_cleaning_takes_marks_first_and_pictures_last(tmp_path: Path) -> None:
+    make_data_set(tmp_path, "a_M1")
+    kinds = [
+        "mark" if "manifest" in p.parts else "hole" if "_M.png" in p.name else "picture"
+        for p in clean_prefix(tmp_path, "a_M1")
+    ]
+    assert kinds == sorted(kinds, key=["mark", "hole", "picture"].index)
+    assert set(kinds) == {"mark", "hole", "picture"}
+
+
+def test_cleaning_is_refused_while_a_shard_is_being_written(tmp_path: Path) -> None:
+    make_data_set(tmp_path, "a_M1")
+    with manifest.lock(tmp_path, "a_M1", "1/4"), pytest.raises(InputError, match="in use"):
+        clean_prefix(tmp_path, "a_M1", dry_run=False)
+    assert clean_prefix(tmp_path, "a_M1", dry_run=False)
+
+
+def test_cleaning_nothing_is_no_error(tmp_path: Path) -> None:
+    assert clean_prefix(tmp_path, "a_M1", dry_run=False) == []
+
+
+def test_shards_lock_each_for_itself(tmp_path: Path) -> None:
+    with (
+        manifest.lock(tmp_path, "a_M1", "0/2"),
+        manifest.lock(tmp_path, "a_M1", "1/2"),
+        pytest.raises(InputError, match="prefix a_M1"),
+        manifest.lock(tmp_path, "a_M1", "0/2"),
+    ):
+        pass
+
+
+def test_leftovers_of_other_shards_stay(tmp_path: Path) -> None:
+    for name in (".a_M1_00000000_C.png.5.tmp", ".a_M1_00000009_C.png.5.tmp", "a_M1_00000000_C.png"):
+        (tmp_path / name).write_bytes(b"")
+    manifest.remove_leftovers([tmp_path / "a_M1_00000000_C.png", tmp_path / "absent" / "000001.jsonl"])
+    assert {path.name for path in tmp_path.iterdir()} == {".a_M1_00000009_C.png.5.tmp", "a_M1_00000000_C.png"}
+
+
+def test_the_table_has_a_line_of_text_per_record() -> None:
+    table = records_table([ROW, {"source": "train/y.jpg", "skipped": "is empty"}])
+    assert len(table) == 1
+    assert table[0]["hole (%)"] == "1.00"
+    assert table[0]["convergence"] == "0.12"
+    assert table[0]["angle"] == "-"
+    assert not is_record({"source": "x", "dropped": "only 3 px of hole"})
+
+
+@given(
+    st.text("abcXYZ019_-", min_size=1, max_size=20),
+    st.integers(0, 10**8 - 1),
+    st.sampled_from("CM"),
+    st.integers(1, 10**6),
+)
+def test_file_names_are_recognised_whatever_the_prefix(name: str, number: int, suffix: str, process: int) -> None:
+    file = f"{name}_{number:08d}_{suffix}.png"
+    pattern = manifest.record_pattern(name)
+    assert pattern.fullmatch(file)
+    assert pattern.fullmatch(f".{file}.{process}.tmp")
+    assert not pattern.fullmatch(f"x{file}")
+    assert not pattern.fullmatch(f"{name}_1_{number:08d}_{suffix}.png")

@@ -1,0 +1,131 @@
+"""The packed copy of a folder: same bytes as the PNG files, rebuilt when they change, optional."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inpaintkit.data import packed
+from inpaintkit.data.packed import open_packed, read_record
+from inpaintkit.errors import InputError
+
+
+def write_pair(folder: Path, number: int, size: tuple[int, int] = (40, 30)) -> tuple[Path, Path]:
+    """Write a record of `size` (width, height) with content of its own."""
+    rng = np.random.default_rng(number)
+    picture, hole = folder / f"p_{number:08d}_C.png", folder / f"p_{number:08d}_M.png"
+    Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), np.uint8)).save(picture)
+    Image.fromarray((rng.random((size[1], size[0])) < 0.2).astype(np.uint8) * 255).save(hole)
+    return picture, hole
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> list[tuple[Path, Path]]:
+    (tmp_path / "train").mkdir()
+    return [write_pair(tmp_path / "train", number, (40 + number, 30)) for number in range(20)]
+
+
+def test_a_packed_record_is_the_pngs_bytes(pairs: list[tuple[Path, Path]]) -> None:
+    records = open_packed(pairs[0][0].parent, pairs)
+    assert records is not None
+    assert len(records) == 20
+    for number, (picture, hole) in enumerate(pairs):
+        with Image.open(picture) as colours, Image.open(hole) as mask:
+            np.testing.assert_array_equal(records[number][:3], np.asarray(colours).transpose(2, 0, 1))
+            np.testing.assert_array_equal(records[number][3], np.asarray(mask) > 0)
+        np.testing.assert_array_equal(records[number], read_record(picture, hole))
+
+
+def test_it_is_built_once(pairs: list[tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = pairs[0][0].parent
+    open_packed(folder, pairs)
+    monkeypatch.setattr(packed, "read_record", lambda *pair: pytest.fail("decoded again"))
+    assert open_packed(folder, pairs) is not None
+
+
+def test_it_is_rebuilt_when_a_source_changes_or_the_set_grows(pairs: list[tuple[Path, Path]]) -> None:
+    folder = pairs[0][0].parent
+    open_packed(folder, pairs)
+    Image.new("RGB", (43, 30), (1, 2, 3)).save(pairs[3][0])
+    os.utime(pairs[3][0], ns=(1, 1))
+    records = open_packed(folder, pairs)
+    assert records is not None
+    assert records[3][:3, 5, 5].tolist() == [1, 2, 3]
+    more = [*pairs, write_pair(folder, 99)]
+    grown = open_packed(folder, more)
+    assert grown is not None
+    assert len(grown) == 21
+
+
+@pytest.mark.parametrize("damage", ["truncated", "other_key", "no_index", "index_rubbish"])
+def test_a_damaged_pack_is_built_again(damage: str, pairs: list[tuple[Path, Path]], tmp_path: Path) -> None:
+    folder, data, index = pairs[0][0].parent, tmp_path / ".packed/train.bin", tmp_path / ".packed/train.json"
+    open_packed(folder, pairs)
+    good = data.read_bytes()
+    if damage == "truncated":
+        data.write_bytes(good[:-1])
+    elif damage == "other_key":
+        data.write_bytes(b"0" * 64 + good[64:])
+    elif damage == "no_index":
+        index.unlink()
+    else:
+        index.write_text("{")
+    assert open_packed(folder, pairs) is not None
+    assert data.read_bytes() == good
+
+
+def test_where_it_cannot_be_written_there_is_none(pairs: list[tuple[Path, Path]], tmp_path: Path) -> None:
+    (tmp_path / ".packed").write_bytes(b"a file in the way stops root, too")
+    assert open_packed(pairs[0][0].parent, pairs) is None
+
+
+def test_a_full_disk_only_costs_the_pack(
+    pairs: list[tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert open_packed(pairs[0][0].parent, pairs) is None
+    assert not list((tmp_path / ".packed").iterdir())
+
+
+def test_a_broken_record_is_named(pairs: list[tuple[Path, Path]]) -> None:
+    pairs[4][1].write_bytes(b"broken")
+    with pytest.raises(InputError, match=r"p_00000004_M\.png is not a readable picture"):
+        open_packed(pairs[0][0].parent, pairs)
+
+
+def test_halves_of_different_size_are_named(pairs: list[tuple[Path, Path]]) -> None:
+    Image.new("L", (39, 30)).save(pairs[0][1])
+    with pytest.raises(InputError, match="40x30 and 39x30 px"):
+        open_packed(pairs[0][0].parent, pairs)
+
+
+def test_pickling_carries_the_path_not_the_pixels(pairs: list[tuple[Path, Path]]) -> None:
+    records = open_packed(pairs[0][0].parent, pairs)
+    assert records is not None
+    content = pickle.dumps(records)
+    assert len(content) < 2000 < sum(records[i].nbytes for i in range(20))
+    np.testing.assert_array_equal(pickle.loads(content)[7], records[7])
+
+
+def test_two_processes_may_build_at_once(pairs: list[tuple[Path, Path]], tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["inpaintkit.data.generate"])
+    builders = [context.Process(target=open_packed, args=(pairs[0][0].parent, pairs)) for _ in range(3)]
+    for builder in builders:
+        builder.start()
+    for builder in builders:
+        builder.join()
+    assert [builder.exitcode for builder in builders] == [0, 0, 0]
+    assert {path.name for path in (tmp_path / ".packed").iterdir()} == {"train.bin", "train.json"}
+    assert json.loads((tmp_path / ".packed/train.json").read_text())["shapes"][0] == [30, 40]
+    assert open_packed(pairs[0][0].parent, pairs) is not None

@@ -1,0 +1,152 @@
+"""Hard records come more often, crops hold holes, and both equal the reference where it is right."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inpaintkit.data.sampling import HardExampleSampler, best_crop, grid_crop, hard_random_crop
+from inpaintkit.errors import InputError
+from inpaintkit.seeds import numpy_rng, torch_rng
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+SAMPLER: dict[str, Any] = json.loads((GOLDEN / "sampler.json").read_text())
+CROPS: dict[str, Any] = json.loads((GOLDEN / "crops.json").read_text())
+
+
+@pytest.mark.parametrize("case", SAMPLER["cases"], ids=lambda c: c["name"])
+def test_weights_equal_the_golden_ones(case: dict[str, Any]) -> None:
+    sampler = HardExampleSampler(case["n_items"])
+    for epoch in case["epochs"]:
+        for indices, loss in epoch["update_losses_calls"]:
+            sampler.record(indices, loss)
+        sampler.update_weights()
+        assert sampler.mean_losses().tolist() == pytest.approx([float(v) for v in epoch["loss_sma"]], rel=1e-5)
+        assert sampler.weights.tolist() == pytest.approx(epoch["weights"], rel=1e-5)
+
+
+@given(st.integers(4, 30), st.sampled_from([0.0, 0.1, 0.3, 1e-12, 1e6]), st.integers(1, 6))
+def test_equal_losses_give_equal_weights(records: int, loss: float, epochs: int) -> None:
+    sampler = HardExampleSampler(records)
+    for _ in range(epochs):
+        sampler.record(range(records), loss)
+    sampler.update_weights()
+    assert len(set(sampler.weights.tolist())) == 1
+    assert sampler.weights.isfinite().all()
+
+
+@given(st.lists(st.floats(0, 100), min_size=4, max_size=40))
+def test_weights_rise_with_the_loss_and_stay_within_a_factor_of_four(losses: list[float]) -> None:
+    sampler = HardExampleSampler(len(losses) + 1)
+    sampler.record(range(len(losses)), torch.tensor(losses))
+    sampler.update_weights()
+    weights = sampler.weights.tolist()
+    assert weights[-1] == 1  # never seen
+    assert all(0.25 <= w <= 1 for w in weights)
+    ordered = [w for _, w in sorted(zip(losses, weights, strict=False), key=lambda pair: pair[0])]
+    assert all(a <= b + 1e-9 for a, b in itertools.pairwise(ordered))
+
+
+def test_hard_records_are_drawn_more_often() -> None:
+    sampler = HardExampleSampler(4)
+    sampler.record([0, 1, 2, 3], torch.tensor([0.1, 0.2, 0.3, 0.9]))
+    sampler.update_weights()
+    drawn = sampler.draw(20000, torch_rng("draw"))
+    assert drawn.dtype == torch.int64
+    counts = torch.bincount(drawn, minlength=4) / len(drawn)
+    expected = sampler.weights / sampler.weights.sum()
+    assert counts.tolist() == pytest.approx(expected.tolist(), abs=0.015)
+    assert counts[3] > 1.5 * counts[0]
+    assert torch.equal(drawn, sampler.draw(20000, torch_rng("draw")))
+
+
+def test_losses_that_are_not_numbers_are_ignored() -> None:
+    sampler = HardExampleSampler(5)
+    sampler.record([0, 1, 2, 3, 4], torch.tensor([0.1, 0.2, 0.3, 0.4, math.nan]))
+    sampler.record([0], math.inf)
+    sampler.update_weights()
+    assert sampler.weights.isfinite().all()
+    assert sampler.mean_losses()[4] == math.inf
+    assert sampler.mean_losses()[0].item() == pytest.approx(0.1)
+
+
+def test_state_continues_exactly(tmp_path: Path) -> None:
+    sampler, restored = HardExampleSampler(6), HardExampleSampler(6)
+    for i in range(9):
+        sampler.record([i % 5, 2], torch.tensor([0.1 * i, 1.0 / (i + 1)]))
+    sampler.update_weights()
+    torch.save(sampler.state_dict(), tmp_path / "state.pth")
+    restored.load_state_dict(torch.load(tmp_path / "state.pth", weights_only=True))
+    for s in (sampler, restored):
+        s.record([5, 2], 0.7)
+        s.update_weights()
+    assert torch.equal(restored.weights, sampler.weights)
+    assert torch.equal(restored.draw(50, torch_rng(1)), sampler.draw(50, torch_rng(1)))
+
+
+def test_state_of_another_data_set_is_refused() -> None:
+    with pytest.raises(InputError, match=r"7 training records .* 5"):
+        HardExampleSampler(7).load_state_dict(HardExampleSampler(5).state_dict())
+    with pytest.raises(InputError, match="no records"):
+        HardExampleSampler(0)
+
+
+def decoded(runs: list[int]) -> torch.Tensor:
+    """Return the 512x512 hole stored as run lengths that start with zeros."""
+    values = np.arange(len(runs)) % 2 == 1
+    return torch.from_numpy(np.repeat(values, runs).reshape(1, 512, 512))
+
+
+@pytest.mark.parametrize("case", CROPS["fixed_hard_example_crop"]["cases"], ids=lambda c: c["name"])
+def test_evaluation_crop_equals_the_golden_corner(case: dict[str, Any]) -> None:
+    hole = decoded(case["run_lengths_row_major_starting_with_zeros"])
+    assert grid_crop(hole, 256) == (case["expected_i"], case["expected_j"])
+
+
+@pytest.mark.parametrize("trial", CROPS["random_hard_example_crop"]["trials"])
+def test_training_crop_picks_the_candidate_with_the_best_hole(trial: dict[str, Any]) -> None:
+    y, x = np.mgrid[:512, :512]
+    hole = torch.from_numpy((x < 200) & (y // 16 % 2 == 0))[None]
+    candidates = [(top, left) for top, left in trial["candidates_ij"]]
+    assert best_crop(hole, candidates, 256) == trial["index_if_the_mask_were_scored"]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.integers(64, 100), st.integers(64, 100))
+def test_crops_stay_inside_and_follow_their_generator(seed: int, height: int, width: int) -> None:
+    hole = torch.from_numpy(numpy_rng("hole", seed).random((1, height, width)) < 0.02)
+    top, left = hard_random_crop(hole, 64, numpy_rng(seed))
+    assert 0 <= top <= height - 64
+    assert 0 <= left <= width - 64
+    assert (top, left) == hard_random_crop(hole, 64, numpy_rng(seed))
+    assert grid_crop(hole, 64) == (0, 0)  # the grid has one place below 128 px
+
+
+def test_crops_reach_every_border() -> None:
+    places = [hard_random_crop(torch.zeros(1, 66, 66, dtype=torch.bool), 64, numpy_rng(i)) for i in range(200)]
+    assert set(places) == {(top, left) for top in range(3) for left in range(3)}
+
+
+def test_small_holes_are_rarely_missed() -> None:
+    hole = torch.zeros(1, 512, 512, dtype=torch.bool)
+    hole[0, 200:300, 100:110] = True
+
+    def found(tries: int) -> int:
+        corners = (hard_random_crop(hole, 256, numpy_rng("found", i), tries) for i in range(200))
+        return sum(top < 300 and top + 256 > 200 and left < 110 and left + 256 > 100 for top, left in corners)
+
+    assert found(4) > found(1) + 20
+
+
+def test_too_small_records_are_named() -> None:
+    with pytest.raises(InputError, match="200 x 150 px; use crop_size=128"):
+        grid_crop(torch.zeros(1, 150, 200, dtype=torch.bool), 256)

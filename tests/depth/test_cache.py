@@ -1,0 +1,84 @@
+"""The cache answers for the same picture and model without inference, and for nothing else."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from inpaintkit.depth import DepthCache
+
+
+class Counting:
+    """A depth model that counts how often it is asked."""
+
+    def __init__(self, name: str = "Counting", version: str = "1", resolution: int = 8) -> None:
+        self.name, self.version, self.resolution, self.metric, self.calls = name, version, resolution, False, 0
+
+    def infer(self, pictures: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return pictures[:, :1]
+
+
+def picture(seed: int = 0, side: int = 8) -> torch.Tensor:
+    return torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_second_run_does_no_inference_and_gives_the_same_depth(tmp_path: Path) -> None:
+    first, second = Counting(), Counting()
+    depth = DepthCache(tmp_path, 10**6).get_or_compute(picture(), first)
+    again = DepthCache(tmp_path, 10**6).get_or_compute(picture(), second)
+    assert (first.calls, second.calls) == (1, 0)
+    assert torch.equal(depth, again)
+    assert (depth - picture()[:, :1]).abs().max() <= 0.5 / 65535 + 1e-7
+
+
+@pytest.mark.parametrize(
+    ("other_picture", "other_model"),
+    [
+        (picture(1), Counting()),
+        (picture().reshape(1, 3, 4, 16), Counting()),
+        (picture(), Counting(name="Other")),
+        (picture(), Counting(version="2")),
+        (picture(), Counting(resolution=16)),
+    ],
+)
+def test_another_picture_model_version_or_resolution_is_inferred(
+    other_picture: torch.Tensor, other_model: Counting, tmp_path: Path
+) -> None:
+    other_model.calls = 0
+    cache = DepthCache(tmp_path, 10**6)
+    cache.get_or_compute(picture(), Counting())
+    cache.get_or_compute(other_picture, other_model)
+    assert other_model.calls == 1
+
+
+def test_a_damaged_map_is_made_anew(tmp_path: Path) -> None:
+    model, cache = Counting(), DepthCache(tmp_path, 10**6)
+    depth = cache.get_or_compute(picture(), model)
+    (path,) = tmp_path.glob("*.png")
+    path.write_bytes(path.read_bytes()[:60])
+    assert torch.equal(cache.get_or_compute(picture(), model), depth)
+    assert model.calls == 2
+
+
+def test_the_folder_stays_below_its_limit_and_the_least_used_go_first(tmp_path: Path) -> None:
+    model, limit = Counting(), 30_000
+    cache = DepthCache(tmp_path, limit)
+    for seed in range(12):
+        cache.get_or_compute(picture(0, 48), model)  # always in use
+        cache.get_or_compute(picture(seed, 48), model)
+        for age, path in enumerate(sorted(tmp_path.glob("*.png"), key=os.path.getmtime)):
+            os.utime(path, (1e9 + age, 1e9 + age))
+        assert sum(path.stat().st_size for path in tmp_path.glob("*.png")) <= limit
+    assert len(list(tmp_path.glob("*.png"))) >= 3
+    assert model.calls == 12
+
+
+def test_maps_carry_the_name_of_their_model(tmp_path: Path) -> None:
+    DepthCache(tmp_path, 10**6).get_or_compute(picture(), Counting("Any_B", "v7", 392))
+    (path,) = tmp_path.iterdir()
+    with Image.open(path) as image:
+        assert image.mode.startswith("I;16")
+        assert image.info["depth_model"] == "Any_B v7 at 392 px"

@@ -1,0 +1,85 @@
+"""FastDepth gives the published network's distances, as depth in 0..1 with 1 near, at the asked size."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torchvision.transforms.functional import pil_to_tensor
+
+from inpaintkit.depth import create_depth_model
+from inpaintkit.depth.fastdepth import WEIGHTS, distance_to_depth, limited_size, load_fastdepth
+from inpaintkit.errors import InputError
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "fastdepth.safetensors"
+SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+
+
+def photo(name: str) -> torch.Tensor:
+    return pil_to_tensor(Image.open(next(SAMPLES.rglob(f"{name}.jpg"))))[None].float() / 255
+
+
+@pytest.mark.parametrize("name", ["drum_room", "mountain_path"])
+def test_distances_equal_the_published_network(name: str) -> None:
+    golden = load_file(GOLDEN)
+    distance = load_fastdepth()(golden[f"{name}.input"].permute(2, 0, 1)[None].float() / 255)
+    assert (distance[0, 0] - golden[f"{name}.output"]).abs().max() < 0.01
+
+
+def test_the_drum_in_front_is_nearer_than_the_wall_behind() -> None:
+    depth = create_depth_model("FastDepth").infer(photo("drum_room"))[0, 0]
+    height, width = depth.shape
+    drum = depth[int(0.75 * height) : int(0.85 * height), int(0.3 * width) : int(0.7 * width)].mean()
+    wall = depth[: int(0.2 * height), int(0.3 * width) : int(0.7 * width)].mean()
+    assert drum > wall + 0.5
+
+
+@pytest.mark.parametrize(
+    ("size", "resolution", "expected"),
+    [((1080, 1920), None, (720, 1280)), ((1920, 1080), 360, (640, 360)), ((100, 150), 720, (100, 150))],
+)
+def test_short_side_is_the_resolution_but_never_above_the_picture(
+    size: tuple[int, int], resolution: int | None, expected: tuple[int, int]
+) -> None:
+    depth = create_depth_model("FastDepth", resolution=resolution).infer(torch.rand(1, 3, *size))
+    assert depth.shape == (1, 1, *expected)
+    assert depth.dtype == torch.float32
+    assert depth.min() >= 0
+    assert depth.max() <= 1
+
+
+def test_a_batch_equals_its_pictures_one_by_one() -> None:
+    model = create_depth_model("FastDepth", resolution=224)
+    pictures = torch.cat([photo("astronaut")[..., :400, :500], photo("drum_room")[..., :400, :500]])
+    alone = torch.cat([model.infer(picture[None]) for picture in pictures])
+    assert (model.infer(pictures) - alone).abs().mean() < 1e-3
+
+
+def test_inverse_distance_is_scaled_between_percentiles() -> None:
+    distance = torch.full((1, 1, 10, 100), 2.0)
+    distance[..., :50] = 1.0
+    distance[0, 0, 0, 0] = 0.0  # one wild pixel must not take up the range
+    depth = distance_to_depth(distance)
+    assert depth[..., :50].min() == 1
+    assert depth[..., 50:].max() == 0
+    assert distance_to_depth(torch.ones(1, 1, 4, 4)).max() == 0
+
+
+def test_extreme_shapes_keep_at_least_one_pixel() -> None:
+    assert limited_size(1, 5000, 100) == (1, 5000)
+    assert limited_size(400, 100000, 1) == (1, 250)
+
+
+def test_damaged_weights_are_named(tmp_path: Path) -> None:
+    (tmp_path / "half.safetensors").write_bytes(WEIGHTS.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"half\.safetensors are missing or damaged"):
+        create_depth_model("FastDepth", model_path=tmp_path / "half.safetensors")
+
+
+def test_other_weights_change_the_version(tmp_path: Path) -> None:
+    tensors = load_file(WEIGHTS)
+    tensors["head.bias"] = tensors["head.bias"] + 1
+    save_file(tensors, tmp_path / "other.safetensors")
+    other = create_depth_model("FastDepth", model_path=tmp_path / "other.safetensors")
+    assert other.version != create_depth_model("FastDepth").version

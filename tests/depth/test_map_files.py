@@ -1,0 +1,81 @@
+"""Depth maps beside the pictures are read whatever their bit depth; what isn't a depth map is refused by name."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from inpaintkit.depth import create_depth_model
+from inpaintkit.depth.map_files import MapFileModel
+from inpaintkit.errors import InputError
+
+RAMP = np.linspace(0, 1, 12).reshape(3, 4)
+
+
+def write_map(folder: Path, kind: str, name: str = "photo") -> None:
+    if kind == "npy":
+        np.save(folder / f"{name}_depth.npy", 5 + 3 * RAMP)
+    elif kind == "rgb":
+        Image.fromarray(np.repeat((RAMP * 255).round().astype(np.uint8)[..., None], 3, 2)).save(
+            folder / f"{name}_depth.png"
+        )
+    else:
+        top, dtype = (255, np.uint8) if kind == "8" else (65535, np.uint16)
+        Image.fromarray((RAMP * top).round().astype(dtype)).save(folder / f"{name}_depth.png")
+
+
+@pytest.mark.parametrize("kind", ["8", "16", "npy", "rgb"])
+def test_maps_are_scaled_to_their_range(kind: str, tmp_path: Path) -> None:
+    write_map(tmp_path, kind)
+    depth = create_depth_model("File").infer_file(tmp_path / "photo.jpg")  # type: ignore[attr-defined]
+    assert depth.shape == (1, 1, 3, 4)
+    assert (depth[0, 0] - torch.from_numpy(RAMP).float()).abs().max() < (1e-4 if kind in ("16", "npy") else 0.003)
+
+
+def test_names_outside_ascii_and_maps_in_another_folder(tmp_path: Path) -> None:
+    write_map(tmp_path, "16", "Übung 写真")
+    model = create_depth_model("File", model_path=tmp_path)
+    assert model.infer_file("elsewhere/Übung 写真.png").max() == 1  # type: ignore[attr-defined]
+
+
+def test_far_is_bright_on_request(tmp_path: Path) -> None:
+    write_map(tmp_path, "8")
+    depth = MapFileModel(near_is_bright=False).infer_file(tmp_path / "photo.jpg")
+    assert depth[0, 0, 0, 0] == 1
+    assert depth[0, 0, -1, -1] == 0
+
+
+def test_resolution_limits_the_short_side(tmp_path: Path) -> None:
+    np.save(tmp_path / "photo_depth.npy", np.random.default_rng(0).random((60, 90)))
+    depth = create_depth_model("File", resolution=30).infer_file(tmp_path / "photo.jpg")  # type: ignore[attr-defined]
+    assert depth.shape == (1, 1, 30, 45)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((4, 4, 3)) + np.arange(3), "one grey channel"),
+        (np.array([["a", "b"]]), "one grey channel"),
+        (np.array([[0.0, np.nan]]), "NaN"),
+    ],
+)
+def test_what_is_not_a_depth_map_is_refused(array: np.ndarray, message: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "photo_depth.npy", array)
+    with pytest.raises(InputError, match=message):
+        create_depth_model("File").infer_file(tmp_path / "photo.jpg")  # type: ignore[attr-defined]
+
+
+def test_missing_and_broken_maps_are_named(tmp_path: Path) -> None:
+    model = MapFileModel()
+    with pytest.raises(InputError, match=r"put photo_depth\.png or photo_depth\.npy into"):
+        model.infer_file(tmp_path / "photo.jpg")
+    (tmp_path / "photo_depth.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="can't be read as a depth map"):
+        model.infer_file(tmp_path / "photo.jpg")
+    np.save(tmp_path / "evil_depth.npy", np.array([[print]], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="can't be read as a depth map"):
+        model.infer_file(tmp_path / "evil.jpg")
+    with pytest.raises(InputError, match="infer_file"):
+        model.infer(torch.rand(1, 3, 4, 4))

@@ -1,0 +1,208 @@
+"""The real classes of transformers, with tiny random weights on disk, give depth in 0..1 with 1 near."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from inpaintkit.depth import DEPTH_MODELS, create_depth_model
+from inpaintkit.depth.network_model import NetworkDepthModel
+from inpaintkit.depth.preparation import CENTRED, IMAGENET, add_border, normalise
+from inpaintkit.errors import InputError
+
+transformers = pytest.importorskip("transformers")
+from transformers import (  # noqa: E402
+    BeitConfig,
+    DepthAnythingConfig,
+    DepthAnythingForDepthEstimation,
+    DepthProConfig,
+    DepthProForDepthEstimation,
+    Dinov2Config,
+    ZoeDepthConfig,
+    ZoeDepthForDepthEstimation,
+)
+
+TRANSFORMERS_NAMES = [name for name, spec in DEPTH_MODELS.items() if spec.loader == "transformers"]
+NECK: dict[str, Any] = {
+    "reassemble_factors": [4, 2, 1, 0.5],
+    "neck_hidden_sizes": [4, 4, 8, 8],
+    "fusion_hidden_size": 8,
+}
+
+
+def tiny_depth_anything(metric: bool) -> torch.nn.Module:
+    stages = [f"stage{i}" for i in range(1, 5)]
+    backbone = Dinov2Config(
+        hidden_size=8, num_hidden_layers=4, num_attention_heads=2, image_size=28, patch_size=14, out_features=stages,
+        reshape_hidden_states=False,
+    )  # fmt: skip
+    kind = {"depth_estimation_type": "metric", "max_depth": 20} if metric else {}
+    config = DepthAnythingConfig(
+        backbone_config=backbone, reassemble_hidden_size=8, head_hidden_size=4, patch_size=14, **NECK, **kind
+    )
+    return DepthAnythingForDepthEstimation(config)
+
+
+def tiny_zoedepth() -> torch.nn.Module:
+    backbone = BeitConfig(
+        hidden_size=8, num_hidden_layers=4, num_attention_heads=2, intermediate_size=16, image_size=64, patch_size=16,
+        use_relative_position_bias=True, reshape_hidden_states=False, out_features=[f"stage{i}" for i in range(1, 5)],
+    )  # fmt: skip
+    bins = [{"n_bins": 4, "min_depth": 0.001, "max_depth": 10.0, "name": "nyu"}]
+    config = ZoeDepthConfig(
+        backbone_config=backbone, bottleneck_features=8, num_attractors=[4, 2, 2, 1], bin_embedding_dim=8,
+        num_relative_features=4, bin_configurations=bins, **NECK,
+    )  # fmt: skip
+    return ZoeDepthForDepthEstimation(config)
+
+
+def tiny_depth_pro() -> torch.nn.Module:
+    vit = Dinov2Config(hidden_size=16, num_hidden_layers=2, num_attention_heads=1, patch_size=4, image_size=16)
+    config = DepthProConfig(
+        patch_size=16, fusion_hidden_size=16, intermediate_hook_ids=[1, 0], intermediate_feature_dims=[10, 8],
+        scaled_images_ratios=[0.5, 1.0], scaled_images_overlap_ratios=[0.0, 0.2], scaled_images_feature_dims=[12, 12],
+        image_model_config=vit, patch_model_config=vit, fov_model_config=vit,
+    )  # fmt: skip
+    return DepthProForDepthEstimation(config)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("checkpoints")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        networks = {
+            "relative": tiny_depth_anything(False),
+            "metric": tiny_depth_anything(True),
+            "zoedepth": tiny_zoedepth(),
+            "depth_pro": tiny_depth_pro(),
+        }
+    generator = torch.Generator().manual_seed(0)
+    for name, network in networks.items():
+        # the usual start is so close to 0 that all depths would be equal
+        for weights in network.parameters():
+            if weights.dim() > 1:
+                weights.data.normal_(0, 0.3, generator=generator)
+        network.save_pretrained(root / name)
+    return {name: root / name for name in networks}
+
+
+def folder_for(name: str, checkpoints: dict[str, Path]) -> Path:
+    spec = DEPTH_MODELS[name]
+    return checkpoints[("metric" if spec.metric else "relative") if spec.family == "depth_anything" else spec.family]
+
+
+def create(name: str, checkpoints: dict[str, Path], resolution: int | None = None) -> NetworkDepthModel:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*non-commercial")
+        model = create_depth_model(name, resolution=resolution, model_path=folder_for(name, checkpoints))
+    assert isinstance(model, NetworkDepthModel)
+    return model
+
+
+def pictures(height: int = 60, width: int = 100, count: int = 1) -> torch.Tensor:
+    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS_NAMES)
+def test_every_name_infers_depth_in_range(name: str, checkpoints: dict[str, Path]) -> None:
+    model = create(name, checkpoints, None if name == "DepthPro" else 64)
+    depth = model.infer(pictures())
+    assert depth.dtype == torch.float32
+    assert depth.shape[:2] == (1, 1)
+    assert depth.shape[3] > depth.shape[2]
+    assert depth.min() == 0
+    assert depth.max() == 1
+    assert (model.name, model.metric) == (name, DEPTH_MODELS[name].metric)
+
+
+@pytest.mark.parametrize(("name", "sign"), [("Any_B", 1), ("Any_V2_N_S", -1)])
+def test_near_is_one_for_relative_and_metric_networks(name: str, sign: int, checkpoints: dict[str, Path]) -> None:
+    model = create(name, checkpoints, 56)
+    prepared = normalise(F.interpolate(pictures(), (56, 98), mode="bicubic", antialias=True), IMAGENET)
+    with torch.inference_mode():
+        raw = sign * model.network(prepared).predicted_depth[:, None]
+    assert (model.infer(pictures()) - (raw - raw.min()) / (raw.max() - raw.min())).abs().max() < 1e-4
+
+
+def test_depth_anything_pictures_equal_the_librarys_own(checkpoints: dict[str, Path]) -> None:
+    seen = watch(create("Any_B", checkpoints, 56), pictures())
+    processor = transformers.DPTImageProcessor(
+        size={"height": 56, "width": 56}, keep_aspect_ratio=True, ensure_multiple_of=14, do_rescale=False,
+        image_mean=IMAGENET[0], image_std=IMAGENET[1],
+    )  # fmt: skip
+    theirs = processor(list(pictures()), return_tensors="pt")["pixel_values"]
+    assert (seen - theirs).abs().max() < 1e-4
+
+
+def test_depth_pro_pictures_equal_the_librarys_own(checkpoints: dict[str, Path]) -> None:
+    seen = watch(create("DepthPro", checkpoints), pictures())
+    processor = transformers.DepthProImageProcessor(size={"height": 32, "width": 32}, do_rescale=False)
+    assert (seen - processor(list(pictures()), return_tensors="pt")["pixel_values"]).abs().max() < 1e-4
+
+
+def test_zoedepth_border_and_scale_equal_the_librarys_own() -> None:
+    """Without resizing, where the library interpolates without antialias and this kit with."""
+    processor = transformers.ZoeDepthImageProcessor(do_resize=False, do_rescale=False)
+    theirs = processor(list(pictures()), return_tensors="pt")["pixel_values"]
+    assert (normalise(add_border(pictures()), CENTRED) - theirs).abs().max() < 1e-6
+
+
+def test_zoedepth_sees_bordered_pictures_and_answers_without_border(checkpoints: dict[str, Path]) -> None:
+    model = create("ZoeD_N", checkpoints, 64)
+    seen = watch(model, pictures(200, 200))
+    assert seen.shape == (1, 3, 64, 64)
+    # 30 of 260 px are border on each side
+    assert model.infer(pictures(200, 200)).shape == (1, 1, 50, 50)
+
+
+def watch(model: NetworkDepthModel, given: torch.Tensor) -> torch.Tensor:
+    seen: list[torch.Tensor] = []
+    handle = model.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    model.infer(given)
+    handle.remove()
+    return seen[0]
+
+
+def test_version_follows_the_weights(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    model = create("Any_B", checkpoints)
+    assert model.version == create("Any_B", checkpoints).version
+    next(model.network.parameters()).add_(1)
+    model.network.save_pretrained(tmp_path)
+    assert create_depth_model("Any_B", model_path=tmp_path).version != model.version
+
+
+def test_out_of_memory_halves_the_batch_with_a_notice(
+    checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = create("Any_S", checkpoints, 56)
+    whole = model.infer(pictures(count=4))
+
+    def small_memory(_: object, inputs: tuple[torch.Tensor]) -> None:
+        if inputs[0].shape[0] > 2:
+            raise torch.OutOfMemoryError
+
+    model.network.register_forward_pre_hook(small_memory)
+    with pytest.warns(UserWarning, match="out of memory, going on with 2 pictures"):
+        halved = model.infer(pictures(count=4))
+    assert (halved - whole).abs().max() < 1e-4
+
+
+def test_non_commercial_weights_are_announced(checkpoints: dict[str, Path]) -> None:
+    with pytest.warns(UserWarning, match="Any_V2_B: its weights are for non-commercial use only"):
+        create_depth_model("Any_V2_B", model_path=checkpoints["relative"])
+
+
+def test_unfit_checkpoints_are_refused(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds a zoedepth network, but Any_B needs depth_anything"):
+        create_depth_model("Any_B", model_path=checkpoints["zoedepth"])
+    with pytest.raises(InputError, match=r"holds no config\.json"):
+        create_depth_model("Any_B", model_path=tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match="can't be read"):
+        create_depth_model("Any_B", model_path=tmp_path)
+    with pytest.raises(InputError, match="only works at 32 px"):
+        create("DepthPro", checkpoints, 64)

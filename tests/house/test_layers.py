@@ -1,0 +1,93 @@
+"""The rooms: imports only go up, heavy libraries stay in the one place that may use them."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import inpaintkit
+
+PACKAGE = Path(inpaintkit.__file__).parent
+GROUND_FLOOR = ["errors", "files", "seeds", "config"]
+ROOMS = ["depth", "synthesis", "model", "data", "training", "inspection", "notebook"]
+STRANGERS = {"depth", "synthesis", "model"}  # these three don't know each other
+ONLY_IN = {"matplotlib": "inspection/figures.py", "ipywidgets": "notebook/widgets.py", "papermill": "notebook/runs.py"}
+
+
+def imports(path: Path) -> set[str]:
+    """Return the dotted names that a file imports, those inside functions included."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+FILES = sorted(p for p in PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_imports_only_go_up(path: Path) -> None:
+    here = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if here in ("__init__", "__main__"):
+        return
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "inpaintkit" or len(parts) < 2 or parts[1] == "__version__":
+            continue
+        there = parts[1]
+        if here in GROUND_FLOOR:
+            assert there in GROUND_FLOOR, f"{here} is ground floor and must not import {name}"
+        elif there in ROOMS and there != here:
+            assert ROOMS.index(there) < ROOMS.index(here), f"{here} must not import {name}"
+            assert not {here, there} <= STRANGERS, f"{here} must not know {there}"
+
+
+@pytest.mark.parametrize(("library", "home"), ONLY_IN.items())
+def test_each_heavy_library_has_one_home(library: str, home: str) -> None:
+    users = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in FILES
+        if any(name == library or name.startswith(library + ".") for name in imports(path))
+    }
+    assert users == {home}
+
+
+def test_training_needs_no_notebook_libraries() -> None:
+    code = (
+        "import sys, inpaintkit.training; "
+        "print([m for m in ('ipywidgets', 'matplotlib', 'papermill') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_rooms_init_exports_its_names_and_nothing_else(room: str) -> None:
+    tree = ast.parse((PACKAGE / room / "__init__.py").read_text(encoding="utf-8"))
+    body = [node for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom))]
+    kinds = [type(node) for node in body]
+    assert kinds in ([ast.Expr, ast.Assign], [ast.Expr]), f"{room}/__init__.py holds more than a docstring and __all__"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_weights_are_never_loaded_by_running_code(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "pickle.load", "pickle.loads"):
+            given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            assert given.get("weights_only") == "True", f"{path.name}:{node.lineno} loads without weights_only=True"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_nothing_draws_from_global_randomness(path: Path) -> None:
+    banned = ("np.random.seed", "np.random.rand", "np.random.randn", "np.random.randint", "torch.manual_seed")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            assert ast.unparse(node.func) not in banned, f"{path.name}:{node.lineno} uses global randomness"
+        if isinstance(node, ast.Import):
+            assert "random" not in {alias.name for alias in node.names}, f"{path.name}:{node.lineno} imports random"

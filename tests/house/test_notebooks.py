@@ -1,0 +1,79 @@
+"""The four notebooks: stored clean, short, and in step with the configuration and the parameter files."""
+
+import ast
+import dataclasses
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from inpaintkit.config import field_types, type_name
+from inpaintkit.notebook.runs import CONFIGS, read_parameters, resolve
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PARAMS = sorted((ROOT / "params").glob("*.yaml"))
+MAX_CELLS, MAX_LINES = 12, 10
+
+
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def test_there_are_four_in_order() -> None:
+    assert [path.stem for path in NOTEBOOKS] == list(CONFIGS)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+class TestNotebook:
+    def test_is_stored_without_outputs_and_traces_of_runs(self, path: Path) -> None:
+        book = nbformat.read(path, as_version=4)
+        assert "papermill" not in book.metadata
+        for cell in book.cells:
+            assert "papermill" not in cell.metadata
+            assert "injected-parameters" not in cell.metadata.get("tags", [])
+            if cell.cell_type == "code":
+                assert not cell.outputs
+                assert cell.execution_count is None
+
+    def test_is_short_and_defines_nothing(self, path: Path) -> None:
+        cells = code_cells(path)
+        assert len(cells) <= MAX_CELLS
+        for cell in cells:
+            if "parameters" not in cell.metadata.get("tags", []):
+                assert len(cell.source.splitlines()) <= MAX_LINES, cell.source
+            for node in ast.walk(ast.parse(cell.source)):
+                assert not isinstance(node, (ast.FunctionDef, ast.ClassDef)), cell.source
+
+    def test_says_what_it_reads_writes_and_takes(self, path: Path) -> None:
+        first = nbformat.read(path, as_version=4).cells[0].source
+        assert all(f"| {word} |" in first for word in ("reads", "writes", "takes"))
+
+    def test_its_parameters_are_the_configuration(self, path: Path) -> None:
+        config_class = CONFIGS[path.stem]
+        cell = {name: parameter.type for name, parameter in read_parameters(path).items()}
+        fields = {name: type_name(kind) for name, kind in field_types(config_class).items()}
+        assert cell == fields
+
+    def test_each_parameter_is_explained_on_its_line(self, path: Path) -> None:
+        for field in dataclasses.fields(CONFIGS[path.stem]):
+            explained = read_parameters(path)[field.name].help
+            assert explained.startswith(field.metadata["help"])
+            assert field.metadata["unit"] in explained
+
+    def test_its_defaults_are_accepted(self, path: Path) -> None:
+        config, _ = resolve(path, {})
+        assert isinstance(config, CONFIGS[path.stem])
+
+
+@pytest.mark.parametrize("path", PARAMS, ids=lambda p: p.stem)
+def test_each_parameter_file_fits_its_notebook_and_states_its_cost(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# "), "the first line says what the file is for and what it costs"
+    resolve(path.name.split(".")[0], yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("size", ["smoke", "demo", "full"])
+def test_each_notebook_has_a_file_of_each_size(size: str) -> None:
+    assert [path.name for path in PARAMS if f".{size}." in path.name] == [f"{name}.{size}.yaml" for name in CONFIGS]

@@ -1,0 +1,100 @@
+"""The discriminators give the original's numbers, and ensembles pick their members by the stated odds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from golden_weights import load_golden_weights
+from safetensors.torch import load_file
+
+from inpaintkit.errors import InputError
+from inpaintkit.model import DISCRIMINATORS, create_discriminator
+from inpaintkit.seeds import torch_rng
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+FORMAT = json.loads((GOLDEN / "checkpoint_format.json").read_text())["models"]
+FACTS = json.loads((GOLDEN / "discriminators.json").read_text())["models"]
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_structure_is_the_originals(name: str) -> None:
+    discriminator, entry = create_discriminator(name, torch_rng(name)), FORMAT[name]
+    shapes = {key: list(tensor.shape) for key, tensor in discriminator.state_dict().items()}
+    assert shapes == {key: item["shape"] for key, item in entry["state_dict"].items()}
+    assert list(shapes) == list(entry["state_dict"])
+    assert discriminator.name == entry["registered_name"]
+    assert discriminator.kwargs == entry["kwargs"]
+    assert list(discriminator.probabilities) == pytest.approx(FACTS[name]["prob"] or [1.0])
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_logits_and_dilated_masks_are_golden(name: str) -> None:
+    golden = load_file(GOLDEN / "discriminators.safetensors")
+    discriminator = create_discriminator(name)
+    load_golden_weights(discriminator).eval()
+    for member in range(len(discriminator.probabilities)):
+        for case in "ab":
+            fake, cond = golden[f"{case}.fake"] / 255, golden[f"{case}.cond"] / 255
+            mask = golden["a.mask"].bool() if case == "a" else golden["b.mask"]
+            with torch.no_grad():
+                logits, dilated = discriminator(fake, cond, mask, member=member)
+                assert torch.equal(discriminator(fake, cond, member=member), logits)
+            key = f"{name}.{case}" if len(discriminator.probabilities) == 1 else f"{name}.{member}.{case}"
+            expected = golden[f"{key}.logits"]
+            assert logits.shape == dilated.shape == expected.shape
+            assert float((logits - expected).abs().max()) <= 1e-4 * float(expected.abs().max())
+            fourier = "ffc" in name and not (name == "l3cffce" and member < 2)
+            mask_key = f"{'ffc' if fourier else 'l3c'}.{case}.dilated"
+            assert dilated.dtype == (torch.float32 if fourier else torch.bool)
+            torch.testing.assert_close(dilated.float(), golden[mask_key].float(), rtol=0, atol=1e-6)
+
+
+def test_members_are_picked_by_their_odds() -> None:
+    ensemble = create_discriminator("l3cffce", torch_rng(0))
+    draws = torch.rand(20000, generator=torch_rng("pick"), dtype=torch.float64).tolist()
+    counts = torch.bincount(torch.tensor([ensemble.pick(u) for u in draws]), minlength=4) / len(draws)
+    torch.testing.assert_close(counts, torch.tensor([2, 1, 2, 1]) / 6, rtol=0, atol=0.015)
+    assert ensemble.pick(0.0) == 0
+    assert ensemble.pick(0.9999999999999999) == 3
+    assert create_discriminator("ffc", torch_rng(0)).pick(0.7) == 0
+
+
+def test_an_ensemble_must_be_told_which_member_judges() -> None:
+    picture = torch.zeros(1, 3, 64, 64)
+    with pytest.raises(ValueError, match="ensemble"):
+        create_discriminator("ffce", torch_rng(0))(picture, picture)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"'l4c' is unknown; choose one of l3c, l3ce, ffc, ffce, l3cffce"):
+        create_discriminator("l4c")
+
+
+@pytest.mark.parametrize("name", ["l3c", "ffc"])
+def test_the_first_weights_depend_on_the_generator_only(name: str) -> None:
+    states = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        states.append(create_discriminator(name, torch_rng("same")).state_dict())
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_spectral_norm_starts_exact() -> None:
+    discriminator = create_discriminator("l3c", torch_rng("spectral"))
+    for layer in (discriminator.get_submodule("classifier.6"), discriminator.get_submodule("to_cond.fc.0.2")):
+        assert float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["l3c", "ffc"])
+def test_bfloat16_gradients_reach_the_picture(name: str) -> None:
+    discriminator = create_discriminator(name, torch_rng("bf16"))
+    fake = torch.rand(1, 3, 64, 64, generator=torch_rng("fake"), requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = discriminator(fake, fake.detach())
+    logits.float().mean().backward()
+    assert fake.grad is not None
+    assert bool(torch.isfinite(fake.grad).all())
+    assert float(fake.grad.abs().max()) > 0

@@ -1,0 +1,119 @@
+"""The parts of the networks, on tensors that can be checked by eye."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from inpaintkit.model.layers import (
+    GaussianBlur,
+    ReplicationPad,
+    close_hole,
+    from_windows,
+    grow_hole,
+    scaled_growth,
+    to_windows,
+)
+from inpaintkit.seeds import torch_rng
+
+
+def row(text: str) -> Tensor:
+    """Return a hole (1, 1, 1, W) drawn with # for missing and . for known."""
+    return torch.tensor([[[[float(c == "#") for c in text]]]])
+
+
+def drawn(hole: Tensor) -> str:
+    return "".join("#" if value > 0 else "." for value in hole[0, 0, 0])
+
+
+def test_a_hole_grows_left_into_the_object_and_right_into_the_background() -> None:
+    assert drawn(grow_hole(row(".....##......"), left=2, right=3)) == "...#######..."
+    assert drawn(grow_hole(row("#...........#"), left=1, right=1)) == "##.........##"
+
+
+def test_without_growth_a_soft_hole_stays_soft() -> None:
+    soft = torch.tensor([[[[0.0, 0.5, 1.0]]]])
+    assert grow_hole(soft, 0, 0) is soft
+    assert grow_hole(soft, 1, 0).flatten().tolist() == [1, 1, 1]
+
+
+def test_growth_is_scaled_with_the_width_and_never_vanishes() -> None:
+    assert [scaled_growth(n, 160, base) for n, base in ((1, 320), (3, 320), (5, 320), (2, 80), (3, 100))] == [
+        1,
+        2,
+        2,
+        4,
+        5,
+    ]
+    assert scaled_growth(0, 160, 320) == 0
+    assert scaled_growth(7, 160, None) == 7
+
+
+def test_closing_fills_a_crack_and_keeps_the_outline() -> None:
+    hole = torch.zeros(1, 1, 12, 12)
+    hole[..., 3:9, 3:9] = 1
+    cracked = hole.clone()
+    cracked[..., 6] = 0
+    assert torch.equal(close_hole(cracked), hole)
+
+
+def test_both_rooms_close_and_grow_alike() -> None:
+    synthesis = pytest.importorskip("inpaintkit.synthesis", reason="the room synthesis is not there")
+    hole = torch.rand(1, 1, 40, 60, generator=torch_rng("rooms")) > 0.9
+    assert torch.equal(close_hole(hole.float()) > 0, synthesis.close_hole(hole) > 0)
+    assert torch.equal(grow_hole(hole.float(), 3, 0) > 0, synthesis.dilate_inner(hole, 3) > 0)
+    assert torch.equal(grow_hole(hole.float(), 0, 4) > 0, synthesis.dilate_outer(hole, 4) > 0)
+
+
+def test_blur_keeps_a_constant_and_spreads_a_point_evenly() -> None:
+    blur = GaussianBlur(15)
+    torch.testing.assert_close(blur(torch.full((1, 1, 20, 30), 0.5)), torch.full((1, 1, 20, 30), 0.5))
+    point = torch.zeros(1, 1, 31, 31)
+    point[..., 15, 15] = 1
+    spread = blur(point)[0, 0]
+    torch.testing.assert_close(spread, spread.flip(0).transpose(0, 1))
+    assert int((spread > 0).sum()) == 15 * 15
+    assert "kernel" not in blur.state_dict()
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(1, 3), columns=st.integers(1, 3), window=st.sampled_from([2, 4]), shifted=st.booleans())
+def test_windows_come_back_where_they_were(rows: int, columns: int, window: int, shifted: bool) -> None:
+    x = torch.arange(2 * rows * columns * window**2 * 3.0).reshape(2, rows * window, columns * window, 3)
+    tokens = to_windows(x, window, shifted)
+    assert tokens.shape[0] == window * window
+    assert torch.equal(from_windows(tokens, window, shifted, x.shape), x)
+
+
+def test_a_window_holds_its_square_of_the_picture() -> None:
+    x = torch.arange(16.0).reshape(1, 4, 4, 1)
+    assert to_windows(x, 2, shifted=False)[:, :, 0].T.tolist() == [
+        [0, 1, 4, 5],
+        [2, 3, 6, 7],
+        [8, 9, 12, 13],
+        [10, 11, 14, 15],
+    ]
+    assert to_windows(x, 2, shifted=True)[:, 4, 0].tolist() == [5, 6, 9, 10]
+    assert to_windows(x, 2, shifted=True)[:, 0, 0].tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (5, 3)])
+def test_replication_pad_has_torchs_values_and_gradients(size: tuple[int, int]) -> None:
+    x = torch.rand(2, 3, *size, generator=torch_rng("pad"), dtype=torch.float64, requires_grad=True)
+    weights = torch.rand(2, 3, size[0] + 2, size[1] + 2, generator=torch_rng("weights"), dtype=torch.float64)
+    expected = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    padded = ReplicationPad(detached=False)(x)
+    assert torch.equal(padded, expected)
+    gradients = [torch.autograd.grad((y * weights).sum(), x)[0] for y in (padded, expected)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_detached_padding_passes_no_gradient() -> None:
+    x = torch.ones(1, 1, 3, 3, requires_grad=True)
+    ReplicationPad()(x).sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad, torch.ones(1, 1, 3, 3))

@@ -1,0 +1,39 @@
+"""Run a trainer in a process of its own; optionally send it a signal after a number of steps.
+
+Usage: run_trainer.py CONFIG.json [STEP SIGNAL]
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+from inpaintkit.config import GanConfig, TrainConfig
+from inpaintkit.training import GanTrainer, Trainer
+from inpaintkit.training.callbacks import Callback, StepInfo
+
+
+class SendSignal(Callback):
+    def __init__(self, step: int, name: str) -> None:
+        self.step, self.number = step, signal.Signals[name]
+
+    def on_step(self, trainer: Trainer, info: StepInfo) -> None:
+        if trainer.steps_done == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    params = json.loads(Path(sys.argv[1]).read_text())
+    callbacks = [SendSignal(int(sys.argv[2]), sys.argv[3])] if len(sys.argv) > 2 else []
+    if "discriminator" in params:
+        GanTrainer(GanConfig.from_params(params), callbacks).fit()
+    else:
+        Trainer(TrainConfig.from_params(params), callbacks).fit()
+
+
+if __name__ == "__main__":
+    main()

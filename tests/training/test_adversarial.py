@@ -1,0 +1,128 @@
+"""The arithmetic of GAN fine-tuning equals the reference's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from inpaintkit.seeds import torch_rng
+from inpaintkit.training.adversarial import (
+    AdaptiveWeight,
+    MaskedHingeLoss,
+    dequantisation_noise,
+    optimizer_iteration,
+    ste_clamp,
+    warmup_curve,
+    warmup_weight,
+)
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+EXPECTED: dict[str, Any] = json.loads((GOLDEN / "gan.json").read_text())
+TENSORS = load_file(GOLDEN / "gan.safetensors")
+
+
+def test_hinge_values() -> None:
+    real, fake, mask = TENSORS["real"], TENSORS["fake"], TENSORS["mask"].bool()
+    hinge, expected = MaskedHingeLoss(), EXPECTED["hinge"]["values"]
+    computed = {
+        "generator(real) without mask": hinge.generator(real),
+        "generator(fake) without mask": hinge.generator(fake),
+        "generator(real, mask=mask)": hinge.generator(real, mask),
+        "discriminator(real, fake, mask)": hinge.discriminator(real, fake, mask),
+        "discriminator(real, fake, all-true mask)": hinge.discriminator(real, fake, torch.ones_like(mask)),
+        "discriminator(real, fake, all-false mask)": hinge.discriminator(real, fake, torch.zeros_like(mask)),
+        "discriminator_loss method with mask=None": hinge.discriminator(real, fake),
+    }
+    assert {k: v.item() for k, v in computed.items()} == pytest.approx(expected, rel=1e-6)
+
+
+def test_hinge_of_several_outputs() -> None:
+    real, fake, mask = TENSORS["real"], TENSORS["fake"], TENSORS["mask"]
+    expected = EXPECTED["hinge"]["list_form"]
+    hinge = MaskedHingeLoss(expected["loss_weights"])
+    assert hinge.generator([real, fake]).item() == pytest.approx(expected["generator([real, fake])"], rel=1e-6)
+    computed = hinge.discriminator([real, fake], [fake, real], [mask, torch.ones_like(mask)])
+    key = "discriminator([real, fake],[fake, real],[mask, all-true])"
+    assert computed.item() == pytest.approx(expected[key], rel=1e-6)
+
+
+def test_soft_masks_count_where_they_are_above_zero() -> None:
+    real, fake, mask = TENSORS["real"], TENSORS["fake"], TENSORS["mask"]
+    hinge = MaskedHingeLoss()
+    assert hinge.discriminator(real, fake, 0.01 * mask) == hinge.discriminator(real, fake, mask.bool())
+
+
+def test_ste_clamp() -> None:
+    expected = EXPECTED["ste_clamp"]
+    x = torch.tensor(expected["x"], requires_grad=True)
+    value = ste_clamp(x)
+    value.sum().backward()
+    assert value.tolist() == pytest.approx(expected["value"], abs=1e-6)
+    assert x.grad is not None
+    for at, gradient, wanted in zip(expected["x"], x.grad.tolist(), expected["gradient"], strict=True):
+        assert gradient == pytest.approx(wanted) or at in (0, 1)
+
+
+def test_warmup_tables() -> None:
+    for length, table in EXPECTED["warmup"]["tables_by_n"].items():
+        for iteration, curve, used in table:
+            assert warmup_curve(iteration, int(length)) == pytest.approx(curve, rel=1e-6)
+            assert warmup_weight(iteration, int(length)) == pytest.approx(used, rel=1e-6)
+    assert warmup_weight(0, 0) == EXPECTED["warmup"]["n=0"]
+
+
+def test_iteration_counter() -> None:
+    counter = EXPECTED["iteration_counter"]
+    batches = counter["num_samples"] // counter["batch_size"]
+    for row in counter["rows"]:
+        done = optimizer_iteration(row["epoch"], row["epoch_iteration"], batches, counter["backward_step"])
+        assert done == row["iteration"]
+
+
+@pytest.mark.parametrize("row", EXPECTED["adaptive_weight"]["rows"])
+def test_adaptive_weight_is_the_clamped_ratio_of_gradients(row: dict[str, Any]) -> None:
+    w = torch.tensor(row["w"], requires_grad=True)
+    reconstruction = (torch.tensor(row["a"]) * w).sum().square()
+    adversarial = (torch.tensor(row["b"]) * w).sum()
+    assert AdaptiveWeight()(reconstruction, adversarial, w) == pytest.approx(row["weight_norm_mode"], rel=1e-6)
+
+
+def test_adaptive_weight_moves_slowly_and_skips_nan() -> None:
+    adaptive = AdaptiveWeight()
+    w = torch.tensor(EXPECTED["adaptive_weight_ema"]["w"], requires_grad=True)
+    for row in EXPECTED["adaptive_weight_ema"]["sequence"]:
+        weight = adaptive(row["recon_slope"] * w.sum(), row["generator_slope"] * w.sum(), w)
+        assert (weight is not None) == row["use_generator_loss"]
+        assert adaptive.average == pytest.approx(row["ema_after"], rel=1e-6)
+        if weight is not None:
+            assert weight == pytest.approx(row["weight"], rel=1e-6)
+
+
+@given(st.lists(st.floats(min_value=0), min_size=1, max_size=5), st.floats(min_value=0))
+def test_adaptive_weight_continues_from_its_state(before: list[float], after: float) -> None:
+    adaptive, restored = AdaptiveWeight(), AdaptiveWeight()
+    for ratio in before:
+        adaptive.update(ratio)
+    restored.load_state_dict(adaptive.state_dict())
+    assert restored.update(after) == adaptive.update(after)
+    assert adaptive.average is not None
+    assert 1e-3 <= adaptive.average <= 10
+
+
+def test_dequantisation_noise_stays_within_half_a_step_and_follows_its_generator() -> None:
+    picture = torch.zeros(2, 3, 64, 64)
+    noise = dequantisation_noise(picture, torch_rng("noise"))
+    assert noise.shape == picture.shape
+    assert noise.abs().max() <= 0.5 / 255
+    assert noise.std().item() == pytest.approx(1 / 255 / 12**0.5, rel=0.02)
+    assert torch.equal(noise, dequantisation_noise(picture, torch_rng("noise")))
+    eight_bit = torch.full((1, 3, 8, 8), 77 / 255)
+    rounded = ((eight_bit + dequantisation_noise(eight_bit, torch_rng(1))) * 255).round()
+    assert (rounded == 77).all()

@@ -1,0 +1,163 @@
+"""Losses and pair augmentation equal the reference's values, and their terms add up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch import Tensor
+
+from inpaintkit.config import LOSSES
+from inpaintkit.errors import InputError
+from inpaintkit.seeds import torch_rng
+from inpaintkit.training.augment import (
+    PairAugmentation,
+    apply_augmentation,
+    augment_pair,
+    draw_augmentation,
+    rotate,
+    translate,
+)
+from inpaintkit.training.losses import RECIPES, DctPart, clamp_l1, create_loss, dct_loss, pad_to_multiple
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+EXPECTED = json.loads((GOLDEN / "losses.json").read_text())
+TENSORS = load_file(GOLDEN / "losses.safetensors")
+# The shipped VGG16 is rounded to float16.
+ROUNDED_WEIGHTS = 5e-4
+ROUNDED_WEIGHTS_GRADIENT = 5e-3
+
+DCT_PARTS = {
+    "dct_full": DctPart(),
+    "dct_full_rotate": DctPart(rotated=True),
+    "dct_window4": DctPart(window=4),
+    "dct_window24": DctPart(window=24),
+    "dct_window24_rotate": DctPart(window=24, rotated=True),
+    "dct_window32_overlap": DctPart(window=32, overlap=True),
+}
+
+
+def golden_pair(name: str) -> tuple[Tensor, Tensor]:
+    target = TENSORS["p3.target"] if name == "p3" else TENSORS["target"]
+    return TENSORS[f"{name}.input"].float(), target.float() / 255
+
+
+@pytest.mark.parametrize("pair", ["p1", "p2", "p3"])
+def test_clamp_l1_and_dct_equal_the_golden_values(pair: str) -> None:
+    output, target = golden_pair(pair)
+    values = EXPECTED["pairs"][pair]["values"]
+    assert clamp_l1(output, target).mean().item() == pytest.approx(values["clamp_l1"], rel=1e-5)
+    for name, part in DCT_PARTS.items():
+        assert dct_loss(output, target, part).mean().item() == pytest.approx(values[name], rel=1e-5), name
+
+
+@pytest.mark.parametrize(("pair", "name"), [("p1", "dct"), ("p1", "l1lpips"), *(("p3", name) for name in LOSSES)])
+def test_total_and_gradient_equal_the_golden_values(pair: str, name: str) -> None:
+    output, target = golden_pair(pair)
+    output.requires_grad_(True)
+    total, _ = create_loss(name)(output, target)
+    total.backward()
+    lpips = name != "dct"
+    value = EXPECTED["pairs"][pair]["values"][f"{name}_total"]
+    gradient = EXPECTED["pairs"][pair]["gradients"][name]
+    tolerance = ROUNDED_WEIGHTS_GRADIENT if lpips else 1e-3
+    assert total.item() == pytest.approx(value, rel=ROUNDED_WEIGHTS if lpips else 1e-5)
+    assert output.grad is not None
+    assert output.grad.norm().item() == pytest.approx(gradient["input_grad_l2"], rel=tolerance)
+    assert output.grad.abs().sum().item() == pytest.approx(gradient["input_grad_abs_sum"], rel=tolerance)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_terms_add_up_to_the_total(name: str) -> None:
+    generator = torch_rng("terms")
+    output, target = torch.rand(3, 3, 64, 80, generator=generator), torch.rand(3, 3, 64, 80, generator=generator)
+    total, terms = create_loss(name, "alex")(output, target)
+    weights = RECIPES[name].weights
+    assert set(terms) == {*weights, "per_sample"}
+    assert sum(w * terms[n].item() for n, w in weights.items()) == pytest.approx(total.item(), rel=1e-5)
+    assert terms["per_sample"].shape == (3,)
+    assert terms["per_sample"].mean().item() == pytest.approx(total.item(), rel=1e-5)
+    alone, _ = create_loss(name, "alex")(output[1:2], target[1:2])
+    assert terms["per_sample"][1].item() == pytest.approx(alone.item(), rel=1e-4)
+
+
+def test_hole_weight_counts_the_hole_more_often() -> None:
+    target = torch.zeros(1, 3, 64, 64)
+    output, hole = target.clone(), torch.zeros(1, 1, 64, 64, dtype=torch.bool)
+    hole[..., :32] = True
+    output[..., :32] = 0.5  # wrong in the hole only
+    plain, heavy = (create_loss("l1lpips", "alex", w)(output, target, hole)[1]["l1"].item() for w in (1.0, 10.0))
+    assert heavy == pytest.approx(10 * plain)
+    output = 0.5 - output  # right in the hole, wrong outside
+    plain, heavy = (create_loss("l1lpips", "alex", w)(output, target, hole)[1]["l1"].item() for w in (1.0, 10.0))
+    assert heavy == pytest.approx(plain)
+
+
+def test_unusable_choices_are_refused() -> None:
+    with pytest.raises(InputError, match="did you mean l1lpips"):
+        create_loss("l1lpip")
+    with pytest.raises(InputError, match="hole_l1_weight"):
+        create_loss("dct", hole_l1_weight=10)
+
+
+def test_padding_reflects_and_takes_no_gradient() -> None:
+    row = torch.tensor([0.0, 1, 2, 3, 4, 5], requires_grad=True)
+    padded = pad_to_multiple(row.expand(1, 1, 16, 6))
+    assert padded[0, 0, 0].tolist() == [5, 4, 3, 2, 1, 0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0]
+    padded[0, 0, 0].sum().backward()
+    assert row.grad is not None
+    assert row.grad.tolist() == [1] * 6
+
+
+def test_rotation_and_shift_equal_the_golden_pictures() -> None:
+    x, angle = TENSORS["rot.x"].float(), EXPECTED["augment"]["angle_degrees"]
+    shift = EXPECTED["augment"]["x_shift"], EXPECTED["augment"]["y_shift"]
+    torch.testing.assert_close(rotate(x, 45, expand=True), TENSORS["rot.expand45_zeros"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(rotate(x, angle), TENSORS["rot.reflect_deg"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(translate(x, *shift), TENSORS["rot.translate_reflect"], rtol=0, atol=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6))
+def test_augmentation_moves_output_target_and_mask_alike(seed: int) -> None:
+    picture = torch.rand(1, 3, 32, 32, generator=torch_rng("picture", seed))
+    mask = torch.rand(1, 1, 32, 32, generator=torch_rng("mask", seed)) > 0.5
+    output, target, moved = augment_pair(picture, picture.clone(), torch_rng(seed), mask)
+    assert torch.equal(output, target)
+    assert moved is not None
+    assert moved.dtype == torch.bool
+    same_draw = draw_augmentation(torch_rng(seed))
+    assert torch.equal(output, apply_augmentation(picture, same_draw))
+    assert torch.equal(moved, apply_augmentation(mask, same_draw))
+
+
+def test_augmentations_are_equally_frequent_and_within_their_ranges() -> None:
+    draws = [draw_augmentation(torch_rng("frequency", i)) for i in range(900)]
+    for kind in ("none", "shift", "rotation"):
+        assert 250 <= sum(d.kind == kind for d in draws) <= 350
+    assert {d.shift_x for d in draws} == set(range(-8, 9)) == {d.shift_y for d in draws}
+    angles = [d.degrees for d in draws if d.kind == "rotation"]
+    assert -15 <= min(angles) < -14
+    assert 14 < max(angles) <= 15
+
+
+def test_positive_shift_moves_right_and_down() -> None:
+    dot = torch.zeros(1, 1, 9, 9)
+    dot[0, 0, 4, 4] = 1
+    moved = apply_augmentation(dot, PairAugmentation("shift", shift_x=3, shift_y=-2))
+    assert moved[0, 0].nonzero().tolist() == [[2, 7]]
+
+
+def test_augmentation_changes_the_loss_but_not_in_evaluation() -> None:
+    output, target = golden_pair("p3")
+    loss = create_loss("dct")
+    plain = loss(output, target)[0].item()
+    assert loss(output, target)[0].item() == plain
+    rotation = next(s for s in range(99) if draw_augmentation(torch_rng(s)).kind == "rotation")
+    first, again = (loss(output, target, generator=torch_rng(rotation))[0].item() for _ in range(2))
+    assert first == again != plain

@@ -1,0 +1,264 @@
+"""The trainer's promises: what it writes, that it learns, that an interrupted run ends bit by bit like a whole one."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from inpaintkit.config import GanConfig, TrainConfig
+from inpaintkit.errors import InputError
+from inpaintkit.files import folder_lock
+from inpaintkit.model import LightInpaintV1, load_model, load_state, save_model
+from inpaintkit.seeds import torch_rng
+from inpaintkit.training import GanTrainer, Trainer
+
+SMALL: dict[str, Any] = {
+    "crop_size": 64,
+    "max_epoch": 2,
+    "num_samples": 8,
+    "batch_size": 2,
+    "backward_step": 1,
+    "perceptual": "alex",
+    "eval_step": 1,
+    "grey_start": True,
+    "checkpoint_seconds": 0.0,
+    "device": "cpu",
+    "amp": "off",
+}
+NAME = LightInpaintV1.name
+
+
+def small(records: Path, model_dir: Path, **changes: Any) -> dict[str, Any]:
+    return SMALL | {"data_dir": str(records), "model_dir": str(model_dir)} | changes
+
+
+def train(params: dict[str, Any]) -> Trainer:
+    trainer = Trainer(TrainConfig.from_params(params), callbacks=[])
+    trainer.report = trainer.fit()  # type: ignore[attr-defined]
+    return trainer
+
+
+def run_process(params: dict[str, Any], folder: Path, *stop: str) -> subprocess.CompletedProcess[str]:
+    """Train in a process of its own, as `run_trainer.py` does."""
+    file = folder / "config.json"
+    file.write_text(json.dumps(params))
+    script = Path(__file__).with_name("run_trainer.py")
+    return subprocess.run([sys.executable, str(script), str(file), *stop], capture_output=True, text=True, check=False)
+
+
+def assert_same(a: Any, b: Any, where: str = "state") -> None:
+    """Compare nested checkpoints bit by bit."""
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), where
+    elif isinstance(a, Mapping):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_same(a[key], b[key], f"{where}.{key}")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), where
+        for i, pair in enumerate(zip(a, b, strict=True)):
+            assert_same(*pair, f"{where}[{i}]")
+    else:
+        assert a == b or (a != a and b != b), f"{where}: {a} != {b}"
+
+
+def comparable(folder: Path) -> dict[str, Any]:
+    """Return all that a run leaves, without what names its folder and the time of day."""
+    state = load_state(folder / f"{NAME}.checkpoint.pth")
+    for key in ("updated_at", "train_kwargs"):
+        state.pop(key)
+    state["best"] = load_model(folder / f"{NAME}.pth")[0].state_dict()
+    state["csv"] = (folder / f"loss_{NAME}.csv").read_text()
+    return state
+
+
+class TestWhatARunLeaves:
+    @pytest.fixture(scope="class")
+    def run(self, records: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+        return train(small(records, tmp_path_factory.mktemp("run"), save_epoch=True, max_epoch=3, save_eval_step=1))
+
+    def test_the_best_model_loads_and_says_where_it_comes_from(self, run: Trainer) -> None:
+        model, meta = load_model(run.model_file)
+        assert isinstance(model, LightInpaintV1)
+        assert meta["epoch"] == run.progress.best_epoch
+        assert meta["config"]["batch_size"] == 2
+
+    def test_the_csv_has_every_epoch_from_the_start(self, run: Trainer) -> None:
+        rows = list(csv.DictReader(run.csv_file.open()))
+        assert [(r["epoch"], r["split"]) for r in rows] == [
+            ("0", "eval"), ("1", "train"), ("1", "eval"), ("2", "train"), ("2", "eval"), ("3", "train"), ("3", "eval"),
+        ]  # fmt: skip
+        assert all(float(r["total"]) > 0 and float(r["l1"]) > 0 and float(r["lpips"]) > 0 for r in rows)
+
+    def test_each_epochs_weights_are_kept_when_asked(self, run: Trainer) -> None:
+        for epoch in (1, 2, 3):
+            assert load_model(run.folder / "epoch" / str(epoch) / f"{NAME}.pth")[1]["epoch"] == epoch
+
+    def test_evaluation_pictures_show_every_epoch(self, run: Trainer) -> None:
+        assert len({p.name[:9] for p in (run.folder / "eval").glob("*.png")}) == 4
+
+    def test_the_evaluation_loss_falls(self, run: Trainer) -> None:
+        totals = [float(r["total"]) for r in run.progress.history if r["split"] == "eval"]
+        assert totals[-1] < totals[0]
+        assert run.progress.best_score == min(totals)
+
+    def test_iw3_could_load_the_file(self, run: Trainer) -> None:
+        data = torch.load(run.model_file, weights_only=True)
+        assert {"nunif_model", "name", "kwargs", "state_dict"} <= data.keys()
+        LightInpaintV1().load_state_dict(data["state_dict"], strict=True)
+
+
+RESUMABLE = {
+    "plain": {},
+    "accumulating": {"backward_step": 2, "num_samples": 10},
+    "loader workers": {"num_workers": 2},
+    "schedule-free": {"optimizer": "adamw_schedulefree"},
+    "gan": {"discriminator": "l3cffce", "generator_warmup_iteration": 2, "optimizer": "adamw_schedulefree"},
+}
+
+
+@pytest.mark.parametrize("kind", RESUMABLE)
+def test_a_killed_run_ends_as_if_nothing_had_happened(kind: str, records: Path, tmp_path: Path) -> None:
+    changes = dict(RESUMABLE[kind])
+    if kind == "gan":
+        start = save_model(LightInpaintV1(torch_rng(1), grey_start=True), tmp_path / "start.pth")
+        changes["checkpoint_file"] = str(start)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    done = run_process(small(records, whole, **changes), tmp_path)
+    assert done.returncode == 0, done.stderr
+    killed = run_process(small(records, cut, **changes), tmp_path, "3", "SIGKILL")
+    assert killed.returncode == -signal.SIGKILL
+    resumed = changes | {"resume": True, "checkpoint_file": None}
+    done = run_process(small(records, cut, **resumed), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_same(comparable(whole), comparable(cut))
+
+
+def test_sigterm_finishes_the_step_saves_and_says_so(records: Path, tmp_path: Path) -> None:
+    params = small(records, tmp_path / "run", checkpoint_seconds=1e6)
+    stopped = run_process(params, tmp_path, "3", "SIGTERM")
+    assert stopped.returncode != 0
+    assert "SIGTERM" in stopped.stderr
+    assert "resume=true" in stopped.stderr
+    assert load_state(tmp_path / "run" / f"{NAME}.checkpoint.pth")["inpaintkit_progress"]["steps_done"] == 3
+
+
+def test_a_run_stops_in_time_and_goes_on_exactly_there(records: Path, tmp_path: Path) -> None:
+    run = train(small(records, tmp_path / "cut", max_seconds=0.0))
+    assert not run.report.finished  # type: ignore[attr-defined]
+    assert run.steps_done == 1
+    train(small(records, tmp_path / "cut", resume=True))
+    train(small(records, tmp_path / "whole"))
+    assert_same(
+        load_state(tmp_path / "whole" / f"{NAME}.checkpoint.pth")["training_state_dict"],
+        load_state(tmp_path / "cut" / f"{NAME}.checkpoint.pth")["training_state_dict"],
+    )
+
+
+class TestRefusals:
+    def test_resume_without_a_checkpoint(self, records: Path, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="holds no checkpoint"):
+            Trainer(TrainConfig.from_params(small(records, tmp_path, resume=True)))
+
+    def test_resume_with_another_recipe(self, records: Path, tmp_path: Path) -> None:
+        train(small(records, tmp_path, max_epoch=1))
+        with pytest.raises(InputError, match=r"batch_size was 2 and is now 4"):
+            Trainer(TrainConfig.from_params(small(records, tmp_path, max_epoch=1, resume=True, batch_size=4)))
+
+    def test_resume_with_other_records(self, records: Path, tmp_path: Path) -> None:
+        train(small(records, tmp_path / "run", max_epoch=1))
+        other = tmp_path / "other"
+        for split in ("train", "eval"):
+            (other / split).mkdir(parents=True)
+            for file in list((records / split).glob("*.png")):
+                (other / split / f"other_{file.name}").write_bytes(file.read_bytes())
+        with pytest.raises(InputError, match="have changed"):
+            Trainer(TrainConfig.from_params(small(other, tmp_path / "run", max_epoch=1, resume=True)))
+
+    def test_a_second_run_on_the_same_folder(self, records: Path, tmp_path: Path) -> None:
+        trainer = Trainer(TrainConfig.from_params(small(records, tmp_path)), callbacks=[])
+        with folder_lock(tmp_path, "model_dir"), pytest.raises(InputError, match="in use by process"):
+            trainer.fit()
+
+    def test_missing_records(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="run 01_generate first"):
+            Trainer(TrainConfig.from_params(small(tmp_path, tmp_path / "run")))
+
+    def test_gan_without_a_generator(self, records: Path, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="trained generator"):
+            GanTrainer(GanConfig.from_params(small(records, tmp_path)))
+
+
+def test_reset_state_takes_the_weights_and_nothing_else(records: Path, tmp_path: Path) -> None:
+    first = train(small(records, tmp_path, max_epoch=1))
+    weights = {name: value.clone() for name, value in first.model.state_dict().items()}
+    again = Trainer(
+        TrainConfig.from_params(small(records, tmp_path, resume=True, reset_state=True, learning_rate=1e-5)),
+        callbacks=[],
+    )
+    assert_same(weights, again.model.state_dict())
+    assert again.progress.epoch == 1
+    assert not again.optimizers[0].state
+
+
+def test_broken_losses_are_skipped_and_a_flood_of_them_ends_the_run(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inpaintkit.training.trainer.MAX_SKIPPED", 3)
+    trainer = Trainer(TrainConfig.from_params(small(records, tmp_path)), callbacks=[])
+    with torch.no_grad():
+        trainer.model.mask_bias.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="lower learning_rate"):
+        trainer.fit()
+
+
+class TestGan:
+    @pytest.fixture(scope="class")
+    def run(self, records: Path, tmp_path_factory: pytest.TempPathFactory) -> GanTrainer:
+        folder = tmp_path_factory.mktemp("gan")
+        start = save_model(LightInpaintV1(torch_rng(1), grey_start=True), folder / "start.pth")
+        params = small(records, folder / "run", checkpoint_file=str(start), generator_warmup_iteration=1)
+        trainer = GanTrainer(GanConfig.from_params(params), callbacks=[])
+        trainer.fit()
+        return trainer
+
+    def test_every_term_is_logged_by_name(self, run: GanTrainer) -> None:
+        row = next(r for r in run.progress.history if r["split"] == "train")
+        assert {"total", "l1", "lpips", "adversarial", "discriminator", "adversarial_weight"} <= row.keys()
+        assert float(row["adversarial_weight"]) > 0
+
+    def test_the_picked_epoch_has_the_lowest_score_after_the_start(self, run: GanTrainer) -> None:
+        scores = {r["epoch"]: r["score"] for r in run.progress.history if r["split"] == "eval" and r["epoch"]}
+        assert run.progress.best_epoch == min(scores, key=lambda epoch: scores[epoch])
+        assert f"**{run.progress.best_epoch}** (picked)" in run.epoch_table()
+
+    def test_both_networks_moved(self, run: GanTrainer, records: Path) -> None:
+        fresh = GanTrainer(run.config, callbacks=[])
+        for mine, other in ((run.model, fresh.model), (run.discriminator, fresh.discriminator)):
+            assert any(not torch.equal(a, b) for a, b in zip(mine.parameters(), other.parameters(), strict=True))
+
+    def test_the_combined_gradient_is_that_of_the_weighted_sum(self, run: GanTrainer) -> None:
+        """The trainer differentiates each loss once down to the output; autograd of the sum must agree."""
+        x, hole, y, _ = next(iter(run.eval_loader))
+        run.model.train()
+        run.optimizers[0].zero_grad()
+        run.optimizers[1].zero_grad()
+        output, mask = run._generate(x, hole)
+        total, _, _ = run._loss(output, y, hole)
+        adversarial, discriminator = run._discriminate(output, y, mask, torch_rng(0))
+        weight = float(run._backward(output, total, adversarial, discriminator))
+        found = run.last_layer.grad.clone()
+        run.optimizers[0].zero_grad()
+        output, mask = run._generate(x, hole)
+        total, _, _ = run._loss(output, y, hole)
+        run.discriminator.eval()  # the spectral norms' vectors stay where the first pass left them
+        adversarial, _ = run._discriminate(output, y, mask, torch_rng(0))
+        (total + weight * adversarial).backward()
+        torch.testing.assert_close(run.last_layer.grad, found, rtol=2e-2, atol=1e-5)
