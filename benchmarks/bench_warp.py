@@ -1,4 +1,6 @@
-"""Time and memory of the warp back with closing, as a markdown table: ``python benchmarks/bench_warp.py [--device cuda]``.
+"""Time and memory of the warp back with closing, as a markdown table.
+
+Use: ``python benchmarks/bench_warp.py [--device cuda] [--repeats N]``.
 
 Depth maps are random layers with soft slopes. "processor" is the time that all threads together were computing: on a
 machine shared with others it says more than the clock does.
@@ -56,14 +58,17 @@ def measure(depth: Tensor, repeats: int) -> tuple[list[float], list[float]]:
 
 
 def peak_bytes(depth: Tensor) -> int:
-    """Return the largest number of bytes that were allocated at one time beyond the input."""
+    """Return the largest number of bytes held at one time beyond the input, with one thread on the CPU."""
     if depth.is_cuda:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         find_hole(depth)
         return torch.cuda.max_memory_allocated() - before
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the profiler sees its own thread only; each further one adds a block of rows
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as log:
         find_hole(depth)
+    torch.set_num_threads(threads)
     held = peak = 0
     for event in log.profiler.kineto_results.events():
         if event.name() == "[memory]":
@@ -87,8 +92,9 @@ def main() -> None:
         pixels = depth.numel()
         hole = find_hole(depth).float().mean().item()
         print(
-            f"| {pixels // first}x | {height}x{width} | {min(clock) * 1e3:.1f} ms | {statistics.median(clock) * 1e3:.1f} ms "
-            f"| {min(work) * 1e3:.1f} ms | {min(clock) / pixels * 1e9:.0f} | {peak_bytes(depth) / pixels:.1f} | {hole:.1%} |"
+            f"| {pixels // first}x | {height}x{width} | {min(clock) * 1e3:.1f} ms "
+            f"| {statistics.median(clock) * 1e3:.1f} ms | {min(work) * 1e3:.1f} ms | {min(clock) / pixels * 1e9:.0f} "
+            f"| {peak_bytes(depth) / pixels:.1f} | {hole:.1%} |"
         )
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from inpaintkit.errors import InputError
+from inpaintkit.errors import InputError, RunFailed
 
 EPILOG = """examples:
   python -m inpaintkit demo                                       the whole chain on the shipped photos
@@ -26,6 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"inpaintkit: {error}", file=sys.stderr)
         return 2
+    except RunFailed as error:
+        print(f"inpaintkit: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as error:
         print(f"inpaintkit: interrupted. {error}".rstrip(), file=sys.stderr)
         return 130
@@ -103,11 +106,7 @@ def _run(options: argparse.Namespace) -> int:
         config, resolved = runs.resolve(options.notebook, values, run_dir)
         print(f"# run folder: {config.run_folder}\n{yaml.safe_dump(resolved, sort_keys=False)}", end="")
         return 0
-    try:
-        report = runs.execute(options.notebook, values, run_dir)
-    except runs.RunFailed as error:
-        print(f"inpaintkit: {error}", file=sys.stderr)
-        return 1
+    report = runs.execute(options.notebook, values, run_dir)
     print(f"{report.notebook} done in {report.seconds:.0f} s: {report.executed}")
     return 0
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from inpaintkit.data.manifest import HOLE_SUFFIX, PICTURE_SUFFIX
-from inpaintkit.data.packed import Bytes, PackedRecords, open_packed, read_record
+from inpaintkit.data.packed import Bytes, PackedRecords, open_packed, read_record, record_shape
 from inpaintkit.data.sampling import grid_crop, hard_random_crop
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder
@@ -169,15 +169,12 @@ class InpaintDataset(Dataset[Sample]):
     def __getitem__(self, item: int | tuple[int, int, int]) -> Sample:
         record, epoch, draw = item if isinstance(item, tuple) else (item, 0, 0)
         record = range(len(self))[record]
-        pixels = self._packed[record] if self._packed is not None else self._read(record)
+        pixels = self._packed[record] if self._packed else read_record(*self._pairs[record])
         return self._training_sample(pixels, record, epoch, draw) if self.training else self._sample(pixels, record)
 
-    def _read(self, record: int) -> Bytes:
-        return read_record(*self._pairs[record])
-
     def _check_sizes(self) -> None:
-        for record, (picture, _) in enumerate(self._pairs):
-            height, width = self._packed.shapes[record] if self._packed is not None else self._read(record).shape[1:]
+        for record, (picture, hole) in enumerate(self._pairs):
+            height, width = self._packed.shapes[record] if self._packed else record_shape(picture, hole)
             if min(height, width) < self.crop_size:
                 raise InputError(
                     f"{picture} has {width}x{height} px, less than the crop of {self.crop_size} px; "

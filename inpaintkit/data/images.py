@@ -106,7 +106,7 @@ def decode_picture(data: bytes, short_side: int | None = None) -> NDArray[np.uin
                 if short_side is not None:
                     scale = short_side / min(image.size)
                     image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
-                return np.asarray(_to_rgb(_upright(image)))
+                return np.array(_to_rgb(_upright(image)))
         except UnreadablePicture:
             raise
         except UnidentifiedImageError:

@@ -52,17 +52,32 @@ def read_record(picture: Path, hole: Path) -> Bytes:
 
     Raises `InputError` naming the file that is broken, or the two whose sizes differ.
     """
-    pixels, mask = _read_png(picture, "RGB"), _read_png(hole, "L")
-    if pixels.shape[:2] != mask.shape:
-        sizes = f"{pixels.shape[1]}x{pixels.shape[0]} and {mask.shape[1]}x{mask.shape[0]} px"
-        raise InputError(f"{picture} and {hole.name} differ in size ({sizes}); delete the pair and generate it again")
-    return np.concatenate([pixels.transpose(2, 0, 1), (mask > HOLE_THRESHOLD).astype(np.uint8)[None]])
+    record_shape(picture, hole)
+    with _blaming(picture), Image.open(picture) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    with _blaming(hole), Image.open(hole) as image:
+        missing = np.asarray(image.convert("L")) > HOLE_THRESHOLD
+    return np.concatenate([pixels.transpose(2, 0, 1), missing.astype(np.uint8)[None]])
 
 
-def _read_png(path: Path, mode: str) -> Bytes:
+def record_shape(picture: Path, hole: Path) -> tuple[int, int]:
+    """Return (H, W) of a record from the headers of its files; raises `InputError` as `read_record` does."""
+    sizes = []
+    for path in (picture, hole):
+        with _blaming(path), Image.open(path) as image:
+            sizes.append(image.size)
+    if sizes[0] != sizes[1]:
+        differ = " and ".join(f"{width}x{height}" for width, height in sizes)
+        raise InputError(
+            f"{picture} and {hole.name} differ in size ({differ} px); delete the pair and generate it again"
+        )
+    return sizes[0][1], sizes[0][0]
+
+
+@contextlib.contextmanager
+def _blaming(path: Path) -> Iterator[None]:
     try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert(mode))
+        yield
     except Exception as error:  # Pillow's decoders raise many kinds; each one means that the file is broken
         raise InputError(
             f"{path} is not a readable picture ({error}); delete the pair and generate it again"

@@ -6,7 +6,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from inpaintkit.config import nearest_name
+from inpaintkit.config import nearest_name, resolve_device
 from inpaintkit.depth import hub_models, transformers_models
 from inpaintkit.depth.fastdepth import DEFAULT_RESOLUTION, WEIGHTS, FastDepth
 from inpaintkit.depth.map_files import MapFileModel
@@ -76,7 +76,7 @@ def create_depth_model(
     model_path: str | Path | None = None,
     hub_dir: str | Path | None = None,
 ) -> DepthModel:
-    """Return the depth model `model_type` on `device`.
+    """Return the depth model `model_type` on `device` (``auto``: the best there is).
 
     `resolution` is the short side in px that the network sees (FastDepth, File: of the map), None the model's own.
     `model_path` names a local checkpoint instead of a download: the folder of a transformers checkpoint, a copy of the
@@ -86,7 +86,7 @@ def create_depth_model(
     if model_type not in DEPTH_MODELS:
         hint = nearest_name(model_type, DEPTH_MODELS)
         raise InputError(f"model_type: {model_type!r} is unknown{hint}; known are {', '.join(sorted(DEPTH_MODELS))}")
-    spec = DEPTH_MODELS[model_type]
+    spec, device = DEPTH_MODELS[model_type], resolve_device(device)
     if spec.loader == "fastdepth":
         return FastDepth(device, resolution, Path(model_path) if model_path is not None else WEIGHTS)
     if spec.loader == "file":

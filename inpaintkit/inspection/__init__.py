@@ -1,7 +1,7 @@
 """Checkpoint -> pictures and judgement."""
 
 from inpaintkit.inspection import figures
-from inpaintkit.inspection.evaluate import Evaluation, evaluate, evenly, examples
+from inpaintkit.inspection.evaluate import Evaluation, evaluate, examples
 from inpaintkit.inspection.fills import FILLS, Fill, biharmonic_fill, navier_stokes_fill, row_fill, telea_fill
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.stereo import StereoPair, stereo_pair
@@ -15,7 +15,6 @@ __all__ = [
     "StereoPair",
     "biharmonic_fill",
     "evaluate",
-    "evenly",
     "examples",
     "figures",
     "make_stereo_files",

@@ -51,7 +51,8 @@ METRICS: dict[str, Metric] = {
 """Figures of a score, each over hole pixels; ``psnr_1-2`` and so on over the pixels of holes of that width."""
 
 
-MAIN_METRICS = ("psnr", "ssim", "lpips", "artefact")
+RANKED_METRICS = ("psnr", "ssim", "lpips")
+MAIN_METRICS = (*RANKED_METRICS, "artefact")
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ class Evaluation:
             f"Judged inside the holes of {count_of(len(self.records), 'record')} from {count_of(pictures, 'picture')}, "
             f"with {CONFIDENCE:.0%} intervals by bootstrap over pictures."
         )
-        sentences = [self._sentence(name) for name in MAIN_METRICS]
+        sentences = [*(self._sentence(name) for name in RANKED_METRICS), self._artefact_sentence()]
         widths = [f"{name} px {ranked[0]}" for name in WIDTH_BINS if (ranked := self.ranking(f"psnr_{name}"))]
         by_width = f"Best PSNR by hole width: {', '.join(widths)}." if widths and len(self.fills) > 1 else ""
         return " ".join(sentence for sentence in (opening, *sentences, by_width) if sentence)
@@ -200,6 +201,12 @@ class Evaluation:
                 unclear.append(other)
         sentence += f", ahead of {', '.join(ahead)}" if ahead else ""
         return sentence + (f", not told apart from {', '.join(unclear)}" if unclear else "") + "."
+
+    def _artefact_sentence(self) -> str:
+        # The score scatters around 0 where there is no pattern, so only fills that are clearly above 0 are worth a word.
+        found = {fill: self.mean(fill, "artefact") for fill in self.fills}
+        seen = [f"{fill} ({METRICS['artefact'].text(value.mean)})" for fill, value in found.items() if value.low > 0]
+        return f"A 4 px grid shows in {', '.join(seen)}." if seen else "None shows a 4 px grid."
 
 
 def count_of(number: int, noun: str) -> str:
@@ -324,11 +331,6 @@ def spread(count: int, wanted: int | None) -> list[int]:
     """
     wanted = count if wanted is None else min(wanted, count)
     return [number * count // wanted for number in range(wanted)]
-
-
-def evenly(dataset: InpaintDataset, count: int) -> list[str]:
-    """Return the names of `count` records, spread evenly over `dataset`."""
-    return [record_name(dataset.names[index]) for index in spread(len(dataset), count)]
 
 
 def record_name(picture_file: str) -> str:

@@ -22,12 +22,21 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from inpaintkit.data import InpaintDataset
-from inpaintkit.data.dataset import Sample, find_pairs
+from inpaintkit.data.dataset import find_pairs
 from inpaintkit.data.manifest import SPLITS
 from inpaintkit.data.packed import read_record
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path, require_folder
-from inpaintkit.inspection.evaluate import METRICS, WIDTH_BINS, Evaluation, Example, examples, record_name, spread
+from inpaintkit.inspection.evaluate import (
+    MAIN_METRICS,
+    METRICS,
+    WIDTH_BINS,
+    Evaluation,
+    Example,
+    examples,
+    record_name,
+    spread,
+)
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.pictures import AnyPicture, Hole, hole_batch, picture_batch, to_uint8
 from inpaintkit.inspection.stereo import StereoPair, depth_like
@@ -41,8 +50,8 @@ LEFT_HOLE_COLOUR, RIGHT_HOLE_COLOUR = (0.90, 0.62, 0.0), (0.34, 0.71, 0.91)
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 11, 9, 8
 DPI = 110
 TILE_INCHES = 2.1
-ZOOM_MARGIN, ZOOM_MINIMUM = 1.5, 56
-"""A zoomed crop is the largest hole's longer side times the first, at least the second in px."""
+ZOOM_MARGIN, ZOOM_MINIMUM, ZOOM_MAXIMUM = 1.5, 56, 112
+"""A zoomed crop is the largest hole's longer side times the first, within the other two in px."""
 
 Records = str | Path | Sequence[tuple[Path, Path]]
 """A folder of records, a data set folder (with train/ and eval/), or pairs of files (picture, hole)."""
@@ -95,16 +104,6 @@ def samples_panel(samples: InpaintDataset, n: int = 8) -> Figure:
     return _hole_tiles(tiles)
 
 
-def samples_panel(samples: Sequence[Sample]) -> Figure:
-    """Show training samples as the network gets them, holes in magenta."""
-    columns = min(len(samples), 4)
-    figure, axes = _image_grid(math.ceil(len(samples) / columns), columns)
-    for ax, (picture, hole, _, _) in zip(axes.flat, samples, strict=False):
-        _show(ax, _paint(picture, hole))
-        ax.set_xlabel(f"{float(hole.float().mean()):.1%} hole", fontsize=TEXT_SIZE, color=INK)
-    return figure
-
-
 def loss_curves(csv_path: str | Path) -> Figure:
     """Plot each column of a trainer's loss CSV over epochs, training and evaluation, and the learning rate last.
 
@@ -151,12 +150,14 @@ def metrics_bars(evaluation: Evaluation) -> Figure:
     Points rather than bars: PSNR and SSIM have no meaningful zero for a bar to start at.
     """
     figure = KitFigure(figsize=(11, 2.6 + 0.28 * len(evaluation.fills) + 2.2), layout="constrained")
-    axes = figure.subplot_mosaic([["psnr", "ssim", "lpips", "artefact"], ["width"] * 4])
+    axes = figure.subplot_mosaic([list(MAIN_METRICS), ["width"] * len(MAIN_METRICS)])
     colours = dict(zip(evaluation.fills, _cycle(len(evaluation.fills)), strict=True))
-    for name in ("psnr", "ssim", "lpips", "artefact"):
+    for name in MAIN_METRICS:
         _points(axes[name], evaluation, name, colours)
-    for name in ("ssim", "lpips", "artefact"):
+    for name in MAIN_METRICS[1:]:
         axes[name].set_yticklabels([])
+    axes["artefact"].axvline(0, color=QUIET, linewidth=1, linestyle=":")
+    axes["artefact"].set_xlabel("0: no 4 px grid", fontsize=TEXT_SIZE, color=QUIET)
     _width_curves(axes["width"], evaluation, colours)
     return figure
 
@@ -201,7 +202,7 @@ def depth_and_hole(picture: AnyPicture, depth: torch.Tensor | np.ndarray, hole: 
 def stereo_panel(pair: StereoPair) -> Figure:
     """Show both views, the anaglyph, and where each view had been filled."""
     height, width = pair.left.shape[-2:]
-    figure, axes = _image_grid(2, 2, aspect=height / width, inches=5.0)
+    figure, axes = _image_grid(2, 2, aspect=height / width, inches=min(5.0, 5.0 * width / height))
     holes = _paint(
         _paint(pair.left[0] * 0 + 1, pair.left_hole[0], LEFT_HOLE_COLOUR), pair.right_hole[0], RIGHT_HOLE_COLOUR
     )
@@ -219,16 +220,18 @@ def stereo_panel(pair: StereoPair) -> Figure:
 
 
 def zoom_box(hole: torch.Tensor) -> tuple[int, int, int]:
-    """Return (top, left, side) in px of the square around the largest connected part of `hole` (H, W) bool."""
+    """Return (top, left, side) in px of a square around the thickest place of the largest part of `hole` (H, W) bool."""
     height, width = hole.shape
-    _, _, stats, _ = cv2.connectedComponentsWithStats(hole.cpu().numpy().astype(np.uint8), connectivity=8)
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(hole.cpu().numpy().astype(np.uint8), connectivity=8)
     if len(stats) < 2:
         return 0, 0, min(height, width)
-    part = stats[1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))]
-    x, y, w, h = (int(value) for value in part[:4])
-    side = min(max(int(max(w, h) * ZOOM_MARGIN), ZOOM_MINIMUM), height, width)
-    top = min(max(y + h // 2 - side // 2, 0), height - side)
-    left = min(max(x + w // 2 - side // 2, 0), width - side)
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    longer = int(max(stats[largest, cv2.CC_STAT_WIDTH], stats[largest, cv2.CC_STAT_HEIGHT]))
+    side = min(max(int(longer * ZOOM_MARGIN), ZOOM_MINIMUM), ZOOM_MAXIMUM, height, width)
+    depth = cv2.distanceTransform((parts == largest).astype(np.uint8), cv2.DIST_L2, 3)
+    y, x = divmod(int(np.argmax(depth)), width)
+    top = min(max(y - side // 2, 0), height - side)
+    left = min(max(x - side // 2, 0), width - side)
     return top, left, side
 
 
@@ -287,7 +290,7 @@ def _label(ax: Axes, title: str, x: str, y: str) -> None:
     ax.set_title(title, fontsize=TITLE_SIZE, color=INK, loc="left")
     ax.set_xlabel(x, fontsize=TEXT_SIZE, color=QUIET)
     ax.set_ylabel(y, fontsize=TEXT_SIZE, color=QUIET)
-    ax.tick_params(labelsize=SMALL_SIZE, colors=QUIET, length=3)
+    ax.tick_params(which="both", labelsize=SMALL_SIZE, colors=QUIET, length=3)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(QUIET)
     ax.grid(axis="y", color=GRID, linewidth=0.8)

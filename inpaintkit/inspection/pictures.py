@@ -37,7 +37,7 @@ def picture_batch(picture: AnyPicture) -> tuple[torch.Tensor, Callable[[torch.Te
             raise InputError(
                 f"picture: an array must be uint8 (H, W, 3), got {picture.dtype} {picture.shape}; convert it to RGB"
             )
-        batch = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / UINT8_MAX
+        batch = torch.tensor(picture).permute(2, 0, 1)[None].float() / UINT8_MAX
         return batch, lambda filled: to_uint8(filled[0])
     if not picture.is_floating_point() or picture.ndim not in (3, 4) or picture.shape[-3] != CHANNELS:
         raise InputError(

@@ -1,6 +1,6 @@
 """What notebooks and the command line need."""
 
-from inpaintkit.notebook.runs import RunFailed, RunReport, execute, read_parameters, resolve
+from inpaintkit.notebook.runs import RunReport, execute, read_parameters, resolve
 from inpaintkit.notebook.widgets import MaskPreview
 
-__all__ = ["MaskPreview", "RunFailed", "RunReport", "execute", "read_parameters", "resolve"]
+__all__ = ["MaskPreview", "RunReport", "execute", "read_parameters", "resolve"]

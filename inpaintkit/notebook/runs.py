@@ -26,7 +26,7 @@ import papermill
 import yaml
 
 from inpaintkit.config import GanConfig, GenerateConfig, InspectConfig, JobConfig, TrainConfig, nearest_name
-from inpaintkit.errors import InputError
+from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import atomic_write_text, folder_lock, require_writable
 from inpaintkit.notebook.machine import machine_facts, source_revision, versions
 from inpaintkit.notebook.project import find_notebook, find_project
@@ -41,10 +41,6 @@ CONFIGS: dict[str, type[JobConfig]] = {
 """The configuration that each notebook's parameters fill."""
 
 AUTOSAVE_SECONDS = 30
-
-
-class RunFailed(Exception):
-    """A cell of a notebook failed; the message names the error and the executed notebook."""
 
 
 @dataclass(frozen=True)

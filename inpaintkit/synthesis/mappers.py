@@ -47,7 +47,7 @@ def _reciprocal(depth: Tensor, offset: float) -> Tensor:
 
 
 def _shifted_camera(depth: Tensor, nearest: float) -> Tensor:
-    """Disparity seen from a camera moved along its axis: the nearest point, at distance `nearest`, comes to distance 1."""
+    """Disparity from a camera moved along its axis: the nearest point goes from distance `nearest` to 1."""
     farthest = nearest + _SHIFT_FAR
     far_disparity = 1.0 / farthest
     distance = 1.0 / (far_disparity + (1.0 / nearest - far_disparity) * depth) + (1.0 - nearest)
@@ -97,8 +97,9 @@ _LARGEST_SCALE = 3
 def map_depth(depth: Tensor, name: str) -> Tensor:
     """Return `depth` (any shape, 0..1, 1 = near) redistributed by the curve `name`; 0 and 1 stay.
 
-    Names: one of `MAPPERS`; a mix ``a+b=w`` is ``(1 - w) * a + w * b`` (``a+b=`` means w = 0.5); a chain ``x:y`` applies
-    x first. float16 and bfloat16 are computed in, and returned as, float32. Raises `InputError` for an unknown name.
+    Names: one of `MAPPERS`; a mix ``a+b=w`` is ``(1 - w) * a + w * b`` (``a+b=`` means w = 0.5); a chain ``x:y``
+    applies x first. float16 and bfloat16 are computed in, and returned as, float32. Raises `InputError` for an
+    unknown name.
     """
     curves = [_parse_link(link, name) for link in name.split(":")]
     if depth.dtype in (torch.float16, torch.bfloat16):
@@ -111,8 +112,9 @@ def map_depth(depth: Tensor, name: str) -> Tensor:
 def resolve_mapper_name(metric: bool, mapper_type: str | None, foreground_scale: float) -> str:
     """Return the mapper name for iw3's `foreground_scale` (-3..3, 0: the usual curve, more: stronger foreground).
 
-    `mapper_type` is ``mul`` or ``shift`` for relative depth, ``div`` for `metric` depth (negated distance), None: ``mul`` or
-    ``div``. A scale between two whole numbers mixes their curves. Raises `InputError` for other types and scales.
+    `mapper_type` is ``mul`` or ``shift`` for relative depth, ``div`` for `metric` depth (negated distance), None:
+    ``mul`` or ``div``. A scale between two whole numbers mixes their curves. Raises `InputError` for other types and
+    scales.
     """
     allowed = ("div",) if metric else ("mul", "shift")
     kind = allowed[0] if mapper_type is None else mapper_type

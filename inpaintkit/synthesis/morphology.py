@@ -23,7 +23,8 @@ _EPSILON = 1e-6
 def close_hole(hole: Tensor) -> Tensor:
     """Close cracks of up to 4 px in `hole` (..., H, W), bool or > 0 = missing; return bool of the same shape.
 
-    Two 3x3 dilations and two 3x3 erosions, to which the outside of the picture is neutral; the input's pixels all stay.
+    Two 3x3 dilations and two 3x3 erosions, to which the outside of the picture is neutral; the input's pixels all
+    stay.
     """
     hole = _as_bool(hole)
     grown = hole
@@ -36,10 +37,10 @@ def close_hole(hole: Tensor) -> Tensor:
 
 
 def dilate_inner(hole: Tensor, iterations: int, base_width: int | None = None) -> Tensor:
-    """Grow `hole` (..., H, W), bool or > 0 = missing, to the LEFT by `iterations` pixels; return bool of the same shape.
+    """Grow `hole` (..., H, W), bool or > 0 = missing, to the LEFT by `iterations` pixels; return bool (..., H, W).
 
-    In right-eye orientation that is towards the near object. `base_width`, in pixels: the width for which `iterations` is
-    meant; it is scaled to the hole's width, to 1 px at least. Raises `InputError` if it is negative.
+    In right-eye orientation that is towards the near object. `base_width`, in pixels: the width for which
+    `iterations` is meant; it is scaled to the hole's width, to 1 px at least. Raises `InputError` if it is negative.
     """
     return _spread(_as_bool(hole), 0, _scaled(iterations, hole.shape[-1], base_width), -1)
 
@@ -50,10 +51,10 @@ def dilate_outer(hole: Tensor, iterations: int, base_width: int | None = None) -
 
 
 def dilate_edge(depth: Tensor, iterations: int | tuple[int, int]) -> Tensor:
-    """Grow near objects in `depth` (B, 1, H, W), 1 = near, by about `iterations` pixels at their edges; returns float32.
+    """Grow near objects in `depth` (B, 1, H, W), 1 = near, by about `iterations` pixels; return float32.
 
-    Each round mixes in the maximum of the blurred depth around a pixel, by `edge_weight`. A pair (x, y) grows sideways
-    and upright by different amounts. Raises `InputError` if an amount is negative.
+    Each round mixes in the maximum of the blurred depth around a pixel, by `edge_weight`. A pair (x, y) grows
+    sideways and upright by different amounts. Raises `InputError` if an amount is negative.
     """
     across, upright = (iterations, iterations) if isinstance(iterations, int) else iterations
     if min(across, upright) < 0:
@@ -61,11 +62,9 @@ def dilate_edge(depth: Tensor, iterations: int | tuple[int, int]) -> Tensor:
     both = min(across, upright)
     windows = [(3, 3)] * both + [(1, 3)] * (across - both) + [(3, 1)] * (upright - both)
     depth = depth.to(torch.float32)
-    kernel = torch.tensor(_BLUR, dtype=torch.float32, device=depth.device)[None, None] / _BLUR_SUM
     for height, width in windows:
         weight = edge_weight(depth)
-        blurred = F.conv2d(F.pad(depth, (1, 1, 1, 1), mode="replicate"), kernel)
-        nearest = F.max_pool2d(blurred, (height, width), stride=1, padding=(height // 2, width // 2))
+        nearest = F.max_pool2d(_blurred(depth), (height, width), stride=1, padding=(height // 2, width // 2))
         depth = depth * (1 - weight) + weight * nearest
     return depth
 
@@ -73,8 +72,8 @@ def dilate_edge(depth: Tensor, iterations: int | tuple[int, int]) -> Tensor:
 def edge_weight(depth: Tensor) -> Tensor:
     """Return how much of an edge each pixel of `depth` (B, 1, H, W) is: float32 0..1, each picture on its own.
 
-    The range of depth in 3x3 pixels, scaled so that the picture's smallest becomes 0 and its largest, or three standard
-    deviations over the mean, becomes 1.
+    The range of depth in 3x3 pixels, scaled so that the picture's smallest becomes 0 and its largest, or three
+    standard deviations over the mean, becomes 1.
     """
     depth = depth.to(torch.float32)
     spread = F.max_pool2d(depth, 3, stride=1, padding=1) + F.max_pool2d(-depth, 3, stride=1, padding=1)
@@ -85,8 +84,19 @@ def edge_weight(depth: Tensor) -> Tensor:
     return (score - low) / (high - low + _EPSILON)
 
 
+def _blurred(depth: Tensor) -> Tensor:
+    """Return depth (B, 1, H, W) blurred over 3x3 pixels, in a fixed order of sums, which conv2d doesn't promise."""
+    height, width = depth.shape[-2:]
+    padded = F.pad(depth, (1, 1, 1, 1), mode="replicate")
+    total = torch.zeros_like(depth)
+    for y, weights in enumerate(_BLUR):
+        for x, weight in enumerate(weights):
+            total.add_(padded[..., y : y + height, x : x + width], alpha=weight / _BLUR_SUM)
+    return total
+
+
 def _mean(depth: Tensor) -> Tensor:
-    """Return the mean of each picture, (B, 1, 1, 1); row by row, so that its rounding doesn't depend on threads or batch."""
+    """Return each picture's mean (B, 1, 1, 1), row by row, so that rounding doesn't depend on threads or batch."""
     return depth.mean(dim=-1, keepdim=True).mean(dim=-2, keepdim=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -57,9 +58,9 @@ def preview(
 ) -> Preview:
     """Show depth, left view and hole of `picture` (H, W, 3) with `depth` (1, 1, h, w) of any size, 0..1, 1 = near.
 
-    `divergence` is in percent of the width, `convergence` the depth on the screen plane; the rest as in `HoleDraw`. The hole is
-    the one of a training record: what the left eye cannot see.
-    Raises `InputError` for another kind of picture or depth and for values that can't work.
+    `divergence` is in percent of the width, `convergence` the depth on the screen plane; the rest as in `HoleDraw`.
+    The hole is the one of a training record: what the left eye cannot see. Raises `InputError` for another kind of
+    picture or depth and for values that can't work.
     """
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise InputError(f"picture: expected uint8 (H, W, 3), got {picture.dtype} {picture.shape}")
@@ -81,7 +82,8 @@ def preview(
 def colour_depth(depth: Tensor) -> Picture:
     """Return depth (H, W), 0..1, as a uint8 picture (H, W, 3): dark = far, light = near, ever lighter in between."""
     levels = (depth * (_LEVELS - 1)).round_().clamp_(0, _LEVELS - 1).to(torch.uint8).cpu().numpy()
-    return np.take(_colour_table(), levels, axis=0)
+    coloured: Picture = cv2.applyColorMap(levels, _colour_table()[:, None])
+    return coloured
 
 
 def _colour_table() -> Picture:

@@ -1,4 +1,4 @@
-"""Drawing how a hole is made, and making it: depth -> edge dilation -> curve -> picture's size -> warp back -> closing."""
+"""Drawing how a hole is made, and making it: edge dilation, depth curve, picture's size, warp back, closing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NARROWEST_RANGE = 0.1  # percent
 
 @dataclass(frozen=True)
 class DivergenceLaw:
-    """How divergence (percent) is drawn: `usual` values, else evenly from `lowest` to `highest` (or what the width allows)."""
+    """How divergence (percent) is drawn: `usual` values, else evenly from `lowest` to `highest`, if wide enough."""
 
     highest: float
     lowest: float
@@ -55,8 +55,8 @@ DIVERGENCE_LEVELS = {
 class HoleDraw:
     """Everything random about one hole; plain values, so that a manifest can store them.
 
-    `mapper`: a name for `map_depth`; `convergence`: 0..1; `edge_dilation`: rounds of `dilate_edge`; `divergence`: percent of
-    the width; `mirrored`: which of the two variants of `warp_back_hole`.
+    `mapper`: a name for `map_depth`; `convergence`: 0..1; `edge_dilation`: rounds of `dilate_edge`; `divergence`:
+    percent of the width; `mirrored`: which of the two variants of `warp_back_hole`.
     """
 
     mapper: str
@@ -82,7 +82,7 @@ class HoleSampler:
     """Draws holes as iw3 does when it makes training data, see `draw`, `apply` and, for both at once, `sample`."""
 
     def __init__(self, divergence_level: int, metric: bool, hole_method: str = "warp_back") -> None:
-        """Take the strength of the 3D effect (1, 2, 3), whether depth is negated metric distance, and a hole method's name.
+        """Take the strength of the 3D effect (1, 2, 3), whether depth is negated distance, and a hole method's name.
 
         Raises `InputError` for an unknown level or method.
         """
@@ -106,7 +106,7 @@ class HoleSampler:
         )
 
     def apply(self, depth: Tensor, draw: HoleDraw, size: tuple[int, int]) -> Tensor:
-        """Return the hole (B, 1, H, W), bool, True = missing, of a picture of `size` (H, W) with depth (B, 1, h, w), 1 = near.
+        """Return the hole (B, 1, H, W), bool, True = missing, of a picture of `size` (H, W) with depth (B, 1, h, w).
 
         Nothing random happens here. Raises `InputError` as `dilate_edge`, `map_depth` and `warp_back_hole` do.
         """
@@ -129,7 +129,7 @@ def find_hole_method(name: str) -> HoleMethod:
 
 
 def prepare_depth(depth: Tensor, mapper: str, edge_dilation: int, size: tuple[int, int]) -> Tensor:
-    """Return depth (B, 1, h, w) with grown edges, redistributed by `mapper`, in the picture's `size`: float32 (B, 1, H, W)."""
+    """Return depth (B, 1, h, w) with grown edges, mapped by `mapper`, in `size` (H, W): float32 (B, 1, H, W)."""
     ready = map_depth(dilate_edge(depth, edge_dilation), mapper)
     return resize_depth(ready, size)
 
@@ -137,8 +137,8 @@ def prepare_depth(depth: Tensor, mapper: str, edge_dilation: int, size: tuple[in
 def resize_depth(depth: Tensor, size: tuple[int, int]) -> Tensor:
     """Return depth (B, 1, h, w) in `size` (H, W): bilinear, antialiased, as iw3 does.
 
-    torch ignores half of `align_corners` when it antialiases: an enlarged map lies up to half of its own pixels too far
-    right and down. Kept, because iw3's networks see holes that lie so.
+    torch ignores half of `align_corners` when it antialiases: an enlarged map lies up to half of its own pixels too
+    far right and down. Kept, because iw3's networks see holes that lie so.
     """
     if tuple(depth.shape[-2:]) == tuple(size):
         return depth

