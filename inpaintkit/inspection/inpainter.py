@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,27 +12,16 @@ from torch.nn import functional as F
 from inpaintkit.config import resolve_device
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.pictures import AnyPicture, Hole, hole_batch, is_left, picture_batch
-from inpaintkit.inspection.windows import WINDOW, WindowSet, predict_windows
+from inpaintkit.inspection.windows import GRAIN, WINDOW, Reach, predict_windows
 from inpaintkit.model import LightInpaintV1, load_model
 from inpaintkit.model.generator import HIDDEN_ABOVE, PATCH, SIZE_STEP
 from inpaintkit.model.layers import next_multiple
+from inpaintkit.synthesis import close_hole, dilate_inner, dilate_outer
 
-REACH = 64
-"""How far around the soft mask, in px, the encoder computes: one window further on every side.
-
-Through shifted windows and convolutions a pixel depends on others up to 280 px away, but on those beyond 64 px by less than
-1/255; ``benchmarks/bench_inpainter.py CHECKPOINT`` measures that for a checkpoint.
-"""
-
-DECODER_REACH = 8
-"""The two 3x3 convolutions after the decoder's windows look one cell of 4 px further each."""
-
-BLOCK = 32
-"""Windows along each side of the part of a picture that is worked on at once (2048 px): bounds the memory."""
+BLOCK = 2048
+"""Side in px of the part of a picture that is worked on at once: bounds the memory."""
 
 MINIMUM_SIDE = 16
-GRAIN = 8
-"""Distances to the soft mask are rounded up to this many px."""
 
 
 class Inpainter:
@@ -52,7 +40,7 @@ class Inpainter:
                 f"checkpoint: a {type(model).__name__} can't fill holes here; give a {LightInpaintV1.name}"
             )
         self.model = model.to(self.device).eval()
-        self.reach = REACH
+        self.reach = Reach()
 
     @torch.inference_mode()
     def __call__(
@@ -89,61 +77,66 @@ class Inpainter:
         for number in missing.flatten(1).any(dim=1).nonzero()[:, 0].tolist():
             x = mirrored(batch[number], left).to(self.device)
             gap: Tensor = mirrored(missing[number], left).to(self.device)
-            # The generator's own preprocessing of a white picture is white outside the hole: what is left to be seen.
-            seen, soft = self.model.preprocess(
-                gap.new_ones((1, *gap.shape), dtype=torch.float32),
-                gap[None],
-                closing,
-                inner_dilation,
-                outer_dilation,
-                base_width,
-            )
-            done = self._fill(x, seen[0], soft[0])
-            filled[number] = mirrored(done, left).to(filled.device)
+            gap = close_hole(gap) if closing else gap
+            gap = dilate_outer(dilate_inner(gap, inner_dilation, base_width), outer_dilation, base_width)
+            filled[number] = mirrored(self._fill(x, gap), left).to(filled.device)
         return restore(filled)
 
-    def _fill(self, x: Tensor, seen: Tensor, soft: Tensor) -> Tensor:
-        """Return picture x (3, H, W) filled by `soft` (1, H, W), 0..1; `seen` (1, H, W) is 0 in the hole, else 1."""
-        height, width = soft.shape[-2:]
-        to_grid = (0, next_multiple(width, SIZE_STEP) - width, 0, next_multiple(height, SIZE_STEP) - height)
-        hidden = F.max_pool2d(F.pad(soft[None], to_grid, mode="replicate"), PATCH)[0] > HIDDEN_ABOVE
-        area = F.max_pool2d(F.pad((soft > 0).float(), to_grid), GRAIN)
+    def _fill(self, x: Tensor, gap: Tensor) -> Tensor:
+        """Return picture x (3, H, W) with `gap` (1, H, W), bool, True = missing, filled."""
 
         def pixels(places: Tensor) -> tuple[Tensor, Tensor]:
-            visible = cut_windows(x, places, WINDOW).float() * cut_windows(seen, places, WINDOW)
-            return visible * 2 - 1, cut_windows(hidden, places, WINDOW // PATCH)
+            seen, soft = self._soften(gap, places)
+            picture = cut_windows(x, places).float() * seen * 2 - 1
+            return picture, F.max_pool2d(soft, PATCH) > HIDDEN_ABOVE
 
         filled = x.clone()
-        for wide, near, wanted in blocks(
-            touched_windows(area, self.reach), touched_windows(area, DECODER_REACH), self.reach
-        ):
-            predictions = predict_windows(self.model, pixels, wide, near)[wanted]
-            for (row, column), prediction in zip((near.places[wanted] * WINDOW).tolist(), predictions, strict=True):
-                here = (..., slice(row, row + WINDOW), slice(column, column + WINDOW))
-                filled[here] = blend(x[here], seen[here], soft[here], prediction)
+        for top, left, area in blocks(self._soft_area(gap)):
+            places, predictions = predict_windows(self.model, pixels, area, self.reach)
+            mixed = blend(cut_windows(x, places), *self._soften(gap, places), predictions)
+            for (row, column), window in zip((places * WINDOW).tolist(), mixed, strict=True):
+                if top <= row < top + BLOCK and left <= column < left + BLOCK:
+                    here = filled[:, row : row + WINDOW, column : column + WINDOW]
+                    here.copy_(window[:, : here.shape[1], : here.shape[2]])
         return filled
 
+    def _soft_area(self, gap: Tensor) -> Tensor:
+        """Return where the soft mask of `gap` (1, H, W) is above 0, see `windows.touched_windows`."""
+        height, width = gap.shape[-2:]
+        to_grid = (0, next_multiple(width, SIZE_STEP) - width, 0, next_multiple(height, SIZE_STEP) - height)
+        soft, radius = gap, self.model.mask_blur.radius
+        for _ in ("columns", "rows"):
+            soft = dilate_outer(dilate_inner(soft, radius), radius).mT
+        return F.max_pool2d(F.pad(soft.float(), to_grid), GRAIN)
 
-def blocks(wide: Tensor, near: Tensor, reach: int) -> Iterator[tuple[WindowSet, WindowSet, Tensor]]:
-    """Cut the work into blocks of `BLOCK` x `BLOCK` windows.
+    def _soften(self, gap: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the generator's own preprocessing of `gap` in windows: what is seen (1, in the hole 0) and the soft mask."""
+        radius = self.model.mask_blur.radius
+        height, width = gap.shape[-2:]
+        # Beyond the lower and right border the soft mask repeats, not the hole: such windows are cut from the inside.
+        inside = torch.tensor([max(height - WINDOW, 0), max(width - WINDOW, 0)], device=places.device)
+        origin = torch.minimum(places * WINDOW, inside)
+        hole = cut_squares(gap, origin - radius, WINDOW + 2 * radius)
+        seen, soft = self.model.preprocess(torch.ones_like(hole, dtype=torch.float32), hole)
+        shift = places * WINDOW - origin
+        steps = torch.arange(WINDOW, device=places.device)
+        y = (shift[:, :1] + steps).clamp(max=min(height, WINDOW) - 1) + radius
+        x = (shift[:, 1:] + steps).clamp(max=min(width, WINDOW) - 1) + radius
+        number = torch.arange(len(places), device=places.device)[:, None, None]
+        here = (number, 0, y[:, :, None], x[:, None, :])
+        return seen[here][:, None], soft[here][:, None]
 
-    `wide` and `near`: bool (rows, columns), windows of the whole picture to encode and to predict. Yields the same for
-    each block, its surroundings included, and which of the predicted windows lie inside it: bool (windows,).
-    """
-    around = math.ceil(reach / WINDOW) + 1
-    for top in range(0, near.shape[0], BLOCK):
-        for left in range(0, near.shape[1], BLOCK):
-            wanted = only(near, top, left, margin=0)
-            if bool(wanted.any()):
-                predicted = only(near, top, left, margin=1)
-                yield WindowSet(only(wide, top, left, around)), WindowSet(predicted), wanted[predicted]
 
-
-def only(chosen: Tensor, top: int, left: int, margin: int) -> Tensor:
-    """Return `chosen` (rows, columns) with False outside the block at `top`, `left` and a `margin` of windows around it."""
-    inside = torch.zeros_like(chosen)
-    inside[max(top - margin, 0) : top + BLOCK + margin, max(left - margin, 0) : left + BLOCK + margin] = True
-    return chosen & inside
+def blocks(area: Tensor) -> Iterator[tuple[int, int, Tensor]]:
+    """Yield (top, left, what of `area` lies there) for each block of `BLOCK` px with something in it."""
+    side = BLOCK // GRAIN
+    for top in range(0, area.shape[1], side):
+        for left in range(0, area.shape[2], side):
+            here = (0, slice(top, top + side), slice(left, left + side))
+            if bool(area[here].any()):
+                block = torch.zeros_like(area)
+                block[here] = area[here]
+                yield top * GRAIN, left * GRAIN, block
 
 
 def mirrored(values: Tensor, turn: bool) -> Tensor:
@@ -151,26 +144,23 @@ def mirrored(values: Tensor, turn: bool) -> Tensor:
     return values.flip(-1) if turn else values
 
 
-def touched_windows(area: Tensor, reach: int) -> Tensor:
-    """Return the windows within `reach` px of `area` (1, h, w), which has one value for `GRAIN` px: bool (rows, columns)."""
-    steps = math.ceil(reach / GRAIN)
-    grown = F.max_pool2d(area, 2 * steps + 1, stride=1, padding=steps)
-    return F.max_pool2d(grown, WINDOW // GRAIN)[0] > 0
+def cut_windows(values: Tensor, places: Tensor) -> Tensor:
+    """Return the windows of `values` (C, H, W) at `places` (n, 2) of the window grid, (n, C, 64, 64); see `cut_squares`."""
+    return cut_squares(values, places * WINDOW, WINDOW)
 
 
-def cut_windows(values: Tensor, places: Tensor, side: int) -> Tensor:
-    """Return the squares of `side` of `values` (C, H, W) at `places` (n, 2) of their grid, (n, C, side, side).
+def cut_squares(values: Tensor, origin: Tensor, side: int) -> Tensor:
+    """Return squares of `side` px of `values` (C, H, W), (n, C, side, side); `origin` (n, 2) is their top and left.
 
-    Beyond the lower and right border the last row and column repeat.
+    Beyond a border the last row or column repeats.
     """
-    steps = torch.arange(side, device=places.device)
-    y = (places[:, :1] * side + steps).clamp(max=values.shape[-2] - 1)
-    x = (places[:, 1:] * side + steps).clamp(max=values.shape[-1] - 1)
+    steps = torch.arange(side, device=origin.device)
+    y = (origin[:, :1] + steps).clamp(0, values.shape[-2] - 1)
+    x = (origin[:, 1:] + steps).clamp(0, values.shape[-1] - 1)
     return values[:, y[:, :, None], x[:, None, :]].transpose(0, 1)
 
 
 def blend(x: Tensor, seen: Tensor, soft: Tensor, prediction: Tensor) -> Tensor:
-    """Return x (3, h, w) where `soft` (1, h, w) is 0, elsewhere x and the prediction (3, 64, 64) mixed by it, 0..1."""
-    prediction = prediction[:, : soft.shape[-2], : soft.shape[-1]]
+    """Return x (n, 3, h, w) where `soft` (n, 1, h, w) is 0, elsewhere x and the prediction mixed by it, clamped to 0..1."""
     mixed = (x.float() * seen * (1 - soft) + prediction * soft).clamp(0, 1)
     return torch.where(soft > 0, mixed.to(x.dtype), x)

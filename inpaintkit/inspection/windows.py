@@ -1,15 +1,19 @@
 """The generator on chosen windows only: what lies far from every hole is never computed.
 
-`LightInpaintV1` mixes places within windows of 64 px (16 cells of 4 px, then 8 of 8 px), and between windows by windows
-shifted by half a side and by 3x3 convolutions. So a set of windows can be computed as a list, whatever its shape, when each
-layer finds its neighbours through an index. A neighbour that is not in the set counts as the picture's border does: zero
-for shifted windows, repeated cells for convolutions. With all windows in the set the result is that of
-`LightInpaintV1.predict`; with those around holes only it is nearly so, see `inpainter.REACH`.
+`LightInpaintV1` mixes places within windows of 64 px (16 cells of 4 px, later 8 of 8 px), and between windows through windows
+shifted by half a side and through 3x3 convolutions. So windows can be computed as a list, whatever shape they form, when
+each layer finds its neighbours through an index; and the deeper a layer, the less around a hole it has to compute.
+
+Where a layer computes nothing, cells get its residual path alone. A neighbour that isn't there counts as the picture's
+border does: zero for shifted windows, the nearest cell for convolutions. With all windows in reach the result is that of
+`LightInpaintV1.predict`, bit for bit; with those in the usual reach it differs inside holes by less than 1/255.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -23,153 +27,178 @@ from inpaintkit.model.layers import GMLPBlock
 WINDOW = 64
 """Side of a window in px."""
 
+GRAIN = 8
+"""Areas have one value for a square of so many px."""
+
 CHUNK = 16
-"""Windows that go through a layer at once: few enough for a processor's cache, and what bounds the memory."""
+"""Windows that go through a layer at once: few enough for a processor's cache; also bounds the memory."""
+
+Pixels = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Places of windows (n, 2) -> their pixels (n, 3, 64, 64), -1..1, and hidden cells bool (n, 1, 16, 16)."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far around the area of interest, in px, each step of the network is computed.
+
+    The defaults keep the difference to the whole frame at half of 1/255 or less for networks trained little or with
+    mixing weights far larger than that; with 40 px of embedding it would be 3/255, with the first two blocks at
+    32 px 1.5/255, with the third at 16 px 12/255. ``benchmarks/bench_inpainter.py`` measures it for a checkpoint.
+    """
+
+    embedding: int = 64
+    encoder: tuple[int, ...] = (40, 40, 32, 32, 16)
+    decoder: int = 8
 
 
 class WindowSet:
-    """Chosen windows of a picture's window grid, in row order, and how their cells find each other.
+    """Chosen windows of a picture's window grid, in row order, and how their cells are numbered: window by window, row by row.
 
     Args:
-        chosen: bool (rows, columns), True = compute this window.
+        chosen: bool (rows, columns), True = in the set.
     """
 
     def __init__(self, chosen: Tensor) -> None:
         self.places = chosen.nonzero()
-        self.count = len(self.places)
+        self.rows, self.columns = chosen.shape
         slots = torch.full(chosen.shape, -1, device=chosen.device)
-        slots[chosen] = torch.arange(self.count, device=chosen.device)
+        slots[chosen] = torch.arange(len(self.places), device=chosen.device)
         self._slots = F.pad(slots, (1, 1, 1, 1), value=-1)
-        self._cache: dict[tuple[str, int], tuple[Tensor, ...]] = {}
 
-    def slots(self, other: WindowSet) -> Tensor:
-        """Return where the windows of `other`, all in this set too, stand in this one."""
-        return self._slots[other.places[:, 0] + 1, other.places[:, 1] + 1]
+    def __len__(self) -> int:
+        return len(self.places)
 
-    def padded(self, side: int) -> Tensor:
-        """Return for each window of `side` x `side` cells and one cell around it the numbers of the cells.
+    def slots(self, places: Tensor) -> Tensor:
+        """Return where the windows at `places` (n, 2) stand in this set, -1 for those that don't."""
+        return self._slots[places[:, 0] + 1, places[:, 1] + 1]
 
-        (count, side + 2, side + 2); cells are numbered window by window, row by row. A cell of a missing window
-        is replaced by the nearest one inside.
+    def cells(self, y: Tensor, x: Tensor, side: int) -> Tensor:
+        """Return the numbers of the cells at rows `y` (n, h) and columns `x` (n, w) of the picture: (n, h, w), -1 = none.
+
+        `side`: cells along a window. Rows and columns may lie up to one window outside the picture.
         """
-        return self._once("padded", side, self._padded)[0]
-
-    def shifted(self, side: int) -> tuple[Tensor, Tensor]:
-        """Return the windows half a side further up and left, and the way back.
-
-        (shifted windows, side, side): numbers of the cells, one past the last where the window is missing; and
-        (count, side, side): where each cell is found among the cells of the shifted windows.
-        """
-        there, back = self._once("shifted", side, self._shifted)
-        return there, back
-
-    def _once(self, kind: str, side: int, make: Callable[[int], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        if (kind, side) not in self._cache:
-            self._cache[kind, side] = make(side)
-        return self._cache[kind, side]
-
-    def _padded(self, side: int) -> tuple[Tensor, ...]:
-        offsets = torch.arange(-1, side + 1, device=self.places.device)
-        inside = offsets.clamp(0, side - 1)
-        rows, columns = (self._slots.shape[0] - 2) * side, (self._slots.shape[1] - 2) * side
-        y, x = (self.places[:, axis, None] * side + offsets for axis in (0, 1))
-        y_own, x_own = (self.places[:, axis, None] * side + inside for axis in (0, 1))
-        cells = self._cells(y.clamp(0, rows - 1)[:, :, None], x.clamp(0, columns - 1)[:, None, :], side)
-        return (torch.where(cells < 0, self._cells(y_own[:, :, None], x_own[:, None, :], side), cells),)
-
-    def _shifted(self, side: int) -> tuple[Tensor, ...]:
-        corners = torch.unique(torch.cat([self.places + torch.tensor(step).to(self.places) for step in CORNERS]), dim=0)
-        offsets = torch.arange(side, device=corners.device) - side // 2
-        y, x = (corners[:, axis, None] * side + offsets for axis in (0, 1))
-        there = self._cells(y[:, :, None], x[:, None, :], side)
-        back = torch.empty(self.count * side * side, dtype=torch.long, device=corners.device)
-        known = there >= 0
-        back[there[known]] = known.flatten().nonzero()[:, 0]
-        return there.masked_fill(~known, self.count * side * side), back.view(self.count, side, side)
-
-    def _cells(self, y: Tensor, x: Tensor, side: int) -> Tensor:
-        """Return the numbers of the cells at rows `y` and columns `x` of the whole grid, -1 where there is none."""
+        y, x = y[:, :, None], x[:, None, :]
         slot = self._slots[y.div(side, rounding_mode="floor") + 1, x.div(side, rounding_mode="floor") + 1]
         return torch.where(slot < 0, -1, slot * side * side + y.remainder(side) * side + x.remainder(side))
 
+    def padded_cells(self, side: int) -> Tensor:
+        """Return for each window the numbers of its cells and of one cell around: (n, side + 2, side + 2).
 
-CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
+        A cell outside the picture or in a window that isn't there is replaced by the nearest one inside.
+        """
+        steps = torch.arange(-1, side + 1, device=self.places.device)
+        y, x = (self.places[:, axis, None] * side + steps for axis in (0, 1))
+        y_own, x_own = (self.places[:, axis, None] * side + steps.clamp(0, side - 1) for axis in (0, 1))
+        cells = self.cells(y.clamp(0, self.rows * side - 1), x.clamp(0, self.columns * side - 1), side)
+        return torch.where(cells < 0, self.cells(y_own, x_own, side), cells)
+
+    def shifted_cells(self, places: Tensor, side: int) -> Tensor:
+        """Return the numbers of the cells of windows half a side further up and left: (n, side, side), -1 = none."""
+        steps = torch.arange(side, device=places.device) - side // 2
+        return self.cells(places[:, :1] * side + steps, places[:, 1:] * side + steps, side)
 
 
-def predict_windows(
-    model: LightInpaintV1, pictures: Callable[[Tensor], tuple[Tensor, Tensor]], wide: WindowSet, near: WindowSet
-) -> Tensor:
-    """Return the prediction for the windows of `near`, float (count, 3, 64, 64), meant to be 0..1, not clamped.
+def touched_windows(area: Tensor, reach: int, shifted: bool = False) -> Tensor:
+    """Return which windows come within `reach` px of `area`: bool (rows, columns), one more of each if `shifted`.
+
+    `area`: float (1, h, w), 1 where a square of `GRAIN` px holds something of interest; covers whole windows.
+    `shifted`: windows half a side further up and left.
+    """
+    steps = min(math.ceil(reach / GRAIN), max(area.shape))
+    grown = F.max_pool2d(area, (1, 2 * steps + 1), stride=1, padding=(0, steps))
+    grown = F.max_pool2d(grown, (2 * steps + 1, 1), stride=1, padding=(steps, 0))
+    if shifted:
+        grown = F.pad(grown, (WINDOW // GRAIN // 2,) * 4)
+    return F.max_pool2d(grown, WINDOW // GRAIN)[0] > 0
+
+
+def predict_windows(model: LightInpaintV1, pixels: Pixels, area: Tensor, reach: Reach) -> tuple[Tensor, Tensor]:
+    """Return the windows around `area` and the network's prediction there.
 
     Args:
         model: the generator.
-        pictures: places (n, 2) -> their pixels (n, 3, 64, 64), -1..1, and hidden cells bool (n, 1, 16, 16), as
-            `LightInpaintV1.predict` takes them.
-        wide: windows that the encoder computes.
-        near: windows to predict, all in `wide`; the decoder computes only these.
+        pixels: gives the windows' pixels and hidden cells, as `LightInpaintV1.predict` takes them.
+        area: see `touched_windows`.
+        reach: how far around `area` to compute.
+
+    Returns:
+        places (n, 2): rows and columns of windows; and predictions (n, 3, 64, 64), meant to be 0..1, not clamped,
+        valid for the pixels of `area`.
     """
-    side = WINDOW // PATCH
+    wide, near = (WindowSet(touched_windows(area, distance)) for distance in (reach.embedding, reach.decoder))
 
     def embed(part: slice) -> Tensor:
-        pixels, hidden = pictures(wide.places[part])
-        cells = model.patch(F.pixel_unshuffle(pixels, PATCH).contiguous(memory_format=torch.channels_last))
-        return torch.where(hidden, model.mask_bias.to(cells.dtype), cells).permute(0, 2, 3, 1)
+        picture, hidden = pixels(wide.places[part])
+        cells = model.patch(F.pixel_unshuffle(picture, PATCH).contiguous(memory_format=torch.channels_last))
+        return channels_last(torch.where(hidden, model.mask_bias.to(cells.dtype), cells))
 
-    def down(part: slice) -> Tensor:
-        halved: Tensor = model.down(skip[part].permute(0, 3, 1, 2))
-        return halved.permute(0, 2, 3, 1)
+    def halve(part: slice) -> Tensor:
+        return channels_last(model.down(channels_first(skip[part])))
 
-    def up(part: slice) -> Tensor:
-        slots = from_wide[part]
-        grown = F.pixel_shuffle(model.up(x[slots].permute(0, 3, 1, 2)), 2)
-        return grown.permute(0, 2, 3, 1) + skip[slots]
-
-    skip = run_block(model.enc1, chunked(embed, wide.count), wide)
-    x = chunked(down, wide.count)
-    for block in model.enc2:
-        x = run_block(cast(GMLPBlock, block), x, wide)
-    from_wide = wide.slots(near)
-    x = run_block(model.dec1, chunked(up, near.count), near)
-    flat, index = x.flatten(0, 2), near.padded(side)
-    to_pixels = model.to_image[1]
+    def double(part: slice) -> Tensor:
+        return channels_last(F.pixel_shuffle(model.up(channels_first(x[kept[part]])), 2)) + skip[kept[part]]
 
     def image(part: slice) -> Tensor:
-        return F.pixel_shuffle(to_pixels(flat[index[part]].permute(0, 3, 1, 2)), PATCH)
+        return F.pixel_shuffle(to_pixels(channels_first(cells[around[part]])), PATCH)
 
-    return chunked(image, near.count)
+    skip = run_block(model.enc1, chunked(embed, len(wide)), wide, area, reach.encoder[0])
+    x = chunked(halve, len(wide))
+    for block, distance in zip(model.enc2, reach.encoder[1:], strict=True):
+        x = run_block(cast(GMLPBlock, block), x, wide, area, distance)
+    kept = wide.slots(near.places)
+    x = run_block(model.dec1, chunked(double, len(near)), near, area, reach.decoder)
+    cells, around, to_pixels = x.flatten(0, 2), near.padded_cells(x.shape[1]), model.to_image[1]
+    return near.places, chunked(image, len(near))
 
 
-def run_block(block: GMLPBlock, x: Tensor, windows: WindowSet) -> Tensor:
-    """Return what `block` makes of the cells `x` (count, side, side, C) of `windows`."""
+def run_block(block: GMLPBlock, x: Tensor, windows: WindowSet, area: Tensor, reach: int) -> Tensor:
+    """Return what `block` makes of the cells x (n, side, side, C) of `windows`, computed within `reach` px of `area`."""
+    x = x + mix_windows(block, x, windows, area, reach)
+    chosen = WindowSet(touched_windows(area, reach))
+    slots, around = windows.slots(chosen.places), chosen.padded_cells(x.shape[1])
+    conv = block.glu_conv
+
+    def gate(part: slice) -> Tensor:
+        return channels_last(F.glu(conv.w1(channels_first(x[slots[part]])), dim=1))
+
+    gated = chunked(gate, len(chosen)).flatten(0, 2)
+    return x.index_add_(
+        0, slots, chunked(lambda part: channels_last(conv.w2(channels_first(gated[around[part]]))), len(chosen))
+    )
+
+
+def mix_windows(block: GMLPBlock, x: Tensor, windows: WindowSet, area: Tensor, reach: int) -> Tensor:
+    """Return the gMLP of `block` for x (n, side, side, C), and x itself (its residual path) beyond `reach`."""
     side, channels = x.shape[1], x.shape[-1]
-    gmlp = block.gmlp
+    mixed, shifted = x.clone(), block.gmlp.shifted
 
     def mix(cells: Tensor) -> Tensor:
         tokens = cells.reshape(-1, side * side, channels).transpose(0, 1)
-        mixed: Tensor = gmlp.gmlp(tokens, block.norm1, block.norm2)
-        return mixed.transpose(0, 1).reshape(-1, side, side, channels)
+        return cast(Tensor, block.gmlp.gmlp(tokens, block.norm1, block.norm2)).transpose(0, 1).reshape(cells.shape)
 
-    if gmlp.shifted:
-        there, back = windows.shifted(side)
-        source = torch.cat([x.flatten(0, 2), x.new_zeros(1, channels)])
-        moved = chunked(lambda part: mix(source[there[part]]), len(there)).flatten(0, 2)
-        x = x + moved[back]
-    else:
-        x = chunked(lambda part: x[part] + mix(x[part]), len(x))
-    gated = chunked(
-        lambda part: F.glu(block.glu_conv.w1(x[part].permute(0, 3, 1, 2)), dim=1).permute(0, 2, 3, 1), len(x)
-    )
-    flat, index = gated.flatten(0, 2), windows.padded(side)
-    convolve = block.glu_conv.w2
-    return chunked(lambda part: x[part] + convolve(flat[index[part]].permute(0, 3, 1, 2)).permute(0, 2, 3, 1), len(x))
+    places = touched_windows(area, reach, shifted).nonzero()
+    if not shifted:
+        slots = windows.slots(places)
+        return mixed.index_copy_(0, slots, chunked(lambda part: mix(x[slots[part]]), len(slots)))
+    # One more cell, of zeros, stands for all that aren't there.
+    source = torch.cat([x.flatten(0, 2), x.new_zeros(1, channels)])
+    cells = windows.shifted_cells(places, side)
+    source_cells = cells.where(cells >= 0, len(source) - 1)
+    moved = chunked(lambda part: mix(source[source_cells[part]]), len(places))
+    mixed.view(-1, channels).index_copy_(0, cells[cells >= 0], moved[cells >= 0])
+    return mixed
+
+
+def channels_first(x: Tensor) -> Tensor:
+    """(n, h, w, C) -> (n, C, h, w), without moving memory."""
+    return x.permute(0, 3, 1, 2)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """(n, C, h, w) -> (n, h, w, C), without moving memory."""
+    return x.permute(0, 2, 3, 1)
 
 
 def chunked(work: Callable[[slice], Tensor], count: int) -> Tensor:
-    """Return ``work`` of 0..count, done in chunks of `CHUNK`."""
-    return torch.cat([work(part) for part in chunks(count)])
-
-
-def chunks(count: int) -> Iterator[slice]:
-    """Cut 0..count into slices of `CHUNK`."""
-    for first in range(0, count, CHUNK):
-        yield slice(first, min(first + CHUNK, count))
+    """Return what `work` gives for 0..count (at least 1), done in slices of `CHUNK`."""
+    return torch.cat([work(slice(first, first + CHUNK)) for first in range(0, count, CHUNK)])

@@ -187,10 +187,10 @@ class Trainer:
         self.eval_set = InpaintDataset(root / "eval", training=False, seed=config.seed, crop_size=config.crop_size)
         self.sampler = HardExampleSampler(len(self.train_set))
         self.order = EpochOrder()
-        context = "forkserver" if "forkserver" in torch.multiprocessing.get_all_start_methods() else "spawn"
         workers: dict[str, Any] = {"num_workers": config.num_workers, "pin_memory": self.device.startswith("cuda")}
         if config.num_workers:
-            workers |= {"persistent_workers": True, "multiprocessing_context": context}
+            # forked workers hang after OpenCV's threads; a fork server's outlive a killed trainer
+            workers |= {"persistent_workers": True, "multiprocessing_context": "spawn"}
         self.train_loader = DataLoader(self.train_set, config.batch_size, sampler=self.order, **workers)
         self.eval_loader = DataLoader(self.eval_set, config.batch_size, **workers)
 
@@ -425,7 +425,8 @@ class Trainer:
             x, hole, y = (part.to(self.device) for part in (x, hole, y))
             output, _ = self._generate(x, hole)
             for name, values in self._judge(output, y, hole).items():
-                known = values[torch.isfinite(values)]
+                # hole figures are NaN for records without a hole; a NaN loss is bad news and must stay
+                known = values if name == "total" else values[torch.isfinite(values)]
                 sums[name] = sums.get(name, 0.0) + float(known.double().sum())
                 counts[name] = counts.get(name, 0) + known.numel()
             if number % self.config.save_eval_step == 0:
@@ -440,7 +441,7 @@ class Trainer:
         return figures | {"total": per_sample, "hole_psnr": hole_psnr(output.clamp(0, 1), y, inner)}
 
     def _score(self, row: Row) -> float:
-        """Return what the best model has least of: here the evaluation loss."""
+        """Return what the best model has least of: here the evaluation loss (NaN never beats anything)."""
         return float(row["total"])
 
     def _set_mode(self, training: bool) -> None:

@@ -33,6 +33,7 @@ SMALL: dict[str, Any] = {
     "amp": "off",
 }
 NAME = LightInpaintV1.name
+PROCESS_TIMEOUT = 300  # seconds
 
 
 def small(records: Path, model_dir: Path, **changes: Any) -> dict[str, Any]:
@@ -50,7 +51,8 @@ def run_process(params: dict[str, Any], folder: Path, *stop: str) -> subprocess.
     file = folder / "config.json"
     file.write_text(json.dumps(params))
     script = Path(__file__).with_name("run_trainer.py")
-    return subprocess.run([sys.executable, str(script), str(file), *stop], capture_output=True, text=True, check=False)
+    command = [sys.executable, str(script), str(file), *stop]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PROCESS_TIMEOUT)
 
 
 def assert_same(a: Any, b: Any, where: str = "state") -> None:
@@ -79,11 +81,12 @@ def comparable(folder: Path) -> dict[str, Any]:
     return state
 
 
-class TestWhatARunLeaves:
-    @pytest.fixture(scope="class")
-    def run(self, records: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
-        return train(small(records, tmp_path_factory.mktemp("run"), save_epoch=True, max_epoch=3, save_eval_step=1))
+@pytest.fixture(scope="module")
+def run(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    return train(small(records, tmp_path_factory.mktemp("run"), save_epoch=True, max_epoch=3, save_eval_step=1))
 
+
+class TestWhatARunLeaves:
     def test_the_best_model_loads_and_says_where_it_comes_from(self, run: Trainer) -> None:
         model, meta = load_model(run.model_file)
         assert isinstance(model, LightInpaintV1)
@@ -91,7 +94,7 @@ class TestWhatARunLeaves:
         assert meta["config"]["batch_size"] == 2
 
     def test_the_csv_has_every_epoch_from_the_start(self, run: Trainer) -> None:
-        rows = list(csv.DictReader(run.csv_file.open()))
+        rows = list(csv.DictReader(run.csv_file.read_text().splitlines()))
         assert [(r["epoch"], r["split"]) for r in rows] == [
             ("0", "eval"), ("1", "train"), ("1", "eval"), ("2", "train"), ("2", "eval"), ("3", "train"), ("3", "eval"),
         ]  # fmt: skip
@@ -219,46 +222,47 @@ def test_broken_losses_are_skipped_and_a_flood_of_them_ends_the_run(
         trainer.fit()
 
 
-class TestGan:
-    @pytest.fixture(scope="class")
-    def run(self, records: Path, tmp_path_factory: pytest.TempPathFactory) -> GanTrainer:
-        folder = tmp_path_factory.mktemp("gan")
-        start = save_model(LightInpaintV1(torch_rng(1), grey_start=True), folder / "start.pth")
-        params = small(records, folder / "run", checkpoint_file=str(start), generator_warmup_iteration=1)
-        trainer = GanTrainer(GanConfig.from_params(params), callbacks=[])
-        trainer.fit()
-        return trainer
+@pytest.fixture(scope="module")
+def gan(records: Path, tmp_path_factory: pytest.TempPathFactory) -> GanTrainer:
+    folder = tmp_path_factory.mktemp("gan")
+    start = save_model(LightInpaintV1(torch_rng(1), grey_start=True), folder / "start.pth")
+    params = small(records, folder / "run", checkpoint_file=str(start), generator_warmup_iteration=1)
+    trainer = GanTrainer(GanConfig.from_params(params), callbacks=[])
+    trainer.fit()
+    return trainer
 
-    def test_every_term_is_logged_by_name(self, run: GanTrainer) -> None:
-        row = next(r for r in run.progress.history if r["split"] == "train")
+
+class TestGan:
+    def test_every_term_is_logged_by_name(self, gan: GanTrainer) -> None:
+        row = next(r for r in gan.progress.history if r["split"] == "train")
         assert {"total", "l1", "lpips", "adversarial", "discriminator", "adversarial_weight"} <= row.keys()
         assert float(row["adversarial_weight"]) > 0
 
-    def test_the_picked_epoch_has_the_lowest_score_after_the_start(self, run: GanTrainer) -> None:
-        scores = {r["epoch"]: r["score"] for r in run.progress.history if r["split"] == "eval" and r["epoch"]}
-        assert run.progress.best_epoch == min(scores, key=lambda epoch: scores[epoch])
-        assert f"**{run.progress.best_epoch}** (picked)" in run.epoch_table()
+    def test_the_picked_epoch_has_the_lowest_score_after_the_start(self, gan: GanTrainer) -> None:
+        scores = {r["epoch"]: r["score"] for r in gan.progress.history if r["split"] == "eval" and r["epoch"]}
+        assert gan.progress.best_epoch == min(scores, key=lambda epoch: scores[epoch])
+        assert f"**{gan.progress.best_epoch}** (picked)" in gan.epoch_table()
 
-    def test_both_networks_moved(self, run: GanTrainer, records: Path) -> None:
-        fresh = GanTrainer(run.config, callbacks=[])
-        for mine, other in ((run.model, fresh.model), (run.discriminator, fresh.discriminator)):
+    def test_both_networks_moved(self, gan: GanTrainer, records: Path) -> None:
+        fresh = GanTrainer(gan.config, callbacks=[])
+        for mine, other in ((gan.model, fresh.model), (gan.discriminator, fresh.discriminator)):
             assert any(not torch.equal(a, b) for a, b in zip(mine.parameters(), other.parameters(), strict=True))
 
-    def test_the_combined_gradient_is_that_of_the_weighted_sum(self, run: GanTrainer) -> None:
+    def test_the_combined_gradient_is_that_of_the_weighted_sum(self, gan: GanTrainer) -> None:
         """The trainer differentiates each loss once down to the output; autograd of the sum must agree."""
-        x, hole, y, _ = next(iter(run.eval_loader))
-        run.model.train()
-        run.optimizers[0].zero_grad()
-        run.optimizers[1].zero_grad()
-        output, mask = run._generate(x, hole)
-        total, _, _ = run._loss(output, y, hole)
-        adversarial, discriminator = run._discriminate(output, y, mask, torch_rng(0))
-        weight = float(run._backward(output, total, adversarial, discriminator))
-        found = run.last_layer.grad.clone()
-        run.optimizers[0].zero_grad()
-        output, mask = run._generate(x, hole)
-        total, _, _ = run._loss(output, y, hole)
-        run.discriminator.eval()  # the spectral norms' vectors stay where the first pass left them
-        adversarial, _ = run._discriminate(output, y, mask, torch_rng(0))
+        x, hole, y, _ = next(iter(gan.eval_loader))
+        gan.model.train()
+        gan.optimizers[0].zero_grad()
+        gan.optimizers[1].zero_grad()
+        output, mask = gan._generate(x, hole)
+        total, _, _ = gan._loss(output, y, hole)
+        adversarial, discriminator = gan._discriminate(output, y, mask, torch_rng(0))
+        weight = float(gan._backward(output, total, adversarial, discriminator))
+        found = gan.last_layer.grad.clone()
+        gan.optimizers[0].zero_grad()
+        output, mask = gan._generate(x, hole)
+        total, _, _ = gan._loss(output, y, hole)
+        gan.discriminator.eval()  # the spectral norms' vectors stay where the first pass left them
+        adversarial, _ = gan._discriminate(output, y, mask, torch_rng(0))
         (total + weight * adversarial).backward()
-        torch.testing.assert_close(run.last_layer.grad, found, rtol=2e-2, atol=1e-5)
+        torch.testing.assert_close(gan.last_layer.grad, found, rtol=2e-2, atol=1e-5)

@@ -1,0 +1,327 @@
+"""Layered scenes whose picture, depth, second views and disocclusion are known exactly, to judge what is estimated.
+
+A scene is a set of flat layers, slanted or not, each with an outline given by a formula. Where a layer's point appears
+in another view is then an equation that can be solved for the point, so views and visibility need no resampling of
+pixels and no estimate. Coordinates: pixel centres have whole numbers, x to the right, y down; the layers go on outside
+the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inpaintkit.errors import InputError
+from inpaintkit.synthesis.warp import Eye
+
+Outline = Callable[[Tensor, Tensor], Tensor]
+"""(x, y) in px, broadcast against each other -> distance to the border in px, negative inside.
+
+The sign is exact; the distance may be an approximation, it only shapes soft borders.
+"""
+
+SUBPIXELS = 8
+"""Points per pixel, along its row, at which visibility is decided."""
+
+MOST_LAYERS = 6
+_NEARER = 1e-5
+_BLOCK_POINTS = 1 << 18
+_SMALLEST_SIDE = 32
+_NOISE_CELLS = (4, 16, 64)
+_GAUSSIAN_REACH = 3.0
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A flat thing: its `outline`, its depth ``value + per_x * x + per_y * y`` (0..1 inside), its `texture` (3, h, w).
+
+    The texture's pixel (0, 0) lies on the picture's; beyond its borders it goes on mirrored. `softness`: width in px
+    over which the border is blended in the picture; depth always jumps where the outline is.
+    """
+
+    outline: Outline
+    plane: tuple[float, float, float]
+    texture: Tensor
+    softness: float = 1.0
+
+    def depth_at(self, x: Tensor, y: Tensor) -> Tensor:
+        value, per_x, per_y = self.plane
+        return value + per_x * x + per_y * y
+
+    def source(self, seen_x: Tensor, y: Tensor, gain: float, convergence: float) -> Tensor:
+        """Return the x of the point that is seen at `seen_x` when points move by gain * (depth - convergence)."""
+        value, per_x, per_y = self.plane
+        return (seen_x - gain * (value + per_y * y - convergence)) / (1 + gain * per_x)
+
+    def colour_at(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return (3, H, W), bilinear."""
+        height, width = self.texture.shape[-2:]
+        x, y = torch.broadcast_tensors(x, y)
+        grid = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1)[None]
+        return F.grid_sample(self.texture[None], grid, padding_mode="reflection", align_corners=True)[0]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """`layers` in any order, the nearer hides, seen in a picture of `size` (H, W); one of them should be `everywhere`."""
+
+    size: tuple[int, int]
+    layers: tuple[Layer, ...]
+
+    def render(self) -> tuple[Tensor, Tensor]:
+        """Return the picture (1, 3, H, W), 0..1, and its depth (1, 1, H, W), 0..1, 1 = near."""
+        x, y = self._grid(1)
+        return self._compose(0.0, 0.0), self._nearest(x, y)[None, None]
+
+    def view(self, eye: Eye, divergence: float, convergence: float) -> Tensor:
+        """Return the picture (1, 3, H, W), 0..1, that one eye sees, with what the centre picture hides.
+
+        Points move as in `forward_warp`: by 0.5 * divergence / 100 * W * (depth - convergence) px, to the right for the
+        left eye.
+        """
+        gain = self._gain(divergence)
+        return self._compose(gain if eye == "left" else -gain, convergence)
+
+    def hidden_from_left(self, divergence: float, convergence: float) -> Tensor:
+        """Return the exact hole (1, 1, H, W), bool: pixels of the picture of which the left eye sees less than half.
+
+        It doesn't see a point if a nearer layer lands where the point does. Points that leave the picture's frame count
+        as seen, as in `warp_back_hole`.
+        """
+        gain = self._gain(divergence)
+        height, width = self.size
+        x, y = self._grid(SUBPIXELS)
+        rows = max(1, _BLOCK_POINTS // x.numel())
+        parts = [self._hidden(x, block, gain, convergence) for block in y.split(rows)]
+        share = torch.cat(parts).reshape(height, width, SUBPIXELS).float().mean(dim=-1)
+        return (share > 0.5)[None, None]
+
+    def _gain(self, divergence: float) -> float:
+        """Return the px that a point of depth 1 moves further than one of depth 0."""
+        gain = 0.5 * divergence * 0.01 * self.size[1]
+        if not all(1 + sign * gain * layer.plane[1] > 0 for layer in self.layers for sign in (-1, 1)):
+            raise InputError(f"divergence: {divergence} turns a slanted layer of this scene over; give less")
+        return gain
+
+    def _grid(self, subpixels: int) -> tuple[Tensor, Tensor]:
+        """Return x (1, W * subpixels), evenly inside pixels, and y (H, 1)."""
+        height, width = self.size
+        x = (torch.arange(width * subpixels, dtype=torch.float32) + 0.5) / subpixels - 0.5
+        return x[None], torch.arange(height, dtype=torch.float32)[:, None]
+
+    def _nearest(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the depth of what is seen in the centre picture at x (1, N), y (M, 1): (M, N); -inf if nothing is."""
+        nearest = torch.full((y.shape[0], x.shape[1]), -torch.inf)
+        for layer in self.layers:
+            depth = layer.depth_at(x, y).expand_as(nearest)
+            nearest = torch.where((layer.outline(x, y) < 0) & (depth > nearest), depth, nearest)
+        return nearest
+
+    def _hidden(self, x: Tensor, y: Tensor, gain: float, convergence: float) -> Tensor:
+        depth = self._nearest(x, y)
+        seen_x = x + gain * (depth - convergence)
+        hidden = torch.zeros_like(depth, dtype=torch.bool)
+        for layer in self.layers:
+            source = layer.source(seen_x, y, gain, convergence)
+            hidden |= (layer.outline(source, y) < 0) & (layer.depth_at(source, y) > depth + _NEARER)
+        return hidden
+
+    def _compose(self, gain: float, convergence: float) -> Tensor:
+        """Return the picture (1, 3, H, W) in which points have moved by gain * (depth - convergence)."""
+        seen_x, y = self._grid(1)
+        depths, colours, opacities = [], [], []
+        for layer in self.layers:
+            x = layer.source(seen_x, y, gain, convergence)
+            distance = layer.outline(x, y)
+            depths.append(layer.depth_at(x, y).expand(self.size))
+            opacities.append((0.5 - distance / max(layer.softness, 1.0)).clamp(0, 1).expand(self.size))
+            colours.append(layer.colour_at(x, y))
+        farthest_first = torch.stack(depths).argsort(dim=0)
+        opacity = torch.stack(opacities).gather(0, farthest_first)
+        colour = torch.stack(colours).gather(0, farthest_first[:, None].expand(-1, 3, -1, -1))
+        picture = torch.zeros(3, *self.size)
+        for above, cover in zip(colour, opacity, strict=True):
+            picture = torch.lerp(picture, above, cover)
+        return picture[None]
+
+
+def draw_scene(
+    rng: np.random.Generator, size: tuple[int, int], textures: Sequence[Tensor] = (), layers: int | None = None
+) -> Scene:
+    """Draw a scene of `size` (H, W): a slanted background and `layers` (None: 2 to 6) things before it.
+
+    Things are ellipses, polygons, blobs and twigs, hard or soft, level or slanted. `textures` (3, h, w), 0..1, are
+    photos to cut surfaces from; without any, and now and then otherwise, surfaces are noise. Raises `InputError` for a
+    size under 32 px.
+    """
+    if min(size) < _SMALLEST_SIDE:
+        raise InputError(f"size: {size} is too small for a scene; give {_SMALLEST_SIDE} px or more")
+    count = int(rng.integers(2, MOST_LAYERS + 1)) if layers is None else layers
+    background = Layer(everywhere, _draw_plane(rng, size, 0.15, (size[1] / 2, size[0] / 2), max(size), 0.1), _draw_texture(rng, size, textures))
+    return Scene(size, (background, *(_draw_layer(rng, size, textures) for _ in range(count))))
+
+
+def degrade_depth(depth: Tensor, blur: float = 0.0, factor: float = 1.0) -> Tensor:
+    """Return depth (B, 1, H, W) as an estimator would see it, in the same size.
+
+    `blur`: standard deviation in px of a Gaussian that softens edges; `factor`: how many times smaller the estimator's
+    map is (shrunk by means, enlarged bilinearly).
+    """
+    if blur > 0:
+        reach = math.ceil(_GAUSSIAN_REACH * blur)
+        offsets = torch.arange(-reach, reach + 1, dtype=torch.float32)
+        kernel = torch.exp(-0.5 * (offsets / blur).square())
+        kernel = kernel / kernel.sum()
+        padded = F.pad(depth, (reach, reach, reach, reach), mode="replicate")
+        depth = F.conv2d(F.conv2d(padded, kernel[None, None, None]), kernel[None, None, :, None])
+    if factor > 1:
+        small = [max(1, round(side / factor)) for side in depth.shape[-2:]]
+        shrunk = F.interpolate(depth, small, mode="bilinear", antialias=True)
+        depth = F.interpolate(shrunk, depth.shape[-2:], mode="bilinear")
+    return depth
+
+
+def everywhere(x: Tensor, y: Tensor) -> Tensor:
+    """The outline of a background."""
+    return torch.full(torch.broadcast_shapes(x.shape, y.shape), -torch.inf)
+
+
+def ellipse(centre: tuple[float, float], radii: tuple[float, float], angle: float) -> Outline:
+    """An ellipse turned by `angle` radians."""
+    cos, sin = math.cos(angle), math.sin(angle)
+
+    def outline(x: Tensor, y: Tensor) -> Tensor:
+        dx, dy = x - centre[0], y - centre[1]
+        along, across = (dx * cos + dy * sin) / radii[0], (dy * cos - dx * sin) / radii[1]
+        return ((along.square() + across.square()).sqrt() - 1) * min(radii)
+
+    return outline
+
+
+def polygon(corners: Sequence[tuple[float, float]]) -> Outline:
+    """A polygon, possibly concave, with straight sides between `corners`."""
+    sides = list(zip(corners, [*corners[1:], corners[0]], strict=True))
+
+    def outline(x: Tensor, y: Tensor) -> Tensor:
+        inside = torch.zeros(torch.broadcast_shapes(x.shape, y.shape), dtype=torch.bool)
+        distance = torch.full(inside.shape, torch.inf)
+        for (x0, y0), (x1, y1) in sides:
+            distance = torch.minimum(distance, _distance_to_line(x, y, (x0, y0), (x1, y1)))
+            if y0 != y1:
+                crossing = x0 + (y - y0) * ((x1 - x0) / (y1 - y0))
+                inside ^= ((y < y0) != (y < y1)) & (x < crossing)
+        return torch.where(inside, -distance, distance)
+
+    return outline
+
+
+def blob(centre: tuple[float, float], radius: float, waves: Sequence[tuple[float, float]]) -> Outline:
+    """A round thing whose radius swings: the n-th of `waves` is (share of the radius, phase) of n + 2 swings around."""
+
+    def outline(x: Tensor, y: Tensor) -> Tensor:
+        dx, dy = x - centre[0], y - centre[1]
+        angle = torch.atan2(dy, dx)
+        border = 1 + sum(share * torch.cos((n + 2) * angle + phase) for n, (share, phase) in enumerate(waves))
+        return torch.hypot(dx, dy) - radius * border
+
+    return outline
+
+
+def twig(points: Sequence[tuple[float, float]], radius: float) -> Outline:
+    """A bent line of thickness 2 * `radius`, with round ends: twigs, cables, poles."""
+
+    def outline(x: Tensor, y: Tensor) -> Tensor:
+        distance = torch.full(torch.broadcast_shapes(x.shape, y.shape), torch.inf)
+        for start, end in zip(points, points[1:], strict=False):
+            distance = torch.minimum(distance, _distance_to_line(x, y, start, end))
+        return distance - radius
+
+    return outline
+
+
+def _distance_to_line(x: Tensor, y: Tensor, start: tuple[float, float], end: tuple[float, float]) -> Tensor:
+    """Return the distance from points to the straight line between `start` and `end`."""
+    side_x, side_y = end[0] - start[0], end[1] - start[1]
+    dx, dy = x - start[0], y - start[1]
+    length = max(side_x * side_x + side_y * side_y, 1e-9)
+    along = ((dx * side_x + dy * side_y) / length).clamp(0, 1)
+    return torch.hypot(dx - along * side_x, dy - along * side_y)
+
+
+def _draw_layer(rng: np.random.Generator, size: tuple[int, int], textures: Sequence[Tensor]) -> Layer:
+    height, width = size
+    centre = (float(rng.uniform(0, width)), float(rng.uniform(0, height)))
+    radius = float(min(size) * rng.uniform(0.06, 0.3))
+    draw_outline = (_draw_ellipse, _draw_polygon, _draw_blob, _draw_twig)[int(rng.integers(4))]
+    outline, reach = draw_outline(rng, centre, radius)
+    slant = float(rng.choice([0.0, 0.12]))
+    plane = _draw_plane(rng, size, float(rng.uniform(0.3, 0.85)), centre, reach, slant)
+    softness = float(rng.choice([1.0, rng.uniform(2, 6)]))
+    return Layer(outline, plane, _draw_texture(rng, size, textures), softness)
+
+
+def _draw_plane(
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    depth: float,
+    centre: tuple[float, float],
+    reach: float,
+    slant: float,
+) -> tuple[float, float, float]:
+    """Return a plane that is `depth` at `centre` and changes by at most `slant` within `reach` px of it."""
+    angle = rng.uniform(0, 2 * math.pi)
+    per_x, per_y = slant / reach * math.cos(angle), slant / reach * math.sin(angle)
+    return float(depth - per_x * centre[0] - per_y * centre[1]), float(per_x), float(per_y)
+
+
+def _draw_ellipse(rng: np.random.Generator, centre: tuple[float, float], radius: float) -> tuple[Outline, float]:
+    radii = (radius, radius * float(rng.uniform(0.3, 1)))
+    return ellipse(centre, radii, float(rng.uniform(0, math.pi))), radius
+
+
+def _draw_polygon(rng: np.random.Generator, centre: tuple[float, float], radius: float) -> tuple[Outline, float]:
+    count = int(rng.integers(3, 9))
+    angles = np.sort(rng.uniform(0, 2 * math.pi, count))
+    distances = radius * rng.uniform(0.5, 1, count)
+    corners = [(centre[0] + r * math.cos(a), centre[1] + r * math.sin(a)) for r, a in zip(distances, angles, strict=True)]
+    return polygon([(float(x), float(y)) for x, y in corners]), radius
+
+
+def _draw_blob(rng: np.random.Generator, centre: tuple[float, float], radius: float) -> tuple[Outline, float]:
+    waves = [(float(rng.uniform(0, 0.15)), float(rng.uniform(0, 2 * math.pi))) for _ in range(4)]
+    return blob(centre, radius / 1.6, waves), radius
+
+
+def _draw_twig(rng: np.random.Generator, centre: tuple[float, float], radius: float) -> tuple[Outline, float]:
+    heading, step = float(rng.uniform(0, 2 * math.pi)), radius * 0.6
+    points = [centre]
+    for _ in range(4):
+        points.append((points[-1][0] + step * math.cos(heading), points[-1][1] + step * math.sin(heading)))
+        heading += float(rng.normal(0, 0.4))
+    return twig(points, float(rng.uniform(0.8, 0.1 * radius))), radius * 3
+
+
+def _draw_texture(rng: np.random.Generator, size: tuple[int, int], textures: Sequence[Tensor]) -> Tensor:
+    """Return (3, H, W) of `size`: a piece of a photo, enlarged if need be, or noise of many grain sizes."""
+    height, width = size
+    which = int(rng.integers(len(textures) + 1))
+    if which == len(textures):
+        noise = torch.from_numpy(rng.uniform(0, 1, (3, 1, 1)).astype(np.float32)).expand(3, height, width)
+        for cells in _NOISE_CELLS:
+            grid = torch.from_numpy(rng.normal(0, 0.1, (1, 3, cells, cells)).astype(np.float32))
+            noise = noise + F.interpolate(grid, size, mode="bilinear")[0]
+        return noise.clamp(0, 1)
+    photo = textures[which]
+    scale = max(height / photo.shape[1], width / photo.shape[2], 1.0)
+    if scale > 1:
+        larger = [math.ceil(side * scale) for side in photo.shape[1:]]
+        photo = F.interpolate(photo[None], larger, mode="bilinear")[0]
+    top = int(rng.integers(photo.shape[1] - height + 1))
+    left = int(rng.integers(photo.shape[2] - width + 1))
+    return photo[:, top : top + height, left : left + width]
