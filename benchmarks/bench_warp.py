@@ -1,4 +1,4 @@
-"""Time and memory of the warp back with closing, as a markdown table.
+"""Time and memory of the hole methods, closing included, as a markdown table.
 
 Use: ``python benchmarks/bench_warp.py [--device cuda] [--repeats N]``.
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,12 +19,14 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from inpaintkit.seeds import torch_rng
-from inpaintkit.synthesis import close_hole, warp_back_hole
+from inpaintkit.synthesis import HOLE_METHODS
 
 DIVERGENCE = 4.0
 CONVERGENCE = 0.5
 SIZES = [(540, 810), (1080, 810), (1080, 1620), (2160, 1620), (2160, 3240)]
 LAYERS = 12
+
+FindHole = Callable[[Tensor], Tensor]
 
 
 def layered_depth(height: int, width: int) -> Tensor:
@@ -39,12 +42,7 @@ def layered_depth(height: int, width: int) -> Tensor:
     return soft.clamp(0, 1)
 
 
-def find_hole(depth: Tensor) -> Tensor:
-    """Return the hole as generation makes it."""
-    return close_hole(warp_back_hole(depth, DIVERGENCE, CONVERGENCE))
-
-
-def measure(depth: Tensor, repeats: int) -> tuple[list[float], list[float]]:
+def measure(find_hole: FindHole, depth: Tensor, repeats: int) -> tuple[list[float], list[float]]:
     """Return seconds by the clock and seconds of all threads, of each run."""
     clock, work = [], []
     for _ in range(repeats + 1):
@@ -57,7 +55,7 @@ def measure(depth: Tensor, repeats: int) -> tuple[list[float], list[float]]:
     return clock[1:], work[1:]
 
 
-def peak_bytes(depth: Tensor) -> int:
+def peak_bytes(find_hole: FindHole, depth: Tensor) -> int:
     """Return the largest number of bytes held at one time beyond the input, with one thread on the CPU."""
     if depth.is_cuda:
         torch.cuda.reset_peak_memory_stats()
@@ -83,19 +81,24 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {options.device}, {torch.get_num_threads()} threads\n")
-    print("| pixels | size | fastest | median | processor | ns per pixel | extra bytes per pixel | hole |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    first = SIZES[0][0] * SIZES[0][1]
-    for height, width in SIZES:
-        depth = layered_depth(height, width).to(options.device)
-        clock, work = measure(depth, options.repeats)
-        pixels = depth.numel()
-        hole = find_hole(depth).float().mean().item()
-        print(
-            f"| {pixels // first}x | {height}x{width} | {min(clock) * 1e3:.1f} ms "
-            f"| {statistics.median(clock) * 1e3:.1f} ms | {min(work) * 1e3:.1f} ms | {min(clock) / pixels * 1e9:.0f} "
-            f"| {peak_bytes(depth) / pixels:.1f} | {hole:.1%} |"
-        )
+    print("| method | pixels | size | fastest | median | processor | ns per pixel | extra bytes per pixel | hole |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name, method in HOLE_METHODS.items():
+        for height, width in SIZES:
+            print_row(name, lambda depth, m=method: m(depth, DIVERGENCE, CONVERGENCE, False), height, width, options)
+
+
+def print_row(name: str, find_hole: FindHole, height: int, width: int, options: argparse.Namespace) -> None:
+    depth = layered_depth(height, width).to(options.device)
+    clock, work = measure(find_hole, depth, options.repeats)
+    pixels = depth.numel()
+    hole = find_hole(depth).float().mean().item()
+    print(
+        f"| `{name}` | {pixels // (SIZES[0][0] * SIZES[0][1])}x | {height}x{width} | {min(clock) * 1e3:.1f} ms "
+        f"| {statistics.median(clock) * 1e3:.1f} ms | {min(work) * 1e3:.1f} ms | {min(clock) / pixels * 1e9:.0f} "
+        f"| {peak_bytes(find_hole, depth) / pixels:.1f} | {hole:.1%} |",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

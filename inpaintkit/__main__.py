@@ -100,7 +100,7 @@ def _run(options: argparse.Namespace) -> int:
     from inpaintkit.notebook import runs
 
     values = runs.load_params(options.params_file) if options.params_file else {}
-    values |= runs.typed_here(options.notebook, [runs.parse_assignment(text) for text in options.param])
+    values |= runs.parse_assignments(options.notebook, options.param)
     run_dir = options.run_dir.resolve() if options.run_dir else None
     if options.dry_run:
         config, resolved = runs.resolve(options.notebook, values, run_dir)

@@ -27,7 +27,7 @@ OPTIMIZERS = ("adamw", "adamw_schedulefree", "adam", "sgd", "radam_schedulefree"
 SCHEDULERS = ("cosine_wd", "cosine", "none")
 AMP_MODES = ("auto", "off", "bf16", "fp16")
 DISCRIMINATOR_NAMES = ("l3c", "l3ce", "ffc", "ffce", "l3cffce")
-HOLE_METHODS = ("warp_back",)
+HOLE_METHODS = ("occlusion", "occlusion_steps", "warp_back")
 
 
 def option(
@@ -115,9 +115,17 @@ def _cast(name: str, value: Any, kind: Any) -> Any:
     allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if type(value) in allowed:
         return value
-    if type(value) is int and float in allowed:
-        return float(value)
+    if float in allowed and (type(value) is int or (isinstance(value, str) and _is_number(value))):
+        return float(value)  # YAML takes 1e-4, without a point, for text
     raise InputError(f"{name}: expected {type_name(kind)}, got {value!r} ({type(value).__name__})")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def parse_shard(shard: str) -> tuple[int, int]:
@@ -154,7 +162,11 @@ class GenerateConfig(JobConfig):
     )
     eval_only: bool = option(False, "write eval/ only")
     repeats: int = option(1, "passes over the pictures, each with draws of its own", minimum=1)
-    hole_method: str = option("warp_back", "how holes are found; warp_back is iw3's rule", choices=HOLE_METHODS)
+    hole_method: str = option(
+        "occlusion",
+        "how holes are found; occlusion_steps is for soft depth, warp_back is iw3's rule",
+        choices=HOLE_METHODS,
+    )
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps")
     workers: int = option(2, "processes that warp and encode, 0: none beside this one", minimum=0)
     seed: int = option(0, "same seed and pictures: same data set, byte by byte")

@@ -80,9 +80,13 @@ def biharmonic_fill(picture: torch.Tensor, hole: torch.Tensor, eye: str = "right
 
 
 def _opencv(rgb: np.ndarray, missing: np.ndarray, method: int) -> np.ndarray:
-    levels = np.rint(rgb * UINT8_MAX).astype(np.uint8)
-    filled = cv2.inpaint(levels, missing.astype(np.uint8), OPENCV_RADIUS, method)
-    return np.asarray(filled, dtype=np.float32) / UINT8_MAX
+    # Where a hole touches the picture's border OpenCV reads what lies in the hole; a repeated border keeps it off.
+    border = (OPENCV_RADIUS + 1,) * 4
+    levels = cv2.copyMakeBorder(np.rint(rgb * UINT8_MAX).astype(np.uint8), *border, cv2.BORDER_REPLICATE)
+    mask = cv2.copyMakeBorder(missing.astype(np.uint8), *border, cv2.BORDER_REPLICATE)
+    filled = cv2.inpaint(levels, mask, OPENCV_RADIUS, method)
+    inside = slice(border[0], -border[0])
+    return np.asarray(filled[inside, inside], dtype=np.float32) / UINT8_MAX
 
 
 def _fill_each(

@@ -117,7 +117,10 @@ class Inpainter:
         inside = torch.tensor([max(height - WINDOW, 0), max(width - WINDOW, 0)], device=places.device)
         origin = torch.minimum(places * WINDOW, inside)
         hole = cut_squares(gap, origin - radius, WINDOW + 2 * radius)
-        seen, soft = self.model.preprocess(torch.ones_like(hole, dtype=torch.float32), hole)
+        white, holed = torch.ones_like(hole, dtype=torch.float32), hole.flatten(1).any(dim=1)
+        seen, soft = white.clone(), torch.zeros_like(white)
+        if bool(holed.any()):
+            seen[holed], soft[holed] = self.model.preprocess(white[holed], hole[holed])
         shift = places * WINDOW - origin
         steps = torch.arange(WINDOW, device=places.device)
         y = (shift[:, :1] + steps).clamp(max=min(height, WINDOW) - 1) + radius

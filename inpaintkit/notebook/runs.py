@@ -24,8 +24,17 @@ from typing import Any
 import nbformat
 import papermill
 import yaml
+from traitlets.config import Config
 
-from inpaintkit.config import GanConfig, GenerateConfig, InspectConfig, JobConfig, TrainConfig, nearest_name
+from inpaintkit.config import (
+    GanConfig,
+    GenerateConfig,
+    InspectConfig,
+    JobConfig,
+    TrainConfig,
+    field_types,
+    nearest_name,
+)
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import atomic_write_text, folder_lock, require_writable
 from inpaintkit.notebook.machine import machine_facts, source_revision, versions
@@ -97,18 +106,32 @@ def load_params(file: str | Path) -> dict[str, Any]:
     return values
 
 
-def parse_assignment(text: str) -> tuple[str, Any]:
-    """Return (name, value) of a ``-p name=value``; the value is read as YAML, relative paths count from here."""
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise InputError(f"-p: {text!r} is not name=value")
-    return name.strip(), yaml.safe_load(value) if value else ""
+def parse_assignments(notebook: str | Path, texts: Iterable[str]) -> dict[str, Any]:
+    """Return the parameters typed as ``-p name=value`` on a command line.
+
+    Values are read as YAML, those of text parameters literally (a prefix may be 2024). Relative paths count from the
+    working folder. Raises `InputError` for what isn't an assignment; unknown names are left to `resolve`.
+    """
+    config_class = CONFIGS[find_notebook(notebook).stem]
+    kinds, fields = field_types(config_class), {field.name: field for field in dataclasses.fields(config_class)}
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise InputError(f"-p: {text!r} is not name=value")
+        kind = kinds.get(name, object)
+        if kind is str or (kind == (str | None) and value not in ("None", "null", "~", "")):
+            is_path = fields[name].metadata["path"] and Path.cwd() != find_project()
+            values[name] = str(Path(value).resolve()) if is_path else value
+        else:
+            values[name] = None if value == "None" else yaml.safe_load(value)
+    return values
 
 
 def resolve(
     notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path | None = None
 ) -> tuple[JobConfig, dict[str, Any]]:
-    """Return the checked configuration of a run and all its parameters, defaults included; starts nothing.
+    """Return the checked configuration of a run and all its parameters as values of the right type; starts nothing.
 
     Raises:
         InputError: an unknown name, a wrong type, a value out of range.
@@ -129,7 +152,8 @@ def resolve(
     config_class = CONFIGS.get(path.stem)
     if config_class is None:
         raise InputError(f"{path}: not one of the kit's notebooks ({', '.join(CONFIGS)}); run others with papermill")
-    return config_class.from_params(values), values
+    config = config_class.from_params(values)
+    return config, dataclasses.asdict(config)
 
 
 def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path | None = None) -> RunReport:
@@ -175,6 +199,8 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
 
 def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path) -> None:
     logging.getLogger("papermill").setLevel(logging.ERROR)
+    # sockets in the file system: no open port, which the kernel would warn about; Windows has none
+    transport = {} if os.name == "nt" else {"config": Config({"KernelManager": {"transport": "ipc"}})}
     previous = os.environ.get(PROGRESS_VARIABLE)
     os.environ[PROGRESS_VARIABLE] = "lines"
     try:
@@ -188,6 +214,7 @@ def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path
             stdout_file=sys.stdout,
             stderr_file=sys.stderr,
             autosave_cell_every=AUTOSAVE_SECONDS,
+            **transport,
         )
     finally:
         if previous is None:
@@ -264,14 +291,3 @@ def read_metrics(folder: str | Path) -> dict[str, str]:
         return {}
     with path.open(encoding="utf-8", newline="") as file:
         return {row["name"]: row["value"] for row in csv.DictReader(file)}
-
-
-def typed_here(notebook: str | Path, assignments: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return assignments from the command line with relative paths made absolute: they count from the working folder."""
-    stem = find_notebook(notebook).stem
-    fields = {field.name: field for field in dataclasses.fields(CONFIGS[stem])} if stem in CONFIGS else {}
-    values = {}
-    for name, value in assignments:
-        is_path = name in fields and fields[name].metadata["path"] and isinstance(value, str)
-        values[name] = str(Path(value).resolve()) if is_path and Path.cwd() != find_project() else value
-    return values

@@ -2,27 +2,36 @@
 
 from inpaintkit.synthesis.mappers import MAPPERS, map_depth, resolve_mapper_name
 from inpaintkit.synthesis.morphology import close_hole, dilate_edge, dilate_inner, dilate_outer
+from inpaintkit.synthesis.occlusion import hidden_hole, split_ramps
 from inpaintkit.synthesis.preview import Preview, colour_depth, preview
 from inpaintkit.synthesis.sampler import HOLE_METHODS, HoleDraw, HoleSampler, prepare_depth, resize_depth
-from inpaintkit.synthesis.warp import forward_warp, hole_kinds, warp_back_hole
+from inpaintkit.synthesis.scenes import Layer, Scene, degrade_depth, draw_scene
+from inpaintkit.synthesis.warp import forward_warp, hole_kinds, seen_from_left, warp_back_hole
 
 __all__ = [
     "HOLE_METHODS",
     "MAPPERS",
     "HoleDraw",
     "HoleSampler",
+    "Layer",
     "Preview",
+    "Scene",
     "close_hole",
     "colour_depth",
+    "degrade_depth",
     "dilate_edge",
     "dilate_inner",
     "dilate_outer",
+    "draw_scene",
     "forward_warp",
+    "hidden_hole",
     "hole_kinds",
     "map_depth",
     "prepare_depth",
     "preview",
     "resize_depth",
     "resolve_mapper_name",
+    "seen_from_left",
+    "split_ramps",
     "warp_back_hole",
 ]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from inpaintkit.errors import InputError
 from inpaintkit.synthesis.sampler import find_hole_method, prepare_depth
-from inpaintkit.synthesis.warp import forward_warp
+from inpaintkit.synthesis.warp import seen_from_left
 
 Picture = NDArray[np.uint8]
 
@@ -36,7 +36,8 @@ _LEVELS = 256
 
 @dataclass(frozen=True)
 class Preview:
-    """uint8 pictures (H, W, 3): `depth` in colours, light = near; the filled `left_view`; the picture with its hole.
+    """uint8 pictures (H, W, 3): `depth` in colours, light = near; the filled `left_view`, true to half a pixel; the picture
+    with its hole.
 
     `hole_fraction`: hole pixels / all pixels.
     """
@@ -54,7 +55,7 @@ def preview(
     convergence: float,
     mapper: str = "none",
     edge_dilation: int = 0,
-    hole_method: str = "warp_back",
+    hole_method: str = "occlusion",
 ) -> Preview:
     """Show depth, left view and hole of `picture` (H, W, 3) with `depth` (1, 1, h, w) of any size, 0..1, 1 = near.
 
@@ -66,17 +67,24 @@ def preview(
         raise InputError(f"picture: expected uint8 (H, W, 3), got {picture.dtype} {picture.shape}")
     height, width = picture.shape[:2]
     ready = prepare_depth(depth, mapper, edge_dilation, (height, width))
-    pixels = torch.from_numpy(np.ascontiguousarray(picture)).to(ready.device).permute(2, 0, 1)[None]
-    left_view, _ = forward_warp(pixels, ready, divergence, convergence, "left", fill=True)
     missing = find_hole_method(hole_method)(ready, divergence, convergence, False)[0, 0].cpu().numpy()
     overlay = picture.copy()
     overlay[missing] = HOLE_COLOUR
     return Preview(
         depth=colour_depth(ready[0, 0]),
-        left_view=left_view[0].permute(1, 2, 0).cpu().numpy(),
+        left_view=_gathered(picture, seen_from_left(ready, divergence, convergence)),
         hole_overlay=overlay,
         hole_fraction=float(missing.mean()),
     )
+
+
+def _gathered(picture: Picture, columns: Tensor) -> Picture:
+    """Return `picture` (H, W, 3) with each pixel taken from one of its row's `columns` (1, 1, H, W)."""
+    # Four bytes per pixel are one number, so that one gather moves all colours.
+    packed = torch.from_numpy(cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA).view(np.int32)[..., 0])
+    moved = packed.gather(-1, columns[0, 0].cpu()).numpy()
+    taken: Picture = cv2.cvtColor(moved[..., None].view(np.uint8), cv2.COLOR_RGBA2RGB)
+    return taken
 
 
 def colour_depth(depth: Tensor) -> Picture:

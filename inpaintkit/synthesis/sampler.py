@@ -16,6 +16,7 @@ from inpaintkit.config import nearest_name
 from inpaintkit.errors import InputError
 from inpaintkit.synthesis.mappers import map_depth
 from inpaintkit.synthesis.morphology import close_hole, dilate_edge
+from inpaintkit.synthesis.occlusion import hidden_hole, split_ramps
 from inpaintkit.synthesis.warp import warp_back_hole
 
 _Choice = TypeVar("_Choice")
@@ -74,14 +75,30 @@ def closed_warp_back(depth: Tensor, divergence: float, convergence: float, mirro
     return close_hole(warp_back_hole(depth, divergence, convergence, mirrored))
 
 
-HOLE_METHODS: Mapping[str, HoleMethod] = MappingProxyType({"warp_back": closed_warp_back})
+def closed_occlusion(depth: Tensor, divergence: float, convergence: float, mirrored: bool) -> Tensor:
+    """Return `hidden_hole`, closed. `mirrored` changes nothing: there is only one variant."""
+    return close_hole(hidden_hole(depth, divergence, convergence))
+
+
+def closed_occlusion_steps(depth: Tensor, divergence: float, convergence: float, mirrored: bool) -> Tensor:
+    """Return `hidden_hole` of `split_ramps`, closed. `mirrored` changes nothing: there is only one variant."""
+    return close_hole(hidden_hole(split_ramps(depth), divergence, convergence))
+
+
+HOLE_METHODS: Mapping[str, HoleMethod] = MappingProxyType(
+    {
+        "occlusion": closed_occlusion,
+        "occlusion_steps": closed_occlusion_steps,
+        "warp_back": closed_warp_back,
+    }
+)
 """Name -> function of (depth (B, 1, H, W), divergence, convergence, mirrored) that returns the final hole, bool."""
 
 
 class HoleSampler:
     """Draws holes as iw3 does when it makes training data, see `draw`, `apply` and, for both at once, `sample`."""
 
-    def __init__(self, divergence_level: int, metric: bool, hole_method: str = "warp_back") -> None:
+    def __init__(self, divergence_level: int, metric: bool, hole_method: str = "occlusion") -> None:
         """Take the strength of the 3D effect (1, 2, 3), whether depth is negated distance, and a hole method's name.
 
         Raises `InputError` for an unknown level or method.

@@ -8,6 +8,7 @@ the picture.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ _BLOCK_POINTS = 1 << 18
 _SMALLEST_SIDE = 32
 _NOISE_CELLS = (4, 16, 64)
 _GAUSSIAN_REACH = 3.0
+_THINNEST_TWIG = 0.8  # px, half its thickness
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,11 @@ def draw_scene(
     if min(size) < _SMALLEST_SIDE:
         raise InputError(f"size: {size} is too small for a scene; give {_SMALLEST_SIDE} px or more")
     count = int(rng.integers(2, MOST_LAYERS + 1)) if layers is None else layers
-    background = Layer(everywhere, _draw_plane(rng, size, 0.15, (size[1] / 2, size[0] / 2), max(size), 0.1), _draw_texture(rng, size, textures))
+    background = Layer(
+        everywhere,
+        _draw_plane(rng, 0.15, (size[1] / 2, size[0] / 2), max(size), 0.1),
+        _draw_texture(rng, size, textures),
+    )
     return Scene(size, (background, *(_draw_layer(rng, size, textures) for _ in range(count))))
 
 
@@ -238,7 +244,7 @@ def twig(points: Sequence[tuple[float, float]], radius: float) -> Outline:
 
     def outline(x: Tensor, y: Tensor) -> Tensor:
         distance = torch.full(torch.broadcast_shapes(x.shape, y.shape), torch.inf)
-        for start, end in zip(points, points[1:], strict=False):
+        for start, end in itertools.pairwise(points):
             distance = torch.minimum(distance, _distance_to_line(x, y, start, end))
         return distance - radius
 
@@ -261,18 +267,13 @@ def _draw_layer(rng: np.random.Generator, size: tuple[int, int], textures: Seque
     draw_outline = (_draw_ellipse, _draw_polygon, _draw_blob, _draw_twig)[int(rng.integers(4))]
     outline, reach = draw_outline(rng, centre, radius)
     slant = float(rng.choice([0.0, 0.12]))
-    plane = _draw_plane(rng, size, float(rng.uniform(0.3, 0.85)), centre, reach, slant)
+    plane = _draw_plane(rng, float(rng.uniform(0.3, 0.85)), centre, reach, slant)
     softness = float(rng.choice([1.0, rng.uniform(2, 6)]))
     return Layer(outline, plane, _draw_texture(rng, size, textures), softness)
 
 
 def _draw_plane(
-    rng: np.random.Generator,
-    size: tuple[int, int],
-    depth: float,
-    centre: tuple[float, float],
-    reach: float,
-    slant: float,
+    rng: np.random.Generator, depth: float, centre: tuple[float, float], reach: float, slant: float
 ) -> tuple[float, float, float]:
     """Return a plane that is `depth` at `centre` and changes by at most `slant` within `reach` px of it."""
     angle = rng.uniform(0, 2 * math.pi)
@@ -289,7 +290,9 @@ def _draw_polygon(rng: np.random.Generator, centre: tuple[float, float], radius:
     count = int(rng.integers(3, 9))
     angles = np.sort(rng.uniform(0, 2 * math.pi, count))
     distances = radius * rng.uniform(0.5, 1, count)
-    corners = [(centre[0] + r * math.cos(a), centre[1] + r * math.sin(a)) for r, a in zip(distances, angles, strict=True)]
+    corners = [
+        (centre[0] + r * math.cos(a), centre[1] + r * math.sin(a)) for r, a in zip(distances, angles, strict=True)
+    ]
     return polygon([(float(x), float(y)) for x, y in corners]), radius
 
 
@@ -304,7 +307,7 @@ def _draw_twig(rng: np.random.Generator, centre: tuple[float, float], radius: fl
     for _ in range(4):
         points.append((points[-1][0] + step * math.cos(heading), points[-1][1] + step * math.sin(heading)))
         heading += float(rng.normal(0, 0.4))
-    return twig(points, float(rng.uniform(0.8, 0.1 * radius))), radius * 3
+    return twig(points, float(rng.uniform(_THINNEST_TWIG, max(_THINNEST_TWIG, 0.1 * radius)))), radius * 3
 
 
 def _draw_texture(rng: np.random.Generator, size: tuple[int, int], textures: Sequence[Tensor]) -> Tensor:

@@ -67,19 +67,19 @@ def forward_warp(
     warped = torch.empty_like(values)
     hole = torch.empty(depth.shape, dtype=torch.bool, device=depth.device)
 
-    def warp_block(block: _Block) -> None:
+    def warp_block(block: RowBlock) -> None:
         b, rows, shift = block
-        landed = _land(_padded(depth[b, 0, rows], shift, eye), shift, eye)
+        landed = _land(padded_rows(depth[b, 0, rows], shift, eye), shift, eye)
         missing = _behind_nearer_layer(landed.column)
         source, blank = _background(missing) if fill else (None, missing)
         for c in range(values.shape[1]):
-            seen = _collect(_padded(values[b, c, rows], shift, eye), landed)
+            seen = _collect(padded_rows(values[b, c, rows], shift, eye), landed)
             seen = seen if source is None else seen.gather(-1, source)
             seen = seen.masked_fill_(blank, 0.0)
             warped[b, c, rows] = _turned(seen if values.is_floating_point() else seen.round_(), eye)
         hole[b, 0, rows] = _turned(missing, eye)
 
-    _run_blocks(warp_block, depth, divergence, convergence, base_width)
+    run_blocks(warp_block, depth, divergence, convergence, base_width)
     return warped, hole
 
 
@@ -100,19 +100,42 @@ def warp_back_hole(
     there: Eye = "right" if mirrored else "left"
     back: Eye = "left" if mirrored else "right"
 
-    def warp_back_block(block: _Block) -> None:
+    def warp_back_block(block: RowBlock) -> None:
         b, rows, shift = block
         start = depth[b, 0, rows].flip(-1) if mirrored else depth[b, 0, rows]
-        content = _padded(start, shift, there)
+        content = padded_rows(start, shift, there)
         landed = _land(content, shift, there)
         source, blank = _background(_behind_nearer_layer(landed.column))
         seen = _turned(_collect(content, landed).gather(-1, source).masked_fill_(blank, 0.0), there)
-        returned = _land(_padded(seen, shift, back), shift, back)
+        returned = _land(padded_rows(seen, shift, back), shift, back)
         missing = _turned(_behind_nearer_layer(returned.column), back)
         hole[b, 0, rows] = missing.flip(-1) if mirrored else missing
 
-    _run_blocks(warp_back_block, depth, divergence, convergence, None)
+    run_blocks(warp_back_block, depth, divergence, convergence, None)
     return hole
+
+
+def seen_from_left(depth: Tensor, divergence: float | Tensor, convergence: float | Tensor) -> Tensor:
+    """Return the picture's column, 0..W - 1, that the left eye sees at each pixel: int64 (B, 1, H, W).
+
+    Parameters and holes as of `forward_warp` with `fill`, rounded to whole pixels: half as much work, for looking at.
+    """
+    seen = torch.empty(depth.shape, dtype=torch.int64, device=depth.device)
+    width = depth.shape[-1]
+
+    def see_block(block: RowBlock) -> None:
+        b, rows, shift = block
+        content = padded_rows(depth[b, 0, rows], shift, "left")
+        nobody = content.shape[1] - 1
+        sources = torch.arange(nobody + 1, dtype=torch.int32, device=depth.device)
+        position = (content - shift.plane).mul_(shift.gain).add_(sources.float()).clamp_(0, nobody - 1)
+        first = leftmost_source(position.round_(), sources)[:, shift.padding : nobody - shift.padding]
+        column = first.float()
+        source, _ = _background(_behind_nearer_layer(column.masked_fill_(first == nobody, torch.nan)))
+        seen[b, 0, rows] = first.gather(-1, source).sub_(shift.padding).clamp_(0, width - 1)
+
+    run_blocks(see_block, depth, divergence, convergence, None)
+    return seen
 
 
 def hole_kinds(
@@ -125,9 +148,9 @@ def hole_kinds(
     _check_eye(eye)
     kinds = torch.empty(depth.shape, dtype=torch.uint8, device=depth.device)
 
-    def kinds_block(block: _Block) -> None:
+    def kinds_block(block: RowBlock) -> None:
         b, rows, shift = block
-        landed = _land(_padded(depth[b, 0, rows], shift, eye), shift, eye)
+        landed = _land(padded_rows(depth[b, 0, rows], shift, eye), shift, eye)
         never_hit = landed.column.isnan()
         # The reference counts the picture's surroundings as column 0, which mirrored rows have at their end.
         surroundings = 0.0 if eye == "left" else float(depth.shape[-1] + 2 * shift.padding - 1)
@@ -136,7 +159,7 @@ def hole_kinds(
         block_kinds = never_hit.to(torch.uint8).mul_(NEVER_HIT).masked_fill_(behind, BEHIND_NEARER_LAYER)
         kinds[b, 0, rows] = _turned(block_kinds, eye)
 
-    _run_blocks(kinds_block, depth, divergence, convergence, base_width)
+    run_blocks(kinds_block, depth, divergence, convergence, base_width)
     return kinds
 
 
@@ -148,7 +171,7 @@ class _Shift(NamedTuple):
     padding: int
 
 
-class _Block(NamedTuple):
+class RowBlock(NamedTuple):
     """Some `rows` of one `picture` of a batch and their `shift`."""
 
     picture: int
@@ -165,8 +188,8 @@ class _Landed(NamedTuple):
     column: Tensor
 
 
-def _run_blocks(
-    work: Callable[[_Block], None],
+def run_blocks(
+    work: Callable[[RowBlock], None],
     depth: Tensor,
     divergence: float | Tensor,
     convergence: float | Tensor,
@@ -181,7 +204,7 @@ def _run_blocks(
     threads = min(torch.get_num_threads(), len(blocks)) if depth.device.type == "cpu" else 1
     inference = torch.is_inference_mode_enabled()
 
-    def work_without_gradients(block: _Block) -> None:
+    def work_without_gradients(block: RowBlock) -> None:
         # These modes belong to a thread: a new one doesn't know them.
         with torch.inference_mode(inference), torch.no_grad():
             work(block)
@@ -197,7 +220,7 @@ def _run_blocks(
 
 def _row_blocks(
     depth: Tensor, divergence: float | Tensor, convergence: float | Tensor, base_width: int | None
-) -> Iterator[_Block]:
+) -> Iterator[RowBlock]:
     _check_depth(depth)
     batch, _, height, width = depth.shape
     base = width if base_width is None else base_width
@@ -212,10 +235,10 @@ def _row_blocks(
         shift = _Shift(0.5 * percent * 0.01 * base, plane, int(base * percent * 0.01 + _EXTRA_PADDING))
         step = max(1, block_pixels // (width + max(2 * shift.padding + 1, FILL_REACH)))
         for top in range(0, height, step):
-            yield _Block(b, slice(top, top + step), shift)
+            yield RowBlock(b, slice(top, top + step), shift)
 
 
-def _padded(rows: Tensor, shift: _Shift, eye: Eye) -> Tensor:
+def padded_rows(rows: Tensor, shift: _Shift, eye: Eye) -> Tensor:
     """Repeat the border pixels of rows (..., W) on both sides, mirrored for the right eye; one more column is nobody's.
 
     Returns float32 (..., P + 1) with P = W + 2 * padding.
@@ -232,7 +255,7 @@ def _turned(rows: Tensor, eye: Eye) -> Tensor:
 
 
 def _land(depth: Tensor, shift: _Shift, eye: Eye) -> _Landed:
-    """Splat rows (R, P + 1) from `_padded` and return who arrives at each target pixel (R, W).
+    """Splat rows (R, P + 1) from `padded_rows` and return who arrives at each target pixel (R, W).
 
     `low`, `high`: the source column that wins among those whose position is rounded down (up) to the pixel, int64, P
     where there is none; `share`: weight 0..1 of `high` in the mean of both; `column`: the mean of their columns. The
@@ -254,14 +277,14 @@ def _land(depth: Tensor, shift: _Shift, eye: Eye) -> _Landed:
     if eye == "right":
         down, up = down.neg_().add_(nobody - 1), up.neg_().add_(nobody - 1)
     picture = slice(shift.padding, nobody - shift.padding)
-    low, high = _leftmost(down, sources)[:, picture], _leftmost(up, sources)[:, picture]
+    low, high = leftmost_source(down, sources)[:, picture], leftmost_source(up, sources)[:, picture]
     low_index, high_index = low.long(), high.long()
     low_weight, share = down_weight.gather(-1, low_index), up_weight.gather(-1, high_index)
     share.div_(low_weight.add_(share))
     return _Landed(low_index, high_index, share, torch.lerp(low.float(), high.float(), share))
 
 
-def _leftmost(target: Tensor, sources: Tensor) -> Tensor:
+def leftmost_source(target: Tensor, sources: Tensor) -> Tensor:
     """Return for each of P pixels the smallest of P `sources` with that `target` (both of P + 1 columns); P if none."""
     rows, nobody = target.shape[0], target.shape[1] - 1
     winner = torch.full((rows, nobody), nobody, dtype=torch.int32, device=target.device)

@@ -114,7 +114,7 @@ def test_apply_is_dilation_curve_resize_warp_back_and_closing_in_this_order() ->
     draw = HoleDraw("mul_2", 0.25, 2, 10.0, True)
     ready = resize_depth(map_depth(dilate_edge(near_square(), 2), "mul_2"), (96, 128))
     expected = close_hole(warp_back_hole(ready, 10.0, 0.25, mirrored=True))
-    found = HoleSampler(1, False).apply(near_square(), draw, (96, 128))
+    found = HoleSampler(1, False, "warp_back").apply(near_square(), draw, (96, 128))
     assert torch.equal(found, expected)
     assert found.shape == (1, 1, 96, 128)
     assert found.dtype == torch.bool

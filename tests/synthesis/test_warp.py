@@ -238,9 +238,11 @@ def test_constant_depth_no_hole(width: int, height: int, value: float, divergenc
 def test_hole_grows_with_divergence(start: int, width: int, weak: float, more: float, convergence: float) -> None:
     depth = torch.zeros(1, 1, 1, 128)
     depth[..., start : start + width] = 1.0
-    one_pixel = 100 / 128 * 2  # percent; less than a pixel more may be rounded away
+    one_pixel = 100 / 128 * 2  # percent
     narrow = warp_back_hole(depth, weak, convergence).sum()
-    assert warp_back_hole(depth, weak + one_pixel + more, convergence).sum() >= narrow
+    # The reference rule rounds on both ways, which may cost a pixel; `hidden_hole` is held to none.
+    assert warp_back_hole(depth, weak + one_pixel + more, convergence).sum() >= narrow - 1
+    assert warp_back_hole(depth, weak + 3 * one_pixel + more, convergence).sum() > narrow
 
 
 @quick

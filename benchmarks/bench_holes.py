@@ -1,0 +1,158 @@
+"""How near each hole method comes to the exact disocclusion of layered scenes, as markdown tables.
+
+Use: ``python benchmarks/bench_holes.py [--scenes N]``, or with ``--figures docs/images`` for the pictures of
+docs/hole_synthesis.md instead.
+
+Scenes are drawn from fixed seeds, with noise textures (holes don't depend on them). A border as wide as the largest
+disparity is not judged: things outside the picture hide pixels there, which no method can know.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inpaintkit.data.images import read_picture
+from inpaintkit.depth import create_depth_model
+from inpaintkit.seeds import numpy_rng
+from inpaintkit.synthesis import HOLE_METHODS, colour_depth, degrade_depth, draw_scene, preview
+from inpaintkit.training.metrics import stray_pixels
+
+SIZE = (360, 540)
+DIVERGENCES = (2.0, 4.0, 8.0)
+CONVERGENCE = 0.5
+DEPTHS = {
+    "exact": {},
+    "soft, 1.5 px": {"blur": 1.5},
+    "soft, 3 px": {"blur": 3.0},
+    "3 x smaller map": {"factor": 3.0},
+}
+PHOTOS = Path(__file__).parents[1] / "data/samples"
+FOUND, MISSED, WRONG = (255, 0, 255), (255, 255, 0), (0, 255, 255)
+SPECK = 12  # px, largest component that counts as a speck
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass
+class Tally:
+    """Sums over scenes, in px and pieces."""
+
+    both: float = 0.0
+    either: float = 0.0
+    found: float = 0.0
+    exact: float = 0.0
+    stray: float = 0.0
+    specks: float = 0.0
+    pieces: float = 0.0
+
+
+def pieces(hole: Tensor) -> tuple[int, int]:
+    """Return the number of components (8 neighbours) of hole (1, 1, H, W) and how many of them are specks."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(hole[0, 0].numpy().astype(np.uint8))
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    return len(areas), int((areas <= SPECK).sum())
+
+
+def add(tally: Tally, hole: Tensor, exact: Tensor) -> None:
+    """Count one scene's hole against its exact one."""
+    count, specks = pieces(hole)
+    tally.both += int((hole & exact).sum())
+    tally.either += int((hole | exact).sum())
+    tally.found += int(hole.sum())
+    tally.exact += int(exact.sum())
+    tally.stray += float(stray_pixels(hole, exact))
+    tally.specks += specks
+    tally.pieces += count - pieces(exact)[0]
+
+
+def scene_figure() -> Pixels:
+    """Two rows: picture, depth, exact left view; errors of each method for soft depth (magenta = right, see page)."""
+    photos = [
+        as_tensor(read_picture(PHOTOS / name, SIZE[0])) for name in ("train/dahlia.jpg", "train/forest_stream.jpg")
+    ]
+    scene = draw_scene(numpy_rng("figure", 3), SIZE, photos, 5)
+    picture, depth = scene.render()
+    divergence, pixels = 6.0, as_pixels(picture)
+    exact = scene.hidden_from_left(divergence, CONVERGENCE)[0, 0].numpy()
+    panes = [pixels, colour_depth(depth[0, 0]), as_pixels(scene.view("left", divergence, CONVERGENCE))]
+    for find_hole in HOLE_METHODS.values():
+        hole = find_hole(degrade_depth(depth, blur=1.5), divergence, CONVERGENCE, False)[0, 0].numpy()
+        pane = (pixels // 2).copy()
+        for where, colour in ((exact & hole, FOUND), (exact & ~hole, MISSED), (hole & ~exact, WRONG)):
+            pane[where] = colour
+        panes.append(pane)
+    return np.concatenate([np.concatenate(panes[:3], axis=1), np.concatenate(panes[3:], axis=1)])
+
+
+def photo_figure(name: str, methods: tuple[str, ...]) -> Pixels:
+    """A shipped photo's depth, left view and hole, or, for several methods, the hole of each."""
+    pixels = read_picture(PHOTOS / name, SIZE[0] * 2)
+    depth = create_depth_model("FastDepth").infer(as_tensor(pixels)[None])
+    shown = [preview(pixels, depth, 3.0, CONVERGENCE, hole_method=method) for method in methods]
+    panes = [one.hole_overlay for one in shown]
+    if len(methods) == 1:
+        panes = [shown[0].depth, shown[0].left_view, *panes]
+    half = [cv2.resize(pane, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for pane in panes]
+    return np.concatenate(half, axis=1)
+
+
+def as_tensor(pixels: Pixels) -> Tensor:
+    return torch.from_numpy(pixels).permute(2, 0, 1) / 255
+
+
+def as_pixels(picture: Tensor) -> Pixels:
+    return (picture[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+
+
+def save(path: Path, pixels: Pixels) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 70])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenes", type=int, default=60)
+    parser.add_argument("--figures", type=Path, help="folder for the pictures of the page, instead of the table")
+    options = parser.parse_args()
+    if options.figures is not None:
+        save(options.figures / "hole_scene.jpg", scene_figure())
+        save(options.figures / "hole_photo.jpg", photo_figure("eval/astronaut.jpg", ("occlusion",)))
+        save(options.figures / "hole_methods.jpg", photo_figure("train/bird_lamp.jpg", tuple(HOLE_METHODS)))
+        return
+    scenes = options.scenes
+    torch.set_num_threads(1)
+    tallies: dict[tuple[str, float, str], Tally] = defaultdict(Tally)
+    border = math.ceil(max(DIVERGENCES) * 0.005 * SIZE[1])
+    for number in range(scenes):
+        scene = draw_scene(numpy_rng("bench_holes", number), SIZE)
+        _, depth = scene.render()
+        for divergence in DIVERGENCES:
+            exact = scene.hidden_from_left(divergence, CONVERGENCE)[..., border:-border]
+            for kind, loss in DEPTHS.items():
+                seen = degrade_depth(depth, **loss)
+                for name, find_hole in HOLE_METHODS.items():
+                    hole = find_hole(seen, divergence, CONVERGENCE, False)[..., border:-border]
+                    add(tallies[kind, divergence, name], hole, exact)
+    print(f"{scenes} scenes of {SIZE[0]}x{SIZE[1]}; stray, specks (<= {SPECK} px), pieces: per scene\n")
+    print("| depth | divergence | method | IoU | precision | recall | stray px | specks | pieces - exact |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for (kind, divergence, name), t in tallies.items():
+        print(
+            f"| {kind} | {divergence:g} | `{name}` | {t.both / t.either:.3f} | {t.both / max(t.found, 1):.3f} "
+            f"| {t.both / t.exact:.3f} | {t.stray / scenes:.1f} | {t.specks / scenes:.1f} "
+            f"| {t.pieces / scenes:+.1f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

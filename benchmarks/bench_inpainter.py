@@ -1,0 +1,140 @@
+"""How fast `Inpainter` is against the generator on the whole frame, and how near its result.
+
+    python benchmarks/bench_inpainter.py [CHECKPOINT] [--sizes 720 1080] [--device cpu] [--threads N]
+
+Without a checkpoint: random weights, for times only. Times are the best of some runs, in turns; CPU seconds don't suffer
+from other work on the machine, so trust them there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inpaintkit.data import read_picture
+from inpaintkit.depth import create_depth_model
+from inpaintkit.inspection import Inpainter
+from inpaintkit.inspection.windows import Reach
+from inpaintkit.model import LightInpaintV1, load_model
+from inpaintkit.seeds import numpy_rng, torch_rng
+from inpaintkit.synthesis import close_hole, resize_depth, warp_back_hole
+
+PHOTOS = Path(__file__).parent.parent / "data" / "samples"
+LONG_SIDE = 16 / 9
+RUNS = 3
+DIVERGENCE = 4.0
+REACHES = {
+    "48 px": Reach(48, (48, 48, 40, 32, 16), 8),
+    "64 px": Reach(64, (64, 48, 40, 32, 16), 8),
+    "80 px": Reach(80, (80, 48, 40, 32, 16), 8),
+    "96 px": Reach(96, (96, 96, 96, 96, 96), 16),
+}
+
+
+def photo(name: str, height: int) -> Tensor:
+    """Return a shipped photo as (1, 3, height, 16/9 height)."""
+    picture = torch.tensor(read_picture(PHOTOS / name)).permute(2, 0, 1)[None] / 255
+    return F.interpolate(picture, (height, round(height * LONG_SIDE)), mode="bilinear", antialias=True)
+
+
+def scattered_strips(picture: Tensor) -> Tensor:
+    """36 upright strips anywhere, 1.5 % of a 1080p picture: the least favourable case."""
+    height, width = picture.shape[-2:]
+    rng, unit = numpy_rng("scattered"), height / 1080
+    hole = torch.zeros(1, 1, height, width, dtype=torch.bool)
+    for _ in range(36):
+        top, left = int(rng.integers(height)), int(rng.integers(width))
+        hole[..., top : top + round(72 * unit), left : left + round(12 * unit)] = True
+    return hole
+
+
+def contour_strips(picture: Tensor) -> Tensor:
+    """36 strips along the sides of six objects, 1.5 % of a 1080p picture."""
+    height, width = picture.shape[-2:]
+    rng, unit = numpy_rng("contours"), height / 1080
+    hole = torch.zeros(1, 1, height, width, dtype=torch.bool)
+    for left, top in zip(rng.integers(50, 1800, 6) * unit, rng.integers(0, 380, 6) * unit, strict=True):
+        y, x = int(top), float(left)
+        for slope in rng.uniform(-0.6, 0.6, 6):
+            for _ in range(round(108 * unit)):
+                x, y = min(max(x + slope, 0.0), width - 1.0), y + 1
+                hole[..., y : y + 1, int(x) : int(x) + round(8 * unit)] = True
+            y += round(10 * unit)
+    return hole
+
+
+def depth_hole(picture: Tensor) -> Tensor:
+    """The warp-back hole of the photo itself."""
+    depth = resize_depth(create_depth_model("FastDepth").infer(picture), (picture.shape[-2], picture.shape[-1]))
+    return close_hole(warp_back_hole(depth, DIVERGENCE, 0.5))
+
+
+def cases(height: int) -> Iterator[tuple[str, Tensor, Tensor]]:
+    meadow = photo("eval/dandelions.jpg", height)
+    yield "36 strips on contours", meadow, contour_strips(meadow)
+    yield "36 strips scattered", meadow, scattered_strips(meadow)
+    for name in ("train/sunset_hill.jpg", "train/fig_bowl.jpg"):
+        picture = photo(name, height)
+        yield f"warp-back, {Path(name).stem}", picture, depth_hole(picture)
+
+
+def best_of(works: list[Callable[[], Tensor]], device: str) -> list[tuple[float, float]]:
+    """Return (wall, CPU) seconds of each of `works`, the best of `RUNS` in turns after one to warm up."""
+    best = [(float("inf"), float("inf"))] * len(works)
+    for run in range(RUNS + 1):
+        for index, work in enumerate(works):
+            wall, cpu = time.perf_counter(), time.process_time()
+            work()
+            if device.startswith("cuda"):
+                torch.cuda.synchronize()
+            took = (time.perf_counter() - wall, time.process_time() - cpu)
+            if run:
+                best[index] = (min(best[index][0], took[0]), min(best[index][1], took[1]))
+    return best
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", nargs="?", type=Path)
+    parser.add_argument("--sizes", nargs="+", type=int, default=[720, 1080], help="heights of 16:9 pictures, px")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    model = (
+        load_model(options.checkpoint)[0] if options.checkpoint else LightInpaintV1(torch_rng("bench"), grey_start=True)
+    )
+    fill = Inpainter(model, options.device)
+
+    print("| size | hole | % | whole frame: wall, CPU (s) | tiles: wall, CPU (s) | faster: wall, CPU |", flush=True)
+    print("| --- | --- | ---: | ---: | ---: | ---: |")
+    for height in options.sizes:
+        for name, picture, hole in cases(height):
+            x, gap = picture.to(fill.device), hole.to(fill.device)
+            works = [lambda x=x, gap=gap: fill.model.infer(x, gap, closing=True), lambda x=x, gap=gap: fill(x, gap)]
+            (whole, whole_cpu), (tiles, tiles_cpu) = best_of(works, fill.device)
+            share = f"{float(hole.float().mean()):.2%} | {whole:.2f}, {whole_cpu:.2f} | {tiles:.2f}, {tiles_cpu:.2f}"
+            print(f"| {height}p | {name} | {share} | {whole / tiles:.1f}x, {whole_cpu / tiles_cpu:.1f}x |", flush=True)
+
+    if options.checkpoint is None:
+        return
+    print("\nLargest difference to the whole frame inside holes, in 1/255, by how far the encoder computes:\n")
+    print(f"| hole | {' | '.join(REACHES)} |\n| --- |{' ---: |' * len(REACHES)}")
+    for name, picture, hole in cases(options.sizes[0]):
+        x, gap = picture.to(fill.device), hole.to(fill.device)
+        whole_frame, cells = fill.model.infer(x, gap, closing=True), []
+        for reach in REACHES.values():
+            fill.reach = reach
+            cells.append(f"{255 * float(((fill(x, gap) - whole_frame) * gap).abs().max()):.2f}")
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

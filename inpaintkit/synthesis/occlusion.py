@@ -1,0 +1,120 @@
+"""Holes by asking for each pixel whether a nearer one covers it in the left view; soft edges of depth made steps first.
+
+`warp_back_hole` finds the same region by rounding twice to whole pixels, which loses about a pixel at every edge, and
+takes depth that falls gradually, as every estimator's does at objects' borders, for a steep surface without a hole.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inpaintkit.synthesis.warp import RowBlock, leftmost_source, padded_rows, run_blocks
+
+HALF_PIXEL = 0.5
+
+CELLS_PER_SIDE = 360
+"""Cells of `split_ramps` along the picture's short side: about the pixels of an estimator's map."""
+
+RAMP_REACH = 5
+"""Cells around a pixel in which `split_ramps` looks for both ends of a ramp."""
+
+LARGEST_GROWTH = 0.9
+"""Growth of the range of depth from one reach to two, relative to that of an even slope, up to which it is an edge."""
+
+LEAST_SLOPE = 0.01
+"""Share of the range that depth must change by, per pixel, on both sides of a pixel that is part of a ramp."""
+
+LEAST_RANGE = 0.1
+
+
+def hidden_hole(depth: Tensor, divergence: float | Tensor, convergence: float | Tensor) -> Tensor:
+    """Return the pixels that the left eye cannot see, because a nearer pixel lands within half a pixel of them.
+
+    `depth` (B, 1, H, W) is 0..1, 1 = near; `divergence` in percent of W and `convergence` are numbers or tensors (B,);
+    pixels move as in `forward_warp`. Returns bool (B, 1, H, W), True = missing, before closing. A step of n px of
+    disparity opens a hole of n px, rounded, that starts at the step. Raises `InputError` as `warp_back_hole` does.
+    """
+    hole = torch.empty(depth.shape, dtype=torch.bool, device=depth.device)
+
+    def hide_block(block: RowBlock) -> None:
+        b, rows, shift = block
+        content = padded_rows(depth[b, 0, rows], shift, "left")
+        nobody = content.shape[1] - 1
+        sources = torch.arange(nobody + 1, dtype=torch.int32, device=depth.device)
+        position = (content - shift.plane).mul_(shift.gain).add_(sources.float()).clamp_(0, nobody - 1)
+        cell = position.round()
+        first = leftmost_source(cell, sources)
+        position[:, nobody] = torch.inf
+        picture = slice(shift.padding, nobody - shift.padding)
+        seen_at, own_cell, columns = position[:, picture], cell[:, picture], sources[picture]
+        missing = torch.zeros_like(seen_at, dtype=torch.bool)
+        # What lands within half a pixel rounds to the same pixel or to the one on the nearer side.
+        beside = (own_cell + (seen_at - own_cell).sign_()).clamp_(0, nobody - 1)
+        for where in (own_cell, beside):
+            winner = first.gather(-1, where.int().long())
+            distance = position.gather(-1, winner.long()).sub_(seen_at).abs_()
+            missing |= (winner < columns) & (distance <= HALF_PIXEL)
+        hole[b, 0, rows] = missing
+
+    run_blocks(hide_block, depth, divergence, convergence, None)
+    return hole
+
+
+def split_ramps(depth: Tensor) -> Tensor:
+    """Return depth (B, 1, H, W) in which soft edges are steps: their pixels take the depth of the nearer end's value.
+
+    A pixel is changed if depth rises or falls through it along its row or column and both ends of that ramp lie within
+    `RAMP_REACH` cells; long slopes, steps and level places stay. float32; each picture on its own.
+    """
+    depth = depth.to(torch.float32)
+    size = max(1, round(min(depth.shape[-2:]) / CELLS_PER_SIDE))
+    window = 2 * RAMP_REACH + 1
+    near = _pooled(F.max_pool2d(depth, size, ceil_mode=True), window)
+    far = _pooled(F.max_pool2d(-depth, size, ceil_mode=True), window)
+    spread = near + far
+    wide_spread = _pooled(near, window) + _pooled(far, window)
+    down, across = (_slope_growth(cells, near.device) for cells in near.shape[-2:])
+    limit = LARGEST_GROWTH * torch.minimum(down[:, None], across)
+    edge = (wide_spread < limit * spread) & (spread > LEAST_RANGE)
+    near = _enlarged(near.masked_fill_(~edge, torch.inf), size, depth)
+    far = _enlarged(far.neg_(), size, depth)
+    on_ramp = torch.maximum(_slope(depth, -1), _slope(depth, -2)) > LEAST_SLOPE * (near - far)
+    end = torch.where(depth + depth > near + far, near, far)
+    return torch.where(on_ramp, end, depth)
+
+
+def _slope_growth(cells: int, device: torch.device) -> Tensor:
+    """Return how many times further two reaches go than one around each of `cells` in a line, ends cut off: (cells,)."""
+    if cells == 1:
+        return torch.full((1,), torch.inf, device=device)
+    place = torch.arange(cells, device=device)
+    once, twice = (
+        (place + reach).clamp(max=cells - 1) - (place - reach).clamp(min=0) for reach in (RAMP_REACH, 2 * RAMP_REACH)
+    )
+    return twice / once
+
+
+def _slope(depth: Tensor, dim: int) -> Tensor:
+    """Return by how much depth changes from pixel to pixel along `dim`, the lesser of both sides; < 0 at turns."""
+    if depth.shape[dim] < 3:
+        return torch.zeros_like(depth)
+    step = depth.diff(dim=dim)
+    before, after = step.narrow(dim, 0, step.shape[dim] - 1), step.narrow(dim, 1, step.shape[dim] - 1)
+    slope = torch.maximum(torch.minimum(before, after), torch.maximum(before, after).neg_())
+    return F.pad(slope, (1, 1) if dim == -1 else (0, 0, 1, 1))
+
+
+def _pooled(cells: Tensor, window: int) -> Tensor:
+    """Return the maximum over `window` x `window` cells."""
+    across = F.max_pool2d(cells, (1, window), stride=1, padding=(0, window // 2))
+    return F.max_pool2d(across, (window, 1), stride=1, padding=(window // 2, 0))
+
+
+def _enlarged(cells: Tensor, size: int, depth: Tensor) -> Tensor:
+    """Return each cell repeated over its `size` x `size` pixels, in the shape of `depth`."""
+    if size == 1:
+        return cells
+    large = cells.repeat_interleave(size, dim=-1).repeat_interleave(size, dim=-2)
+    return large[..., : depth.shape[-2], : depth.shape[-1]]

@@ -1,0 +1,54 @@
+"""Records small enough to reckon with, and a generator whose weights behave like trained ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from inpaintkit.data import InpaintDataset
+from inpaintkit.model import LightInpaintV1
+from inpaintkit.seeds import numpy_rng, torch_rng
+
+SIDE = 96
+GREY = 128
+MIXING = 0.01
+"""Five times what the weights between places reach after a hundred steps of training."""
+CONTRAST = 0.25
+"""Standard deviation of natural pictures, which a trained network predicts."""
+
+
+@pytest.fixture(scope="session")
+def generator() -> LightInpaintV1:
+    """A generator with strong mixing between places and predictions of natural contrast."""
+    model = LightInpaintV1(torch_rng("generator"), grey_start=True).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith("proj_spatial.weight"):
+                weight.normal_(0, MIXING, generator=torch_rng(name))
+        picture = torch.rand(1, 3, 128, 128, generator=torch_rng("picture")) * 2 - 1
+        prediction = model.predict(picture, torch.zeros(1, 1, 32, 32, dtype=torch.bool), 128, 128)
+        model.to_image[1].weight.mul_(CONTRAST / prediction.std())
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def records(tmp_path_factory: pytest.TempPathFactory) -> InpaintDataset:
+    """Four records of 96 px: grey pictures, each with a hole 2 px wide and one 12 px wide."""
+    folder = tmp_path_factory.mktemp("data") / "eval"
+    write_records(folder, 4)
+    return InpaintDataset(folder, training=False, seed=0, crop_size=SIDE)
+
+
+def write_records(folder: Path, count: int, textured: bool = False) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        picture = np.full((SIDE, SIDE, 3), GREY, np.uint8)
+        if textured:
+            picture = numpy_rng("texture", number).integers(0, 256, picture.shape).astype(np.uint8)
+        hole = np.zeros((SIDE, SIDE), np.uint8)
+        hole[30:60, 24:26] = 255
+        hole[20:70, 50:62] = 255
+        Image.fromarray(picture).save(folder / f"toy_{number}_C.png")
+        Image.fromarray(hole).save(folder / f"toy_{number}_M.png")

@@ -1,0 +1,153 @@
+"""`evaluate`: figures that can be checked by hand, inside holes only, and a verdict that says no more than they do."""
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from inpaintkit.data import InpaintDataset
+from inpaintkit.errors import InputError
+from inpaintkit.inspection import Evaluation, evaluate, examples
+from inpaintkit.inspection.evaluate import WIDTH_BINS, Score, bootstrap
+
+WIDE_PIXELS = 50 * 12
+NARROW_PIXELS = 30 * 2
+
+
+def constant(value: float) -> object:
+    return lambda picture, hole, eye: torch.where(hole, value, picture)
+
+
+@pytest.fixture(scope="module")
+def evaluation(records: InpaintDataset) -> Evaluation:
+    grey = 128 / 255
+    fills = {
+        "near": constant(grey + 0.01),
+        "far": constant(grey + 0.1),
+        "whole frame": lambda p, h, e: p * 0 + grey + 0.1,
+    }
+    return evaluate(fills, records)
+
+
+def test_psnr_is_that_of_hole_pixels(evaluation: Evaluation) -> None:
+    assert evaluation.fills == ["near", "far", "whole frame"]
+    assert len(evaluation.records) == 4
+    for fill, expected in {"near": 40, "far": 20, "whole frame": 20}.items():
+        for score in evaluation.of(fill):
+            assert score.figures["psnr"] == pytest.approx(expected, abs=1e-3)
+            assert score.hole_pixels == WIDE_PIXELS + NARROW_PIXELS
+
+
+def test_each_hole_width_is_judged_on_its_own(records: InpaintDataset) -> None:
+    def only_wide_is_wrong(picture: Tensor, hole: Tensor, eye: str) -> Tensor:
+        filled = torch.where(hole, 128 / 255, picture)
+        filled[..., 50:62] += 0.1 * hole[..., 50:62]
+        filled[..., 24:26] += 0.01 * hole[..., 24:26]
+        return filled
+
+    figures = evaluate({"f": only_wide_is_wrong}, records, max_records=1).scores[0].figures
+    assert figures["psnr_10+"] == pytest.approx(20, abs=1e-3)
+    assert figures["psnr_1-2"] == pytest.approx(40, abs=1e-3)
+    assert math.isnan(figures["psnr_3-5"])
+    assert math.isnan(figures["psnr_6-9"])
+
+
+def test_no_fill_sees_the_truth(records: InpaintDataset) -> None:
+    seen = []
+
+    def spy(picture: Tensor, hole: Tensor, eye: str) -> Tensor:
+        seen.append((float(picture[hole.expand_as(picture)].abs().max()), eye))
+        return picture
+
+    evaluate({"spy": spy}, records)
+    assert seen == [(0.0, "right")] * 4
+
+
+def test_the_best_fill_is_named_and_interval_and_direction_fit(evaluation: Evaluation) -> None:
+    assert evaluation.ranking("psnr") == ["near", "far", "whole frame"]
+    assert evaluation.ranking("lpips")[0] == "near"
+    gap = evaluation.difference("near", "far", "psnr")
+    assert gap.low <= gap.mean <= gap.high
+    assert gap.mean == pytest.approx(20, abs=1e-3)
+    verdict = evaluation.verdict()
+    assert "4 records from 4 pictures" in verdict
+    assert "PSNR: near is best with 40.00 dB, ahead of far by 20.00 [20.00, 20.00]" in verdict
+
+
+def test_equal_fills_are_not_told_apart(records: InpaintDataset) -> None:
+    twins = evaluate({"one": constant(0.6), "two": constant(0.6)}, records)
+    assert "one is best" in twins.verdict()
+    assert "ahead" not in twins.verdict()
+    assert "not told apart from two" in twins.verdict()
+
+
+def test_table_csv_and_summary_hold_the_same_figures(evaluation: Evaluation, tmp_path: Path) -> None:
+    lines = evaluation.table().splitlines()
+    assert len(lines) == 2 + 3
+    assert lines[2].startswith("| near | 40.00 [40.00, 40.00] |")
+    rows = list(csv.DictReader(evaluation.to_csv(tmp_path / "e.csv").read_text().splitlines()))
+    assert len(rows) == 3 * 4
+    assert float(rows[0]["psnr"]) == pytest.approx(40, abs=1e-3)
+    assert rows[0]["psnr_3-5"] == ""
+    assert {f"psnr_{name}" for name in WIDTH_BINS} <= rows[0].keys()
+    assert evaluation.summary()["far psnr"] == pytest.approx(20, abs=1e-3)
+
+
+def score(record: str, psnr: float) -> Score:
+    figures = dict.fromkeys(("ssim", "lpips", "artefact", *(f"psnr_{name}" for name in WIDTH_BINS)), math.nan)
+    return Score(record, record, "f", 1, {"psnr": psnr, **figures})
+
+
+def test_best_median_and_worst_records_by_psnr() -> None:
+    evaluation = Evaluation(tuple(score(name, psnr) for name, psnr in zip("abcde", (3, 1, 5, 2, 4), strict=True)))
+    assert evaluation.best("f", 2) == ["c", "e"]
+    assert evaluation.worst("f", 2) == ["b", "d"]
+    assert evaluation.median("f", 1) == ["a"]
+
+
+def test_bootstrap_draws_pictures_not_records() -> None:
+    values = [20.0] * 10 + [30.0] * 10
+    apart = bootstrap(values, [str(n) for n in range(20)])
+    together = bootstrap(values, ["one"] * 10 + ["two"] * 10)
+    assert apart.mean == together.mean == 25
+    assert 20 < apart.low < 25 < apart.high < 30
+    assert (together.low, together.high) == (20, 30)
+    assert bootstrap(values, [str(n) for n in range(20)]) == apart
+    assert math.isnan(bootstrap(values, ["one"] * 20).low)
+    assert bootstrap([*values, math.nan], [str(n) for n in range(21)]).mean == 25
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(60):
+        interval = bootstrap(list(rng.normal(5, 2, 30)), [str(n) for n in range(30)])
+        hits += interval.low <= 5 <= interval.high
+    assert 50 <= hits <= 60
+
+
+def test_examples_are_the_records_asked_for(records: InpaintDataset) -> None:
+    found = examples({"grey": constant(0.6)}, records, ["toy_2", "toy_0"])
+    assert [example.record for example in found] == ["toy_2", "toy_0"]
+    assert found[0].picture.shape == (3, 64, 64)
+    assert found[0].hole.sum() == WIDE_PIXELS + NARROW_PIXELS
+    assert (found[0].fills["grey"][found[0].hole.expand(3, -1, -1)] == 0.6).all()
+    with pytest.raises(InputError, match="'nobody' is not in the data set"):
+        examples({}, records, ["nobody"])
+
+
+def test_progress_and_max_records(records: InpaintDataset) -> None:
+    calls = []
+    evaluate({"grey": constant(0.5)}, records, max_records=2, progress=lambda *call: calls.append(call))
+    assert calls == [(1, 2, "toy_0"), (2, 2, "toy_2")]
+
+
+def test_nothing_to_judge_is_said(records: InpaintDataset, evaluation: Evaluation) -> None:
+    with pytest.raises(InputError, match="fills: none given"):
+        evaluate({}, records)
+    with pytest.raises(InputError, match="'nobody' was not evaluated"):
+        evaluation.of("nobody")

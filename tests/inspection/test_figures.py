@@ -1,0 +1,130 @@
+"""Figures: each can be made from real inputs and saved; nothing of matplotlib leaks."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import write_records
+from matplotlib.figure import Figure
+from PIL import Image
+
+from inpaintkit.data import InpaintDataset
+from inpaintkit.errors import InputError
+from inpaintkit.inspection import FILLS, evaluate, figures, row_fill, stereo_pair
+from inpaintkit.seeds import torch_rng
+
+LOSSES = """epoch,split,total,l1,hole_psnr,learning_rate
+0,eval,0.9,0.5,8.0,
+1,train,0.8,0.4,,0.0001
+1,eval,0.7,0.3,9.5,
+"""
+
+
+def words(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+
+
+@pytest.fixture
+def data_folder(tmp_path: Path) -> Path:
+    write_records(tmp_path / "data" / "train", 3, textured=True)
+    write_records(tmp_path / "data" / "eval", 2, textured=True)
+    return tmp_path / "data"
+
+
+def test_a_saved_figure_is_an_opaque_picture(tmp_path: Path, data_folder: Path) -> None:
+    path = figures.save_figure(figures.contact_sheet(data_folder, 3), tmp_path / "figures" / "sheet.png")
+    with Image.open(path) as image:
+        assert image.mode == "RGB"
+        assert image.getpixel((0, 0)) == (255, 255, 255)
+    with pytest.raises(InputError, match=r"does not end in \.png"):
+        figures.save_figure(figures.contact_sheet(data_folder, 1), tmp_path / "sheet.jpg")
+
+
+def test_notebooks_can_show_a_figure_without_pyplot(data_folder: Path) -> None:
+    assert figures.hole_histogram(data_folder)._repr_png_().startswith(b"\x89PNG")
+    code = "import sys, inpaintkit.inspection.figures; assert 'matplotlib.pyplot' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_contact_sheet_tells_the_hole_share_of_each_record(data_folder: Path) -> None:
+    share = (30 * 2 + 50 * 12) / 96**2
+    assert words(figures.contact_sheet(data_folder / "train", 2)).count(f"{share:.1%} hole") == 2
+    assert words(figures.contact_sheet(data_folder, 12)).count("hole") == 5
+    assert words(figures.contact_sheet(data_folder, 2, seed=0)) == words(figures.contact_sheet(data_folder, 2, seed=0))
+
+
+def test_samples_panel_shows_training_samples(data_folder: Path) -> None:
+    samples = InpaintDataset(data_folder / "train", training=True, seed=0, crop_size=64)
+    assert words(figures.samples_panel(samples, 2)).count("% hole") == 2
+
+
+def test_loss_curves_has_a_panel_for_each_column(tmp_path: Path) -> None:
+    (tmp_path / "loss.csv").write_text(LOSSES)
+    figure = figures.loss_curves(tmp_path / "loss.csv")
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["total", "l1", "hole psnr", "learning rate", "", ""]
+    training, evaluation = figure.axes[0].get_lines()
+    assert list(training.get_ydata()) == [0.8]
+    assert list(evaluation.get_ydata()) == [0.9, 0.7]
+    with pytest.raises(InputError, match="does not exist"):
+        figures.loss_curves(tmp_path / "none.csv")
+    (tmp_path / "loss.csv").write_text(LOSSES.splitlines()[0] + "\n")
+    with pytest.raises(InputError, match="holds no epoch yet"):
+        figures.loss_curves(tmp_path / "loss.csv")
+
+
+def test_before_after_shows_hole_fills_and_truth(records: InpaintDataset) -> None:
+    fills = {"row": row_fill, "telea": FILLS["telea"]}
+    figure = figures.before_after(records, fills, ["toy_1"])
+    assert [ax.get_title() for ax in figure.axes] == ["hole", "row", "telea", "truth"]
+    assert len(figures.before_after(records, fills, n=3).axes) == 3 * 4
+
+
+def test_metrics_bars_plots_every_fill_in_every_panel(records: InpaintDataset) -> None:
+    def grey(picture: torch.Tensor, hole: torch.Tensor, eye: str) -> torch.Tensor:
+        return torch.where(hole, 0.6, picture)
+
+    evaluation = evaluate({"grey": grey, "darker": lambda *given: grey(*given) * 0.9}, records)
+    figure = figures.metrics_bars(evaluation)
+    text = words(figure)
+    assert "PSNR by hole width" in text
+    assert evaluation.fills[0] in text
+    assert figures.png_bytes(figure)
+
+
+def test_depth_and_hole_takes_every_kind_of_picture() -> None:
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    hole = torch.zeros(1, 1, 40, 60, dtype=torch.bool)
+    hole[..., :6] = True
+    assert "hole, 10.00%" in words(figures.depth_and_hole(pixels, np.zeros((20, 30)), hole))
+
+
+def test_stereo_panel_shows_both_eyes() -> None:
+    picture = torch.rand(1, 3, 24, 32, generator=torch_rng("stereo"))
+    assert (
+        len(
+            figures.stereo_panel(
+                stereo_pair(picture, torch.rand(24, 32, generator=torch_rng("depth")), 3, 0.5, row_fill)
+            ).axes
+        )
+        == 4
+    )
+
+
+def test_the_zoom_stays_inside_and_finds_the_thickest_place_of_the_largest_hole() -> None:
+    hole = torch.zeros(200, 220, dtype=torch.bool)
+    hole[10:14, 10:14] = True
+    hole[20:190, 200:202] = True
+    hole[150:160, 195:207] = True
+    top, left, side = figures.zoom_box(hole)
+    assert side == figures.ZOOM_MAXIMUM
+    assert top <= 150 <= 160 <= top + side <= 200
+    assert left <= 195 <= 207 <= left + side <= 220
+    assert figures.zoom_box(torch.zeros(30, 40, dtype=torch.bool)) == (0, 0, 30)
+
+
+def test_empty_lists_are_refused() -> None:
+    with pytest.raises(InputError, match="the list is empty"):
+        figures.contact_sheet([])

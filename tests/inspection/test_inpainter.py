@@ -1,0 +1,202 @@
+"""`Inpainter`: the whole-frame result at a fraction of the work, for every kind of picture."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from inpaintkit.errors import InputError
+from inpaintkit.inspection import Inpainter, inpainter
+from inpaintkit.inspection.windows import Reach, WindowSet, touched_windows
+from inpaintkit.model import LightInpaintV1, save_model
+from inpaintkit.seeds import numpy_rng, torch_rng
+
+FAR = 10_000
+EVERYWHERE = Reach(FAR, (FAR,) * 5, FAR)
+ONE_LEVEL = 1 / 255
+ROUNDING = 1e-4
+
+
+def photo(height: int, width: int, batch: int = 1) -> Tensor:
+    return torch.rand(batch, 3, height, width, generator=torch_rng("photo", height, width))
+
+
+def strips(height: int, width: int, count: int, key: int = 0) -> Tensor:
+    """`count` slanted strips, 1..14 px wide, anywhere: (1, 1, H, W) bool."""
+    rng = numpy_rng("strips", key)
+    hole = torch.zeros(1, 1, height, width, dtype=torch.bool)
+    for _ in range(count):
+        top, left, thick = rng.integers(height), rng.integers(width), rng.integers(1, 15)
+        slope = rng.uniform(-0.7, 0.7)
+        for step in range(min(int(rng.integers(4, 80)), height - int(top))):
+            first = max(int(left + slope * step), 0)
+            hole[..., top + step, first : first + thick] = True
+    return hole
+
+
+def soft_mask(model: LightInpaintV1, hole: Tensor) -> Tensor:
+    return model.preprocess(torch.zeros(1, 3, *hole.shape[-2:]), hole, closing=True)[1]
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (16, 200), (100, 60), (128, 192), (250, 130)])
+@torch.inference_mode()
+def test_with_all_windows_in_reach_the_result_is_that_of_the_whole_frame(
+    generator: LightInpaintV1, height: int, width: int
+) -> None:
+    fill = Inpainter(generator)
+    fill.reach = EVERYWHERE
+    picture, hole = photo(height, width), strips(height, width, 4)
+    whole = generator.infer(picture, hole, closing=True)
+    assert (fill(picture, hole) - torch.where(soft_mask(generator, hole) > 0, whole, picture)).abs().max() <= ROUNDING
+
+
+@pytest.mark.parametrize("key", range(3))
+@torch.inference_mode()
+def test_inside_holes_it_equals_the_whole_frame_within_one_level(generator: LightInpaintV1, key: int) -> None:
+    picture, hole = photo(448, 512), strips(448, 512, 3, key)
+    inside = hole.expand_as(picture)
+    whole = generator.infer(picture, hole, closing=True)
+    fill = Inpainter(generator)
+    assert (fill(picture, hole) - whole)[inside].abs().max() < ONE_LEVEL
+    fill.reach = Reach(16, (16, 16, 16, 16, 8), 8)
+    assert (fill(picture, hole) - whole)[inside].abs().max() > ONE_LEVEL, "a reach too short has to show"
+
+
+@torch.inference_mode()
+def test_blocks_of_a_large_picture_leave_no_seam(generator: LightInpaintV1, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, hole = photo(300, 400), torch.zeros(1, 1, 300, 400, dtype=torch.bool)
+    hole[..., 100:200, 120:136] = True
+    hole[..., 120:130, :] = True
+    at_once = Inpainter(generator)(picture, hole)
+    monkeypatch.setattr(inpainter, "BLOCK", 128)
+    assert (Inpainter(generator)(picture, hole) - at_once)[hole.expand_as(picture)].abs().max() < ONE_LEVEL
+
+
+@torch.inference_mode()
+def test_only_windows_around_holes_are_computed(generator: LightInpaintV1, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    class Counted(WindowSet):
+        def __init__(self, chosen: Tensor) -> None:
+            super().__init__(chosen)
+            sizes.append(len(self))
+
+    monkeypatch.setattr("inpaintkit.inspection.windows.WindowSet", Counted)
+    picture, hole = photo(640, 640), torch.zeros(1, 1, 640, 640, dtype=torch.bool)
+    hole[..., 340:360, 340:360] = True
+    Inpainter(generator)(picture, hole)
+    assert max(sizes) == 16
+    assert min(sizes) == 1
+
+
+@pytest.mark.parametrize("eye", ["left", "right"])
+@torch.inference_mode()
+def test_pixels_outside_the_soft_mask_stay_bit_for_bit(generator: LightInpaintV1, eye: str) -> None:
+    picture, hole = photo(150, 170), strips(150, 170, 3)
+    untouched = (soft_mask(generator, hole) == 0).expand_as(picture)
+    filled = Inpainter(generator)(picture, hole, eye)
+    assert torch.equal(filled[untouched], picture[untouched])
+    assert not torch.equal(filled, picture)
+
+
+@torch.inference_mode()
+def test_the_left_eye_is_filled_mirrored(generator: LightInpaintV1) -> None:
+    picture, hole = photo(90, 110), strips(90, 110, 2)
+    mirrored = Inpainter(generator)(picture.flip(-1), hole.flip(-1), "right").flip(-1)
+    assert torch.equal(Inpainter(generator)(picture, hole, "left"), mirrored)
+
+
+@torch.inference_mode()
+def test_what_lies_in_the_hole_does_not_matter(generator: LightInpaintV1) -> None:
+    picture, hole = photo(90, 110), strips(90, 110, 2)
+    other = torch.where(hole, 1 - picture, picture)
+    filled, filled_other = Inpainter(generator)(picture, hole), Inpainter(generator)(other, hole)
+    assert torch.equal(filled, filled_other)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"closing": False},
+        {"inner_dilation": 2, "outer_dilation": 3},
+        {"inner_dilation": 2, "outer_dilation": 4, "base_width": 60, "closing": False},
+    ],
+)
+@torch.inference_mode()
+def test_closing_and_dilation_are_those_of_the_generator(generator: LightInpaintV1, options: dict[str, int]) -> None:
+    fill = Inpainter(generator)
+    fill.reach = EVERYWHERE
+    picture, hole = photo(100, 120), strips(100, 120, 2)
+    whole = generator.infer(picture, hole, **({"closing": True} | options))
+    inside = hole.expand_as(picture)
+    assert (fill(picture, hole, **options) - whole)[inside].abs().max() <= ROUNDING
+
+
+@torch.inference_mode()
+def test_every_kind_of_picture_comes_back_as_the_same_kind(generator: LightInpaintV1) -> None:
+    fill, hole = Inpainter(generator), strips(64, 80, 2)
+    pixels = numpy_rng("pixels").integers(0, 256, (64, 80, 3)).astype(np.uint8)
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1) / 255
+    filled = fill(tensor[None].repeat(2, 1, 1, 1), hole)
+    assert filled.shape == (2, 3, 64, 80)
+    assert torch.equal(filled[0], filled[1])
+    assert torch.equal(fill(tensor, hole[0]), filled[0])
+    assert fill(tensor.half(), hole[0]).dtype == torch.float16
+    array = fill(pixels, hole[0, 0].numpy())
+    assert array.dtype == np.uint8
+    assert np.abs(array / 255 - filled[0].permute(1, 2, 0).numpy()).max() <= 0.5 / 255 + ROUNDING
+
+
+@torch.inference_mode()
+def test_soft_holes_count_wherever_they_are_above_zero(generator: LightInpaintV1) -> None:
+    picture, hole = photo(64, 64), strips(64, 64, 2)
+    assert torch.equal(Inpainter(generator)(picture, hole * 0.1), Inpainter(generator)(picture, hole))
+
+
+@torch.inference_mode()
+def test_no_hole_gives_the_picture_and_all_hole_gives_numbers(generator: LightInpaintV1) -> None:
+    picture = photo(70, 64)
+    assert torch.equal(Inpainter(generator)(picture, torch.zeros(1, 1, 70, 64)), picture)
+    filled = Inpainter(generator)(picture, torch.ones(1, 1, 70, 64))
+    assert torch.isfinite(filled).all()
+    assert 0 <= filled.min() <= filled.max() <= 1
+
+
+def test_a_checkpoint_file_is_loaded(generator: LightInpaintV1, tmp_path: Path) -> None:
+    save_model(generator, tmp_path / "model.pth")
+    picture, hole = photo(64, 64), strips(64, 64, 1)
+    assert torch.equal(Inpainter(tmp_path / "model.pth")(picture, hole), Inpainter(generator)(picture, hole))
+
+
+def test_what_cannot_work_is_refused_in_one_sentence(generator: LightInpaintV1) -> None:
+    fill, picture = Inpainter(generator), photo(64, 64)
+    with pytest.raises(InputError, match="15x64 px is too small"):
+        fill(photo(64, 15), torch.ones(64, 15))
+    with pytest.raises(InputError, match="does not fit the picture"):
+        fill(picture, torch.ones(1, 1, 64, 65))
+    with pytest.raises(InputError, match="must be float"):
+        fill((picture * 255).byte(), torch.ones(64, 64))
+    with pytest.raises(InputError, match="must be uint8"):
+        fill(np.zeros((64, 64, 4), np.uint8), torch.ones(64, 64))
+    with pytest.raises(InputError, match="eye: 'both'"):
+        fill(picture, torch.ones(64, 64), "both")
+    with pytest.raises(InputError, match="Linear can't fill holes"):
+        Inpainter(torch.nn.Linear(1, 1))
+
+
+def test_touched_windows_can_be_counted_by_eye() -> None:
+    area = torch.zeros(1, 24, 24)
+    area[0, 8, 15] = 1  # rows 64..71, columns 120..127 px: upper right corner of the window in the middle
+    middle = [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
+    assert touched_windows(area, 0).int().tolist() == middle
+    assert touched_windows(area, 8).int().tolist() == [[0, 1, 1], [0, 1, 1], [0, 0, 0]]
+    assert touched_windows(area, 64).int().tolist() == [[1, 1, 1], [1, 1, 1], [1, 1, 1]]
+    assert touched_windows(area, 0, shifted=True).int().nonzero().tolist() == [[1, 2]]
+
+
+def test_cells_outside_a_window_set_repeat_the_nearest_one() -> None:
+    windows = WindowSet(torch.tensor([[True, False], [True, True]]))
+    assert windows.padded_cells(2)[0].tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [4, 4, 5, 8]]
+    assert windows.slots(torch.tensor([[1, 1], [0, 1]])).tolist() == [2, -1]

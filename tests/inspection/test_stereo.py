@@ -1,0 +1,120 @@
+"""A stereo pair: which way things move, which side is missing, and the ways to look at it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from inpaintkit.errors import InputError
+from inpaintkit.inspection import StereoPair, row_fill, stereo_pair
+from inpaintkit.seeds import torch_rng
+
+HEIGHT, WIDTH = 40, 200
+SQUARE = slice(80, 120)
+
+
+@pytest.fixture
+def picture() -> torch.Tensor:
+    """Dark blue background, a red square in the middle."""
+    picture = torch.tensor([0.1, 0.1, 0.4]).view(1, 3, 1, 1).repeat(1, 1, HEIGHT, WIDTH)
+    picture[0, :, 10:30, SQUARE] = torch.tensor([0.9, 0.2, 0.1])[:, None, None]
+    return picture
+
+
+@pytest.fixture
+def depth() -> torch.Tensor:
+    depth = torch.zeros(1, 1, HEIGHT, WIDTH)
+    depth[..., 10:30, SQUARE] = 1.0
+    return depth
+
+
+def red_columns(view: torch.Tensor) -> list[int]:
+    return (view[0, 0, 20] > 0.5).nonzero()[:, 0].tolist()
+
+
+def test_near_things_move_right_in_the_left_eye_and_left_in_the_right_eye(
+    picture: torch.Tensor, depth: torch.Tensor
+) -> None:
+    pair = stereo_pair(picture, depth, divergence=8, convergence=0)
+    assert red_columns(pair.left)[0] == 80 + 8
+    assert red_columns(pair.right)[-1] == 119 - 8
+
+
+def test_the_background_side_is_missing_and_gets_background(picture: torch.Tensor, depth: torch.Tensor) -> None:
+    pair = stereo_pair(picture, depth, 8, 0, row_fill)
+    left, right = (hole[0, 0, 20].nonzero()[:, 0] for hole in (pair.left_hole, pair.right_hole))
+    assert 80 <= left.min() <= left.max() < 88
+    assert 112 <= right.min() <= right.max() < 120
+    assert len(left) >= 6
+    for view, hole in ((pair.left, pair.left_hole), (pair.right, pair.right_hole)):
+        assert torch.allclose(view[hole.expand_as(view)].reshape(3, -1)[2], torch.tensor(0.4))
+
+
+def test_without_a_fill_holes_stay_black(picture: torch.Tensor, depth: torch.Tensor) -> None:
+    pair = stereo_pair(picture, depth, 8, 0)
+    assert pair.left[pair.left_hole.expand_as(pair.left)].max() == 0
+
+
+def test_a_flat_scene_on_the_screen_plane_stays_as_it_is() -> None:
+    picture = torch.rand(1, 3, 16, 24, generator=torch_rng("flat"))
+    pair = stereo_pair(picture, torch.full((8, 12), 0.5), divergence=5, convergence=0.5)
+    assert torch.allclose(pair.left, picture, atol=1e-4)
+    assert torch.allclose(pair.right, picture, atol=1e-4)
+    assert not pair.left_hole.any()
+
+
+def test_the_left_eye_is_filled_as_the_left_eye(picture: torch.Tensor, depth: torch.Tensor) -> None:
+    eyes = []
+    stereo_pair(picture, depth, 8, 0, lambda p, h, eye: (eyes.append(eye), p)[1])
+    assert eyes == ["left", "right"]
+
+
+def pair_of(left: tuple[float, ...], right: tuple[float, ...]) -> StereoPair:
+    views = [torch.tensor(colour, dtype=torch.float32).view(1, 3, 1, 1).expand(1, 3, 2, 3) for colour in (left, right)]
+    hole = torch.zeros(1, 1, 2, 3, dtype=torch.bool)
+    return StereoPair(views[0], views[1], hole, hole)
+
+
+def test_views_are_put_side_by_side_and_one_above_the_other() -> None:
+    pair = pair_of((1, 0, 0), (0, 0, 1))
+    assert pair.side_by_side().shape == (2, 6, 3)
+    assert pair.side_by_side()[0, :, 0].tolist() == [255] * 3 + [0] * 3
+    assert pair.over_under().shape == (4, 3, 3)
+    assert pair.over_under()[:, 0, 2].tolist() == [0, 0, 255, 255]
+
+
+@pytest.mark.parametrize("grey", [0.0, 0.25, 0.5, 1.0])
+def test_grey_stays_grey_in_the_anaglyph(grey: float) -> None:
+    colour = pair_of((grey,) * 3, (grey,) * 3).anaglyph()[0, 0] / 255
+    assert np.abs(colour - grey).max() < 0.01
+
+
+def test_red_glass_sees_the_left_eye_and_cyan_glass_the_right_eye() -> None:
+    left_only = pair_of((1, 1, 1), (0, 0, 0)).anaglyph()[0, 0].astype(int)
+    right_only = pair_of((0, 0, 0), (1, 1, 1)).anaglyph()[0, 0].astype(int)
+    assert left_only[0] > 250
+    assert left_only[1:].max() == 0
+    assert right_only[0] == 0
+    assert right_only[1:].min() > 250
+
+
+def test_the_wiggle_swings_for_ever(picture: torch.Tensor, depth: torch.Tensor, tmp_path: Path) -> None:
+    path = stereo_pair(picture, depth, 8, 0, row_fill).save_wiggle(tmp_path / "w.gif")
+    with Image.open(path) as gif:
+        assert gif.n_frames == 2
+        assert gif.size == (WIDTH, HEIGHT)
+        assert gif.info["loop"] == 0
+        first = np.asarray(gif.convert("RGB"))
+        gif.seek(1)
+        assert not np.array_equal(first, np.asarray(gif.convert("RGB")))
+
+
+def test_what_cannot_work_is_refused(picture: torch.Tensor, depth: torch.Tensor, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="made from one picture, got 2"):
+        stereo_pair(picture.repeat(2, 1, 1, 1), depth)
+    with pytest.raises(InputError, match="depth: expected one map"):
+        stereo_pair(picture, depth.repeat(1, 3, 1, 1))
+    with pytest.raises(InputError, match=r"does not end in \.gif"):
+        stereo_pair(picture, depth).save_wiggle(tmp_path / "w.png")

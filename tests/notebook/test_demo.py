@@ -1,0 +1,110 @@
+"""The main job, tiny: all four notebooks through the strict `execute`, and what they leave behind."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from inpaintkit.config import TrainConfig
+from inpaintkit.errors import RunFailed
+from inpaintkit.model import load_model
+from inpaintkit.notebook.demo import STEPS, run_demo, step_params
+from inpaintkit.notebook.project import find_project
+from inpaintkit.notebook.runs import RunReport, execute, read_manifest
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run the smoke-sized demo once and return its folder."""
+    folder = tmp_path_factory.mktemp("demo")
+    reports = run_demo(smoke=True, folder=folder)
+    assert [report.notebook for report in reports] == list(STEPS)
+    assert all(isinstance(report, RunReport) for report in reports)
+    return folder
+
+
+@pytest.mark.parametrize("step", STEPS)
+class TestEveryStep:
+    def test_leaves_a_complete_run_folder(self, demo: Path, step: str) -> None:
+        manifest = read_manifest(demo / step)
+        assert manifest["status"] == "done"
+        assert manifest["seconds"] > 0
+        assert {"torch", "python", "inpaintkit"} <= manifest["versions"].keys()
+        assert manifest["machine"]["cores"] >= 1
+        assert yaml.safe_load((demo / step / "params.yaml").read_text()) == manifest["params"]
+        assert any((demo / step / "figures").glob("*.png"))
+        assert manifest["metrics"]
+
+    def test_leaves_the_executed_notebook_with_its_outputs(self, demo: Path, step: str) -> None:
+        cells = nbformat.read(demo / step / f"{step}.ipynb", as_version=4).cells
+        outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+        kinds = {kind for output in outputs for kind in output.get("data", {})}
+        assert "image/png" in kinds
+        assert not [output for output in outputs if output.output_type == "error"]
+        assert not [o.text for o in outputs if o.output_type == "stream" and "Warning" in o.text]
+
+
+def test_the_data_set_holds_pairs_with_holes(demo: Path) -> None:
+    manifest = read_manifest(demo / "01_generate")
+    assert int(manifest["metrics"]["records"]) == len(list((demo / "data").glob("*/*_M.png"))) >= 10
+    assert 0.005 < float(manifest["metrics"]["mean_hole_fraction"]) < 0.2
+
+
+def test_training_moved_the_evaluation_loss(demo: Path) -> None:
+    metrics = read_manifest(demo / "02_train")["metrics"]
+    assert float(metrics["eval_loss_after"]) != float(metrics["eval_loss_before"])
+    assert metrics["steps"] == "4"
+
+
+def test_the_checkpoint_is_ready_for_iw3(demo: Path) -> None:
+    model, meta = load_model(demo / "03_finetune_gan" / "inpaint.light_inpaint_v1.pth")
+    assert model.name == "inpaint.light_inpaint_v1"
+    assert meta["config"]["discriminator"] == "l3cffce"
+
+
+def test_every_fill_is_judged_inside_holes(demo: Path) -> None:
+    table = (demo / "04_inspect" / "table.md").read_text()
+    assert all(f"| {fill} |" in table for fill in ("row", "telea", "navier_stokes", "before GAN", "model"))
+    assert (demo / "04_inspect" / "stereo" / "astronaut_anaglyph.jpg").is_file()
+
+
+def test_the_overview_links_only_to_what_is_there(demo: Path) -> None:
+    import re
+
+    text = (demo / "README.md").read_text()
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(links) >= 8
+    assert all((demo / link).is_file() for link in links)
+
+
+def test_a_failed_run_is_visible_as_failed_and_continues_when_repeated(demo: Path, tmp_path: Path) -> None:
+    params = step_params("02_train", demo, find_project(), "smoke") | {"model_dir": str(tmp_path / "run")}
+    broken = demo / "data" / "train" / "aaa_C.png"
+    broken.write_bytes(b"")
+    with pytest.raises(RunFailed, match=r"02_train failed: .*aaa"):
+        execute("02_train", params)
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["status"] == "failed"
+    assert "aaa" in manifest["error"]
+    assert (tmp_path / "run" / "02_train.ipynb").is_file()
+    broken.unlink()
+    assert execute("02_train", params).metrics["epochs"] == "2"
+
+
+def test_an_interrupted_run_continues_with_the_same_call(
+    demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = step_params("02_train", demo, find_project(), "smoke") | {"model_dir": str(tmp_path / "run")}
+    execute("02_train", params | {"max_seconds": 0.0})
+    manifest = read_manifest(tmp_path / "run")
+    whole = read_manifest(demo / "02_train")
+    # as a killed process leaves it: the manifest says running
+    (tmp_path / "run" / "manifest.json").write_text(
+        json.dumps(manifest | {"status": "running", "params": manifest["params"] | {"max_seconds": None}})
+    )
+    report = execute("02_train", params)
+    assert "continuing the interrupted run" in capsys.readouterr().out
+    assert report.metrics["eval_loss_after"] == whole["metrics"]["eval_loss_after"]
+    assert TrainConfig.from_params(read_manifest(tmp_path / "run")["params"]).resume is False

@@ -1,0 +1,178 @@
+"""What can't work is refused in one sentence before any work starts, and the exit status says so."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from inpaintkit.__main__ import main
+from inpaintkit.notebook.runs import execute
+
+SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+GENERATE = {"prefix": "test", "model_type": "FastDepth"}
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run the command line, expect a refusal, and return its one sentence."""
+    assert main(list(arguments)) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("inpaintkit: ")
+    return lines[0]
+
+
+def generate(*params: str) -> list[str]:
+    return ["run", "01_generate", *(word for param in ("prefix=test", *params) for word in ("-p", param))]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Return a data set folder with one photo in each half."""
+    for split, name in {"train": "cat_face", "eval": "astronaut"}.items():
+        (tmp_path / "pictures" / split).mkdir(parents=True)
+        shutil.copy(SAMPLES / split / f"{name}.jpg", tmp_path / "pictures" / split)
+    return tmp_path / "pictures"
+
+
+class TestGenerate:
+    def test_misspelt_parameter(self, capsys: pytest.CaptureFixture[str]) -> None:
+        said = refusal(capsys, *generate("dataset_dirr=x"))
+        assert "dataset_dirr (did you mean dataset_dir?)" in said
+
+    def test_wrong_type(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "size: expected int, got 'big' (str)" in refusal(capsys, *generate("size=big"))
+
+    def test_out_of_range(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "divergence_level: 4 is out of range" in refusal(capsys, *generate("divergence_level=4"))
+
+    def test_missing_folder(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        said = refusal(capsys, *generate(f"dataset_dir={tmp_path / 'nowhere'}"))
+        assert "nowhere does not exist" in said
+
+    def test_empty_folder(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        assert "train does not exist" in refusal(capsys, *generate(f"dataset_dir={tmp_path}"))
+
+    def test_no_eval_pictures(self, capsys: pytest.CaptureFixture[str], pictures: Path) -> None:
+        (pictures / "eval" / "astronaut.jpg").unlink()
+        said = refusal(capsys, *generate(f"dataset_dir={pictures}", f"output_dir={pictures.parent / 'out'}"))
+        assert "eval is empty; put the eval pictures there" in said
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+    def test_no_permission(self, capsys: pytest.CaptureFixture[str], pictures: Path) -> None:
+        locked = pictures.parent / "locked"
+        locked.mkdir(mode=0o500)
+        assert "cannot write into" in refusal(
+            capsys, *generate(f"dataset_dir={pictures}", f"output_dir={locked / 'out'}")
+        )
+
+    def test_output_is_a_file(self, capsys: pytest.CaptureFixture[str], pictures: Path) -> None:
+        file = pictures.parent / "file"
+        file.write_text("")
+        said = refusal(capsys, *generate(f"dataset_dir={pictures}", f"output_dir={file}"))
+        assert "cannot write into" in said
+
+    @pytest.mark.parametrize("prefix", ["", "../up", "a/b", "a b", "x" * 65])
+    def test_prefix_that_cannot_start_a_file_name(self, prefix: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "prefix: " in refusal(capsys, "run", "01_generate", "-p", f"prefix={prefix}")
+
+    @pytest.mark.parametrize("shard", ["1/1", "2", "a/b", "-1/2"])
+    def test_shard_that_does_not_exist(self, shard: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "0/4" in refusal(capsys, *generate(f"shard={shard}"))
+
+    def test_device_that_is_not_there(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        from inpaintkit.config import resolve_device
+        from inpaintkit.errors import InputError
+
+        with pytest.raises(InputError, match="use device=auto or device=cpu"):
+            resolve_device("cuda:99")
+
+
+class TestTrain:
+    def test_no_records(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        said = refusal(capsys, "run", "02_train", "-p", f"data_dir={tmp_path}", "-p", f"model_dir={tmp_path / 'm'}")
+        assert "run 01_generate first" in said
+        assert not (tmp_path / "m").exists()
+
+    @pytest.mark.parametrize(
+        ("params", "sentence"),
+        [
+            (["reset_state=true"], "together with resume=true"),
+            (["resume=true", "checkpoint_file=x.pth"], "set only one of the two"),
+            (["crop_size=100"], "not a multiple of 64"),
+            (["loss=l2lpips"], "did you mean l1lpips?"),
+            (["learning_rate=-1"], "out of range"),
+        ],
+    )
+    def test_contradictions(self, params: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert sentence in refusal(capsys, "run", "02_train", *(w for param in params for w in ("-p", param)))
+
+
+class TestCommandLine:
+    def test_unknown_notebook(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "did you mean 02_train?" in refusal(capsys, "run", "02_trian")
+
+    def test_missing_parameter_file(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "does not exist" in refusal(capsys, "run", "02_train", "-f", "nowhere.yaml")
+
+    def test_broken_parameter_file(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        (tmp_path / "p.yaml").write_text("a: [1")
+        assert "not valid YAML" in refusal(capsys, "run", "02_train", "-f", str(tmp_path / "p.yaml"))
+
+    def test_assignment_without_a_value(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "not name=value" in refusal(capsys, "run", "02_train", "-p", "resume")
+
+    def test_inspecting_what_is_no_checkpoint(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        (tmp_path / "x.pth").write_text("hello")
+        assert "x.pth" in refusal(capsys, "inspect", str(tmp_path / "x.pth"))
+
+    def test_stereo_of_what_is_no_picture(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        (tmp_path / "x.jpg").write_text("hello")
+        assert "can't be read" in refusal(capsys, "stereo", str(tmp_path / "x.jpg"))
+
+    def test_dry_run_prints_every_parameter_and_starts_nothing(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        assert main(["run", "02_train", "-p", "max_epoch=3", "--run-dir", str(tmp_path / "m"), "--dry-run"]) == 0
+        shown = yaml.safe_load(capsys.readouterr().out)
+        assert shown["max_epoch"] == 3
+        assert shown["model_dir"] == str(tmp_path / "m")
+        assert not (tmp_path / "m").exists()
+
+    def test_params_lists_every_option_with_its_help(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["params", "train"]) == 0
+        shown = capsys.readouterr().out
+        assert "max_epoch: int = 200" in shown
+        assert "epochs; 200 resets the learning rate every 40" in shown
+
+    def test_relative_paths_typed_by_hand_count_from_the_working_folder(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert main(["run", "02_train", "-p", "data_dir=mine", "--dry-run"]) == 0
+        assert yaml.safe_load(capsys.readouterr().out)["data_dir"] == str(tmp_path / "mine")
+
+    def test_it_runs_as_a_module_with_a_status(self, tmp_path: Path) -> None:
+        command = [sys.executable, "-m", "inpaintkit", "run", "01_generate", "-p", "prefixx=a"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert done.returncode == 2
+        assert "did you mean prefix?" in done.stderr
+
+
+def test_values_typed_by_hand_mean_what_they_look_like(capsys: pytest.CaptureFixture[str]) -> None:
+    typed = ["learning_rate=1e-4", "resume=true", "max_seconds=None", "data_dir=2024", "max_epoch=3"]
+    assert main(["run", "02_train", *(w for text in typed for w in ("-p", text)), "--dry-run"]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert (float(shown["learning_rate"]), shown["resume"], shown["max_seconds"]) == (1e-4, True, None)
+    assert shown["data_dir"].endswith("2024")
+
+
+def test_execute_refuses_before_anything_is_written(tmp_path: Path) -> None:
+    from inpaintkit.errors import InputError
+
+    with pytest.raises(InputError, match="has no parameter resolutoin"):
+        execute("01_generate", GENERATE | {"resolutoin": 512}, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

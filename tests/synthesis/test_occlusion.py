@@ -1,0 +1,106 @@
+"""Holes found by asking what the left eye cannot see, and soft edges made steps."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import Tensor
+
+from inpaintkit.errors import InputError
+from inpaintkit.synthesis import hidden_hole, split_ramps
+
+quick = settings(max_examples=40, deadline=None)
+WIDTH = 40
+
+
+def row(*near: int) -> Tensor:
+    """Far (0) but for the columns `near` (1)."""
+    depth = torch.zeros(1, 1, 1, WIDTH)
+    depth[..., list(near)] = 1.0
+    return depth
+
+
+def columns(hole: Tensor) -> list[int]:
+    return hole.flatten().nonzero().flatten().tolist()
+
+
+@pytest.mark.parametrize(("pixels", "hole"), [(0, 0), (0.4, 0), (1, 1), (1.2, 1), (3, 3), (5.9, 6)])
+def test_a_step_opens_a_hole_as_wide_as_its_disparity_from_the_edge_on(pixels: float, hole: int) -> None:
+    depth = row(*range(10, 20))
+    assert columns(hidden_hole(depth, pixels * 200 / WIDTH, 0.3)) == list(range(20, 20 + hole))
+
+
+def test_a_thin_thing_hides_only_its_own_width() -> None:
+    assert columns(hidden_hole(row(10, 11), 6 * 200 / WIDTH, 0.0)) == [16, 17]
+
+
+@quick
+@given(st.integers(0, 10_000), st.floats(0, 20), st.floats(0, 1), st.integers(1, 9), st.integers(1, 40))
+def test_batch_equals_loop_and_rows_are_independent(
+    key: int, divergence: float, plane: float, height: int, width: int
+) -> None:
+    depth = torch.rand(2, 1, height, width, generator=torch.Generator().manual_seed(key))
+    hole = hidden_hole(depth, torch.tensor([divergence, 3.0]), plane)
+    assert torch.equal(hole[:1], hidden_hole(depth[:1], divergence, plane))
+    assert torch.equal(hole[1:], hidden_hole(depth[1:], 3.0, plane))
+    assert torch.equal(hole[:, :, -1:], hidden_hole(depth[:, :, -1:], torch.tensor([divergence, 3.0]), plane))
+    assert not hidden_hole(depth, 0.0, plane).any()
+    assert not hidden_hole(torch.full_like(depth, 0.7), divergence, plane).any()
+
+
+@quick
+@given(st.integers(5, 15), st.integers(1, 8), st.integers(1, 8))
+def test_hole_grows_with_divergence(left: int, wide: int, steps: int) -> None:
+    depth = row(*range(left, left + 10))
+    less, more = (hidden_hole(depth, n * 200 / WIDTH, 0.0) for n in (steps, steps + 1))
+    assert not (less & ~more).any()
+    assert more.sum() == steps + 1
+
+
+def test_threads_and_half_precision_change_nothing_but_rounding() -> None:
+    depth = torch.rand(1, 1, 200, 300, generator=torch.Generator().manual_seed(0)).half()
+    threads = torch.get_num_threads()
+    try:
+        holes = []
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            holes.append(hidden_hole(depth, 5.0, 0.5))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(holes[0], holes[1])
+    assert torch.equal(holes[0], hidden_hole(depth.float(), 5.0, 0.5))
+
+
+def test_soft_edges_become_steps_at_their_middle() -> None:
+    depth = torch.ones(1, 1, 20, 40)
+    depth[..., 20:] = 0.2
+    soft = depth.clone()
+    soft[..., 17:23] = torch.tensor([0.9, 0.8, 0.7, 0.5, 0.4, 0.3])
+    assert torch.equal(split_ramps(soft), depth)
+    assert torch.equal(split_ramps(soft.transpose(-1, -2)), depth.transpose(-1, -2))
+    assert torch.equal(split_ramps(soft.flip(-1)), depth.flip(-1))
+
+
+def test_steps_slopes_and_level_places_stay() -> None:
+    slope = torch.linspace(0, 1, 100).expand(1, 1, 50, 100)
+    assert torch.equal(split_ramps(slope), slope)
+    step = row(*range(10, 20)).expand(1, 1, 12, WIDTH)
+    assert torch.equal(split_ramps(step), step)
+    assert torch.equal(split_ramps(step.clone()[..., :1]), step[..., :1])
+
+
+@quick
+@given(st.integers(0, 10_000), st.integers(1, 30), st.integers(1, 30))
+def test_split_depth_stays_within_its_range_and_batch_equals_loop(key: int, height: int, width: int) -> None:
+    depth = torch.rand(2, 1, height, width, generator=torch.Generator().manual_seed(key))
+    split = split_ramps(depth)
+    assert split.min() >= depth.min()
+    assert split.max() <= depth.max()
+    assert torch.equal(split[1:], split_ramps(depth[1:]))
+
+
+def test_depth_that_is_not_finite_is_refused() -> None:
+    with pytest.raises(InputError, match="NaN or infinite"):
+        hidden_hole(torch.full((1, 1, 4, 4), torch.nan), 5.0, 0.5)
