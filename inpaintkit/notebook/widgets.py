@@ -50,7 +50,7 @@ class MaskPreview:
         convergence: float = 0.5,
         mapper: str = "none",
         edge_dilation: int = 0,
-        hole_method: str = "warp_back",
+        hole_method: str = "occlusion",
     ) -> Preview:
         """Return the preview of `picture`; arguments as of `synthesis.preview`."""
         return preview(*self._load(picture), divergence, convergence, mapper, edge_dilation, hole_method)
