@@ -12,7 +12,7 @@ border does: zero for shifted windows, the nearest cell for convolutions. With a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -154,7 +154,7 @@ def predict_windows(model: LightInpaintV1, pixels: Pixels, area: Tensor, reach: 
 
 def run_block(block: GMLPBlock, x: Tensor, windows: WindowSet, area: Tensor, reach: int) -> Tensor:
     """Return what `block` makes of the cells x (n, side, side, C) of `windows`, computed within `reach` px of `area`."""
-    x = x + mix_windows(block, x, windows, area, reach)
+    x = add_mixed(block, x, windows, area, reach)
     chosen = WindowSet(touched_windows(area, reach))
     slots, around = windows.slots(chosen.places), chosen.padded_cells(x.shape[1])
     narrow, convolve = block.glu_conv.w1, block.glu_conv.w2
@@ -162,28 +162,30 @@ def run_block(block: GMLPBlock, x: Tensor, windows: WindowSet, area: Tensor, rea
     def gate(part: slice) -> Tensor:
         return F.glu(F.linear(take(x, slots[part]), narrow.weight[:, :, 0, 0], narrow.bias), dim=-1)
 
-    def spread(part: slice) -> Tensor:
-        return channels_last(convolve(channels_first(take(gated, around[part]))))
-
     gated = chunked(gate, len(chosen)).flatten(0, 2)
-    return x.index_add_(0, slots, chunked(spread, len(chosen)))
+    for part in chunks(len(chosen)):
+        x.index_add_(0, slots[part], channels_last(convolve(channels_first(take(gated, around[part])))))
+    return x
 
 
-def mix_windows(block: GMLPBlock, x: Tensor, windows: WindowSet, area: Tensor, reach: int) -> Tensor:
-    """Return the gMLP of `block` for x (n, side, side, C), and x itself (its residual path) beyond `reach`."""
+def add_mixed(block: GMLPBlock, x: Tensor, windows: WindowSet, area: Tensor, reach: int) -> Tensor:
+    """Return x (n, side, side, C) plus the gMLP of `block`; beyond `reach`, x plus its residual path: x again."""
     side, channels = x.shape[1], x.shape[-1]
-    mixed, shifted = x.clone(), block.gmlp.shifted
-    places = touched_windows(area, reach, shifted).nonzero()
-    if not shifted:
+    places, total = touched_windows(area, reach, block.gmlp.shifted).nonzero(), 2 * x
+    if not block.gmlp.shifted:
         slots = windows.slots(places)
-        return mixed.index_copy_(0, slots, chunked(lambda part: mix_places(block, take(x, slots[part])), len(slots)))
+        for part in chunks(len(places)):
+            cells = take(x, slots[part])
+            total.index_copy_(0, slots[part], mix_places(block, cells).add_(cells))
+        return total
     # One more cell, of zeros, stands for all that aren't there.
     source = torch.cat([x.flatten(0, 2), x.new_zeros(1, channels)])
-    cells = windows.shifted_cells(places, side)
-    source_cells = cells.where(cells >= 0, len(source) - 1)
-    moved = chunked(lambda part: mix_places(block, take(source, source_cells[part])), len(places))
-    mixed.view(-1, channels).index_copy_(0, cells[cells >= 0], moved[cells >= 0])
-    return mixed
+    for part in chunks(len(places)):
+        numbers = windows.shifted_cells(places[part], side)
+        there = numbers >= 0
+        cells = take(source, numbers.where(there, len(source) - 1))
+        total.view(-1, channels).index_copy_(0, numbers[there], mix_places(block, cells).add_(cells)[there])
+    return total
 
 
 def mix_places(block: GMLPBlock, cells: Tensor) -> Tensor:
@@ -215,5 +217,11 @@ def channels_last(x: Tensor) -> Tensor:
 
 
 def chunked(work: Callable[[slice], Tensor], count: int) -> Tensor:
-    """Return what `work` gives for 0..count (at least 1), done in slices of `CHUNK`."""
-    return torch.cat([work(slice(first, first + CHUNK)) for first in range(0, count, CHUNK)])
+    """Return what `work` gives for 0..count (at least 1), done in chunks."""
+    return torch.cat([work(part) for part in chunks(count)])
+
+
+def chunks(count: int) -> Iterator[slice]:
+    """Cut 0..count into slices of `CHUNK`."""
+    for first in range(0, count, CHUNK):
+        yield slice(first, first + CHUNK)
