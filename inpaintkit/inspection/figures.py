@@ -98,8 +98,9 @@ def contact_sheet(records: Records, n: int = 12, seed: int = 0) -> Figure:
 def samples_panel(samples: InpaintDataset, n: int = 8) -> Figure:
     """Show `n` samples, spread evenly over the data set, as the trainer sees them: holes in magenta, share underneath."""
     tiles = []
-    for index in spread(len(samples), n):
-        picture, hole, _, _ = samples[index]
+    for draw, index in enumerate(spread(len(samples), n)):
+        # Augmentation depends on the draw alone, so each sample needs one of its own.
+        picture, hole, _, _ = samples[(index, 0, draw)]
         tiles.append((picture, hole > 0, record_name(samples.names[index])))
     return _hole_tiles(tiles)
 
@@ -261,7 +262,7 @@ def _example_row(line: np.ndarray, example: Example) -> None:
 
 
 def _image_grid(rows: int, columns: int, aspect: float = 1.0, inches: float = TILE_INCHES) -> tuple[Figure, np.ndarray]:
-    figure = KitFigure(figsize=(inches * columns, (inches * aspect + 0.4) * rows), layout="constrained")
+    figure = KitFigure(figsize=(inches * columns, (inches * aspect + 0.5) * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat:
         ax.set_xticks([])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from inpaintkit.config import resolve_device
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.pictures import AnyPicture, Hole, hole_batch, is_left, picture_batch
-from inpaintkit.inspection.windows import GRAIN, WINDOW, Reach, predict_windows
+from inpaintkit.inspection.windows import GRAIN, WINDOW, Reach, WindowSet, chunked, predict_windows, touched_windows
 from inpaintkit.model import LightInpaintV1, load_model
 from inpaintkit.model.generator import HIDDEN_ABOVE, PATCH, SIZE_STEP
 from inpaintkit.model.layers import next_multiple
@@ -84,20 +85,26 @@ class Inpainter:
 
     def _fill(self, x: Tensor, gap: Tensor) -> Tensor:
         """Return picture x (3, H, W) with `gap` (1, H, W), bool, True = missing, filled."""
+        everywhere = self._soft_area(gap)
+        softened = WindowSet(touched_windows(everywhere, 0))
+        masks = chunked(lambda part: self._soften(gap, softened.places[part]), len(softened))
+        no_mask = masks.new_tensor([1.0, 0.0])[:, None, None]
 
         def pixels(places: Tensor) -> tuple[Tensor, Tensor]:
-            seen, soft = self._soften(gap, places)
+            slots = softened.slots(places)[:, None, None, None]
+            seen, soft = masks[slots.flatten()].where(slots >= 0, no_mask).split(1, dim=1)
             picture = cut_windows(x, places).float() * seen * 2 - 1
             return picture, F.max_pool2d(soft, PATCH) > HIDDEN_ABOVE
 
         filled = x.clone()
-        for top, left, area in blocks(self._soft_area(gap)):
-            places, predictions = predict_windows(self.model, pixels, area, self.reach)
-            mixed = blend(cut_windows(x, places), *self._soften(gap, places), predictions)
+        for origin, area in blocks(everywhere, self.reach.embedding):
+            places, predictions = predict_windows(self.model, pixels, area, self.reach, origin)
+            wanted = touched_windows(area, 0)[places[:, 0], places[:, 1]]
+            places = places[wanted] + origin
+            mixed = blend(cut_windows(x, places), masks[softened.slots(places)], predictions[wanted])
             for (row, column), window in zip((places * WINDOW).tolist(), mixed, strict=True):
-                if top <= row < top + BLOCK and left <= column < left + BLOCK:
-                    here = filled[:, row : row + WINDOW, column : column + WINDOW]
-                    here.copy_(window[:, : here.shape[1], : here.shape[2]])
+                here = filled[:, row : row + WINDOW, column : column + WINDOW]
+                here.copy_(window[:, : here.shape[1], : here.shape[2]])
         return filled
 
     def _soft_area(self, gap: Tensor) -> Tensor:
@@ -107,39 +114,43 @@ class Inpainter:
         soft, radius = gap, self.model.mask_blur.radius
         for _ in ("columns", "rows"):
             soft = dilate_outer(dilate_inner(soft, radius), radius).mT
-        return F.max_pool2d(F.pad(soft.float(), to_grid), GRAIN)
+        return F.max_pool2d(F.pad(soft.float(), to_grid, mode="replicate"), GRAIN)
 
-    def _soften(self, gap: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the generator's own preprocessing of `gap` in windows: what is seen (1, in the hole 0) and the soft mask."""
+    def _soften(self, gap: Tensor, places: Tensor) -> Tensor:
+        """Return the generator's own preprocessing of `gap` (1, H, W) in the windows at `places` (n, 2): (n, 2, 64, 64).
+
+        First what is to be seen (0 in the hole, else 1), second the soft mask.
+        """
         radius = self.model.mask_blur.radius
         height, width = gap.shape[-2:]
         # Beyond the lower and right border the soft mask repeats, not the hole: such windows are cut from the inside.
         inside = torch.tensor([max(height - WINDOW, 0), max(width - WINDOW, 0)], device=places.device)
         origin = torch.minimum(places * WINDOW, inside)
         hole = cut_squares(gap, origin - radius, WINDOW + 2 * radius)
-        white, holed = torch.ones_like(hole, dtype=torch.float32), hole.flatten(1).any(dim=1)
-        seen, soft = white.clone(), torch.zeros_like(white)
-        if bool(holed.any()):
-            seen[holed], soft[holed] = self.model.preprocess(white[holed], hole[holed])
-        shift = places * WINDOW - origin
-        steps = torch.arange(WINDOW, device=places.device)
-        y = (shift[:, :1] + steps).clamp(max=min(height, WINDOW) - 1) + radius
-        x = (shift[:, 1:] + steps).clamp(max=min(width, WINDOW) - 1) + radius
+        white = torch.ones_like(hole, dtype=torch.float32)
+        masks = torch.cat(self.model.preprocess(white, hole), dim=1)
+        steps = places[:, :, None] * WINDOW - origin[:, :, None] + torch.arange(WINDOW, device=places.device)
+        y = steps[:, 0].clamp(max=min(height, WINDOW) - 1) + radius
+        x = steps[:, 1].clamp(max=min(width, WINDOW) - 1) + radius
         number = torch.arange(len(places), device=places.device)[:, None, None]
-        here = (number, 0, y[:, :, None], x[:, None, :])
-        return seen[here][:, None], soft[here][:, None]
+        return masks.permute(0, 2, 3, 1)[number, y[:, :, None], x[:, None, :]].permute(0, 3, 1, 2)
 
 
-def blocks(area: Tensor) -> Iterator[tuple[int, int, Tensor]]:
-    """Yield (top, left, what of `area` lies there) for each block of `BLOCK` px with something in it."""
-    side = BLOCK // GRAIN
+def blocks(area: Tensor, reach: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut `area` (1, h, w) into blocks of `BLOCK` px and yield those with something in it.
+
+    Each comes as the row and column (2,) of its first window and the block with `reach` px around, which hold 0.
+    """
+    side, margin = BLOCK // GRAIN, math.ceil(reach / WINDOW) * WINDOW // GRAIN
     for top in range(0, area.shape[1], side):
         for left in range(0, area.shape[2], side):
-            here = (0, slice(top, top + side), slice(left, left + side))
-            if bool(area[here].any()):
+            inside = (0, slice(top, top + side), slice(left, left + side))
+            if bool(area[inside].any()):
                 block = torch.zeros_like(area)
-                block[here] = area[here]
-                yield top * GRAIN, left * GRAIN, block
+                block[inside] = area[inside]
+                first = (max(top - margin, 0), max(left - margin, 0))
+                cut = block[:, first[0] : top + side + margin, first[1] : left + side + margin]
+                yield torch.tensor(first, device=area.device) * GRAIN // WINDOW, cut
 
 
 def mirrored(values: Tensor, turn: bool) -> Tensor:
@@ -163,7 +174,11 @@ def cut_squares(values: Tensor, origin: Tensor, side: int) -> Tensor:
     return values[:, y[:, :, None], x[:, None, :]].transpose(0, 1)
 
 
-def blend(x: Tensor, seen: Tensor, soft: Tensor, prediction: Tensor) -> Tensor:
-    """Return x (n, 3, h, w) where `soft` (n, 1, h, w) is 0, elsewhere x and the prediction mixed by it, clamped to 0..1."""
+def blend(x: Tensor, masks: Tensor, prediction: Tensor) -> Tensor:
+    """Mix x and the prediction (n, 3, 64, 64) by the soft mask, 0..1; where that is 0, x stays as it is.
+
+    `masks` (n, 2, 64, 64): what is to be seen of x, and the soft mask.
+    """
+    seen, soft = masks.split(1, dim=1)
     mixed = (x.float() * seen * (1 - soft) + prediction * soft).clamp(0, 1)
     return torch.where(soft > 0, mixed.to(x.dtype), x)

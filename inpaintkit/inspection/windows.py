@@ -30,8 +30,11 @@ WINDOW = 64
 GRAIN = 8
 """Areas have one value for a square of so many px."""
 
-CHUNK = 32
-"""Windows that go through a layer at once: few enough for a processor's cache; also bounds the memory."""
+CHUNK = 16
+"""Windows of 16 x 16 cells that go through a layer at once, twice as many of 8 x 8 with their wider channels.
+
+Few enough for a processor's cache; also bounds the memory.
+"""
 
 Pixels = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Places of windows (n, 2) -> their pixels (n, 3, 64, 64), -1..1, and hidden cells bool (n, 1, 16, 16)."""
@@ -113,7 +116,9 @@ def touched_windows(area: Tensor, reach: int, shifted: bool = False) -> Tensor:
     return F.max_pool2d(grown, WINDOW // GRAIN)[0] > 0
 
 
-def predict_windows(model: LightInpaintV1, pixels: Pixels, area: Tensor, reach: Reach) -> tuple[Tensor, Tensor]:
+def predict_windows(
+    model: LightInpaintV1, pixels: Pixels, area: Tensor, reach: Reach, origin: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return the windows around `area` and the network's prediction there.
 
     Args:
@@ -121,15 +126,16 @@ def predict_windows(model: LightInpaintV1, pixels: Pixels, area: Tensor, reach: 
         pixels: gives the windows' pixels and hidden cells, as `LightInpaintV1.predict` takes them.
         area: see `touched_windows`.
         reach: how far around `area` to compute.
+        origin: row and column (2,) in the picture of the first window of `area`; `pixels` gets places in the picture.
 
     Returns:
-        places (n, 2): rows and columns of windows; and predictions (n, 3, 64, 64), meant to be 0..1, not clamped,
+        places (n, 2): rows and columns of windows within `area`; and predictions (n, 3, 64, 64), meant to be 0..1, not clamped,
         valid for the pixels of `area`.
     """
     wide, near = (WindowSet(touched_windows(area, distance)) for distance in (reach.embedding, reach.decoder))
 
     def embed(part: slice) -> Tensor:
-        picture, hidden = pixels(wide.places[part])
+        picture, hidden = pixels(wide.places[part] + origin)
         cells = model.patch(F.pixel_unshuffle(picture, PATCH).contiguous(memory_format=torch.channels_last))
         return channels_last(torch.where(hidden, model.mask_bias.to(cells.dtype), cells))
 
@@ -162,8 +168,8 @@ def run_block(block: GMLPBlock, x: Tensor, windows: WindowSet, area: Tensor, rea
     def gate(part: slice) -> Tensor:
         return F.glu(F.linear(take(x, slots[part]), narrow.weight[:, :, 0, 0], narrow.bias), dim=-1)
 
-    gated = chunked(gate, len(chosen)).flatten(0, 2)
-    for part in chunks(len(chosen)):
+    gated = chunked(gate, len(chosen), x.shape[1]).flatten(0, 2)
+    for part in chunks(len(chosen), x.shape[1]):
         x.index_add_(0, slots[part], channels_last(convolve(channels_first(take(gated, around[part])))))
     return x
 
@@ -174,13 +180,13 @@ def add_mixed(block: GMLPBlock, x: Tensor, windows: WindowSet, area: Tensor, rea
     places, total = touched_windows(area, reach, block.gmlp.shifted).nonzero(), 2 * x
     if not block.gmlp.shifted:
         slots = windows.slots(places)
-        for part in chunks(len(places)):
+        for part in chunks(len(places), side):
             cells = take(x, slots[part])
             total.index_copy_(0, slots[part], mix_places(block, cells).add_(cells))
         return total
     # One more cell, of zeros, stands for all that aren't there.
     source = torch.cat([x.flatten(0, 2), x.new_zeros(1, channels)])
-    for part in chunks(len(places)):
+    for part in chunks(len(places), side):
         numbers = windows.shifted_cells(places[part], side)
         there = numbers >= 0
         cells = take(source, numbers.where(there, len(source) - 1))
@@ -216,12 +222,13 @@ def channels_last(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1)
 
 
-def chunked(work: Callable[[slice], Tensor], count: int) -> Tensor:
+def chunked(work: Callable[[slice], Tensor], count: int, side: int = WINDOW // PATCH) -> Tensor:
     """Return what `work` gives for 0..count (at least 1), done in chunks."""
-    return torch.cat([work(part) for part in chunks(count)])
+    return torch.cat([work(part) for part in chunks(count, side)])
 
 
-def chunks(count: int) -> Iterator[slice]:
-    """Cut 0..count into slices of `CHUNK`."""
-    for first in range(0, count, CHUNK):
-        yield slice(first, first + CHUNK)
+def chunks(count: int, side: int) -> Iterator[slice]:
+    """Cut 0..count into slices for windows of `side` x `side` cells."""
+    size = CHUNK * (WINDOW // PATCH) // side
+    for first in range(0, count, size):
+        yield slice(first, first + size)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 import torch
@@ -195,27 +194,15 @@ def run_blocks(
     convergence: float | Tensor,
     base_width: int | None,
 ) -> None:
-    """Call `work` for each block of rows, on the CPU in as many threads as torch may use.
+    """Call `work` for each block of rows, one after the other, without gradients.
 
-    A block is too small for torch to split an operation on it, so threads don't multiply. Raises `InputError` for
-    arguments that can't work, before the first call.
+    A block fits the cache and is too small for torch to split an operation on it among threads. Two Python threads
+    over the blocks were slower than one (they wait for each other between the many short operations); who has many
+    pictures runs them side by side instead. Raises `InputError` for arguments that can't work, before the first call.
     """
-    blocks = list(_row_blocks(depth, divergence, convergence, base_width))
-    threads = min(torch.get_num_threads(), len(blocks)) if depth.device.type == "cpu" else 1
-    inference = torch.is_inference_mode_enabled()
-
-    def work_without_gradients(block: RowBlock) -> None:
-        # These modes belong to a thread: a new one doesn't know them.
-        with torch.inference_mode(inference), torch.no_grad():
+    with torch.no_grad():
+        for block in list(_row_blocks(depth, divergence, convergence, base_width)):
             work(block)
-
-    if threads == 1:
-        for block in blocks:
-            work_without_gradients(block)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(work_without_gradients, blocks):
-            pass
 
 
 def _row_blocks(

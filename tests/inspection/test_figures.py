@@ -59,6 +59,8 @@ def test_contact_sheet_tells_the_hole_share_of_each_record(data_folder: Path) ->
 def test_samples_panel_shows_training_samples(data_folder: Path) -> None:
     samples = InpaintDataset(data_folder / "train", training=True, seed=0, crop_size=64)
     assert words(figures.samples_panel(samples, 2)).count("% hole") == 2
+    shown = [ax.images[0].get_array() for ax in figures.samples_panel(samples, 3).axes if ax.images]
+    assert any((picture.max(-1) - picture.min(-1)).mean() > 30 for picture in shown), "not every draw is turned grey"
 
 
 def test_loss_curves_has_a_panel_for_each_column(tmp_path: Path) -> None:

@@ -52,16 +52,19 @@ def test_with_all_windows_in_reach_the_result_is_that_of_the_whole_frame(
     assert (fill(picture, hole) - torch.where(soft_mask(generator, hole) > 0, whole, picture)).abs().max() <= ROUNDING
 
 
-@pytest.mark.parametrize("key", range(3))
 @torch.inference_mode()
-def test_inside_holes_it_equals_the_whole_frame_within_one_level(generator: LightInpaintV1, key: int) -> None:
-    picture, hole = photo(448, 512), strips(448, 512, 3, key)
-    inside = hole.expand_as(picture)
-    whole = generator.infer(picture, hole, closing=True)
-    fill = Inpainter(generator)
-    assert (fill(picture, hole) - whole)[inside].abs().max() < ONE_LEVEL
-    fill.reach = Reach(16, (16, 16, 16, 16, 8), 8)
-    assert (fill(picture, hole) - whole)[inside].abs().max() > ONE_LEVEL, "a reach too short has to show"
+def test_inside_holes_it_equals_the_whole_frame_within_one_level(generator: LightInpaintV1) -> None:
+    usual, short = Inpainter(generator), Inpainter(generator)
+    short.reach = Reach(16, (16, 16, 16, 16, 8), 8)
+    picture = photo(448, 512)
+    worst, worst_short = 0.0, 0.0
+    for key in range(3):
+        hole = strips(448, 512, 3, key)
+        whole = generator.infer(picture, hole, closing=True)
+        worst = max(worst, float(((usual(picture, hole) - whole) * hole).abs().max()))
+        worst_short = max(worst_short, float(((short(picture, hole) - whole) * hole).abs().max()))
+    assert worst < ONE_LEVEL
+    assert worst_short > ONE_LEVEL, "weights that can't tell a short reach from a long one prove nothing"
 
 
 @torch.inference_mode()

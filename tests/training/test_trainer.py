@@ -83,7 +83,9 @@ def comparable(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def run(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
-    return train(small(records, tmp_path_factory.mktemp("run"), save_epoch=True, max_epoch=3, save_eval_step=1))
+    longer = {"num_samples": 48, "batch_size": 4, "crop_size": 128, "learning_rate": 3e-4, "hole_l1_weight": 10.0}
+    folder = tmp_path_factory.mktemp("run")
+    return train(small(records, folder, save_epoch=True, max_epoch=3, save_eval_step=1, **longer))
 
 
 class TestWhatARunLeaves:
@@ -91,7 +93,7 @@ class TestWhatARunLeaves:
         model, meta = load_model(run.model_file)
         assert isinstance(model, LightInpaintV1)
         assert meta["epoch"] == run.progress.best_epoch
-        assert meta["config"]["batch_size"] == 2
+        assert meta["config"]["batch_size"] == 4
 
     def test_the_csv_has_every_epoch_from_the_start(self, run: Trainer) -> None:
         rows = list(csv.DictReader(run.csv_file.read_text().splitlines()))
