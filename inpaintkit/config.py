@@ -21,13 +21,17 @@ from inpaintkit.files import require_folder, require_writable
 
 _Config = TypeVar("_Config", bound="JobConfig")
 
-LOSSES = ("l1lpips", "dct", "l1dctlpips")
+LOSSES = ("l1lpips", "dct", "l1dctlpips", "l1dinov2")
 PERCEPTUAL_NETWORKS = ("vgg", "alex")
 OPTIMIZERS = ("adamw", "adamw_schedulefree", "adam", "sgd", "radam_schedulefree")
 SCHEDULERS = ("cosine_wd", "cosine", "none")
 AMP_MODES = ("auto", "off", "bf16", "fp16")
+RESIDENT_MODES = ("auto", "on", "off")
 DISCRIMINATOR_NAMES = ("l3c", "l3ce", "ffc", "ffce", "l3cffce")
 HOLE_METHODS = ("occlusion", "occlusion_steps", "warp_back")
+FILL_NAMES = ("row", "telea", "navier_stokes", "biharmonic")
+ALL_FILLS = "all"
+LPIPS_CHOICES: dict[str, tuple[str, ...]] = {"alex": ("alex",), "vgg": ("vgg",), "both": ("alex", "vgg")}
 
 
 def option(
@@ -162,6 +166,11 @@ class GenerateConfig(JobConfig):
     )
     eval_only: bool = option(False, "write eval/ only")
     repeats: int = option(1, "passes over the pictures, each with draws of its own", minimum=1)
+    scenes: int = option(
+        0,
+        "procedural scenes beside each picture and pass, with surfaces cut from the pictures and exact depth",
+        minimum=0,
+    )
     hole_method: str = option(
         "occlusion",
         "how holes are found; occlusion_steps is for soft depth, warp_back is iw3's rule",
@@ -204,11 +213,16 @@ class TrainConfig(JobConfig):
     model_dir: str = option("models/inpaint_v1", "run folder: checkpoints, eval/ pictures, CSV", path=True)
     max_epoch: int = option(200, "epochs; 200 resets the learning rate every 40", minimum=1)
     num_samples: int = option(20000, "training samples per epoch", minimum=1)
-    batch_size: int = option(8, "samples per step", minimum=1)
+    batch_size: int = option(8, "samples per step and process", minimum=1)
     backward_step: int = option(4, "steps whose gradients are summed before the weights move", minimum=1)
     crop_size: int = option(256, "side of the training crops", unit="px", minimum=64)
     loss: str = option("l1lpips", "training loss", choices=LOSSES)
     perceptual: str = option("vgg", "network inside LPIPS; alex is about 10 times cheaper", choices=PERCEPTUAL_NETWORKS)
+    perceptual_path: str | None = option(
+        None,
+        "local copy of the perceptual network: VGG16 or AlexNet file, DINOv2 folder; None: found by itself",
+        path=True,
+    )
     hole_l1_weight: float = option(1.0, "weight of the L1 term inside the hole, 1: as outside", minimum=0)
     optimizer: str = option("adamw", "optimiser of the generator", choices=OPTIMIZERS)
     learning_rate: float = option(1e-4, "highest learning rate", minimum=0)
@@ -217,21 +231,35 @@ class TrainConfig(JobConfig):
     )
     learning_rate_cycles: int = option(5, "cycles of the cosine schedule", minimum=1)
     learning_rate_cosine_min: float = option(1e-8, "lowest learning rate of a cycle", minimum=0)
+    warmup_steps: int = option(0, "optimiser steps in which the learning rate rises from 0", minimum=0)
     weight_decay: float = option(0.001, "weight decay at the highest learning rate", minimum=0)
     weight_decay_end: float = option(0.01, "weight decay at the lowest learning rate", minimum=0)
     clip_grad_norm: float = option(0.0, "largest gradient norm, 0: no limit", minimum=0)
+    ema_decay: float = option(
+        0.0, "decay of a moving average of the weights, evaluated and kept as the model; 0: none", minimum=0, maximum=1
+    )
     grey_start: bool = option(False, "start the output layer near mid-grey; helps short runs")
     disable_hard_example: bool = option(False, "draw records evenly instead of hard ones more often")
     eval_step: int = option(4, "epochs between evaluations", minimum=1)
+    eval_records: int | str | None = option(
+        None, "judge on a subset: so many records, or a pattern such as photos1_*; None: all"
+    )
     save_eval_step: int = option(20, "keep the pictures of every n-th evaluation batch, 1: all", minimum=1)
     save_epoch: bool = option(False, "keep the weights of every epoch under epoch/N/")
     checkpoint_seconds: float = option(300.0, "longest time between two full-state checkpoints", unit="s", minimum=0)
+    keep_last: int = option(2, "full-state checkpoints kept, the newest included", minimum=1)
     max_seconds: float | None = option(None, "stop and save after this time, None: no limit", unit="s", minimum=0)
     resume: bool = option(False, "continue the run in model_dir")
     reset_state: bool = option(False, "with resume: take only the weights, start optimiser and epochs anew")
     checkpoint_file: str | None = option(None, "start from this model file (ours or iw3's)", path=True)
     amp: str = option("auto", "arithmetic: auto measures what is fastest here", choices=AMP_MODES)
+    compile: bool = option(False, "compile the generator: minutes of waiting first, then faster steps on a GPU")
+    resident: str = option(
+        "auto", "hold all records in the device's memory; auto: on a GPU with room", choices=RESIDENT_MODES
+    )
     num_workers: int = option(0, "processes that load samples, 0: none beside this one", minimum=0)
+    processes: int = option(1, "training processes on this machine, one per GPU, started by torchrun", minimum=1)
+    tensorboard: bool = option(False, "also write the curves for TensorBoard, to model_dir/tensorboard/")
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps")
     seed: int = option(0, "same seed, data and machine: same weights, bit by bit")
 
@@ -247,6 +275,23 @@ class TrainConfig(JobConfig):
             )
         if self.crop_size % 64:
             raise InputError(f"crop_size: {self.crop_size} is not a multiple of 64; use 128, 192 or 256")
+        if isinstance(self.eval_records, int) and self.eval_records < 1:
+            raise InputError(
+                "eval_records: at least one record must be judged; give a number from 1, a pattern or None"
+            )
+        self._check_averaging()
+
+    def _check_averaging(self) -> None:
+        if self.ema_decay == 1:
+            raise InputError("ema_decay: 1 would never take in new weights; use for instance 0.999")
+        if self.ema_decay > 0 and self.optimizer.endswith("schedulefree"):
+            raise InputError(
+                f"ema_decay: {self.optimizer} averages the weights itself; use ema_decay=0 or another optimizer"
+            )
+        if self.warmup_steps > 0 and self.optimizer == "radam_schedulefree":
+            raise InputError(
+                "warmup_steps: radam_schedulefree warms up by itself; use warmup_steps=0 or another optimizer"
+            )
 
     @property
     def run_folder(self) -> Path:
@@ -263,6 +308,8 @@ class TrainConfig(JobConfig):
             raise InputError(
                 f"checkpoint_file: {self.checkpoint_file} does not exist; give the path of a .pth model file"
             )
+        if self.perceptual_path and not Path(self.perceptual_path).exists():
+            raise InputError(f"perceptual_path: {self.perceptual_path} does not exist; give a file or folder, or None")
         require_writable(self.model_dir, "model_dir")
 
 
@@ -283,22 +330,51 @@ class GanConfig(TrainConfig):
     )
 
 
+def is_fill_function(name: str) -> bool:
+    """Return whether the name of a fill is FILE.py:FUNCTION."""
+    return name.rpartition(":")[0].endswith(".py")
+
+
+def check_fill_name(name: str) -> None:
+    """Raise `InputError` unless `name` is a built-in fill, or a model file or FILE.py:FUNCTION that exists."""
+    if name in (ALL_FILLS, *FILL_NAMES):
+        return
+    file = Path(name.rpartition(":")[0] if is_fill_function(name) else name)
+    if not file.suffix or file.suffix == ".py" and not is_fill_function(name):
+        hint = nearest_name(name, FILL_NAMES)
+        known = ", ".join((ALL_FILLS, *FILL_NAMES))
+        raise InputError(f"fills: {name!r} is unknown{hint}; choose of {known}, or give MODEL.pth or FILE.py:FUNCTION")
+    if not file.is_file():
+        raise InputError(f"fills: the file {file} does not exist; give the path of an existing file")
+
+
 @dataclass(frozen=True)
 class InspectConfig(JobConfig):
     """Notebook 04: checkpoint -> pictures, metrics and a verdict."""
 
     checkpoint: str = option("models/inpaint_gan_v1/inpaint.light_inpaint_v1.pth", "model file to judge", path=True)
     compare_with: str | None = option(None, "second model file to compare with, e.g. before GAN fine-tuning", path=True)
-    data_dir: str = option("data/inpaint_v1", "data set folder; its eval/ records are filled", path=True)
-    max_records: int | None = option(None, "judge only so many records, None: all", minimum=1)
+    fills: str = option("all", "fills to compare with, by comma: all, row, telea, ..., MODEL.pth, FILE.py:FUNCTION")
+    data_dir: str | None = option(
+        None, "data set folder; its eval/ records are filled; None: made of photos/eval", path=True
+    )
+    photos: str = option("data/samples", "folder whose eval/ photos, never trained on, texture the scenes", path=True)
+    scenes: int = option(24, "procedural scenes with exactly known right views, 0: none", minimum=0)
+    stereo_dir: str | None = option(None, "folder of true stereo pairs left, right, disparity, None: none", path=True)
+    disparity_scale: float | None = option(
+        None, "stored disparity per px, None: 1, in 16-bit PNG files 256", minimum=1e-3
+    )
+    max_records: int | None = option(None, "judge only so many of each truth, None: all", minimum=1)
+    lpips: str = option("both", "networks of LPIPS; vgg takes most of the time", choices=tuple(LPIPS_CHOICES))
     picture: str | None = option(None, "photo for the stereo preview, None: none", path=True)
     divergence: float = option(2.5, "strength of the stereo preview", unit="% of the width", minimum=0, maximum=20)
     convergence: float = option(
         0.5, "depth on the screen plane in the stereo preview, 0 far, 1 near", minimum=0, maximum=1
     )
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps")
+    seed: int = option(0, "same seed and photos: same holes and scenes")
     run_dir: str | None = option(
-        None, "folder for notebook, table and figures, None: inspect/ beside the checkpoint", path=True
+        None, "folder for notebook, tables and figures, None: inspect/ beside the checkpoint", path=True
     )
 
     @property
@@ -310,11 +386,18 @@ class InspectConfig(JobConfig):
             path = getattr(self, name)
             if path is not None and not Path(path).is_file():
                 raise InputError(f"{name}: the file {path} does not exist; give the path of an existing file")
-        eval_folder = require_folder(self.data_dir, "data_dir") / "eval"
-        if not eval_folder.is_dir() or not any(eval_folder.glob("*_M.png")):
-            raise InputError(
-                f"data_dir: {eval_folder} holds no records (pairs *_C.png, *_M.png); run 01_generate first"
-            )
+        for fill in self.fills.split(","):
+            check_fill_name(fill.strip())
+        if self.data_dir is not None:
+            eval_folder = require_folder(self.data_dir, "data_dir") / "eval"
+            if not eval_folder.is_dir() or not any(eval_folder.glob("*_M.png")):
+                raise InputError(
+                    f"data_dir: {eval_folder} holds no records (pairs *_C.png, *_M.png); run 01_generate first"
+                )
+        if self.data_dir is None or self.scenes:
+            require_folder(Path(self.photos) / "eval", "photos")
+        if self.stereo_dir is not None:
+            require_folder(self.stereo_dir, "stereo_dir")
         require_writable(self.run_folder, "run_dir")
 
 

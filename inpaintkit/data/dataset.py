@@ -88,19 +88,31 @@ def jitter_colours(picture: Pixels, rng: np.random.Generator) -> Pixels:
     The changes and their ranges are those of torchvision's ColorJitter.
     """
 
+    for change, amount in draw_jitter(rng):
+        picture = CHANGES[change](picture, amount)
+    return picture
+
+
+def draw_jitter(rng: np.random.Generator) -> list[tuple[str, float]]:
+    """Draw colour changes, by name, with their amounts, in the order in which they come."""
+
     def around_one(spread: float) -> float:
         return float(rng.uniform(1 - spread, 1 + spread))
 
     changes = [
-        (adjust_brightness, around_one(BRIGHTNESS)),
-        (adjust_contrast, around_one(CONTRAST)),
-        (adjust_saturation, around_one(SATURATION)),
-        (adjust_hue, float(rng.uniform(-HUE, HUE))),
+        ("brightness", around_one(BRIGHTNESS)),
+        ("contrast", around_one(CONTRAST)),
+        ("saturation", around_one(SATURATION)),
+        ("hue", float(rng.uniform(-HUE, HUE))),
     ]
-    for place in rng.permutation(len(changes)):
-        change, amount = changes[place]
-        picture = change(picture, amount)
-    return picture
+    return [changes[place] for place in rng.permutation(len(changes))]
+
+
+def draw_growth(rng: np.random.Generator) -> tuple[int, int]:
+    """Draw by how many px a hole grows to the right and to the left."""
+    right = int(rng.integers(1, GROW_RIGHT_MAX + 1)) if rng.random() < GROW_RIGHT_CHANCE else 0
+    left = int(rng.integers(1, GROW_LEFT_MAX + 1)) if rng.random() < GROW_LEFT_CHANCE else 0
+    return right, left
 
 
 def _clipped(picture: Any) -> Pixels:
@@ -137,6 +149,15 @@ def adjust_hue(picture: Pixels, turns: float) -> Pixels:
     return _clipped(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
 
 
+CHANGES = {
+    "brightness": adjust_brightness,
+    "contrast": adjust_contrast,
+    "saturation": adjust_saturation,
+    "hue": adjust_hue,
+}
+"""The colour changes by name."""
+
+
 class InpaintDataset(Dataset[Sample]):
     """Records of a data set's ``train/`` or ``eval/`` folder as samples `(x, hole, y, index)`.
 
@@ -163,18 +184,31 @@ class InpaintDataset(Dataset[Sample]):
         """File names of the records' pictures, in order of their index."""
         return [picture.name for picture, _ in self._pairs]
 
+    @property
+    def file_sizes(self) -> list[int]:
+        """Bytes of each record's two files: tell that a file was exchanged for another of the same name."""
+        return [path.stat().st_size for pair in self._pairs for path in pair]
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(H, W) of each record, px."""
+        return self._packed.shapes if self._packed else [record_shape(*pair) for pair in self._pairs]
+
+    def pixels(self, record: int) -> Bytes:
+        """Return the whole of a record as read-only (4, H, W) uint8: R, G, B, hole (1 = missing)."""
+        return self._packed[record] if self._packed else read_record(*self._pairs[record])
+
     def __len__(self) -> int:
         return len(self._pairs)
 
     def __getitem__(self, item: int | tuple[int, int, int]) -> Sample:
         record, epoch, draw = item if isinstance(item, tuple) else (item, 0, 0)
         record = range(len(self))[record]
-        pixels = self._packed[record] if self._packed else read_record(*self._pairs[record])
+        pixels = self.pixels(record)
         return self._training_sample(pixels, record, epoch, draw) if self.training else self._sample(pixels, record)
 
     def _check_sizes(self) -> None:
-        for record, (picture, hole) in enumerate(self._pairs):
-            height, width = self._packed.shapes[record] if self._packed else record_shape(picture, hole)
+        for (picture, _), (height, width) in zip(self._pairs, self.shapes, strict=True):
             if min(height, width) < self.crop_size:
                 raise InputError(
                     f"{picture} has {width}x{height} px, less than the crop of {self.crop_size} px; "
@@ -183,9 +217,7 @@ class InpaintDataset(Dataset[Sample]):
 
     def _training_sample(self, pixels: Bytes, record: int, epoch: int, draw: int) -> Sample:
         rng = numpy_rng(self.seed, epoch, draw)
-        right = int(rng.integers(1, GROW_RIGHT_MAX + 1)) if rng.random() < GROW_RIGHT_CHANCE else 0
-        to_left = int(rng.integers(1, GROW_LEFT_MAX + 1)) if rng.random() < GROW_LEFT_CHANCE else 0
-        hole = grow_hole(pixels[3] > 0, right, to_left)
+        hole = grow_hole(pixels[3] > 0, *draw_growth(rng))
         top, left = hard_random_crop(torch.from_numpy(hole)[None], self.crop_size, rng)
         picture, cut = self._cut(pixels, hole, top, left)
         if rng.random() < JITTER_CHANCE:

@@ -7,7 +7,7 @@ shards and spread over any number of workers.
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from inpaintkit.config import GenerateConfig, parse_shard, resolve_device
 from inpaintkit.data import manifest
-from inpaintkit.data.images import UnreadablePicture, decode_picture, list_pictures, read_file
+from inpaintkit.data.images import UnreadablePicture, content_key, decode_picture, list_pictures, read_file
 from inpaintkit.data.manifest import Row
 from inpaintkit.data.records import (
     MIN_HOLE_AREA,
@@ -40,15 +40,15 @@ from inpaintkit.data.records import (
     mirrored,
     turn_depth,
 )
+from inpaintkit.data.scene_source import pick_textures, read_textures, render_scene, scene_view
 from inpaintkit.depth import DepthModel, create_depth_model
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path
-from inpaintkit.seeds import numpy_rng
+from inpaintkit.seeds import Key, numpy_rng
 from inpaintkit.synthesis import HoleDraw, HoleSampler
 
 # Measured on 512 px photo crops: level 1 with run-length matching writes files within 4 % of level 6 in a third of its time.
 PNG_OPTIONS: dict[str, Any] = {"compress_level": 1, "compress_type": 3}
-HASH_BYTES = 16
 AHEAD = 2  # pictures in flight per worker, before and after the depth network: bounds the memory
 
 Progress = Callable[[int, int, str], None]
@@ -57,7 +57,10 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Job:
-    """One pass over one picture. `number` fixes its file names, `duplicate_of` tells why there will be none."""
+    """One pass over one picture, or one procedural scene cut from it and others (`scene`: which one, None: the picture).
+
+    `number` fixes the file names, `duplicate_of` tells why there will be none, `textures` are a scene's other pictures.
+    """
 
     split: str
     path: Path
@@ -65,6 +68,8 @@ class Job:
     repeat: int
     number: int
     duplicate_of: str | None
+    scene: int | None = None
+    textures: tuple[Path, ...] = ()
 
     @property
     def source(self) -> str:
@@ -73,12 +78,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A picture (H, W, 3) as the depth network sees it; `key` is its content hash."""
+    """A picture (H, W, 3) as the depth network sees it; `key` is its content hash.
+
+    `textures`: for a scene, content hashes of the pictures it was cut from, by name within their folder.
+    """
 
     job: Job
     key: str
     view: View
     picture: Picture
+    textures: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,13 +114,15 @@ class Seen:
 class GenerateReport:
     """What a run has made, earlier interrupted runs of it included.
 
-    `skipped`: (source, reason) of pictures that gave nothing; `dropped`: crops whose hole was too small; `files`: the
-    records' pictures, train before eval; `seconds` and `pictures`: this run alone.
+    `scenes`: how many of the records show procedural scenes; `skipped`: (source, reason) of pictures that gave nothing;
+    `dropped`: crops whose hole was too small; `files`: the records' pictures, train before eval; `seconds` and
+    `pictures`: this run alone.
     """
 
     name: str
     train: int
     eval: int
+    scenes: int
     dropped: int
     skipped: tuple[tuple[str, str], ...]
     mean_hole_fraction: float
@@ -166,18 +177,27 @@ def plan_jobs(config: GenerateConfig) -> list[Job]:
     """Return the jobs of the configuration's shard, train before eval, in order of their numbers.
 
     Of pictures with equal content only the first counts, and one of eval before any of train: what is judged must not
-    have been trained on.
+    have been trained on. The scenes of a split follow its pictures.
     """
     pictures = {split: list_pictures(Path(config.dataset_dir) / split) for split in _splits(config)}
     originals = find_duplicates([path for split in reversed(_splits(config)) for path in pictures[split]])
     shard, shards = parse_shard(config.shard)
-    return [
-        Job(split, path, index, repeat, index * config.repeats + repeat, originals.get(path))
-        for split in pictures
-        for index, path in enumerate(pictures[split])
-        if index % shards == shard
-        for repeat in range(config.repeats)
-    ]
+    jobs = []
+    for split, paths in pictures.items():
+        passes = [
+            Job(split, path, index, repeat, index * config.repeats + repeat, originals.get(path))
+            for index, path in enumerate(paths)
+            for repeat in range(config.repeats)
+        ]
+        unique = tuple(path for path in paths if path not in originals)
+        scenes = [_scene_job(job, k, len(passes), unique, config) for job in passes for k in range(config.scenes)]
+        jobs += [job for job in (*passes, *scenes) if job.index % shards == shard]
+    return jobs
+
+
+def _scene_job(job: Job, scene: int, pictures: int, textures: tuple[Path, ...], config: GenerateConfig) -> Job:
+    number = pictures + job.number * config.scenes + scene
+    return dataclasses.replace(job, number=number, scene=scene, textures=textures)
 
 
 def _splits(config: GenerateConfig) -> tuple[str, ...]:
@@ -209,11 +229,6 @@ def _file_size(path: Path) -> int:
         return -1
 
 
-def content_key(data: bytes) -> str:
-    """Return the hexadecimal hash of a file's content, which all random numbers of its records depend on."""
-    return hashlib.blake2b(data, digest_size=HASH_BYTES).hexdigest()
-
-
 class _Run:
     """The constants of a run and the steps of one job: load -> infer -> finish."""
 
@@ -223,6 +238,7 @@ class _Run:
         self.folder = manifest.manifest_folder(config.output_dir, self.name)
         self.model = create_depth_model(config.model_type, resolve_device(config.device), config.resolution)
         self.sampler = HoleSampler(config.divergence_level, self.model.metric, config.hole_method)
+        self.scene_sampler = scene_sampler(config.divergence_level, config.hole_method)
         pictures = {split: self._sizes(split) for split in _splits(config)}
         manifest.begin(self.folder, identity(config, self.model), pictures)
 
@@ -258,7 +274,7 @@ class _Run:
                 yield job, self.finish(self.infer(self.load(job)))
             return
         remaining, ahead = iter(jobs), AHEAD * self.config.workers
-        loading: deque[Future[Loaded | Refused]] = deque()
+        loading: deque[Future[Loaded | Seen | Refused]] = deque()
         finishing: deque[tuple[Job, Future[str]]] = deque()
         pool = ThreadPoolExecutor(self.config.workers, thread_name_prefix="generate")
         try:
@@ -273,11 +289,13 @@ class _Run:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def load(self, job: Job) -> Loaded | Refused:
-        """Read the job's picture, turn and scale it as drawn."""
+    def load(self, job: Job) -> Loaded | Seen | Refused:
+        """Read the job's picture, turn and scale it as drawn; or draw its scene, whose depth is then known."""
         if job.duplicate_of:
             return Refused(job, f"has the same content as {job.duplicate_of}")
         try:
+            if job.scene is not None:
+                return self._draw_scene(job, job.scene)
             data = read_file(job.path)
             key = content_key(data)
             view = draw_view(numpy_rng(self.config.seed, key, job.repeat, "view"), self.config.size)
@@ -285,9 +303,17 @@ class _Run:
         except UnreadablePicture as error:
             return Refused(job, str(error))
 
-    def infer(self, loaded: Loaded | Refused) -> Seen | Refused:
+    def _draw_scene(self, job: Job, scene: int) -> Seen:
+        size, seed = self.config.size, self.config.seed
+        textures = read_textures(pick_textures(job.path, job.textures, (seed, job.path.name, job.repeat, scene)), size)
+        content = textures[job.path][0]
+        picture, depth = render_scene(textures, size, (seed, content, job.repeat, scene))
+        names = {path.name: key for path, (key, _) in textures.items()}
+        return Seen(Loaded(job, content, scene_view(size), picture, names), depth)
+
+    def infer(self, loaded: Loaded | Seen | Refused) -> Seen | Refused:
         """Find the depth of a loaded picture."""
-        if isinstance(loaded, Refused):
+        if not isinstance(loaded, Loaded):
             return loaded
         try:
             depth = picture_depth(self.model, loaded.job.path, loaded.picture, loaded.view)
@@ -302,8 +328,11 @@ class _Run:
             manifest.write_part(self.part(job), [{"source": job.source, "repeat": job.repeat, "skipped": seen.reason}])
             return f"skipped, it {seen.reason}"
         config, loaded = self.config, seen.loaded
-        key = (config.seed, loaded.key, job.repeat)
-        crops = make_crops(loaded.picture, seen.depth, self.sampler, config.size, config.num_samples, key)
+        key: tuple[Key, ...] = (config.seed, loaded.key, job.repeat)
+        sampler = self.sampler
+        if job.scene is not None:
+            key, sampler = (*key, "scene", job.scene), self.scene_sampler
+        crops = make_crops(loaded.picture, seen.depth, sampler, config.size, config.num_samples, key)
         rows = [self._write(loaded, crop) for crop in crops]
         manifest.write_part(self.part(job), rows)
         return f"{sum(map(manifest.is_record, rows))} records"
@@ -311,7 +340,9 @@ class _Run:
     def _write(self, loaded: Loaded, crop: Crop) -> Row:
         """Write one crop as a pair, the picture first: iw3 lists holes, so a hole without its picture must never be there."""
         job = loaded.job
-        row = {"source": job.source, "repeat": job.repeat, "record": crop.record, "sample": crop.sample}
+        row: Row = {"source": job.source, "repeat": job.repeat, "record": crop.record, "sample": crop.sample}
+        if job.scene is not None:
+            row |= {"scene": job.scene, "textures": loaded.textures, "seed": self.config.seed}
         picture, hole = self._pair(job, crop.record, crop.sample)
         if crop.hole_pixels < MIN_HOLE_AREA:
             for old in (hole, picture):
@@ -341,12 +372,17 @@ class _Run:
 
 def identity(config: GenerateConfig, model: DepthModel) -> dict[str, int | str | None]:
     """Return all that decides about the records besides the pictures: it must not change until the data set is finished."""
-    names = ("seed", "resolution", "size", "num_samples", "divergence_level", "repeats", "hole_method")
+    names = ("seed", "resolution", "size", "num_samples", "divergence_level", "repeats", "scenes", "hole_method")
     return {
         **{name: getattr(config, name) for name in names},
         "model_type": config.model_type,
         "model_version": model.version,
     }
+
+
+def scene_sampler(divergence_level: int, hole_method: str) -> HoleSampler:
+    """Return what draws holes in scenes: their depth is relative, and exact, so it has no ramps to be split."""
+    return HoleSampler(divergence_level, False, "warp_back" if hole_method == "warp_back" else "occlusion")
 
 
 def picture_depth(model: DepthModel, path: Path, picture: Picture, view: View) -> Tensor:
@@ -375,11 +411,12 @@ def write_png(path: Path, pixels: Picture) -> None:
 
 def make_report(config: GenerateConfig, rows: Iterable[Row], pictures: int, seconds: float) -> GenerateReport:
     """Return the report of a run that worked on `pictures` passes, from the manifest `rows` of all its jobs."""
-    counts, dropped, area, skipped, files = dict.fromkeys(manifest.SPLITS, 0), 0, 0, {}, []
+    counts, scenes, dropped, area, skipped, files = dict.fromkeys(manifest.SPLITS, 0), 0, 0, 0, {}, []
     for row in rows:
         split = row["source"].partition("/")[0]
         if manifest.is_record(row):
             counts[split] += 1
+            scenes += "scene" in row
             area += row["hole_pixels"]
             files.append(Path(config.output_dir) / split / row["picture"])
         elif "dropped" in row:
@@ -388,7 +425,7 @@ def make_report(config: GenerateConfig, rows: Iterable[Row], pictures: int, seco
             skipped[row["source"]] = row["skipped"]
     fraction = area / (len(files) * config.size**2) if files else 0.0
     return GenerateReport(
-        data_set_name(config), **counts, dropped=dropped, skipped=tuple(skipped.items()),
+        data_set_name(config), **counts, scenes=scenes, dropped=dropped, skipped=tuple(skipped.items()),
         mean_hole_fraction=fraction, pictures=pictures, seconds=seconds, files=tuple(files),
     )  # fmt: skip
 
@@ -403,6 +440,8 @@ def rebuild(
     """
     if not manifest.is_record(record):
         raise InputError(f"{record.get('source')}: this manifest row is no record; choose one that names a picture")
+    if "scene" in record:
+        return _rebuild_scene(record, Path(dataset_dir))
     path = Path(dataset_dir) / record["source"]
     model = model or create_depth_model(record["model_type"], device, record["resolution"])
     view = View(record["angle"], record["short_side"], record["resample"])
@@ -418,6 +457,27 @@ def rebuild(
     except UnreadablePicture as error:
         raise InputError(f"{path} {error}; give the dataset_dir that the record was made from") from error
     sampler = HoleSampler(record["divergence_level"], model.metric, record["hole_method"])
+    return _recut(record, picture, depth, sampler)
+
+
+def _rebuild_scene(record: Row, dataset_dir: Path) -> tuple[Picture, NDArray[np.bool_]]:
+    source, size = dataset_dir / record["source"], record["size"]
+    try:
+        textures = read_textures([source.with_name(name) for name in record["textures"]], size)
+    except UnreadablePicture as error:
+        raise InputError(f"{source} {error}; give the dataset_dir that the record was made from") from error
+    for name, key in record["textures"].items():
+        if textures.get(source.with_name(name), ("", None))[0] != key:
+            raise InputError(
+                f"{source.with_name(name)} has changed since {record['picture']} was made; restore it to rebuild the record"
+            )
+    key = (record["seed"], record["source_hash"], record["repeat"], record["scene"])
+    picture, depth = render_scene(textures, size, key)
+    return _recut(record, picture, depth, scene_sampler(record["divergence_level"], record["hole_method"]))
+
+
+def _recut(record: Row, picture: Picture, depth: Tensor, sampler: HoleSampler) -> tuple[Picture, NDArray[np.bool_]]:
+    """Return picture and hole of the window that the manifest row `record` names."""
     hole = make_hole(depth, sampler, HoleDraw(**record["draw"]), record["record"], picture.shape[:2])
     left, top, size = record["left"], record["top"], record["size"]
     window = np.s_[top : top + size, left : left + size]

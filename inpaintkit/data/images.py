@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import os
 import stat
@@ -20,6 +21,7 @@ MAX_ASPECT = 3  # long side / short side
 MIN_SIDE = 64  # px; below, there is nothing a depth model could see
 MAX_PIXELS = 120_000_000  # beyond a 108 megapixel phone; bounds the memory of one decode to 360 MB
 MAX_FILE_BYTES = 1 << 30
+HASH_BYTES = 16
 DEPTH_MAP_ENDINGS = ("_depth.png", "_depth.npy", "_depth.exr")
 # Decoders that only read the file's bytes. Left out on purpose: EPS, which starts another program, and rarities.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
@@ -78,6 +80,11 @@ def read_file(path: str | Path) -> bytes:
     if not data:
         raise UnreadablePicture("is empty")
     return data
+
+
+def content_key(data: bytes) -> str:
+    """Return the hexadecimal hash of a file's content, which all random numbers of its records depend on."""
+    return hashlib.blake2b(data, digest_size=HASH_BYTES).hexdigest()
 
 
 def read_picture(path: str | Path, short_side: int | None = None) -> NDArray[np.uint8]:

@@ -97,12 +97,18 @@ def hard_random_crop(hole: Tensor, size: int, rng: np.random.Generator, tries: i
 
     `hole` is (..., H, W) bool with H, W >= `size` (px). Positions are uniform, the last one included.
     """
-    height, width = hole.shape[-2:]
+    candidates = crop_candidates(hole.shape[-2], hole.shape[-1], size, rng, tries)
+    return candidates[best_crop(hole, candidates, size)]
+
+
+def crop_candidates(
+    height: int, width: int, size: int, rng: np.random.Generator, tries: int = CROP_TRIES
+) -> list[tuple[int, int]]:
+    """Draw the (top, left) of `tries` crops of `size` px out of `height` x `width` px."""
     _check_size(height, width, size)
     tops = rng.integers(0, height - size, size=tries, endpoint=True)
     lefts = rng.integers(0, width - size, size=tries, endpoint=True)
-    candidates = list(zip(tops.tolist(), lefts.tolist(), strict=True))
-    return candidates[best_crop(hole, candidates, size)]
+    return list(zip(tops.tolist(), lefts.tolist(), strict=True))
 
 
 def best_crop(hole: Tensor, candidates: Sequence[tuple[int, int]], size: int) -> int:

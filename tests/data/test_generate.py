@@ -27,7 +27,8 @@ from PIL import Image
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import generate as generate_module
-from inpaintkit.data.generate import GenerateReport, content_key, generate_dataset, rebuild
+from inpaintkit.data.generate import GenerateReport, generate_dataset, rebuild
+from inpaintkit.data.images import content_key
 from inpaintkit.data.manifest import is_record, read_manifest
 from inpaintkit.data.records import (
     MIN_HOLE_AREA,

@@ -1,0 +1,67 @@
+"""Procedural scenes as a source: layers cut from the pictures, whose borders in picture and depth coincide exactly.
+
+An estimated depth map's borders lie beside those of the picture, so a network trained on it learns to fill
+holes that begin in the wrong place. Scenes carry the opposite: less natural pictures, exact borders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inpaintkit.data.images import UnreadablePicture, content_key, decode_picture, read_file
+from inpaintkit.data.records import Picture, View, apply_view
+from inpaintkit.seeds import Key, numpy_rng
+from inpaintkit.synthesis.scenes import draw_scene
+
+OTHER_TEXTURES = 3
+SCENE_SIZE = (
+    720,
+    960,
+)  # px (H, W): large enough for shifts of full strength, small enough to be drawn in about a second
+UINT8_MAX = 255
+
+
+def scene_view(size: int) -> View:
+    """Return how pictures are seen that become surfaces of scenes with crops of `size` px."""
+    return View(None, max(SCENE_SIZE[0], size), "bilinear")
+
+
+def pick_textures(first: Path, pictures: Sequence[Path], key: tuple[Key, ...]) -> list[Path]:
+    """Return `first` and up to `OTHER_TEXTURES` other files of `pictures`, drawn from `key`."""
+    others = [path for path in pictures if path != first]
+    count = min(OTHER_TEXTURES, len(others))
+    chosen = numpy_rng(*key, "textures").choice(len(others), count, replace=False) if count else ()
+    return [first, *(others[int(index)] for index in chosen)]
+
+
+def read_textures(paths: Sequence[Path], size: int) -> dict[Path, tuple[str, Picture]]:
+    """Return (content hash, picture (H, W, 3)) of each readable file; raise `UnreadablePicture` if the first one isn't."""
+    textures = {}
+    view = scene_view(size)
+    for path in paths:
+        try:
+            data = read_file(path)
+            textures[path] = content_key(data), apply_view(decode_picture(data, view.source_side), view)
+        except UnreadablePicture:
+            if path == paths[0]:
+                raise
+    return textures
+
+
+def render_scene(
+    textures: Mapping[Path, tuple[str, Picture]], size: int, key: tuple[Key, ...]
+) -> tuple[Picture, Tensor]:
+    """Return the picture (H, W, 3) uint8 and the exact depth (1, 1, H, W), 1 = near, of the scene that `key` draws."""
+    surfaces = [
+        torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32) / UINT8_MAX) for _, picture in textures.values()
+    ]
+    height, width = (max(side, size + 1) for side in SCENE_SIZE)
+    scene = draw_scene(numpy_rng(*key, "scene"), (height, width), surfaces)
+    picture, depth = scene.render()
+    levels = (picture[0] * UINT8_MAX).round().to(torch.uint8).permute(1, 2, 0)
+    return levels.contiguous().numpy(), depth.clamp(0, 1)

@@ -1,0 +1,124 @@
+"""Procedural scenes as a source: exact borders, any number of them, the same bytes however they are made."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inpaintkit.config import GenerateConfig
+from inpaintkit.data.generate import generate_dataset, rebuild
+from inpaintkit.data.manifest import is_record, read_manifest
+from inpaintkit.data.scene_source import SCENE_SIZE, pick_textures, read_textures, render_scene
+from inpaintkit.errors import InputError
+
+SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two photos to train on and one to judge on."""
+    root = tmp_path_factory.mktemp("pictures")
+    for split, name in (("train", "cat_face"), ("train", "dahlia"), ("eval", "astronaut")):
+        (root / split).mkdir(exist_ok=True)
+        shutil.copy(SAMPLES / split / f"{name}.jpg", root / split)
+    return root
+
+
+def config(pictures: Path, output: Path, **options: object) -> GenerateConfig:
+    values = {"prefix": "t", "size": 256, "num_samples": 1, "scenes": 2, "divergence_level": 2, "workers": 0, **options}
+    return GenerateConfig(dataset_dir=str(pictures), output_dir=str(output), device="cpu", **values)  # type: ignore[arg-type]
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = (p for p in folder.rglob("*") if p.is_file() and ".locks" not in p.parts)
+    return {p.relative_to(folder).as_posix(): hashlib.sha1(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.fixture(scope="module")
+def made(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("made")
+    generate_dataset(config(pictures, output))
+    return output
+
+
+def scene_rows(output: Path) -> list[dict]:
+    return [row for row in read_manifest(output, "t_FastDepth") if is_record(row) and "scene" in row]
+
+
+def test_report_tells_how_many_records_are_scenes(pictures: Path, tmp_path: Path) -> None:
+    report = generate_dataset(config(pictures, tmp_path, eval_only=True))
+    rows = scene_rows(tmp_path)
+    assert report.scenes == len(rows) > 0
+    assert report.records > report.scenes  # the photo's own records are there too
+    assert {row["scene"] for row in rows} == {0, 1}
+
+
+def test_shards_and_workers_make_the_same_bytes(pictures: Path, made: Path, tmp_path: Path) -> None:
+    for shard in ("1/2", "0/2"):
+        generate_dataset(config(pictures, tmp_path, shard=shard, workers=2))
+    assert contents(tmp_path) == contents(made)
+
+
+def test_scenes_leave_the_records_of_photos_as_they_are(pictures: Path, made: Path, tmp_path: Path) -> None:
+    generate_dataset(config(pictures, tmp_path, scenes=0))
+    records = {name: key for name, key in contents(tmp_path).items() if name.endswith(".png")}
+    assert records.items() <= contents(made).items()
+    assert len(records) < sum(name.endswith(".png") for name in contents(made))
+
+
+def test_every_scene_record_can_be_rebuilt(pictures: Path, made: Path) -> None:
+    for row in scene_rows(made):
+        picture, hole = rebuild(row, pictures)
+        folder = made / row["source"].split("/")[0]
+        assert np.array_equal(picture, np.asarray(Image.open(folder / row["picture"])))
+        assert np.array_equal(hole, np.asarray(Image.open(folder / row["hole"])) > 0)
+
+
+def test_rebuilding_refuses_a_changed_texture(pictures: Path, made: Path, tmp_path: Path) -> None:
+    shutil.copytree(pictures, tmp_path / "in")
+    row = next(row for row in scene_rows(made) if len(row["textures"]) > 1)
+    other = list(row["textures"])[1]
+    shutil.copy(SAMPLES / "train/bird_lamp.jpg", tmp_path / "in" / "train" / other)
+    with pytest.raises(InputError, match=f"{other} has changed"):
+        rebuild(row, tmp_path / "in")
+
+
+def test_scenes_of_one_split_show_no_picture_of_the_other(made: Path) -> None:
+    for row in scene_rows(made):
+        allowed = {"astronaut.jpg"} if row["source"].startswith("eval/") else {"cat_face.jpg", "dahlia.jpg"}
+        assert set(row["textures"]) <= allowed
+
+
+def test_a_hole_begins_exactly_where_the_picture_has_its_border(pictures: Path) -> None:
+    """Depth jumps exactly where another surface begins, so across the jump the colours differ more than elsewhere."""
+    paths = sorted((pictures / "train").iterdir())
+    jumps, others = [], []
+    for number in range(4):
+        picture, depth = render_scene(read_textures(paths, 256), 256, (number,))
+        assert picture.shape == (*SCENE_SIZE, 3)
+        step = np.abs(np.diff(depth[0, 0].numpy(), axis=1)) > 0.05
+        change = np.abs(picture[:, 2:].astype(int) - picture[:, :-2]).mean(axis=-1)
+        jumps.append(change[:, :][step[:, :-1]].mean())
+        others.append(change[~step[:, :-1]].mean())
+    assert np.mean(jumps) > 4 * np.mean(others)
+
+
+def test_textures_are_drawn_from_the_key_alone() -> None:
+    paths = [Path(f"{n}.jpg") for n in range(9)]
+    assert pick_textures(paths[4], paths, (1, "a")) == pick_textures(paths[4], paths, (1, "a"))
+    chosen = [pick_textures(paths[4], paths, (seed,)) for seed in range(20)]
+    assert all(names[0] == paths[4] and len(set(names)) == 4 for names in chosen)
+    assert len({tuple(names) for names in chosen}) > 10
+
+
+def test_a_broken_picture_gives_no_scene_and_spoils_none(pictures: Path, tmp_path: Path) -> None:
+    shutil.copytree(pictures, tmp_path / "in")
+    (tmp_path / "in/train/broken.jpg").write_bytes(b"no picture")
+    report = generate_dataset(config(tmp_path / "in", tmp_path / "out"))
+    assert [source for source, _ in report.skipped] == ["train/broken.jpg"]
+    assert all("broken.jpg" not in row["textures"] for row in scene_rows(tmp_path / "out"))
