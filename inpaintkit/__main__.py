@@ -72,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     inspect = add("inspect", _inspect, "say what a checkpoint file is")
     inspect.add_argument("file", type=Path)
 
+    export = add("export", _export, "write a checkpoint for other programs, and print the entry that offers it in iw3")
+    export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="model file of inpaintkit or iw3")
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write")
+    export.add_argument("--format", choices=("onnx", "safetensors"), help="default: what FILE ends in")
+
     stereo = add("stereo", _stereo, "make a stereo pair from one picture, holes filled")
     stereo.add_argument("picture", type=Path)
     stereo.add_argument("--checkpoint", type=Path, help="model file; without it holes are filled along the row")
@@ -132,6 +137,15 @@ def _inspect(options: argparse.Namespace) -> None:
 
     for name, value in describe_checkpoint(options.file).items():
         print(f"{name:>14}: {value}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from inpaintkit.model import export_checkpoint, iw3_snippet
+
+    print(f"written: {export_checkpoint(options.checkpoint, options.output, options.format)}")
+    if options.checkpoint.suffix == ".pth":
+        print("entry for iw3/inpaint_models.yml, which takes .pth files:")
+        print(iw3_snippet(options.checkpoint, options.checkpoint.resolve().parent.name), end="")
 
 
 def _stereo(options: argparse.Namespace) -> None:

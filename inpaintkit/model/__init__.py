@@ -2,7 +2,7 @@
 
 from inpaintkit.model.checkpoint import describe_checkpoint, load_model, load_state, save_model, save_state
 from inpaintkit.model.discriminator import DISCRIMINATORS, Discriminator, create_discriminator
-from inpaintkit.model.export import export_safetensors, iw3_snippet
+from inpaintkit.model.export import export_checkpoint, export_onnx, export_safetensors, iw3_snippet
 from inpaintkit.model.generator import LightInpaintV1
 
 __all__ = [
@@ -11,6 +11,8 @@ __all__ = [
     "LightInpaintV1",
     "create_discriminator",
     "describe_checkpoint",
+    "export_checkpoint",
+    "export_onnx",
     "export_safetensors",
     "iw3_snippet",
     "load_model",

@@ -1,18 +1,36 @@
-"""Handing a model on: safetensors for other programs, a configuration entry for iw3."""
+"""Handing a model on: safetensors and ONNX for other programs, a configuration entry for iw3."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import importlib.util
 import json
+import logging
+import warnings
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from safetensors.torch import save
+from torch import Tensor, nn
 
+from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path
-from inpaintkit.model.checkpoint import EXTRA_KEY
+from inpaintkit.model.checkpoint import EXTRA_KEY, load_model
 from inpaintkit.model.generator import LightInpaintV1
+
+ONNX_PACKAGES = ("onnx", "onnxscript")
+OPSET = 18  # the oldest that torch's exporter writes without converting
+SMALLEST_SIDE, LARGEST_SIDE = 16, 16384  # px; sides that the exported graph takes
+TRACED_SHAPE = (2, 200, 328)  # pictures, height, width: no multiple of 64, so that no size passes for a constant
+
+
+def _header(model: LightInpaintV1, meta: dict[str, Any]) -> dict[str, str]:
+    return {"name": model.name, "updated_at": str(datetime.now(timezone.utc)), EXTRA_KEY: json.dumps(meta)}
 
 
 def export_safetensors(model: LightInpaintV1, path: str | Path, **meta: Any) -> Path:
@@ -23,11 +41,83 @@ def export_safetensors(model: LightInpaintV1, path: str | Path, **meta: Any) -> 
     Raises:
         InputError: when the file can't be written.
     """
-    header = {"name": model.name, "updated_at": str(datetime.now(timezone.utc)), EXTRA_KEY: json.dumps(meta)}
     weights = {name: tensor.detach().float().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with atomic_path(path) as temporary:
-        temporary.write_bytes(save(weights, header))
+        temporary.write_bytes(save(weights, _header(model, meta)))
     return Path(path)
+
+
+class _WholePicture(nn.Module):
+    """What the exported graph computes: `LightInpaintV1.infer` without closing and dilation."""
+
+    def __init__(self, model: LightInpaintV1) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).float().cpu().requires_grad_(False)
+
+    def forward(self, picture: Tensor, hole: Tensor) -> Tensor:
+        return self.model.infer(picture, hole)
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Hide what torch's exporter has to say about its own internals, and nothing after it."""
+    logger = logging.getLogger("onnxscript")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def export_onnx(model: LightInpaintV1, path: str | Path, **meta: Any) -> Path:
+    """Write the whole generator as one float32 ONNX file, atomically: preprocessing, network and blending.
+
+    Inputs: ``picture`` (B, 3, H, W), RGB in 0..1, whatever lies in its hole; ``hole`` (B, 1, H, W), 1 = missing, in
+    right-eye orientation, already closed and dilated if wanted. Output: ``filled`` (B, 3, H, W), 0..1. Any number of
+    pictures, sides of 16 to 16384 px. The file's metadata are those of `export_safetensors`.
+
+    Raises:
+        InputError: when the packages for ONNX are missing or the file can't be written.
+    """
+    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"ONNX: the package {missing[0]} is missing; run `pip install inpaintkit[onnx]`")
+    pictures, height, width = TRACED_SHAPE
+    sides = (torch.export.Dim(name, min=SMALLEST_SIDE, max=LARGEST_SIDE) for name in ("height", "width"))
+    shape = dict(zip((0, 2, 3), (torch.export.Dim("batch"), *sides), strict=True))
+    example = (torch.zeros(pictures, 3, height, width), torch.zeros(pictures, 1, height, width))
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            _WholePicture(model).eval(), example, dynamo=True, opset_version=OPSET, verbose=False,
+            input_names=["picture", "hole"], output_names=["filled"], dynamic_shapes={"picture": shape, "hole": shape},
+        )  # fmt: skip
+    assert program is not None
+    for node in program.model.graph:
+        node.metadata_props.clear()  # source lines and paths of this machine
+    program.model.metadata_props.update(_header(model, meta))
+    with atomic_path(path) as temporary:
+        program.save(temporary)
+    return Path(path)
+
+
+FORMATS = {"onnx": export_onnx, "safetensors": export_safetensors}
+
+
+def export_checkpoint(checkpoint: str | Path, path: str | Path, format: str | None = None) -> Path:
+    """Write the model file `checkpoint` to `path` in `format`, ``onnx`` or ``safetensors`` (None: what `path` ends in).
+
+    Raises:
+        InputError: for an unknown format, a checkpoint that can't be read, missing packages or an unwritable file.
+    """
+    chosen = format or Path(path).suffix.removeprefix(".")
+    if chosen not in FORMATS:
+        raise InputError(f"{path}: its ending names no format; end it in .onnx or .safetensors, or add --format")
+    model, meta = load_model(checkpoint)
+    plain = {name: value for name, value in meta.items() if name not in ("name", "updated_at")}
+    return FORMATS[chosen](model, path, **plain)
 
 
 def iw3_snippet(path: str | Path, name: str) -> str:

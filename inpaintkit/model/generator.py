@@ -177,5 +177,6 @@ class LightInpaintV1(nn.Module):
 
 def decoder_cells(size: int) -> int:
     """Return how many 4 px cells the decoder needs for `size` px: whole windows, with 2 cells more for its 3x3 convolutions."""
-    cells = -(-size // PATCH) + DECODER_REACH
-    return -(-cells // WINDOW) * WINDOW
+    # sums before the divisions, none of a negative number: ONNX rounds quotients towards 0
+    cells = (size + PATCH - 1) // PATCH + DECODER_REACH
+    return (cells + WINDOW - 1) // WINDOW * WINDOW

@@ -1,16 +1,30 @@
-"""What other programs get: safetensors that come back unchanged, and a configuration entry that iw3 understands."""
+"""What other programs get: safetensors that come back unchanged, ONNX that fills as the model does, and a configuration entry that iw3 understands."""
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from pathlib import Path
 
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
+from inpaintkit.__main__ import main
 from inpaintkit.errors import InputError
-from inpaintkit.model import LightInpaintV1, describe_checkpoint, export_safetensors, iw3_snippet, load_model
+from inpaintkit.model import (
+    LightInpaintV1,
+    describe_checkpoint,
+    export_onnx,
+    export_safetensors,
+    iw3_snippet,
+    load_model,
+    save_model,
+)
 from inpaintkit.seeds import torch_rng
 
 
@@ -40,3 +54,83 @@ def test_the_iw3_entry_is_yaml_with_an_absolute_path(
     snippet = iw3_snippet("models/a model.pth", name)
     assert yaml.safe_load(snippet) == {name: {"image": str(tmp_path / "models" / "a model.pth")}}
     assert len(snippet.splitlines()) == 1
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[LightInpaintV1, Path]:
+    # the calm start: with the plain one outputs go beyond 0..1 and clamping would hide differences
+    model = LightInpaintV1(torch_rng("onnx"), grey_start=True)
+    return model, export_onnx(model, tmp_path_factory.mktemp("onnx") / "model.onnx", epoch=3)
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 64), (2, 63, 65), (1, 16, 16), (3, 130, 257), (1, 360, 641)])
+def test_onnx_fills_pictures_of_any_size_as_the_model_does(
+    exported: tuple[LightInpaintV1, Path], shape: tuple[int, int, int]
+) -> None:
+    model, path = exported
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    count, height, width = shape
+    picture = torch.rand(count, 3, height, width, generator=torch_rng("onnx picture", height))
+    hole = torch.zeros(count, 1, height, width)
+    hole[:, :, height // 4 : height // 2, width // 3 : width // 2] = 1
+    (filled,) = session.run(None, {"picture": picture.numpy(), "hole": hole.numpy()})
+    with torch.inference_mode():
+        expected = model.eval().infer(picture, hole)
+    inside = expected[hole.expand_as(expected) == 1]
+    assert ((inside > 0) & (inside < 1)).float().mean() > 0.9
+    assert (torch.from_numpy(filled) - expected).abs().max() < 1e-4
+
+
+def test_onnx_ignores_what_lies_in_the_hole(exported: tuple[LightInpaintV1, Path]) -> None:
+    session = onnxruntime.InferenceSession(exported[1], providers=["CPUExecutionProvider"])
+    hole = np.zeros((1, 1, 64, 64), np.float32)
+    hole[..., 20:40, 20:40] = 1
+    fills = [session.run(None, {"picture": hole.repeat(3, 1) * value, "hole": hole})[0] for value in (0, 1)]
+    assert np.array_equal(*fills)
+
+
+def test_onnx_names_sizes_and_origin_are_in_the_file(exported: tuple[LightInpaintV1, Path]) -> None:
+    _, path = exported
+    file = onnx.load(path)
+    onnx.checker.check_model(file, full_check=True)
+    shapes = {
+        value.name: [side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim]
+        for value in [*file.graph.input, *file.graph.output]
+    }
+    assert shapes == {
+        "picture": ["batch", 3, "height", "width"],
+        "hole": ["batch", 1, "height", "width"],
+        "filled": ["batch", 3, "height", "width"],
+    }
+    assert {entry.key: entry.value for entry in file.metadata_props}["name"] == LightInpaintV1.name
+    assert json.loads({entry.key: entry.value for entry in file.metadata_props}["inpaintkit"]) == {"epoch": 3}
+    assert b"inpaintkit/model" not in path.read_bytes()  # no paths of the machine that wrote it
+
+
+def test_without_the_packages_for_onnx_the_command_to_install_them_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.onnx, "export", lambda *args, **kwargs: pytest.fail("exported without the packages"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install inpaintkit\[onnx\]"):
+        export_onnx(LightInpaintV1(torch_rng("export")), tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("format", ["onnx", "safetensors"])
+def test_the_command_exports_and_prints_the_entry_for_iw3(
+    format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = save_model(LightInpaintV1(torch_rng("export")), tmp_path / "mine.pth", epoch=7)
+    target = tmp_path / f"out.{format}"
+    assert main(["export", str(checkpoint), "-o", str(target)]) == 0
+    printed = capsys.readouterr().out
+    assert str(target) in printed
+    assert yaml.safe_load(printed.splitlines()[-1]) == {tmp_path.name: {"image": str(checkpoint)}}
+    if format == "safetensors":
+        assert load_model(target)[1]["epoch"] == 7
+
+
+def test_an_unknown_ending_is_refused_before_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(tmp_path / "none.pth"), "-o", str(tmp_path / "x.tflite")]) == 2
+    assert "--format" in capsys.readouterr().err
