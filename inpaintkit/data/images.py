@@ -107,7 +107,7 @@ def decode_picture(data: bytes, short_side: int | None = None) -> NDArray[np.uin
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(data), formats=_formats()) as image:
-                _check_size(*image.size)
+                check_size(*image.size)
                 if image.format == "PNG":
                     _verify_checksums(data)
                 if short_side is not None:
@@ -130,7 +130,8 @@ def _formats() -> list[str]:
     return [name for name in FORMATS if name in Image.OPEN]
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
+    """Raise `UnreadablePicture` for sizes (px) that no data set can use."""
     short, long = sorted((width, height))
     if width * height > MAX_PIXELS:
         raise UnreadablePicture(f"has more than {MAX_PIXELS // 1_000_000} megapixels")

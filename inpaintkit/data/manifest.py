@@ -5,6 +5,7 @@ or shard, so the parts of all shards together are those of one unsharded run::
 
     OUTPUT_DIR/manifest/PREFIX_MODEL/parameters.json          what must stay the same until the data set is finished
     OUTPUT_DIR/manifest/PREFIX_MODEL/{train,eval}/pictures.json   the source pictures and their sizes
+    OUTPUT_DIR/manifest/PREFIX_MODEL/{train,eval}/videos/000000.json   the frames chosen from a video
     OUTPUT_DIR/manifest/PREFIX_MODEL/{train,eval}/000000.jsonl    one line per record, or per reason for there being none
 """
 
@@ -20,7 +21,7 @@ from typing import Any
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_write_text, folder_lock
 
-MANIFEST_FOLDER = "manifest"
+MANIFEST_FOLDER, VIDEO_FOLDER, FRAME_FOLDER = "manifest", "videos", "frames"
 LOCK_FOLDER = ".locks"
 SPLITS = ("train", "eval")
 SEQUENCE_DIGITS = 8
@@ -37,6 +38,16 @@ def manifest_folder(output_dir: str | Path, name: str) -> Path:
 def part_path(folder: Path, split: str, number: int) -> Path:
     """Return the file of pass `number` over the pictures of `split` in the manifest `folder`."""
     return folder / split / f"{number:06d}.jsonl"
+
+
+def video_path(folder: Path, split: str, place: int) -> Path:
+    """Return the file of the frames chosen from the video that is file number `place` of `split`."""
+    return folder / split / VIDEO_FOLDER / f"{place:06d}.json"
+
+
+def frame_folder(output_dir: str | Path, name: str) -> Path:
+    """Return the folder for frames of videos that are kept as pictures."""
+    return Path(output_dir) / FRAME_FOLDER / name
 
 
 def write_part(path: Path, rows: Iterable[Row]) -> None:
@@ -136,7 +147,8 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
     completes. Raises `InputError` while a run is writing this data set.
     """
     folder, pattern = manifest_folder(output_dir, name), record_pattern(name)
-    marks = sorted(path for path in folder.rglob("*") if path.is_file())
+    frames = frame_folder(output_dir, name)
+    marks = sorted(path for place in (folder, frames) for path in place.rglob("*") if path.is_file())
     found = [p for split in SPLITS for p in (Path(output_dir) / split).glob("*") if pattern.fullmatch(p.name)]
     hidden = [p for split in SPLITS for p in (Path(output_dir) / split).glob(".*.tmp") if pattern.fullmatch(p.name)]
     files = marks + sorted({*found, *hidden}, key=lambda path: ("_M.png" not in path.name, path))
@@ -145,9 +157,11 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
     with _all_locks(output_dir, name):
         for path in files:
             path.unlink(missing_ok=True)
-        for empty in (*(folder / split for split in SPLITS), folder, folder.parent):
-            with contextlib.suppress(OSError):
-                empty.rmdir()
+        for place in (folder, frames):
+            inside = sorted((path for path in place.rglob("*") if path.is_dir()), reverse=True)
+            for empty in (*inside, place, place.parent):
+                with contextlib.suppress(OSError):
+                    empty.rmdir()
     return files
 
 

@@ -1,0 +1,200 @@
+"""Which frames of a video to take: sharp ones, from every scene its share, none at a cut, no two alike.
+
+All of it works on what a survey saw (`Looks`), with no random numbers: the same video gives the same frames.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+THUMB_SIZE = (18, 32)  # rows and columns of a thumbnail
+# Brightness levels (0..255), mean over a thumbnail:
+DARKEST, FLATTEST = 16, 5  # mean and deviation below which a frame is black or blank
+CUT_STEP = 18  # a larger step from one look to the next may be a cut ...
+CUT_RATIO = 2.5  # ... if it is so many times what is usual around it, as motion goes on and cuts don't
+BLEND_SPAN = 10  # difference across a blend
+BLEND_RESIDUAL = 0.2  # of that difference: how exactly a blend is a mixture of what was and what comes
+BLEND_SIDE = 0.1  # share of the weaker picture from which on it shows
+BLEND_SECONDS = (0.25, 0.5)  # reach to either side within which blends are looked for
+BLEND_BLOCK = 1024  # looks at a time: bounds the memory for a whole film
+SAME_PICTURE = 2.5  # two frames nearer than this are near-duplicates
+BLURRED = 0.006  # sharpness; photos have 0.03 to 1.5, blurred by 5 px at 1080p 0.001 to 0.03
+BLURRED_BESIDE = 0.2  # of the sharp quarter of its scene: motion blur, focus pulls
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Looked-at frames of a video: times (n,) in s, thumbs (n, 18, 32) uint8, sharpness (n,), intact (n,) bool."""
+
+    times: NDArray[np.float64]
+    thumbs: NDArray[np.uint8]
+    sharpness: NDArray[np.float64]
+    intact: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Indices of the looks to take, in order of time; `scenes`; and how many looks were left out, by reason."""
+
+    taken: tuple[int, ...]
+    scenes: int
+    left_out: dict[str, int]
+
+
+def choose_frames(looks: Looks, interval: float, count: int | None) -> Choice:
+    """Choose about one look per `interval` s, at least one of each scene; with `count`, so many in all, if there are.
+
+    Each scene gets its share by length. Within each part of a scene the sharpest look is taken that differs from all
+    those taken before.
+    """
+    cuts, blends = find_cuts(looks), find_blends(looks)
+    scene = number_scenes(cuts, blends)
+    dull = is_black_or_blank(looks)
+    at_cut = blends | cuts | np.append(cuts[1:], False)
+    blurred = is_blurred(looks, scene)
+    shown = looks.intact & ~dull & ~at_cut
+    fit = shown & ~blurred
+    lengths = look_lengths(looks.times)
+    scenes = [members for s in np.unique(scene) if len(members := np.flatnonzero((scene == s) & fit))]
+    weights = [float(lengths[shown & (scene == scene[members[0]])].sum()) for members in scenes]
+    wanted = count if count is not None else max(len(scenes), round(sum(weights) / interval))
+    parts = [
+        part
+        for members, n in zip(scenes, share_out(weights, wanted), strict=True)
+        for part in split_evenly(members, lengths, n)
+    ]
+    taken = take_sharpest(parts, looks)
+    reasons = {
+        "damaged": ~looks.intact,
+        "black or blank": looks.intact & dull,
+        "at a cut or in a blend": looks.intact & ~dull & at_cut,
+        "blurred": shown & blurred,
+    }
+    left_out = {reason: int(mask.sum()) for reason, mask in reasons.items()}
+    left_out["near-duplicates"] = len(parts) - len(taken)
+    return Choice(tuple(sorted(taken)), len(scenes), {reason: n for reason, n in left_out.items() if n})
+
+
+def difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the mean absolute difference of thumbnails (..., 18, 32), in levels."""
+    return np.asarray(np.abs(a.astype(np.int16) - b.astype(np.int16)).mean((-2, -1)))
+
+
+def look_lengths(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return for how long (s) each look stands: until the next, the last one as long as is usual."""
+    if len(times) < 2:
+        return np.ones(len(times))
+    steps = np.diff(times)
+    return np.append(steps, np.median(steps))
+
+
+def find_cuts(looks: Looks) -> NDArray[np.bool_]:
+    """Return (n,) bool: True where a look is the first after a cut."""
+    steps = np.append(0.0, difference(looks.thumbs[1:], looks.thumbs[:-1]))
+    around = np.stack([_shifted(steps, shift) for shift in (-3, -2, -1, 1, 2, 3)])
+    usual = np.nanmedian(around, 0) if len(steps) > 1 else steps
+    return (steps > CUT_STEP) & (steps > CUT_RATIO * usual)
+
+
+def _shifted(values: NDArray[np.float64], shift: int) -> NDArray[np.float64]:
+    """Return `values` moved by `shift` places, mirrored at the ends."""
+    places = np.abs(np.arange(len(values)) - shift)
+    last = len(values) - 1
+    return np.asarray(values[np.clip(last - np.abs(last - places), 0, last)])
+
+
+def find_blends(looks: Looks) -> NDArray[np.bool_]:
+    """Return (n,) bool: True where a look is a mixture of an earlier and a later one (dissolves and fades)."""
+    found = np.zeros(len(looks), bool)
+    for start in range(0, len(looks), BLEND_BLOCK):
+        block = np.arange(start, min(start + BLEND_BLOCK, len(looks)))
+        for reach in BLEND_SECONDS:
+            before = np.searchsorted(looks.times, looks.times[block] - reach)
+            after = np.searchsorted(looks.times, looks.times[block] + reach, side="right") - 1
+            found[block] |= is_mixture(looks.thumbs[before], looks.thumbs[block], looks.thumbs[after])
+    return found
+
+
+def is_mixture(before: NDArray[np.uint8], here: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return (n,) bool: True where thumbnail `here` (n, 18, 32) lies on the way from `before` to `after`."""
+    start = before.reshape(len(before), -1).astype(np.float32)
+    way, gone = after.reshape(start.shape) - start, here.reshape(start.shape) - start
+    share = (way * gone).sum(1) / np.maximum((way * way).sum(1), 1e-6)
+    span = np.abs(way).mean(1)
+    residual = np.abs(gone - share[:, None] * way).mean(1)
+    between = (share > BLEND_SIDE) & (share < 1 - BLEND_SIDE)
+    return np.asarray(between & (span > BLEND_SPAN) & (residual < BLEND_RESIDUAL * span))
+
+
+def number_scenes(cuts: NDArray[np.bool_], blends: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the number of each look's scene; a cut and the end of a blend begin a new one."""
+    after_blend = np.append(False, blends[:-1]) & ~blends
+    return np.cumsum(cuts | after_blend)
+
+
+def is_black_or_blank(looks: Looks) -> NDArray[np.bool_]:
+    """Return (n,) bool: True for looks without light or without anything to see."""
+    values = looks.thumbs.reshape(len(looks), -1)
+    return np.asarray((values.mean(1) < DARKEST) | (values.std(1) < FLATTEST))
+
+
+def is_blurred(looks: Looks, scene: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return (n,) bool: True for looks that are blurred, as such or beside others of their scene."""
+    limits = np.full(len(looks), BLURRED)
+    for number in np.unique(scene):
+        members = scene == number
+        limits[members] = max(BLURRED, BLURRED_BESIDE * float(np.quantile(looks.sharpness[members], 0.75)))
+    return np.asarray(looks.sharpness < limits)
+
+
+def share_out(weights: list[float], count: int) -> list[int]:
+    """Return how many of `count` each scene gets: one each, the longest first, then by length (Webster's method).
+
+    >>> share_out([6.0, 3.0, 1.0], 2), share_out([6.0, 3.0, 1.0], 10)
+    ([1, 1, 0], [6, 3, 1])
+    """
+    order = sorted(range(len(weights)), key=lambda i: (-weights[i], i))
+    shares = [0] * len(weights)
+    for i in order[:count]:
+        shares[i] = 1
+    queue = [(-weights[i] / 3, i) for i in order[: max(count, 0)]]
+    heapq.heapify(queue)
+    for _ in range(count - len(queue)):
+        if not queue:
+            break
+        _, i = heapq.heappop(queue)
+        shares[i] += 1
+        heapq.heappush(queue, (-weights[i] / (2 * shares[i] + 1), i))
+    return shares
+
+
+def split_evenly(members: NDArray[np.int64], lengths: NDArray[np.float64], n: int) -> list[NDArray[np.int64]]:
+    """Split the looks `members` into at most `n` runs of about equal length in time, none of them empty."""
+    ends = np.cumsum(lengths[members])
+    middles = ends - lengths[members] / 2
+    part = np.minimum((middles / ends[-1] * n).astype(np.int64), n - 1)
+    return [members[part == p] for p in range(n) if (part == p).any()]
+
+
+def take_sharpest(parts: list[NDArray[np.int64]], looks: Looks) -> list[int]:
+    """Return of each part the sharpest look that is no near-duplicate of one taken before, if any.
+
+    It is at least half a part's length later than the one before.
+    """
+    taken: list[int] = []
+    for part in parts:
+        times = looks.times[part]
+        soonest = looks.times[taken[-1]] + (times[-1] - times[0]) / 2 if taken else -np.inf
+        late = part[times >= soonest]
+        for look in late[np.argsort(-looks.sharpness[late], kind="stable")]:
+            if not taken or difference(looks.thumbs[taken], looks.thumbs[look]).min() >= SAME_PICTURE:
+                taken.append(int(look))
+                break
+    return taken

@@ -1,0 +1,433 @@
+"""Video files -> frames: which moments of a video are worth taking, and the picture (RGB, upright) at each of them.
+
+A *survey* decodes a video once, one frame at a time, and keeps a thumbnail and a sharpness of the frames that it looks
+at; `frame_choice` picks moments from these. A picture is decoded again when its turn comes, by `VideoReaders`.
+PyAV (FFmpeg's libraries) does the decoding; it is imported on first use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inpaintkit.data.frame_choice import THUMB_SIZE, Looks
+from inpaintkit.data.images import UnreadablePicture, check_size
+
+if TYPE_CHECKING:
+    import av
+    from av.video.frame import VideoFrame
+
+VIDEO_ENDINGS = frozenset(
+    [
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".mpg",
+        ".mpeg",
+        ".vob",
+        ".wmv",
+        ".asf",
+        ".flv",
+        ".f4v",
+        ".3gp",
+        ".ogv",
+        ".y4m",
+        ".mxf",
+        ".nut",
+        ".dv",
+    ]
+)
+# How the containers begin whose files may carry another ending: (offset, bytes).
+VIDEO_MARKS = ((0, b"\x1aE\xdf\xa3"), (8, b"AVI "), (0, b"FLV\x01"), (0, b"\x00\x00\x01\xba"), (0, b"\x30\x26\xb2\x75"))
+MOVIE_BRANDS = (
+    b"isom",
+    b"iso2",
+    b"iso4",
+    b"iso5",
+    b"iso6",
+    b"mp41",
+    b"mp42",
+    b"avc1",
+    b"qt  ",
+    b"M4V ",
+    b"3gp4",
+    b"3gp5",
+)
+DECODE_THREADS = 4  # a fixed number: how a damaged stream comes out must not depend on the machine's cores
+LOOK_WIDTH = 512  # px; sharpness is judged at this size
+TIME_STEP = 0.001  # s; how exactly names tell the time of a frame
+SAME_LOOK = 2  # levels by which a frame decoded again may differ from the surveyed one (other decoder builds)
+HD_HEIGHT = 720  # px; untagged video is BT.709 from here on, BT.601 below
+BT601, BT709 = 5, 1  # colour matrices as FFmpeg numbers them
+MATRICES = {1: BT709, 4: 4, 5: BT601, 6: BT601, 7: 7, 9: 9, 10: 9}  # by the matrix named in the stream
+FULL_RANGE = 2
+PQ, HLG = HDR_CURVES = 16, 18  # transfer curves of HDR
+WHITE_NITS = 203.0  # brightness of diffuse white in HDR pictures (ITU-R BT.2408)
+HLG_PEAK_NITS, HLG_SYSTEM_GAMMA = 1000.0, 1.2  # display that HLG is graded for (ITU-R BT.2100)
+KNEE = 0.6  # linear light above which highlights are compressed
+BT2020_TO_BT709 = np.array(
+    [[1.660491, -0.587641, -0.07285], [-0.12455, 1.1329, -0.00835], [-0.018151, -0.100579, 1.11873]], np.float32
+)
+BT2020_LUMA = np.array([0.2627, 0.6780, 0.0593], np.float32)
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A frame of a video: its time stamp in the stream's units, its time (s), the stamp of the key frame that decoding
+    starts from, and a 4 x 4 grid of its brightness (0..255) by which it is known again."""
+
+    stamp: int
+    time: float
+    key: int
+    grid: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded frame: RGB `pixels` (h, w, 3), uint8, or uint16 for HDR with transfer `curve`; how it is to be shown:
+    (width, height) with square pixels, then turned counter-clockwise."""
+
+    pixels: NDArray[Any]
+    curve: int
+    shown_size: tuple[int, int]
+    quarter_turns: int
+
+
+def is_video(path: Path) -> bool:
+    """Tell by content, else by ending, whether `path` claims to be a video. Never raises."""
+    if path.suffix.lower() in VIDEO_ENDINGS:
+        return True
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError:
+        return False
+    is_movie = start[4:8] == b"ftyp" and start[8:12] in MOVIE_BRANDS
+    return is_movie or any(start[offset:].startswith(mark) for offset, mark in VIDEO_MARKS)
+
+
+class _Stream:
+    """An open video. `frames` yields frames in order of time, None where the stream is damaged."""
+
+    def __init__(self, path: Path) -> None:
+        import av
+
+        self.path = path
+        try:
+            if path.stat().st_size == 0:
+                raise UnreadablePicture("is empty")
+            self.container: av.container.InputContainer = av.open(str(path), metadata_errors="replace")
+        except (av.error.FFmpegError, OSError) as error:
+            raise UnreadablePicture(f"cannot be opened as a video: {error.strerror}") from error
+        streams = [s for s in self.container.streams.video if not _is_cover(s)]
+        if not streams:
+            self.close()
+            raise UnreadablePicture("has no video stream, only sound or data")
+        self.stream = streams[0]
+        self.stream.thread_type = "AUTO"
+        self.stream.codec_context.thread_count = DECODE_THREADS
+        self.frames = self._decode()
+        self.position: int | None = None
+
+    def close(self) -> None:
+        self.container.close()
+
+    def _decode(self) -> Iterator[VideoFrame | None]:
+        import av
+
+        packets = self.container.demux(self.stream)
+        while True:
+            try:
+                packet = next(packets)
+            except (StopIteration, EOFError):
+                return
+            except (av.error.FFmpegError, OSError):  # a file that was cut off
+                yield None
+                return
+            try:
+                yield from packet.decode()
+            except EOFError:
+                return
+            except (av.error.FFmpegError, OSError):
+                yield None
+
+    def seek(self, stamp: int) -> None:
+        """Go to the last key frame that isn't after `stamp`."""
+        self.container.seek(stamp, stream=self.stream, backward=True)
+        self.frames, self.position = self._decode(), None
+
+    def find(self, stamp: int) -> VideoFrame | None:
+        """Decode up to the frame at `stamp`; None when there is none."""
+        for frame in self.frames:
+            if frame is not None and frame.pts is not None:
+                self.position = frame.pts
+                if frame.pts >= stamp:
+                    return frame if frame.pts == stamp and not frame.is_corrupt else None
+        return None
+
+
+def _is_cover(stream: Any) -> bool:
+    """Tell whether a video stream is only the cover picture of a song."""
+    return "attached_pic" in str(getattr(stream, "disposition", "")).lower()
+
+
+def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[Moment]]:
+    """Decode the video `path` once and return what was seen, at most `max_fps` looks a second, from `skip_first` s on.
+
+    Raises `UnreadablePicture` with the reason when there is nothing to look at.
+    """
+    looks: list[tuple[float, NDArray[np.uint8], float, bool]] = []
+    moments: list[Moment] = []
+    with contextlib.closing(_Stream(path)) as video:
+        for frame, time, key, intact in _timed_frames(video):
+            if time < skip_first or (moments and time - moments[-1].time < 0.999 / max_fps):
+                continue
+            thumb, sharpness = look_at(frame)
+            looks.append((time, thumb, sharpness, intact))
+            moments.append(Moment(frame.pts or 0, round(time, 6), key, _grid(thumb)))
+    if not looks:
+        raise UnreadablePicture(
+            f"has no frame after its first {skip_first:g} s" if skip_first else "has no frame that can be decoded"
+        )
+    times, thumbs, sharpnesses, intacts = zip(*looks, strict=True)
+    return Looks(np.array(times), np.stack(thumbs), np.array(sharpnesses), np.array(intacts)), moments
+
+
+def moment_at(path: Path, time: float) -> Moment:
+    """Return the frame of the video `path` at `time` (s, to a thousandth); raise `UnreadablePicture` if there is none."""
+    with contextlib.closing(_Stream(path)) as video:
+        first = next((frame for frame in video.frames if frame is not None and frame.pts is not None), None)
+        if first is not None and first.pts is not None and first.time_base:
+            aim = first.pts + round(time / float(first.time_base))
+            for start in (aim, first.pts):
+                video.seek(start)
+                for frame in video.frames:
+                    if frame is not None and frame.pts is not None and frame.pts > first.pts - 1:
+                        seen = float((frame.pts - first.pts) * first.time_base)
+                        if abs(seen - time) <= TIME_STEP / 2 + 1e-9:
+                            return Moment(frame.pts, seen, frame.pts, _grid(look_at(frame)[0]))
+                        if seen > time:
+                            break
+    raise UnreadablePicture(f"has no frame at {time:.3f} s")
+
+
+def _timed_frames(video: _Stream) -> Iterator[tuple[VideoFrame, float, int, bool]]:
+    """Yield (frame, time from the first frame in s, stamp of the last key frame, intact) with rising time."""
+    first: int | None = None
+    last = key = 0
+    intact = True
+    for frame in video.frames:
+        if frame is None:
+            intact = False  # what follows, up to the next key frame, may refer to what is missing
+            continue
+        if frame.pts is None:
+            raise UnreadablePicture("has no time stamps; put the stream into a container such as .mp4 or .mkv")
+        if first is not None and frame.pts <= last:
+            continue
+        if frame.key_frame:
+            key, intact = frame.pts, True
+        if frame.is_corrupt:
+            intact = False
+        if first is None:
+            _check_shape(frame, video.stream)
+            first, key = frame.pts, frame.pts
+        last = frame.pts
+        unit = float(frame.time_base or video.stream.time_base or 0)
+        yield frame, (frame.pts - first) * unit, key, intact
+
+
+def _check_shape(frame: VideoFrame, stream: Any) -> None:
+    check_size(*_shown_size(frame, stream))
+
+
+def _shown_size(frame: VideoFrame, stream: Any) -> tuple[int, int]:
+    """Return (width, height) in square pixels, before rotation."""
+    ratio = float(stream.sample_aspect_ratio or 1)
+    return max(round(frame.width * ratio), 1), frame.height
+
+
+def look_at(frame: VideoFrame) -> tuple[NDArray[np.uint8], float]:
+    """Return a thumbnail (18, 32) of the brightness of `frame`, and its sharpness.
+
+    Sharpness is the energy of the Laplacian divided by the variance, so that contrast doesn't count; integers throughout,
+    hence the same on every machine.
+    """
+    height = max(round(frame.height * LOOK_WIDTH / frame.width), THUMB_SIZE[0])
+    grey = _convert(frame, "gray", LOOK_WIDTH, height)
+    rows, columns = (np.arange(n) * size // n for n, size in zip(THUMB_SIZE, grey.shape, strict=True))
+    sums = np.add.reduceat(np.add.reduceat(grey.astype(np.int64), rows, 0), columns, 1)
+    counts = np.diff([*rows, grey.shape[0]])[:, None] * np.diff([*columns, grey.shape[1]])
+    edges = cv2.Laplacian(grey, cv2.CV_16S).astype(np.int64)
+    values = grey.astype(np.int64)
+    variance = int((values * values).sum()) / grey.size - (int(values.sum()) / grey.size) ** 2
+    return (sums // counts).astype(np.uint8), int((edges * edges).sum()) / grey.size / max(variance, 1.0)
+
+
+def _grid(thumb: NDArray[np.uint8]) -> tuple[int, ...]:
+    rows, columns = (np.array_split(np.arange(n), 4) for n in THUMB_SIZE)
+    return tuple(int(thumb[np.ix_(r, c)].mean()) for r in rows for c in columns)
+
+
+def _convert(frame: VideoFrame, format: str, width: int, height: int) -> NDArray[Any]:
+    """Return `frame` in a pixel format and size, by the colour matrix that it names, full range, bit-exactly."""
+    from av.video.reformatter import Interpolation
+
+    exact = Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+    how = Interpolation.AREA if width < frame.width else Interpolation.BICUBIC
+    untagged = BT709 if frame.height >= HD_HEIGHT else BT601
+    matrix = MATRICES.get(int(frame.colorspace), untagged)
+    converted = frame.reformat(
+        width, height, format, src_colorspace=matrix, dst_colorspace=matrix, interpolation=how | exact,
+        dst_color_range=FULL_RANGE, threads=1,
+    )  # fmt: skip
+    return converted.to_ndarray()
+
+
+class VideoReaders:
+    """Open videos, each lent to one thread at a time, so that the next frame of a video needs no new start.
+
+    At most `limit` of them stay open while nobody reads.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._idle, self._lock = limit, list[_Stream](), threading.Lock()
+
+    def read(self, path: Path, moment: Moment) -> Decoded:
+        """Return the frame at `moment`; raise `UnreadablePicture` when the frame of the survey can't be found again."""
+        video = self._borrow(path, moment)
+        try:
+            decoded = decode_pixels(_find_again(video, moment), video.stream)
+        except BaseException:
+            video.close()
+            raise
+        self._give_back(video)
+        return decoded
+
+    def close(self) -> None:
+        with self._lock:
+            while self._idle:
+                self._idle.pop().close()
+
+    def _borrow(self, path: Path, moment: Moment) -> _Stream:
+        with self._lock:
+            fitting = [v for v in self._idle if v.path == path and _is_ahead(v, moment)]
+            video = max(fitting, key=lambda v: v.position or 0, default=None)
+            if video is not None:
+                self._idle.remove(video)
+                return video
+        return _Stream(path)
+
+    def _give_back(self, video: _Stream) -> None:
+        with self._lock:
+            self._idle.append(video)
+            if len(self._idle) > self._limit:
+                self._idle.pop(0).close()
+
+
+def _is_ahead(video: _Stream, moment: Moment) -> bool:
+    """Tell whether going on is no longer than starting from the key frame."""
+    return video.position is not None and moment.key <= video.position < moment.stamp
+
+
+def _find_again(video: _Stream, moment: Moment) -> VideoFrame:
+    """Decode the frame at `moment`: going on, else from its key frame, else from the beginning."""
+    import av
+
+    starts = (None, moment.key, None) if _is_ahead(video, moment) else (moment.key, None)
+    for number, start in enumerate(starts):
+        try:
+            if start is not None:
+                video.seek(start)
+            elif number:
+                _rewind(video)
+            frame = video.find(moment.stamp)
+        except (av.error.FFmpegError, OSError):
+            continue
+        if frame is not None and _looks_like(frame, moment):
+            return frame
+    raise UnreadablePicture(f"can't be decoded again at {moment.time:.3f} s")
+
+
+def _rewind(video: _Stream) -> None:
+    video.container.close()
+    video.__init__(video.path)  # type: ignore[misc]
+
+
+def _looks_like(frame: VideoFrame, moment: Moment) -> bool:
+    grid = _grid(look_at(frame)[0])
+    return all(abs(a - b) <= SAME_LOOK for a, b in zip(grid, moment.grid, strict=True))
+
+
+def decode_pixels(frame: VideoFrame, stream: Any) -> Decoded:
+    """Return `frame` as RGB of its own size; of interlaced frames one field is kept."""
+    curve = int(stream.codec_context.color_trc)
+    pixels = _convert(frame, "rgb48le" if curve in HDR_CURVES else "rgb24", frame.width, frame.height)
+    if frame.interlaced_frame:
+        pixels = cv2.resize(pixels[::2], (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
+    return Decoded(pixels, curve, _shown_size(frame, stream), round(frame.rotation / 90) % 4)
+
+
+def frame_picture(decoded: Decoded, short_side: int | None = None) -> Pixels:
+    """Return a frame as (H, W, 3) uint8 RGB, upright, with square pixels, HDR brought to SDR.
+
+    With `short_side` (px) it may be halved as long as its short side stays at or above it.
+    """
+    pixels, (width, height) = decoded.pixels, decoded.shown_size
+    halvings = int(math.log2(max(min(width, height) / short_side, 1))) if short_side else 0
+    size = (width >> halvings, height >> halvings)
+    if size != pixels.shape[1::-1]:
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if halvings else cv2.INTER_LINEAR)
+    if decoded.curve in HDR_CURVES:
+        pixels = tone_map(pixels, decoded.curve)
+    return np.ascontiguousarray(np.rot90(pixels, decoded.quarter_turns))
+
+
+def tone_map(values: NDArray[np.uint16], curve: int) -> Pixels:
+    """Return HDR `values` (H, W, 3), 0..65535, BT.2020 with transfer `curve` (PQ or HLG), as sRGB (H, W, 3) uint8.
+
+    Up to `KNEE` of diffuse white light is kept as it is; what is brighter is compressed smoothly towards white, the same
+    factor for all three colours, so that hues stay. Curves: ITU-R BT.2100.
+    """
+    codes = np.arange(1 << 16, dtype=np.float64) / 0xFFFF
+    light = (_pq_light if curve == PQ else _hlg_light)(codes).astype(np.float32)[values]
+    if curve == HLG:
+        luma = np.maximum(light @ BT2020_LUMA, 1e-6)[..., None]
+        light *= luma ** (HLG_SYSTEM_GAMMA - 1) * (HLG_PEAK_NITS / WHITE_NITS)
+    light = np.maximum(light @ BT2020_TO_BT709.T, 0)
+    peak = light.max(-1, keepdims=True)
+    over = np.maximum(peak - KNEE, 0) / (1 - KNEE)
+    light *= np.where(peak > KNEE, (KNEE + (1 - KNEE) * over / (1 + over)) / np.maximum(peak, 1e-6), 1)
+    shown = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)  # sRGB
+    return np.asarray((np.clip(shown, 0, 1) * 255 + 0.5).astype(np.uint8))
+
+
+def _pq_light(codes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return light relative to diffuse white for PQ `codes` 0..1 (SMPTE ST 2084)."""
+    m1, m2, c1, c2, c3 = 1305 / 8192, 2523 / 32, 107 / 128, 2413 / 128, 2392 / 128
+    root = codes ** (1 / m2)
+    return np.asarray(10000 / WHITE_NITS * (np.maximum(root - c1, 0) / (c2 - c3 * root)) ** (1 / m1))
+
+
+def _hlg_light(codes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return scene light 0..1 for HLG `codes` 0..1 (ARIB STD-B67)."""
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    return np.where(codes <= 0.5, codes**2 / 3, (np.exp((codes - c) / a) + b) / 12)
