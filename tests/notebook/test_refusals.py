@@ -102,7 +102,7 @@ class TestTrain:
         [
             (["reset_state=true"], "together with resume=true"),
             (["resume=true", "checkpoint_file=x.pth"], "set only one of the two"),
-            (["crop_size=100"], "not a multiple of 64"),
+            (["crop_size=102"], "not a multiple of 4"),
             (["loss=l2lpips"], "did you mean l1lpips?"),
             (["learning_rate=-1"], "out of range"),
         ],
