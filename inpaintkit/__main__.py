@@ -14,6 +14,7 @@ EPILOG = """examples:
   python -m inpaintkit params 02_train                            every option of training, with default and meaning
   python -m inpaintkit run 01_generate -p dataset_dir=pictures -p output_dir=data/mine -p prefix=mine
   python -m inpaintkit run 02_train -f params/02_train.full.yaml -p data_dir=data/mine -p model_dir=models/mine
+  python -m inpaintkit evaluate models/mine/inpaint.light_inpaint_v1.pth --fill mine.py:my_fill
   python -m inpaintkit stereo photo.jpg --checkpoint models/mine/inpaint.light_inpaint_v1.pth
 """
 
@@ -76,6 +77,18 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="model file of inpaintkit or iw3")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write")
     export.add_argument("--format", choices=("onnx", "safetensors"), help="default: what FILE ends in")
+
+    evaluate = add("evaluate", _evaluate, "judge a checkpoint inside holes against other fills: one report")
+    evaluate.add_argument("checkpoint", type=Path, help="model file, ours or iw3's")
+    evaluate.add_argument("--compare-with", type=Path, help="a second model file, e.g. before GAN fine-tuning")
+    evaluate.add_argument(
+        "--fill", action="append", default=[], help="one more fill to compare with: MODEL.pth or FILE.py:FUNCTION"
+    )
+    evaluate.add_argument("--data-dir", type=Path, help="data set folder (default: records made of the shipped photos)")
+    evaluate.add_argument("--stereo-dir", type=Path, help="folder of true stereo pairs: left, right, disparity")
+    evaluate.add_argument("--disparity-scale", type=float, help="stored disparity per px, see docs/evaluation.md")
+    evaluate.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="of 04_inspect")
+    evaluate.add_argument("-o", "--output", type=Path, help="run folder (default: inspect/ beside the checkpoint)")
 
     stereo = add("stereo", _stereo, "make a stereo pair from one picture, holes filled")
     stereo.add_argument("picture", type=Path)
@@ -146,6 +159,21 @@ def _export(options: argparse.Namespace) -> None:
     if options.checkpoint.suffix == ".pth":
         print("entry for iw3/inpaint_models.yml, which takes .pth files:")
         print(iw3_snippet(options.checkpoint, options.checkpoint.resolve().parent.name), end="")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from inpaintkit.notebook import runs
+    from inpaintkit.notebook.html import write_html
+
+    paths = ("checkpoint", "compare_with", "data_dir", "stereo_dir")
+    given: dict[str, Any] = {name: str(path.resolve()) for name in paths if (path := getattr(options, name))}
+    own_fills = [str(Path(fill).resolve()) for fill in options.fill]
+    values = {"compare_with": None, "data_dir": None, "disparity_scale": options.disparity_scale} | given
+    values["fills"] = ", ".join(["all", *own_fills])
+    values |= runs.parse_assignments("04_inspect", options.param)
+    report = runs.execute("04_inspect", values, options.output.resolve() if options.output else None)
+    print((report.folder / "verdict.md").read_text(encoding="utf-8"))
+    print(f"Report: {write_html(report.executed)}")
 
 
 def _stereo(options: argparse.Namespace) -> None:

@@ -1,11 +1,21 @@
 """Checkpoint -> pictures and judgement."""
 
 from inpaintkit.inspection import figures
-from inpaintkit.inspection.evaluate import Evaluation, evaluate, examples
-from inpaintkit.inspection.fills import FILLS, Fill, biharmonic_fill, navier_stokes_fill, row_fill, telea_fill
+from inpaintkit.inspection.evaluate import Evaluation, choose_truths, evaluate, examples, save_scores
+from inpaintkit.inspection.fills import (
+    FILLS,
+    Fill,
+    biharmonic_fill,
+    make_fills,
+    navier_stokes_fill,
+    row_fill,
+    telea_fill,
+)
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.stereo import StereoPair, stereo_pair
 from inpaintkit.inspection.stereo_files import make_stereo_files, save_stereo, stereo_from_file
+from inpaintkit.inspection.stereo_truth import stereo_truth
+from inpaintkit.inspection.truths import Truth, photo_truth, read_textures, record_truth, scene_truth
 
 __all__ = [
     "FILLS",
@@ -13,15 +23,24 @@ __all__ = [
     "Fill",
     "Inpainter",
     "StereoPair",
+    "Truth",
     "biharmonic_fill",
+    "choose_truths",
     "evaluate",
     "examples",
     "figures",
+    "make_fills",
     "make_stereo_files",
     "navier_stokes_fill",
+    "photo_truth",
+    "read_textures",
+    "record_truth",
     "row_fill",
+    "save_scores",
     "save_stereo",
+    "scene_truth",
     "stereo_from_file",
     "stereo_pair",
+    "stereo_truth",
     "telea_fill",
 ]

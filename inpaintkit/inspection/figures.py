@@ -30,16 +30,19 @@ from inpaintkit.files import atomic_path, require_folder
 from inpaintkit.inspection.evaluate import (
     MAIN_METRICS,
     METRICS,
+    RANKED_METRICS,
     WIDTH_BINS,
     Evaluation,
     Example,
+    as_truth,
     examples,
-    record_name,
     spread,
+    width_metrics,
 )
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.pictures import AnyPicture, Hole, hole_batch, picture_batch, to_uint8
 from inpaintkit.inspection.stereo import StereoPair, depth_like
+from inpaintkit.inspection.truths import Truth, record_name
 from inpaintkit.seeds import numpy_rng
 from inpaintkit.training.metrics import hole_psnr, hole_widths
 
@@ -127,16 +130,17 @@ def loss_curves(csv_path: str | Path) -> Figure:
 
 
 def before_after(
-    records: InpaintDataset, fills: Mapping[str, Fill], names: Sequence[str] | None = None, n: int = 6
+    records: Truth | InpaintDataset, fills: Mapping[str, Fill], names: Sequence[str] | None = None, n: int = 6
 ) -> Figure:
     """Show the largest hole of each record, zoomed: with the hole in magenta, filled by each of `fills`, and the truth.
 
-    Shown are the records `names` (for instance ``evaluation.worst("model")``), None: `n` spread over the data set. Under
-    a fill stands its PSNR inside the part of the hole that is shown.
+    Shown are the records `names` (for instance ``evaluation.worst("model")``), None: `n` spread over all. Under a fill
+    stands its PSNR inside the part of the hole that is shown.
     """
+    truth = as_truth(records)
     if names is None:
-        names = [record_name(records.names[index]) for index in spread(len(records), n)]
-    rows = examples(fills, records, names)
+        names = [truth.names[index] for index in spread(len(truth), n)]
+    rows = examples(fills, truth, names)
     figure, axes = _image_grid(len(rows), len(fills) + 2)
     for line, example in zip(axes, rows, strict=True):
         _example_row(line, example)
@@ -145,21 +149,43 @@ def before_after(
     return figure
 
 
+def extremes(records: Truth | InpaintDataset, fills: Mapping[str, Fill], evaluation: Evaluation) -> Figure:
+    """Show each fill's own best, median and worst record by PSNR: hole, fill and truth each, one row per fill."""
+    figure, axes = _image_grid(len(fills), 9, inches=TILE_INCHES * 0.75)
+    for line, (name, fill) in zip(axes, fills.items(), strict=True):
+        chosen = [*evaluation.best(name, 1), *evaluation.median(name, 1), *evaluation.worst(name, 1)]
+        for place, example in enumerate(examples({name: fill}, records, chosen)):
+            _example_row(line[3 * place : 3 * place + 3], example)
+        line[0].set_ylabel(name, fontsize=TITLE_SIZE, color=INK)
+    for place, word in enumerate(("best", "median", "worst")):
+        for ax, title in zip(axes[0, 3 * place :], (f"{word}: hole", "filled", "truth"), strict=False):
+            ax.set_title(title, fontsize=TEXT_SIZE, color=INK)
+    return figure
+
+
 def metrics_bars(evaluation: Evaluation) -> Figure:
-    """Plot each fill's mean and 95 % interval for every metric, and PSNR over hole width.
+    """Plot each fill's mean and 95 % interval for every metric, and PSNR, SSIM and LPIPS over hole width.
 
     Points rather than bars: PSNR and SSIM have no meaningful zero for a bar to start at.
     """
-    figure = KitFigure(figsize=(11, 2.6 + 0.28 * len(evaluation.fills) + 2.2), layout="constrained")
-    axes = figure.subplot_mosaic([list(MAIN_METRICS), ["width"] * len(MAIN_METRICS)])
+    shown = [m for m in MAIN_METRICS if not all(np.isnan(evaluation.mean(f, m).mean) for f in evaluation.fills)]
+    figure = KitFigure(figsize=(2.75 * len(shown), 5.4 + 0.28 * len(evaluation.fills)), layout="constrained")
+    grid = figure.add_gridspec(2, 1, height_ratios=[1.6 + 0.28 * len(evaluation.fills), 3])
+    above, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     colours = dict(zip(evaluation.fills, _cycle(len(evaluation.fills)), strict=True))
-    for name in MAIN_METRICS:
+    axes = dict(zip(shown, above.subplots(1, len(shown), squeeze=False)[0], strict=True))
+    for name in shown:
         _points(axes[name], evaluation, name, colours)
-    for name in MAIN_METRICS[1:]:
+    for name in shown[1:]:
         axes[name].set_yticklabels([])
-    axes["artefact"].axvline(0, color=QUIET, linewidth=1, linestyle=":")
-    axes["artefact"].set_xlabel("0: no 4 px grid", fontsize=TEXT_SIZE, color=QUIET)
-    _width_curves(axes["width"], evaluation, colours)
+    if "artefact" in axes:
+        axes["artefact"].axvline(0, color=QUIET, linewidth=1, linestyle=":")
+        axes["artefact"].set_xlabel("0: no 4 px grid", fontsize=TEXT_SIZE, color=QUIET)
+    ranked = [m for m in RANKED_METRICS if m in shown]
+    curves = below.subplots(1, len(ranked), squeeze=False)[0]
+    for ax, name in zip(curves, ranked, strict=True):
+        _width_curves(ax, evaluation, name, colours)
+    curves[-1].legend(frameon=False, fontsize=TEXT_SIZE, labelcolor=INK, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
@@ -357,14 +383,14 @@ def _points(ax: Axes, evaluation: Evaluation, name: str, colours: Mapping[str, s
     ax.xaxis.set_major_locator(MaxNLocator(4))
 
 
-def _width_curves(ax: Axes, evaluation: Evaluation, colours: Mapping[str, str]) -> None:
+def _width_curves(ax: Axes, evaluation: Evaluation, name: str, colours: Mapping[str, str]) -> None:
     places = np.arange(len(WIDTH_BINS))
     for number, fill in enumerate(evaluation.fills):
-        means = [evaluation.mean(fill, f"psnr_{name}") for name in WIDTH_BINS]
+        means = [evaluation.mean(fill, width_metric) for width_metric in width_metrics(name)]
         shifted = places + 0.05 * (number - (len(evaluation.fills) - 1) / 2)
         values = np.array([[value.mean, value.low, value.high] for value in means])
         ax.plot(shifted, values[:, 0], "o-", color=colours[fill], label=fill, linewidth=1.6, markersize=5)
         ax.vlines(shifted, values[:, 1], values[:, 2], color=colours[fill], linewidth=2.5, alpha=0.45)
-    _label(ax, "PSNR by hole width", "width of the hole along the row, px", "dB")
+    better = "more" if METRICS[name].higher_is_better else "less"
+    _label(ax, f"{METRICS[name].label} by hole width", "width along the row, px", f"{better} is better")
     ax.set_xticks(places, list(WIDTH_BINS))
-    ax.legend(frameon=False, fontsize=TEXT_SIZE, labelcolor=INK, loc="center left", bbox_to_anchor=(1.0, 0.5))

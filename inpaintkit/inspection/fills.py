@@ -1,21 +1,26 @@
 """Classical ways to fill a hole: what any trained network has to beat.
 
-A fill is any function ``(picture, hole, eye) -> picture``; an `Inpainter` is one too. To compare your own::
+A fill is any function ``(picture, hole, eye) -> picture``; an `Inpainter` is one too. To compare your own, write it into
+a file and name it ``mine.py:mean_fill`` where fills are named (`make_fills`)::
 
-    def mine(picture, hole, eye):  # float (B, 3, H, W) 0..1; bool (B, 1, H, W), True = missing; "left" | "right"
+    import torch
+    def mean_fill(picture, hole, eye):  # float (B, 3, H, W) 0..1; bool (B, 1, H, W), True = missing; "left" | "right"
         return torch.where(hole, picture.mean((2, 3), keepdim=True), picture)
-    FILLS["mine"] = mine
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
+from inpaintkit.config import ALL_FILLS, check_fill_name, is_fill_function
 from inpaintkit.errors import InputError
+from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.pictures import UINT8_MAX, is_left
 
 Fill = Callable[[torch.Tensor, torch.Tensor, str], torch.Tensor]
@@ -38,14 +43,24 @@ def row_fill(picture: torch.Tensor, hole: torch.Tensor, eye: str = "right") -> t
     """
     width = hole.shape[-1]
     columns = torch.arange(width, device=hole.device).expand_as(hole)
-    from_right = columns.masked_fill(hole, width).flip(-1).cummin(-1).values.flip(-1)
-    from_left = columns.masked_fill(hole, -1).cummax(-1).values
+    from_left, from_right = nearest_known(hole)
     if is_left(eye):
         source = torch.where(from_left >= 0, from_left, from_right)
     else:
         source = torch.where(from_right < width, from_right, from_left)
     source = torch.where((source >= 0) & (source < width), source, columns)
     return picture.gather(-1, source.expand_as(picture))
+
+
+def nearest_known(hole: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the columns of the nearest known pixels to the left and to the right in the row, int64 (B, 1, H, W) each.
+
+    A known pixel is its own; -1 and W where there is none. `hole`: bool (B, 1, H, W), True = missing.
+    """
+    width = hole.shape[-1]
+    columns = torch.arange(width, device=hole.device).expand_as(hole)
+    from_right = columns.masked_fill(hole, width).flip(-1).cummin(-1).values.flip(-1)
+    return columns.masked_fill(hole, -1).cummax(-1).values, from_right
 
 
 def telea_fill(picture: torch.Tensor, hole: torch.Tensor, eye: str = "right") -> torch.Tensor:
@@ -110,3 +125,55 @@ FILLS: dict[str, Fill] = {
     "biharmonic": biharmonic_fill,
 }
 """Fills by name. Add your own: ``FILLS["mine"] = my_function``."""
+
+
+def make_fills(names: str, device: str = "auto") -> dict[str, Fill]:
+    """Return fills by the name they get in tables.
+
+    Args:
+        names: separated by commas: ``all`` (every built-in one that can run here, in the order of `FILLS`), names of
+            built-in ones, model files (``some/model.pth``, ours or iw3's; called by the file's name), and functions of
+            yours (``mine.py:my_fill``; called by the function's name).
+        device: where model files run.
+
+    Raises `InputError` for unknown names, two fills of one name, and for files that can't be read or hold no such function.
+    """
+    found: dict[str, Fill] = {}
+    for name in (part.strip() for part in names.split(",") if part.strip()):
+        for label, fill in _fills_named(name, device).items():
+            if label in found:
+                raise InputError(f"fills: two are called {label}; leave one out or rename its file or function")
+            found[label] = fill
+    if not found:
+        raise InputError("fills: none named; write for instance fills=all")
+    return found
+
+
+def _fills_named(name: str, device: str) -> dict[str, Fill]:
+    if name == ALL_FILLS:
+        has_skimage = importlib.util.find_spec("skimage") is not None
+        return {label: fill for label, fill in FILLS.items() if has_skimage or fill is not biharmonic_fill}
+    if name in FILLS:
+        return {name: FILLS[name]}
+    check_fill_name(name)
+    if is_fill_function(name):
+        file, _, function = name.rpartition(":")
+        return {function: _load_function(Path(file), function)}
+    return {Path(name).stem: Inpainter(name, device)}
+
+
+def _load_function(file: Path, name: str) -> Fill:
+    """Return the function `name` of the Python file `file`, which is run for that."""
+    spec = importlib.util.spec_from_file_location(f"inpaintkit_fill_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a person's own file raises
+        raise InputError(f"fills: {file} fails when it is run: {type(error).__name__}: {error}") from error
+    fill = getattr(module, name, None)
+    if not callable(fill):
+        raise InputError(f"fills: {file} has no function {name}; write FILE.py:FUNCTION")
+    function: Fill = fill
+    return function

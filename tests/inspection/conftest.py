@@ -1,18 +1,13 @@
 """Records small enough to reckon with, and a generator whose weights behave like trained ones."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from toy_records import SIDE, write_records
 
 from inpaintkit.data import InpaintDataset
 from inpaintkit.model import LightInpaintV1
-from inpaintkit.seeds import numpy_rng, torch_rng
+from inpaintkit.seeds import torch_rng
 
-SIDE = 96
-GREY = 128
 MIXING = 0.01
 """Five times what the weights between places reach after a hundred steps of training."""
 CONTRAST = 0.25
@@ -39,16 +34,3 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> InpaintDataset:
     folder = tmp_path_factory.mktemp("data") / "eval"
     write_records(folder, 4)
     return InpaintDataset(folder, training=False, seed=0, crop_size=SIDE)
-
-
-def write_records(folder: Path, count: int, textured: bool = False) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(count):
-        picture = np.full((SIDE, SIDE, 3), GREY, np.uint8)
-        if textured:
-            picture = numpy_rng("texture", number).integers(0, 256, picture.shape).astype(np.uint8)
-        hole = np.zeros((SIDE, SIDE), np.uint8)
-        hole[30:60, 24:26] = 255
-        hole[20:70, 50:62] = 255
-        Image.fromarray(picture).save(folder / f"toy_{number}_C.png")
-        Image.fromarray(hole).save(folder / f"toy_{number}_M.png")

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
-from inpaintkit.inspection import Evaluation, evaluate, examples
-from inpaintkit.inspection.evaluate import WIDTH_BINS, Score, bootstrap
+from inpaintkit.inspection import evaluate, examples
+from inpaintkit.inspection.evaluate import METRICS, WIDTH_BINS, Evaluation, Score, bootstrap
 
 WIDE_PIXELS = 50 * 12
 NARROW_PIXELS = 30 * 2
@@ -69,7 +69,7 @@ def test_no_fill_sees_the_truth(records: InpaintDataset) -> None:
 
 def test_the_best_fill_is_named_and_interval_and_direction_fit(evaluation: Evaluation) -> None:
     assert evaluation.ranking("psnr") == ["near", "far", "whole frame"]
-    assert evaluation.ranking("lpips")[0] == "near"
+    assert evaluation.mean("near", "lpips").mean < evaluation.mean("far", "lpips").mean
     gap = evaluation.difference("near", "far", "psnr")
     assert gap.low <= gap.mean <= gap.high
     assert gap.mean == pytest.approx(20, abs=1e-3)
@@ -98,8 +98,7 @@ def test_table_csv_and_summary_hold_the_same_figures(evaluation: Evaluation, tmp
 
 
 def score(record: str, psnr: float) -> Score:
-    figures = dict.fromkeys(("ssim", "lpips", "artefact", *(f"psnr_{name}" for name in WIDTH_BINS)), math.nan)
-    return Score(record, record, "f", 1, {"psnr": psnr, **figures})
+    return Score(record, record, "f", 1, dict.fromkeys(METRICS, math.nan) | {"psnr": psnr})
 
 
 def test_best_median_and_worst_records_by_psnr() -> None:
@@ -133,10 +132,10 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 def test_examples_are_the_records_asked_for(records: InpaintDataset) -> None:
     found = examples({"grey": constant(0.6)}, records, ["toy_2", "toy_0"])
     assert [example.record for example in found] == ["toy_2", "toy_0"]
-    assert found[0].picture.shape == (3, 64, 64)
+    assert found[0].picture.shape == (3, 96, 96)
     assert found[0].hole.sum() == WIDE_PIXELS + NARROW_PIXELS
     assert (found[0].fills["grey"][found[0].hole.expand(3, -1, -1)] == 0.6).all()
-    with pytest.raises(InputError, match="'nobody' is not in the data set"):
+    with pytest.raises(InputError, match="'nobody' is not among the photos"):
         examples({}, records, ["nobody"])
 
 
@@ -151,3 +150,39 @@ def test_nothing_to_judge_is_said(records: InpaintDataset, evaluation: Evaluatio
         evaluate({}, records)
     with pytest.raises(InputError, match="'nobody' was not evaluated"):
         evaluation.of("nobody")
+
+
+def test_tables_show_only_what_somebody_has(evaluation: Evaluation) -> None:
+    assert "LPIPS ↓" in evaluation.table()
+    assert "LPIPS-VGG" not in evaluation.table()
+    assert "SIoU" not in evaluation.table()
+    tables = evaluation.tables()
+    assert tables.startswith("## photos: 4 records from 4 pictures")
+    assert "| near | 40.00 [40.00, 40.00] | 40.00 [40.00, 40.00] |" in tables  # by width: 1-2 px and 10+ px
+    assert "3-5 px" not in tables
+    assert "really hidden" not in tables
+
+
+def test_both_networks_of_lpips_can_judge(records: InpaintDataset) -> None:
+    figures = evaluate({"far": constant(0.6)}, records, ("alex", "vgg"), max_records=1).scores[0].figures
+    assert figures["lpips"] > 0
+    assert figures["lpips_vgg"] > 0
+    assert figures["lpips"] != figures["lpips_vgg"]
+
+
+def test_against_each_other_fill_positive_means_better() -> None:
+    def pair(record: str, psnr: float, lpips: float) -> list[Score]:
+        nothing = dict.fromkeys(METRICS, math.nan)
+        mine = Score(record, record, "mine", 1, nothing | {"psnr": psnr + 1, "lpips": lpips - 0.1})
+        return [mine, Score(record, record, "other", 1, nothing | {"psnr": psnr, "lpips": lpips})]
+
+    # Records differ far more than the fills: only pairing tells them apart.
+    evaluation = Evaluation(tuple(s for n in range(9) for s in pair(str(n), 10.0 + 3 * n, 0.1 + 0.05 * n)))
+    mine, other = (evaluation.mean(fill, "psnr") for fill in ("mine", "other"))
+    assert mine.low < other.high
+    assert evaluation.advantage("mine", "other", "psnr").low == pytest.approx(1)
+    assert evaluation.advantage("mine", "other", "lpips").low == pytest.approx(0.1)
+    assert evaluation.advantage("other", "mine", "lpips").high == pytest.approx(-0.1)
+    assert "| other | +1.00 [+1.00, +1.00] |" in evaluation.versus("mine")
+    assert "mine against other: better in PSNR (1.00), LPIPS (0.1000)." in evaluation.verdict("mine")
+    assert "other against mine: worse in PSNR (1.00), LPIPS (0.1000)." in evaluation.verdict("other")

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import write_records
 from matplotlib.figure import Figure
 from PIL import Image
+from toy_records import write_records
 
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
@@ -92,6 +92,7 @@ def test_metrics_bars_plots_every_fill_in_every_panel(records: InpaintDataset) -
     figure = figures.metrics_bars(evaluation)
     text = words(figure)
     assert "PSNR by hole width" in text
+    assert "LPIPS by hole width" in text
     assert evaluation.fills[0] in text
     assert figures.png_bytes(figure)
 

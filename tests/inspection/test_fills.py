@@ -1,10 +1,16 @@
 """Classical fills: what they take from where, and that they can't cheat."""
 
+import math
+from pathlib import Path
+
 import pytest
 import torch
 
+from inpaintkit.config import FILL_NAMES
+from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
-from inpaintkit.inspection import FILLS, row_fill
+from inpaintkit.inspection import FILLS, Inpainter, evaluate, make_fills, row_fill
+from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import torch_rng
 
 
@@ -67,3 +73,63 @@ def test_fills_that_know_both_sides_continue_a_ramp(name: str) -> None:
 def test_an_unknown_eye_is_refused(name: str, holed: tuple[torch.Tensor, torch.Tensor]) -> None:
     with pytest.raises(InputError, match="eye: 'middle' is unknown"):
         FILLS[name](*holed, "middle")
+
+
+MINE = """
+import torch
+def grey(picture, hole, eye):
+    return torch.where(hole, 0.5, picture)
+wrong = 3
+def small(picture, hole, eye):
+    return picture[..., 1:]
+def holes(picture, hole, eye):
+    return torch.where(hole, torch.nan, picture)
+"""
+
+
+def test_all_are_those_that_run_here_in_their_order() -> None:
+    assert list(make_fills("all")) == list(FILLS) == list(FILL_NAMES)
+    assert list(make_fills("telea, row")) == ["telea", "row"]
+
+
+def test_biharmonic_is_left_out_of_all_where_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert list(make_fills("all")) == ["row", "telea", "navier_stokes"]
+
+
+def test_a_function_of_ones_own_joins_in(tmp_path: Path, records: InpaintDataset) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    fills = make_fills(f"row, {tmp_path / 'mine.py'}:grey")
+    assert list(fills) == ["row", "grey"]
+    evaluation = evaluate(fills, records)
+    assert evaluation.mean("grey", "psnr").mean == pytest.approx(-20 * math.log10(abs(128 / 255 - 0.5)), abs=0.1)
+
+
+def test_a_model_file_joins_in(tmp_path: Path, generator: LightInpaintV1) -> None:
+    save_model(generator, tmp_path / "other.pth")
+    assert isinstance(make_fills(f"{tmp_path / 'other.pth'}", "cpu")["other"], Inpainter)
+
+
+def test_fills_that_cannot_work_are_refused(tmp_path: Path, records: InpaintDataset) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    refused = {
+        "tela": "did you mean telea",
+        f"{file}": "is unknown",
+        f"{file}:nobody": "has no function nobody",
+        f"{file}:wrong": "has no function wrong",
+        f"{tmp_path / 'none.py'}:f": "does not exist",
+        f"{tmp_path / 'none.pth'}": "does not exist",
+        "row, row": "two are called row",
+        " ,": "none named",
+    }
+    for names, words in refused.items():
+        with pytest.raises(InputError, match=words):
+            make_fills(names)
+    (tmp_path / "broken.py").write_text("1 / 0")
+    with pytest.raises(InputError, match="fails when it is run: ZeroDivisionError"):
+        make_fills(f"{tmp_path / 'broken.py'}:f")
+    with pytest.raises(InputError, match=r"small returned \(1, 3, 96, 95\)"):
+        evaluate(make_fills(f"{file}:small"), records)
+    with pytest.raises(InputError, match="holes returned numbers that aren't finite"):
+        evaluate(make_fills(f"{file}:holes"), records)

@@ -1,0 +1,225 @@
+"""True stereo pairs as a truth: the left picture warped by its measured disparity, the right picture behind the holes.
+
+A pair is a folder with a left picture, a right picture and the left picture's disparity, named as below (those of the
+Middlebury data sets, or plainly). Disparity is in px of the left picture and positive: what is seen at column x of the
+left picture is seen at x - disparity in the right one. Files: PFM and NPY (not finite = not measured); PNG, grey of 8 or
+16 bit (0 = not measured), whose numbers are divided by the scale.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.nn import functional as F
+
+from inpaintkit.data import UnreadablePicture, read_picture
+from inpaintkit.errors import InputError
+from inpaintkit.files import require_folder
+from inpaintkit.inspection.fills import nearest_known
+from inpaintkit.inspection.truths import Case, Truth
+from inpaintkit.synthesis import close_hole, forward_warp
+
+NAMES = (("left", "right", "disparity"), ("im0", "im1", "disp0"), ("view1", "view5", "disp1"), ("im2", "im6", "disp2"))
+"""Stems of left picture, right picture and disparity: plain; Middlebury 2014 and 2021; 2005 and 2006; 2003."""
+
+PICTURES = (".png", ".jpg", ".jpeg", ".ppm")
+DISPARITIES = (".pfm", ".npy", ".png")
+SCALE_16_BIT = 256.0
+"""Stored number per px in 16-bit PNG files, as in KITTI."""
+
+WIDEST = 1280
+"""Pairs wider than this, in px, are shrunk by the least whole number that makes them fit: some fills take minutes otherwise."""
+
+CLIPPED_ERROR = 0.25
+"""Differences of colour above this count as this, so that occlusion and highlights don't decide about a sign."""
+
+DECISIVE = 0.9
+"""A disparity is refused if another one's error is smaller than this share of its own."""
+
+LEAST_DISPARITY = 1.0
+"""Mean size in px from which a disparity can be told from its opposite."""
+
+_ALL_MEASURED = 0.999
+_PFM_HEADER = re.compile(rb"(Pf|PF)\s+(\d+)\s+(\d+)\s+([-+.eE\d]+)\s")
+
+
+def stereo_truth(folder: str | Path, scale: float | None = None) -> Truth:
+    """Return the stereo pairs in the folders inside `folder` (or `folder` itself) as a truth; files are read when needed.
+
+    `scale`: stored disparity per px; None: 1, in 16-bit PNG files 256. Each pair is read once at first, so that a bad one
+    is said before anything is judged: raises `InputError` for it as `read_case` does, and if there is no pair.
+    """
+    root = require_folder(folder, "stereo_dir")
+    found = {place.name: files for place in [root, *sorted(root.iterdir())] if (files := find_pair(place))}
+    if not found:
+        raise InputError(
+            f"stereo_dir: {root} holds no folder with left.png, right.png and disparity.pfm, .npy or .png "
+            "(or im0.png, im1.png, disp0.pfm); put each pair into a folder of its own"
+        )
+    names = list(found)
+    for name, files in found.items():
+        read_case(*files, name, scale)
+    return Truth("stereo pairs", names, lambda index: read_case(*found[names[index]], names[index], scale))
+
+
+def find_pair(place: Path) -> tuple[Path, Path, Path] | None:
+    """Return the files (left, right, disparity) of a stereo pair in folder `place`, None if they aren't all there."""
+    if not place.is_dir():
+        return None
+    for stems in NAMES:
+        files = [
+            next((place / (stem + ending) for ending in endings if (place / (stem + ending)).is_file()), None)
+            for stem, endings in zip(stems, (PICTURES, PICTURES, DISPARITIES), strict=True)
+        ]
+        if files[0] and files[1] and files[2]:
+            return files[0], files[1], files[2]
+    return None
+
+
+def read_case(left_file: Path, right_file: Path, disparity_file: Path, name: str, scale: float | None = None) -> Case:
+    """Return one stereo pair as a case. Raises `InputError` for unreadable files, sizes that differ, and as `stereo_case`."""
+    left, right = (_read_picture(path) for path in (left_file, right_file))
+    disparity = read_disparity(disparity_file, scale)
+    if not left.shape[-2:] == right.shape[-2:] == disparity.shape[-2:]:
+        sizes = ", ".join(f"{x.shape[-1]}x{x.shape[-2]}" for x in (left, right, disparity))
+        raise InputError(
+            f"stereo_dir: {name}: left, right and disparity differ in size ({sizes}); give them in one size"
+        )
+    factor = math.ceil(left.shape[-1] / WIDEST)
+    if factor > 1:
+        left, right = (F.avg_pool2d(x, factor) for x in (left, right))
+        disparity = disparity[..., factor // 2 :: factor, factor // 2 :: factor] / factor
+        disparity = disparity[..., : left.shape[-2], : left.shape[-1]]
+    return stereo_case(left, right, disparity, name)
+
+
+def stereo_case(left: Tensor, right: Tensor, disparity: Tensor, name: str) -> Case:
+    """Return a stereo pair as a case: the left picture warped to the right eye, the right picture as truth in its holes.
+
+    `left` and `right`: (1, 3, H, W), 0..1; `disparity`: (1, 1, H, W) px, not finite where it isn't measured. Hole pixels
+    count where their neighbours on both sides of the row are measured: that leaves out the strip that only the right
+    eye sees, and holes beside guesses. Raises `InputError` if the disparity has the wrong sign or doesn't fit at all.
+    """
+    measured = disparity.isfinite()
+    check_disparity(left, right, disparity, name)
+    known = fill_unmeasured(disparity)
+    near, far = max(float(known.max()), 0.0), min(float(known.min()), 0.0)
+    width, reach = left.shape[-1], max(near - far, 1e-6)
+    if reach > width / 2:
+        raise InputError(f"stereo_dir: {name}: its disparities span {reach:.0f} of {width} px; check disparity_scale")
+    # What lies beyond the picture's border is a repetition of it, hence no measurement.
+    sure = measured.clone()
+    sure[..., [0, -1]] = False
+    values = torch.cat([left, sure.to(left)], dim=1)
+    warped, hole = forward_warp(values, (known - far) / reach, 200 * reach / width, -far / reach, "right")
+    hole = close_hole(hole)
+    judged = hole & between(hole, warped[:, 3:] > _ALL_MEASURED)
+    picture = warped[:, :3].clamp(0, 1)
+    return Case(name, name, picture, hole, torch.where(hole, right, picture), judged, left, right)
+
+
+def check_disparity(left: Tensor, right: Tensor, disparity: Tensor, name: str) -> None:
+    """Raise `InputError` if `disparity` explains the right picture worse than its opposite does, or than none does."""
+    measured = disparity.isfinite()
+    if not bool(measured.any()):
+        raise InputError(f"stereo_dir: {name}: no disparity is measured; check the file and disparity_scale")
+    shift = torch.where(measured, disparity, 0.0)
+    if float(shift.abs().sum() / measured.sum()) < LEAST_DISPARITY:
+        return
+    errors = {sign: _colour_error(left, right, sign * shift, measured) for sign in (1, -1, 0)}
+    best = min(errors, key=lambda sign: errors[sign])
+    if errors[best] > DECISIVE * errors[1]:
+        return
+    if best == -1:
+        raise InputError(
+            f"stereo_dir: {name}: the disparity has the wrong sign: colours differ by {errors[1]:.3f} with it and by "
+            f"{errors[-1]:.3f} with its opposite; x in the left picture must be x - disparity in the right one, so negate "
+            "it or exchange the pictures"
+        )
+    raise InputError(
+        f"stereo_dir: {name}: the pictures fit better unmoved (colours differ by {errors[0]:.3f}) than moved by the "
+        f"disparity ({errors[1]:.3f}); it must be in px of the left picture: check disparity_scale"
+    )
+
+
+def fill_unmeasured(disparity: Tensor) -> Tensor:
+    """Return `disparity` (1, 1, H, W) px with the farther of both measured neighbours in the row where it isn't finite.
+
+    Rows without any take the picture's farthest.
+    """
+    missing = ~disparity.isfinite()
+    farthest = disparity[~missing].min()
+    padded = F.pad(disparity, (1, 1), value=torch.inf).nan_to_num(torch.inf, torch.inf, torch.inf)
+    sides = [padded.gather(-1, column + 1) for column in nearest_known(missing)]
+    guess = torch.minimum(*sides)
+    return torch.where(missing, torch.where(guess.isfinite(), guess, farthest), disparity)
+
+
+def between(hole: Tensor, measured: Tensor) -> Tensor:
+    """Return the pixels of `hole` (1, 1, H, W) whose nearest known ones on both sides in the row exist and are `measured`."""
+    padded = F.pad(measured & ~hole, (1, 1))
+    left, right = (padded.gather(-1, column + 1) for column in nearest_known(hole))
+    return left & right & hole
+
+
+def read_disparity(path: str | Path, scale: float | None = None) -> Tensor:
+    """Return the disparity in a PFM, NPY or PNG file as float (1, 1, H, W), NaN where it isn't measured.
+
+    `scale`: stored number per px; None: 1, in 16-bit PNG files 256. Raises `InputError` for anything that isn't such a file.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".pfm":
+            values = _read_pfm(path.read_bytes())
+        elif path.suffix == ".npy":
+            values = np.load(path, allow_pickle=False)
+        else:
+            values, depth_scale = _read_png(path)
+            scale = scale or depth_scale
+        if values.ndim != 2 or values.dtype.kind not in "fiu":
+            raise ValueError(f"it holds {values.dtype} {values.shape} instead of one number per pixel")
+    except (OSError, ValueError, EOFError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise InputError(f"stereo_dir: {path} is no disparity map ({error}); give PFM, NPY or grey PNG") from None
+    numbers = torch.from_numpy(values.astype(np.float32))[None, None] / (scale or 1.0)
+    return numbers.masked_fill(~numbers.isfinite(), torch.nan)
+
+
+def _read_pfm(data: bytes) -> np.ndarray:
+    header = _PFM_HEADER.match(data)
+    if header is None or header[1] != b"Pf":
+        raise ValueError("it is not a grey PFM file")
+    width, height = int(header[2]), int(header[3])
+    kind = "<f4" if float(header[4]) < 0 else ">f4"
+    # Rows run from the bottom to the top.
+    return np.frombuffer(data, kind, width * height, header.end()).reshape(height, width)[::-1]
+
+
+def _read_png(path: Path) -> tuple[np.ndarray, float]:
+    """Return what a PNG holds, NaN for 0, and its usual scale."""
+    with Image.open(path, formats=["PNG"]) as image:
+        stored = np.array(image)
+    scale = 1.0 if stored.dtype == np.uint8 else SCALE_16_BIT
+    return np.where(stored == 0, np.nan, stored.astype(np.float32)), scale
+
+
+def _read_picture(path: Path) -> Tensor:
+    try:
+        return torch.from_numpy(read_picture(path)).permute(2, 0, 1)[None] / 255
+    except UnreadablePicture as error:
+        raise InputError(f"stereo_dir: {path} can't be read ({error}); give a picture") from None
+
+
+def _colour_error(left: Tensor, right: Tensor, shift: Tensor, measured: Tensor) -> float:
+    """Return the mean difference of colour between measured pixels and where `shift` (1, 1, H, W) px says they are seen."""
+    width = left.shape[-1]
+    target = torch.arange(width).expand_as(shift) - shift.round().long()
+    counted = measured & (target >= 0) & (target < width)
+    seen = right.gather(-1, target.clamp(0, width - 1).expand_as(right))
+    difference = (seen - left).abs().mean(dim=1, keepdim=True).clamp(max=CLIPPED_ERROR)
+    return float(difference[counted].mean()) if bool(counted.any()) else math.inf

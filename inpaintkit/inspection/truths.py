@@ -1,0 +1,186 @@
+"""What fills are judged on: pictures with holes of which somebody knows what belongs there.
+
+Three kinds: crops of photos with the hole that warping would tear, procedural scenes with an exactly known right view, and
+a person's own stereo pairs (`stereo_truth`, in its own file). All come in right-eye orientation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inpaintkit.config import GenerateConfig
+from inpaintkit.data import InpaintDataset, UnreadablePicture, generate_dataset, list_pictures, read_picture
+from inpaintkit.data.manifest import PICTURE_SUFFIX, data_set_names, is_record, read_manifest
+from inpaintkit.errors import InputError
+from inpaintkit.seeds import numpy_rng
+from inpaintkit.synthesis import Scene, close_hole, draw_scene, forward_warp
+
+SCENE_SIZE = (384, 512)
+SCENE_DIVERGENCE = (2.0, 8.0)
+"""Percent of the width; strong, so that holes of every width occur in so small a picture."""
+
+TEXTURE_SIDE = 768
+"""Short side in px that photos are brought to before scenes are cut from them: larger ones would look blurred."""
+
+PHOTO_RECORDS = {"prefix": "photos", "size": 256, "num_samples": 2, "divergence_level": 2, "repeats": 4}
+"""What is generated from photos when no data set is given; the same as ``params/01_generate.demo.yaml``."""
+
+_NEARER = 1e-5
+
+
+@dataclass(frozen=True)
+class Case:
+    """One picture with a hole whose content is known.
+
+    `picture` and `truth` are float (1, 3, H, W), 0..1, equal outside the hole; `hole` bool (1, 1, H, W), True = missing:
+    what a fill has to fill; `judged` bool (1, 1, H, W): the hole pixels that count. `source`: the photo or scene that it
+    comes from. `left_view` and `right_view`: the true pair (1, 3, H, W), where there is one; `exact_hole`: bool
+    (1, 1, H, W), the pixels that really are hidden, where that is known.
+    """
+
+    name: str
+    source: str
+    picture: Tensor
+    hole: Tensor
+    truth: Tensor
+    judged: Tensor
+    left_view: Tensor | None = None
+    right_view: Tensor | None = None
+    exact_hole: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Cases of one kind: `title` in tables, `names` of the cases, and what makes the n-th of them."""
+
+    title: str
+    names: Sequence[str]
+    load: Callable[[int], Case]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def record_truth(dataset: InpaintDataset) -> Truth:
+    """Return the evaluation records of a data set (``training=False``): photos with holes, themselves the truth.
+
+    The frame that training never sees isn't judged either.
+    """
+    sources = source_pictures(dataset)
+
+    def load(index: int) -> Case:
+        x, hole, y, _ = dataset[index]
+        frame, file = (x.shape[-1] - y.shape[-1]) // 2, dataset.names[index]
+        missing, inside = hole[None] > 0, without_border(hole[None], frame)
+        name = record_name(file)
+        return Case(name, sources.get(file, name), x[None], missing, x[None], missing & inside)
+
+    return Truth("photos", [record_name(file) for file in dataset.names], load)
+
+
+def photo_truth(photos: str | Path, folder: str | Path, seed: int = 0) -> Truth:
+    """Return evaluation records made of ``photos/eval`` in `folder`, by FastDepth and `seed`: the same ones for everybody.
+
+    Records that are there already are kept. Raises `InputError` if there are no photos or `folder` can't be written.
+    """
+    config = GenerateConfig.from_params(
+        {"dataset_dir": str(photos), "output_dir": str(folder), "seed": seed, "eval_only": True, "workers": 0}
+        | {"device": "cpu", **PHOTO_RECORDS}
+    )
+    generate_dataset(config)
+    return record_truth(InpaintDataset(Path(folder) / "eval", training=False))
+
+
+def scene_truth(count: int, textures: Sequence[Tensor] = (), seed: int = 0) -> Truth:
+    """Return `count` procedural scenes: the right view as the kit's own stereo path warps it, and as it really is.
+
+    A fill gets the scene's picture, warped forward by its exact depth, with the closed hole that this leaves. All hole
+    pixels count but those near the left and right border, where points come in from outside the picture. `textures`:
+    photos (3, h, w), 0..1, to cut surfaces from (none: noise).
+    """
+
+    def load(index: int) -> Case:
+        rng = numpy_rng("evaluation scene", seed, index)
+        divergence, convergence = float(rng.uniform(*SCENE_DIVERGENCE)), float(rng.uniform())
+        return scene_case(draw_scene(rng, SCENE_SIZE, textures), divergence, convergence, f"scene_{index:03d}")
+
+    return Truth("scenes", [f"scene_{index:03d}" for index in range(count)], load)
+
+
+def scene_case(scene: Scene, divergence: float, convergence: float, name: str) -> Case:
+    """Return the right view of `scene` as a case; the left view of the pair is the scene's own picture."""
+    picture, depth = scene.render()
+    warped, hole = forward_warp(picture, depth, divergence, convergence, "right")
+    hole = close_hole(hole)
+    exact = scene.view("right", divergence, convergence)
+    gain = 0.5 * divergence / 100 * scene.size[1]
+    strip = math.ceil(gain * max(convergence, 1 - convergence))
+    inside = without_border(hole, 0, strip)
+    hidden = hidden_in_right_view(scene, gain, convergence)
+    truth = torch.where(hole, exact, warped)
+    return Case(name, name, warped, hole, truth, hole & inside, picture, exact, hidden & inside)
+
+
+def hidden_in_right_view(scene: Scene, gain: float, convergence: float) -> Tensor:
+    """Return the pixels of the right view whose centre the scene's own picture doesn't show: bool (1, 1, H, W), exact.
+
+    `gain`: px that a point of depth 1 moves further to the left than one of depth 0; `convergence`: the depth that stays.
+    """
+    height, width = scene.size
+    seen_x, y = torch.arange(width, dtype=torch.float32)[None], torch.arange(height, dtype=torch.float32)[:, None]
+    nearest, place = torch.full(scene.size, -torch.inf), torch.zeros(scene.size)
+    for layer in scene.layers:
+        x = layer.source(seen_x, y, -gain, convergence)
+        depth = layer.depth_at(x, y)
+        wins = (layer.outline(x, y) < 0) & (depth > nearest)
+        nearest, place = torch.where(wins, depth, nearest), torch.where(wins, x, place)
+    covered = [(layer.outline(place, y) < 0) & (layer.depth_at(place, y) > nearest + _NEARER) for layer in scene.layers]
+    return torch.stack(covered).any(dim=0)[None, None]
+
+
+def read_textures(photos: str | Path) -> list[Tensor]:
+    """Return the photos in ``photos/eval`` as (3, h, w), 0..1, with a short side of `TEXTURE_SIDE` px, sorted by name.
+
+    Files that aren't pictures are left out. Raises `InputError` if none is one.
+    """
+    folder, found = Path(photos) / "eval", []
+    for path in list_pictures(folder):
+        try:
+            pixels = read_picture(path, TEXTURE_SIDE)
+        except UnreadablePicture:
+            continue
+        picture = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+        scale = TEXTURE_SIDE / min(picture.shape[-2:])
+        size = [round(side * scale) for side in picture.shape[-2:]]
+        found.append(F.interpolate(picture, size, mode="bilinear", antialias=True)[0].clamp(0, 1))
+    if not found:
+        raise InputError(f"photos: {folder} holds no readable picture; put photos that nothing was trained on there")
+    return found
+
+
+def without_border(hole: Tensor, border: int, sides: int = 0) -> Tensor:
+    """Return True except within `border` px of any border and `sides` px of the left and right one, shaped as `hole`."""
+    inside = torch.zeros_like(hole, dtype=torch.bool)
+    height, width = hole.shape[-2:]
+    across = max(border, sides)
+    inside[..., border : height - border, across : width - across] = True
+    return inside
+
+
+def record_name(picture_file: str) -> str:
+    """Return the name of a record from that of its picture: without ``_C.png``."""
+    return picture_file.removesuffix(PICTURE_SUFFIX)
+
+
+def source_pictures(dataset: InpaintDataset) -> dict[str, str]:
+    """Return for each record's picture file the photo it was cut from, as far as the data set's manifest tells."""
+    root = dataset.folder.parent
+    rows = (row for name in data_set_names(root) for row in read_manifest(root, name) if is_record(row))
+    return {str(row["picture"]): str(row["source"]) for row in rows}

@@ -1,0 +1,27 @@
+"""An executed notebook as one HTML file that can be sent around."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+from nbconvert import HTMLExporter
+
+from inpaintkit.files import atomic_write_text
+
+HIDDEN_TAG = "parameters"
+
+
+def write_html(executed: str | Path) -> Path:
+    """Write text, tables and figures of an executed notebook, without its code, as ``NAME.html`` beside it; return that file.
+
+    Figures are inside the file and nothing is fetched from elsewhere when it is opened.
+    """
+    executed = Path(executed)
+    exporter = HTMLExporter(exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True, mathjax_url="")
+    exporter.require_js_url = ""
+    exporter.jquery_url = ""
+    body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4), {"metadata": {"name": executed.stem}})
+    target = executed.with_suffix(".html")
+    atomic_write_text(target, body)
+    return target

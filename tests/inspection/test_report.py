@@ -1,0 +1,62 @@
+"""One command, one report: notebook 04 through ``python -m inpaintkit evaluate``."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+from toy_records import write_records
+
+from inpaintkit.__main__ import main
+from inpaintkit.model import LightInpaintV1, save_model
+
+FILL = """
+import torch
+def grey(picture, hole, eye):
+    return torch.where(hole, 0.5, picture)
+"""
+
+
+@pytest.mark.slow
+def test_evaluate_leaves_tables_figures_words_and_one_html_file(
+    tmp_path: Path, generator: LightInpaintV1, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_model(generator, tmp_path / "model.pth")
+    (tmp_path / "mine.py").write_text(FILL)
+    write_records(tmp_path / "data" / "eval", 2, textured=True, side=256)
+    monkeypatch.chdir(tmp_path)
+    options = ["--fill", "mine.py:grey", "--data-dir", "data", "-p", "scenes=1", "-p", "lpips=alex"]
+    options += ["-p", "picture=None", "-o", "report"]
+    assert main(["evaluate", "model.pth", *options]) == 0
+    said = capsys.readouterr().out
+    assert "**photos.** Judged inside the holes of 2 records from 2 pictures" in said
+    assert "model against grey:" in said
+    run = tmp_path / "report"
+    assert said.strip().endswith(f"Report: {run / '04_inspect.html'}")
+    page = (run / "04_inspect.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") >= 5
+    assert "make_fills" not in page, "the report shows no code"
+    assert not re.findall(r"""(?:src|href)=["']https?://""", page), "it opens without a network"
+    rows = list(csv.DictReader((run / "evaluation.csv").read_text().splitlines()))
+    assert {row["truth"] for row in rows} == {"photos", "scenes"}
+    assert {row["fill"] for row in rows} == {"row", "telea", "navier_stokes", "biharmonic", "grey", "model"}
+    for name in ("metrics", "metrics_scenes", "extremes_photos", "extremes_scenes", "before_after"):
+        assert (run / "figures" / f"{name}.png").stat().st_size > 10_000
+    assert "PSNR, 10+ px" in (run / "table.md").read_text()
+
+
+def test_evaluate_refuses_before_any_work(
+    tmp_path: Path, generator: LightInpaintV1, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model.pth"
+    save_model(generator, model)
+    refused = {
+        ("nobody.pth",): "checkpoint: the file",
+        (str(model), "--fill", "nobody.py:f"): "nobody.py does not exist",
+        (str(model), "--stereo-dir", str(tmp_path / "none")): "stereo_dir: the folder",
+        (str(model), "-p", "lpips=resnet"): "lpips: 'resnet' is unknown",
+    }
+    for arguments, words in refused.items():
+        assert main(["evaluate", *arguments]) == 2
+        assert words in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pth"]

@@ -1,0 +1,192 @@
+"""Stereo pairs given by a person: read right, checked for sign and unit, judged only where disparity is measured."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from inpaintkit.errors import InputError
+from inpaintkit.inspection import evaluate, row_fill, stereo_truth
+from inpaintkit.inspection.pictures import to_uint8
+from inpaintkit.inspection.stereo_truth import WIDEST, between, fill_unmeasured, read_disparity, stereo_case
+from inpaintkit.seeds import torch_rng
+from inpaintkit.synthesis import Layer, Scene
+from inpaintkit.synthesis.scenes import everywhere, polygon
+
+HEIGHT, WIDTH = 72, 120
+NEAR, FAR = 9.0, 1.0
+DIVERGENCE = 200 * 10 / WIDTH  # depth 1 moves 10 px
+
+
+def rendered() -> tuple[Tensor, Tensor, Tensor]:
+    """Left and right picture (1, 3, H, W) of a post (disparity 9) before a wall (1), and the left one's disparity."""
+    wall, front = (torch.rand(3, HEIGHT, WIDTH, generator=torch_rng("stereo", n)) for n in range(2))
+    outline = polygon([(49.5, -9.0), (69.5, -9.0), (69.5, 99.0), (49.5, 99.0)])
+    layers = Layer(everywhere, (FAR / 10, 0.0, 0.0), wall), Layer(outline, (NEAR / 10, 0.0, 0.0), front)
+    scene = Scene((HEIGHT, WIDTH), layers)
+    left, depth = scene.render()
+    return left, scene.view("right", DIVERGENCE, 0.0), depth * 10
+
+
+def save_pair(folder: Path, stems: tuple[str, str] = ("left", "right")) -> Path:
+    folder.mkdir(parents=True)
+    for stem, picture in zip(stems, rendered()[:2], strict=True):
+        Image.fromarray(to_uint8(picture[0])).save(folder / f"{stem}.png")
+    return folder
+
+
+def columns(mask: Tensor) -> list[int]:
+    return mask[0, 0].any(0).nonzero().flatten().tolist()
+
+
+def test_the_hole_is_where_the_post_was_and_holds_the_right_picture() -> None:
+    left, right, disparity = rendered()
+    case = stereo_case(left, right, disparity, "post")
+    # The post at 50..69 is seen at 41..60; the wall's 70 at 69; between them, 61..68, nothing was known.
+    assert columns(case.hole) == columns(case.judged) == list(range(61, 69))
+    inside = case.hole.expand_as(right)
+    assert torch.equal(case.truth[inside], right[inside])
+    assert (case.picture - right).abs()[..., 2:40].max() < 1e-3
+    assert (case.picture - right).abs()[..., 42:60].max() < 1e-3
+
+
+def test_holes_beside_unmeasured_pixels_do_not_count() -> None:
+    left, right, disparity = rendered()
+    disparity[:, :, :30, 70:90] = torch.nan
+    case = stereo_case(left, right, disparity, "post")
+    assert case.hole[..., :30, 63:67].all()
+    assert not case.judged[..., :30, :].any()
+    assert case.judged[..., 30:, 61:69].all()
+
+
+def test_the_strip_that_only_the_right_eye_sees_does_not_count() -> None:
+    # The post reaches the right border: what comes into view beside it lies outside the left picture.
+    case = stereo_case(*_to_the_border(), "border")
+    assert not case.judged.any()
+
+
+def _to_the_border() -> tuple[Tensor, Tensor, Tensor]:
+    wall, front = (torch.rand(3, HEIGHT, WIDTH, generator=torch_rng("stereo", n)) for n in range(2))
+    outline = polygon([(99.5, -9.0), (999.0, -9.0), (999.0, 99.0), (99.5, 99.0)])
+    scene = Scene((HEIGHT, WIDTH), (Layer(everywhere, (0.1, 0, 0), wall), Layer(outline, (0.9, 0, 0), front)))
+    left, depth = scene.render()
+    return left, scene.view("right", DIVERGENCE, 0.0), depth * 10
+
+
+def test_a_wrong_sign_and_a_wrong_unit_are_said() -> None:
+    left, right, disparity = rendered()
+    with pytest.raises(InputError, match="wrong sign"):
+        stereo_case(left, right, -disparity, "p")
+    with pytest.raises(InputError, match="wrong sign"):
+        stereo_case(right, left, disparity, "p")
+    with pytest.raises(InputError, match="check disparity_scale"):
+        stereo_case(left, right, disparity * 100, "p")
+    smooth = torch.nn.functional.avg_pool2d(torch.cat([left, right]), 9, 1, 4)
+    with pytest.raises(InputError, match="fit better unmoved"):
+        stereo_case(smooth[:1], smooth[:1], disparity * 2, "p")
+    with pytest.raises(InputError, match="no disparity is measured"):
+        stereo_case(left, right, disparity * torch.nan, "p")
+
+
+def test_a_pair_without_any_shift_is_accepted_and_has_no_hole() -> None:
+    left, _, disparity = rendered()
+    assert not stereo_case(left, left, disparity * 0, "flat").hole.any()
+
+
+def test_unmeasured_disparity_takes_the_farther_neighbour() -> None:
+    nan = torch.nan
+    row = torch.tensor([nan, 5.0, nan, nan, 2.0, nan]).view(1, 1, 1, -1)
+    assert fill_unmeasured(row).flatten().tolist() == [5, 5, 2, 2, 2, 2]
+    two = torch.cat([row, torch.full_like(row, nan)], dim=2)
+    assert fill_unmeasured(two)[0, 0, 1].tolist() == [2] * 6
+
+
+def test_a_hole_needs_measured_neighbours_on_both_sides() -> None:
+    def mask(text: str) -> Tensor:
+        return torch.tensor([c == "#" for c in text]).view(1, 1, 1, -1)
+
+    hole, measured = mask("##..##..##..##"), mask("..##..#...##..")
+    assert between(hole, measured).int().flatten().tolist() == [0] * 4 + [1, 1] + [0] * 8
+
+
+@pytest.mark.parametrize("kind", ["pfm_little", "pfm_big", "npy", "png8", "png16"])
+def test_every_kind_of_disparity_file_gives_px(tmp_path: Path, kind: str) -> None:
+    values = np.array([[1.0, 2.0, np.inf], [4.0, 5.0, 6.0]], np.float32)
+    path = tmp_path / f"disparity.{kind.rstrip('8164')[:3]}"
+    if kind.startswith("pfm"):
+        order, scale = ("<f4", b"-1.0") if kind == "pfm_little" else (">f4", b"1.0")
+        path.write_bytes(b"Pf\n3 2\n" + scale + b"\n" + values[::-1].astype(order).tobytes())
+    elif kind == "npy":
+        np.save(path, values)
+    else:
+        stored = np.where(np.isfinite(values), values, 0) * (1 if kind == "png8" else 256)
+        Image.fromarray(stored.astype(np.uint8 if kind == "png8" else np.uint16)).save(path)
+    read = read_disparity(path)
+    assert read.shape == (1, 1, 2, 3)
+    assert read[0, 0, 0, 2].isnan()
+    assert read.nan_to_num(3).flatten().tolist() == [1, 2, 3, 4, 5, 6]
+    if kind == "png8":
+        assert read_disparity(path, scale=4)[0, 0, 1, 0] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("d.pfm", b"PF\n2 2\n-1\n" + b"\0" * 48),
+        ("d.pfm", b"Pf\n2 2\n-1\n\0"),
+        ("d.npy", b"nonsense"),
+        ("d.png", b"nonsense"),
+    ],
+)
+def test_broken_disparity_files_are_refused_in_one_sentence(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match="is no disparity map"):
+        read_disparity(tmp_path / name)
+
+
+def test_colour_png_is_no_disparity(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "d.png")
+    with pytest.raises(InputError, match="instead of one number per pixel"):
+        read_disparity(tmp_path / "d.png")
+
+
+def test_pairs_in_folders_are_found_by_their_usual_names_and_judged(tmp_path: Path) -> None:
+    disparity = rendered()[2][0, 0].numpy()
+    np.save(save_pair(tmp_path / "plain") / "disparity.npy", disparity)
+    pfm = b"Pf\n%d %d\n-1\n" % (WIDTH, HEIGHT) + disparity[::-1].astype("<f4").tobytes()
+    (save_pair(tmp_path / "middlebury", ("im0", "im1")) / "disp0.pfm").write_bytes(pfm)
+    (tmp_path / "notes").mkdir()
+    truth = stereo_truth(tmp_path)
+    assert list(truth.names) == ["middlebury", "plain"]
+    evaluation = evaluate({"row": row_fill}, truth)
+    assert evaluation.title == "stereo pairs"
+    first, second = (score.figures for score in evaluation.scores)
+    assert first == pytest.approx(second, nan_ok=True)
+    assert first["siou"] > 0.5
+    assert evaluation.scores[0].hole_pixels == 8 * HEIGHT
+
+
+def test_pairs_that_cannot_work_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no folder with left"):
+        stereo_truth(tmp_path)
+    np.save(save_pair(tmp_path / "pair") / "disparity.npy", np.ones((9, 9), np.float32))
+    with pytest.raises(InputError, match="differ in size"):
+        stereo_truth(tmp_path)
+    (tmp_path / "pair" / "left.png").write_bytes(b"")
+    with pytest.raises(InputError, match="can't be read"):
+        stereo_truth(tmp_path)
+
+
+def test_wide_pairs_are_shrunk_with_their_disparity(tmp_path: Path) -> None:
+    left, right, disparity = (x.repeat_interleave(16, -1).repeat_interleave(16, -2) for x in rendered())
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    for stem, picture in (("left", left), ("right", right)):
+        Image.fromarray(to_uint8(picture[0])).save(folder / f"{stem}.png")
+    np.save(folder / "disparity.npy", 16 * disparity[0, 0].numpy())
+    case = stereo_truth(tmp_path).load(0)
+    assert case.hole.shape[-1] == 16 * WIDTH // 2 <= WIDEST
+    assert columns(case.judged) == list(range(61 * 8, 69 * 8))

@@ -1,0 +1,137 @@
+"""Truths: the hole content that fills are measured against is really right, and the same for everybody."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from toy_records import write_records
+
+from inpaintkit.data import InpaintDataset
+from inpaintkit.errors import InputError
+from inpaintkit.inspection import evaluate, photo_truth, read_textures, record_truth, row_fill, scene_truth
+from inpaintkit.inspection.truths import hidden_in_right_view, scene_case
+from inpaintkit.seeds import torch_rng
+from inpaintkit.synthesis import Layer, Scene
+from inpaintkit.synthesis.scenes import everywhere, polygon
+from inpaintkit.training import metrics
+
+WIDTH, HEIGHT = 100, 64
+DIVERGENCE, CONVERGENCE = 16.0, 0.0  # points of depth 1 move 8 px to the left, those of depth 0 stay
+
+
+def post(texture: torch.Tensor | None = None, depth: float = 1.0) -> Scene:
+    """A post over columns 40..49 before a background at depth 0 of the given texture."""
+    wall = torch.rand(3, HEIGHT, WIDTH, generator=torch_rng("wall")) if texture is None else texture
+    outline = polygon([(39.5, -9.0), (49.5, -9.0), (49.5, 99.0), (39.5, 99.0)])
+    red = torch.tensor([1.0, 0, 0])[:, None, None].expand(3, HEIGHT, WIDTH)
+    return Scene((HEIGHT, WIDTH), (Layer(everywhere, (0.0, 0.0, 0.0), wall), Layer(outline, (depth, 0.0, 0.0), red)))
+
+
+def test_a_scene_asks_for_what_the_post_hid() -> None:
+    case = scene_case(post(), DIVERGENCE, CONVERGENCE, "post")
+    # The post is seen 8 px further left, at 32..41; columns 42..49 of the wall come into view.
+    assert case.hole[0, 0].any(0).nonzero().flatten().tolist() == list(range(42, 50))
+    wall = post().layers[0].texture[None]
+    inside = case.hole.expand_as(wall)
+    assert torch.allclose(case.truth[inside], wall[inside], atol=1e-5)
+    assert torch.equal(case.truth[~inside], case.picture[~inside])
+    assert torch.allclose(case.picture[..., 33:41], torch.tensor([1.0, 0, 0])[None, :, None, None], atol=1e-5)
+
+
+def test_the_hole_of_exact_depth_is_the_exact_one() -> None:
+    case = scene_case(post(), DIVERGENCE, CONVERGENCE, "post")
+    assert case.exact_hole is not None
+    assert case.exact_hole[0, 0].any(0).nonzero().flatten().tolist() == list(range(42, 50))
+    assert metrics.hole_iou(case.judged, case.exact_hole).item() == 1
+    assert metrics.stray_pixels(case.judged, case.exact_hole).item() == 0
+    assert not hidden_in_right_view(post(depth=0.0), 8.0, CONVERGENCE).any()
+
+
+def test_who_fills_a_scene_with_the_right_view_is_perfect() -> None:
+    truth = scene_truth(3)
+    cases = {case.name: case for case in map(truth.load, range(3))}
+    calls = iter(list(cases.values()))
+
+    def oracle(picture: torch.Tensor, hole: torch.Tensor, eye: str) -> torch.Tensor:
+        right = next(calls).right_view
+        assert right is not None
+        return torch.where(hole, right, picture)
+
+    evaluation = evaluate({"oracle": oracle}, truth)
+    for score in evaluation.scores:
+        assert score.figures["psnr"] == score.figures["psnr_ring"] == 60
+        assert score.figures["lpips"] < 1e-6
+        assert 0 < score.figures["siou"] <= 1
+    assert [hole.record for hole in evaluation.holes] == list(cases)
+    assert all(0.4 < hole.iou < 1 for hole in evaluation.holes)
+    assert "The holes against what is really hidden" in evaluation.tables()
+
+
+def test_scenes_are_the_same_for_everybody_and_others_with_another_seed() -> None:
+    one, again, other = scene_truth(2, seed=3).load(1), scene_truth(2, seed=3).load(1), scene_truth(2, seed=4).load(1)
+    assert torch.equal(one.picture, again.picture)
+    assert torch.equal(one.truth, again.truth)
+    assert not torch.equal(one.picture, other.picture)
+    assert one.source != scene_truth(2, seed=3).load(0).source, "scenes are drawn again one by one"
+
+
+def test_holes_near_the_sides_of_a_scene_do_not_count() -> None:
+    for index in range(6):
+        case = scene_truth(6).load(index)
+        columns = case.judged[0, 0].any(0).nonzero().flatten()
+        assert columns.min() > 0
+        assert columns.max() < case.hole.shape[-1] - 1
+        assert not (case.judged & ~case.hole).any()
+
+
+def test_surfaces_come_from_the_photos_given(tmp_path: Path) -> None:
+    (tmp_path / "eval").mkdir()
+    (tmp_path / "eval" / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="holds no readable picture"):
+        read_textures(tmp_path)
+    Image.new("RGB", (200, 160), (255, 0, 255)).save(tmp_path / "eval" / "pink.png")
+    textures = read_textures(tmp_path)
+    assert [tuple(texture.shape) for texture in textures] == [(3, 768, 960)]
+    pictures = [scene_truth(4, textures).load(index).picture for index in range(4)]
+    pink = torch.tensor([1.0, 0, 1])[None, :, None, None]
+    assert any(((picture - pink).abs().amax(1) < 0.01).float().mean() > 0.05 for picture in pictures)
+
+
+def test_records_leave_out_the_frame(tmp_path: Path) -> None:
+    write_records(tmp_path / "eval", 1)
+    mask = Image.open(tmp_path / "eval" / "toy_0_M.png")
+    mask.paste(255, (0, 0, 20, 96))
+    mask.save(tmp_path / "eval" / "toy_0_M.png")
+    case = record_truth(InpaintDataset(tmp_path / "eval", training=False, crop_size=96)).load(0)
+    assert case.hole[..., :20].all()
+    assert case.judged[0, 0].any(0).nonzero().min() == 16
+    assert case.judged[0, 0].any(1).nonzero().flatten().tolist() == list(range(16, 80))
+
+
+def test_photo_holes_are_made_once_and_alike(tmp_path: Path) -> None:
+    photos = tmp_path / "photos" / "eval"
+    photos.mkdir(parents=True)
+    pixels = (torch.rand(9, 16, 3, generator=torch_rng("photo")) * 255).byte().numpy()
+    Image.fromarray(pixels).resize((640, 360), Image.Resampling.BICUBIC).save(photos / "blobs.png")
+    first = photo_truth(tmp_path / "photos", tmp_path / "a")
+    second = photo_truth(tmp_path / "photos", tmp_path / "b")
+    assert list(first.names) == list(second.names)
+    assert torch.equal(first.load(0).hole, second.load(0).hole)
+    assert torch.equal(first.load(0).picture, second.load(0).picture)
+    files = sorted((tmp_path / "a" / "eval").iterdir())
+    changed = [file.stat().st_mtime_ns for file in files]
+    photo_truth(tmp_path / "photos", tmp_path / "a")
+    assert [file.stat().st_mtime_ns for file in files] == changed
+
+
+def test_a_fill_that_changes_surroundings_is_seen_in_the_ring() -> None:
+    def meddler(picture: torch.Tensor, hole: torch.Tensor, eye: str) -> torch.Tensor:
+        filled = row_fill(picture, hole, eye)
+        return torch.where(hole, filled, (picture + 0.1).clamp(0, 1))
+
+    evaluation = evaluate({"row": row_fill, "meddler": meddler}, scene_truth(2))
+    for row, other in zip(evaluation.of("row"), evaluation.of("meddler"), strict=True):
+        assert row.figures["psnr"] == other.figures["psnr"]
+        assert row.figures["psnr_ring"] == 60
+        assert other.figures["psnr_ring"] == pytest.approx(20, abs=1.5)
