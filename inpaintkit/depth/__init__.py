@@ -1,17 +1,21 @@
 """Picture -> depth: estimators by name, FastDepth, maps from files, cache, sharpening."""
 
-from inpaintkit.depth.cache import DepthCache
-from inpaintkit.depth.protocol import DepthModel, DepthModelSpec, FileDepthModel
+from inpaintkit.depth.cache import DepthCache, round_depth
+from inpaintkit.depth.protocol import MAP_NAME, MAP_VALUES, DepthModel, DepthModelSpec, FileDepthModel, depth_of_file
 from inpaintkit.depth.registry import DEPTH_MODELS, available_models, create_depth_model
 from inpaintkit.depth.sharpen import sharpen_depth
 
 __all__ = [
     "DEPTH_MODELS",
+    "MAP_NAME",
+    "MAP_VALUES",
     "DepthCache",
     "DepthModel",
     "DepthModelSpec",
     "FileDepthModel",
     "available_models",
     "create_depth_model",
+    "depth_of_file",
+    "round_depth",
     "sharpen_depth",
 ]

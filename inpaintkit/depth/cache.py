@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from inpaintkit.files import atomic_path, require_writable
 
 LEVELS = 65535
 COMPRESS_LEVEL = 1  # depth maps shrink little beyond it
+RECOUNT = 0.02  # of the limit: after so many new bytes of its own a process counts the folder again, others write too
 ROOM_AFTER_CLEANING = 0.9  # clean somewhat below the limit, so that not every new map cleans
+ABANDONED = 3600  # seconds after which the temporary file of a killed process is nobody's
 
 
 def _key(picture: Tensor, model: DepthModel) -> str:
@@ -31,13 +34,15 @@ def _key(picture: Tensor, model: DepthModel) -> str:
 class DepthCache:
     """A folder of depth maps as 16-bit PNG, shared between runs, at most `max_bytes` large; the least used go first.
 
+    Several processes may use it at the same time; then it may exceed the limit by 2 % for each of them.
     A map depends on the picture's content and on the model's name, version and resolution, never on file names.
     """
 
     def __init__(self, folder: str | Path, max_bytes: int) -> None:
         self.folder = require_writable(folder, "depth cache")
         self.max_bytes = max_bytes
-        self._bytes = sum(path.stat().st_size for path in self.folder.glob("*.png"))
+        self._unseen = 0  # bytes written since the folder was counted
+        self._clean()
 
     def get_or_compute(self, picture: Tensor, model: DepthModel) -> Tensor:
         """Return depth (1, 1, h, w) in 0..1 of `picture` (1, 3, H, W), from the cache or by ``model.infer``.
@@ -50,8 +55,7 @@ class DepthCache:
                 levels = np.asarray(image, dtype=np.uint16)
             os.utime(path)
             return _to_depth(levels)
-        depth = model.infer(picture)
-        levels = (depth[0, 0].cpu().double() * LEVELS).round().numpy().astype(np.uint16)
+        levels = _to_levels(model.infer(picture))
         self._store(path, levels, model)
         return _to_depth(levels)
 
@@ -60,23 +64,37 @@ class DepthCache:
         text.add_text("depth_model", f"{model.name} {model.version} at {model.resolution} px")
         with atomic_path(path) as temporary:
             Image.fromarray(levels).save(temporary, "PNG", pnginfo=text, compress_level=COMPRESS_LEVEL)
-        self._bytes += path.stat().st_size
-        if self._bytes > self.max_bytes:
+        self._unseen += path.stat().st_size
+        if self._unseen > min(self.max_bytes * RECOUNT, self.max_bytes - self._bytes):
             self._clean()
 
     def _clean(self) -> None:
-        """Remove the maps used longest ago. Another process may remove the same ones."""
+        """Count the folder and remove the maps used longest ago. Another process may remove the same ones."""
         files = []
         for path in self.folder.glob("*.png"):
             with contextlib.suppress(OSError):
                 stat = path.stat()
                 files.append((stat.st_mtime_ns, stat.st_size, path))
-        self._bytes = sum(size for _, size, _ in files)
-        for _, size, path in sorted(files):
-            if self._bytes <= self.max_bytes * ROOM_AFTER_CLEANING:
-                return
-            path.unlink(missing_ok=True)
-            self._bytes -= size
+        self._bytes, self._unseen = sum(size for _, size, _ in files), 0
+        if self._bytes > self.max_bytes:
+            for _, size, path in sorted(files):
+                path.unlink(missing_ok=True)
+                self._bytes -= size
+                if self._bytes <= self.max_bytes * ROOM_AFTER_CLEANING:
+                    break
+        for path in self.folder.glob(".*.tmp"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > ABANDONED:
+                    path.unlink()
+
+
+def round_depth(depth: Tensor) -> Tensor:
+    """Return `depth` (1, 1, h, w) rounded as a `DepthCache` would, on the CPU."""
+    return _to_depth(_to_levels(depth))
+
+
+def _to_levels(depth: Tensor) -> np.ndarray:  # type: ignore[type-arg]
+    return (depth[0, 0].cpu().double() * LEVELS).round().numpy().astype(np.uint16)
 
 
 def _to_depth(levels: np.ndarray) -> Tensor:  # type: ignore[type-arg]

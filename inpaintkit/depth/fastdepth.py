@@ -116,16 +116,22 @@ def limited_size(height: int, width: int, resolution: int) -> tuple[int, int]:
 
 
 class FastDepth:
-    """The shipped depth model: network at 224x224, inverse depth, upsampled and sharpened along the picture's edges."""
+    """The shipped depth model: network at 224x224, inverse depth, upsampled and sharpened along the picture's edges.
+
+    With `flip`, distance is averaged with that of the mirrored picture.
+    """
 
     name = "FastDepth"
     metric = False
 
-    def __init__(self, device: str = "cpu", resolution: int | None = None, weights: Path = WEIGHTS) -> None:
+    def __init__(
+        self, device: str = "cpu", resolution: int | None = None, weights: Path = WEIGHTS, flip: bool = False
+    ) -> None:
+        self.flip = flip
         self.resolution = resolution or DEFAULT_RESOLUTION
         self.device = torch.device(device)
         self.network = load_fastdepth(weights).to(self.device).to(memory_format=torch.channels_last)
-        self.version = f"fastdepth-{_file_digest(weights)}-{SHARPEN_VERSION}"
+        self.version = f"fastdepth-{_file_digest(weights)}-{SHARPEN_VERSION}{'-flip' if flip else ''}"
 
     @torch.inference_mode()
     def infer(self, pictures: Tensor) -> Tensor:
@@ -136,5 +142,9 @@ class FastDepth:
         pictures = pictures.to(self.device, torch.float32)
         size = limited_size(pictures.shape[2], pictures.shape[3], self.resolution)
         squeezed = F.interpolate(pictures, (INPUT_SIDE, INPUT_SIDE), mode="bilinear", antialias=True)
-        depth = distance_to_depth(self.network(squeezed.contiguous(memory_format=torch.channels_last)))
+        squeezed = squeezed.contiguous(memory_format=torch.channels_last)
+        distance = self.network(squeezed)
+        if self.flip:
+            distance = (distance + self.network(squeezed.flip(3)).flip(3)) / 2
+        depth = distance_to_depth(distance)
         return sharpen_depth(depth.contiguous(), F.interpolate(pictures, size, mode="bilinear", antialias=True))

@@ -3,32 +3,56 @@
 from __future__ import annotations
 
 import threading
+import time
 import urllib.error
 import urllib.request
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
 
 from inpaintkit.errors import InputError
 
-TIMEOUT = 4.0  # seconds for the connection
-NAME_LOOKUP_TIMEOUT = 7.0  # seconds in all: looking up a host's name knows no timeout of its own
+LIMIT = 5.0  # seconds in all: looking up a host's name knows no timeout of its own
+
+
+def reachable(urls: Iterable[str], limit: float = LIMIT) -> dict[str, bool]:
+    """Return for each URL whether a web server answers there, whatever it says, within `limit` seconds; proxies are honoured."""
+    answers = dict.fromkeys(urls, False)
+
+    def ask(url: str) -> None:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=limit):
+                answers[url] = True
+        except urllib.error.HTTPError:
+            answers[url] = True
+        except (OSError, ValueError):
+            pass
+
+    threads = [threading.Thread(target=ask, args=(url,), daemon=True) for url in answers]
+    ends = time.monotonic() + limit
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, ends - time.monotonic()))
+    return dict(answers)
 
 
 def is_reachable(url: str) -> bool:
-    """Return True if a web server answers at `url`, whatever it says, within some seconds; proxies are honoured."""
-    answers: list[bool] = []
+    """Return `reachable` for one URL."""
+    return reachable([url])[url]
 
-    def ask() -> None:
-        try:
-            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=TIMEOUT):
-                answers.append(True)
-        except urllib.error.HTTPError:
-            answers.append(True)
-        except (OSError, ValueError):
-            answers.append(False)
 
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(NAME_LOOKUP_TIMEOUT)
-    return bool(answers and answers[0])
+def is_whole(path: Path) -> bool:
+    """Return True if the weights file `path` is there and, judged by its outline, complete; reads no weights."""
+    if path.suffix in (".pt", ".pth"):
+        return zipfile.is_zipfile(path)
+    try:
+        with safe_open(path, "pt"):
+            return True
+    except (OSError, SafetensorError):
+        return False
 
 
 def load_failure(name: str, tried: str, reason: str, local_choice: str) -> InputError:

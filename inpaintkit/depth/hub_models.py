@@ -7,17 +7,32 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from inpaintkit.depth.hub_access import is_reachable, load_failure
+from inpaintkit.depth.hub_access import is_reachable, is_whole, load_failure
 from inpaintkit.depth.protocol import DepthModelSpec
 from inpaintkit.errors import InputError
 
 CODE_HOST = "https://github.com"
+WEIGHTS_HOST = "https://huggingface.co"
+
+
+def _hub_folder(hub_dir: str | Path | None) -> Path:
+    return Path(hub_dir or torch.hub.get_dir())
 
 
 def cached_code(spec: DepthModelSpec, hub_dir: str | Path | None = None) -> Path:
     """Return the folder in which ``torch.hub`` keeps the code of `spec`."""
     owner_and_name, _, branch = spec.source.partition(":")
-    return Path(hub_dir or torch.hub.get_dir()) / f"{owner_and_name.replace('/', '_')}_{branch}"
+    return _hub_folder(hub_dir) / f"{owner_and_name.replace('/', '_')}_{branch}"
+
+
+def cached_weights(spec: DepthModelSpec, hub_dir: str | Path | None = None) -> Path:
+    """Return the file in which the hub function of `spec` looks for its weights before it fetches them."""
+    return _hub_folder(hub_dir) / "checkpoints" / spec.weights
+
+
+def is_downloaded(spec: DepthModelSpec, hub_dir: str | Path | None = None) -> bool:
+    """Return True if code and weights of `spec` lie in the hub's folder."""
+    return cached_code(spec, hub_dir).is_dir() and is_whole(cached_weights(spec, hub_dir))
 
 
 def _call_entry(spec: DepthModelSpec, code: str, source: str, hub_dir: str | Path | None) -> nn.Module:
@@ -30,15 +45,24 @@ def _call_entry(spec: DepthModelSpec, code: str, source: str, hub_dir: str | Pat
         )
     finally:
         torch.hub.set_dir(previous)
-    _keep_size(network)
+    if spec.family == "zoedepth_any":
+        # iw3 takes the network's own resizing and colour scale out and does both itself
+        network.core.prep = nn.Identity()
     return network  # type: ignore[no-any-return]
 
 
-def _keep_size(network: nn.Module) -> None:
-    """Let a ZoeDepth network take pictures in the size they are given: the kit has already resized them."""
-    preparation = getattr(getattr(network, "core", None), "prep", None)
-    if preparation is not None and hasattr(preparation, "resizer"):
-        preparation.resizer = nn.Identity()
+def _require_reachable(name: str, spec: DepthModelSpec, has_code: bool, hub_dir: str | Path | None) -> None:
+    """Raise `InputError` if code or weights of `spec` are missing and can't be fetched, before torch.hub waits for them."""
+    weights = cached_weights(spec, hub_dir)
+    place = f"give model_path=FOLDER with a copy of that repository and put its weights at {weights}"
+    if not has_code and not is_reachable(CODE_HOST):
+        raise load_failure(name, f"torch.hub for {spec.source}", f"no answer came from {CODE_HOST}", place)
+    if weights.exists():
+        return
+    if not spec.downloadable:
+        raise load_failure(name, str(weights), "it isn't there, and its authors want you to fetch it yourself", place)
+    if not is_reachable(WEIGHTS_HOST):
+        raise load_failure(name, f"{weights} and the hub", f"no answer came from {WEIGHTS_HOST}", place)
 
 
 def load_hub(
@@ -55,11 +79,10 @@ def load_hub(
                 f"model_path: {model_path} holds no hubconf.py; for {name} give a copy of {CODE_HOST}/{spec.source.split(':')[0]}"
             )
         code, source = str(model_path), "local"
-    place = f"give model_path=FOLDER with a copy of that repository and its weights in {Path(hub_dir or torch.hub.get_dir())}/checkpoints"
-    if source == "github" and not cached_code(spec, hub_dir).is_dir() and not is_reachable(CODE_HOST):
-        raise load_failure(name, f"torch.hub for {spec.source}", f"no answer came from {CODE_HOST}", place)
+    _require_reachable(name, spec, source == "local" or cached_code(spec, hub_dir).is_dir(), hub_dir)
     try:
         return _call_entry(spec, code, source, hub_dir)
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        place = f"copy that repository and {cached_weights(spec, hub_dir)} there again"
         raise load_failure(name, f"{spec.entry} of {code}", f"it failed ({reason})", place) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,15 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inpaintkit.arithmetic import WORTHWHILE, bf16_speedup
 from inpaintkit.depth.fastdepth import limited_size
 from inpaintkit.depth.preparation import CENTRED, IMAGENET, add_border, network_size, normalise, remove_border
 from inpaintkit.depth.protocol import DepthModelSpec, min_max
 from inpaintkit.errors import InputError
+from inpaintkit.seeds import torch_rng
 
-PREPARATION_VERSION = "prep1"
-SKY_CERTAINTY = 0.3
-FAR_QUANTILE = 0.98
-INVERSE_OFFSET = 0.1  # in medians of the distance; keeps the inverse of near things within bounds
+PREPARATION_VERSION = "prep2"
+SKY_CERTAINTY = 0.3  # what Depth Anything 3 takes for sky
+INVERSE_OFFSET = 0.1  # in median distances; keeps the nearest things from taking up the whole range
+BF16_TOLERANCE = 1e-2  # of the depth range 0..1
+PROBE_CELLS, PROBE_SIZE = (9, 12), (480, 640)
+ARITHMETIC_NAMES = {torch.float16: "-fp16", torch.bfloat16: "-bf16", None: ""}
 
 
 def weights_digest(network: nn.Module) -> str:
@@ -66,8 +72,9 @@ def zoedepth(network: nn.Module, pictures: Tensor, spec: DepthModelSpec, resolut
 
 
 def zoedepth_any(network: nn.Module, pictures: Tensor, spec: DepthModelSpec, resolution: int | None) -> Tensor:
-    """ZoeDepth's head on Depth Anything: the network scales colours itself and answers with a dictionary."""
-    depth = _four_dimensional(network(_resized(add_border(pictures), spec, resolution, "bilinear"))["metric_depth"])
+    """ZoeDepth's head on Depth Anything: prepared as ZoeDepth, which is what iw3 does; the answer is a dictionary."""
+    prepared = normalise(_resized(add_border(pictures), spec, resolution, "bilinear"), CENTRED)
+    depth = _four_dimensional(network(prepared)["metric_depth"])
     return remove_border(depth, pictures.shape[2], pictures.shape[3])
 
 
@@ -80,15 +87,21 @@ def depth_pro(network: nn.Module, pictures: Tensor, spec: DepthModelSpec, resolu
     return F.interpolate(depth, size, mode="bilinear", antialias=True)
 
 
+def _inverse_distance(distance: Tensor, sky: Tensor) -> Tensor:
+    """Return inverse depth for `distance` (1, h, w), known up to scale; `sky` (bool) gets the depth of the farthest land."""
+    if bool(sky.all()):
+        return torch.zeros_like(distance)
+    unit = distance[~sky].median().clamp(min=torch.finfo(distance.dtype).tiny)
+    inverse = (distance.clamp(min=0) / unit + INVERSE_OFFSET).reciprocal()
+    return inverse.masked_fill(sky, float(inverse[~sky].min()))
+
+
 def depth_anything_3(network: nn.Module, pictures: Tensor, spec: DepthModelSpec, resolution: int | None) -> Tensor:
-    """Depth Anything 3 mono: distance up to scale, and where the sky is; turned into inverse depth."""
+    """Depth Anything 3 mono: takes series of views (B, 1, 3, H, W), answers with ``depth``, a distance, and ``sky``."""
     answer = network(normalise(_resized(pictures, spec, resolution, "bicubic"), IMAGENET)[:, None])
     shape = (pictures.shape[0], 1, *answer["depth"].shape[-2:])
-    distance, sky = answer["depth"].float().reshape(shape), answer["sky"].float().reshape(shape)
-    rows = (distance / distance.flatten(1).median(1).values.clamp(min=1e-6)[:, None, None, None]).flatten(1)
-    far = rows.sort(1).values[:, round(FAR_QUANTILE * (rows.shape[1] - 1))][:, None, None, None]
-    distance = torch.where(sky > SKY_CERTAINTY, far, rows.reshape(shape).minimum(far))
-    return 1 / (distance + INVERSE_OFFSET)
+    pairs = zip(answer["depth"].float().reshape(shape), answer["sky"].float().reshape(shape), strict=True)
+    return torch.stack([_inverse_distance(distance, sky > SKY_CERTAINTY) for distance, sky in pairs])
 
 
 FAMILIES: dict[str, Callable[[nn.Module, Tensor, DepthModelSpec, int | None], Tensor]] = {
@@ -100,20 +113,57 @@ FAMILIES: dict[str, Callable[[nn.Module, Tensor, DepthModelSpec, int | None], Te
 }
 
 
+def probe_picture() -> Tensor:
+    """Return a picture (1, 3, 480, 640) of soft coloured blobs, always the same, to try a network on."""
+    cells = torch.rand(1, 3, *PROBE_CELLS, generator=torch_rng("depth probe"))
+    return F.interpolate(cells, PROBE_SIZE, mode="bicubic").clamp(0, 1)
+
+
 class NetworkDepthModel:
-    """Depth by a loaded network: prepare, run (half precision on CUDA), turn near up, scale to 0..1."""
+    """Depth by a loaded network: prepare, run, turn near up, scale to 0..1.
+
+    Half precision on CUDA; on a CPU bf16 where that is faster, with this network too, and changes no depth of a probe
+    picture by more than 0.01. With `flip`, depth is averaged with that of the mirrored picture.
+    """
 
     def __init__(
-        self, name: str, spec: DepthModelSpec, network: nn.Module, device: str, resolution: int | None
+        self,
+        name: str,
+        spec: DepthModelSpec,
+        network: nn.Module,
+        device: str,
+        resolution: int | None,
+        flip: bool = False,
     ) -> None:
         if spec.family == "depth_pro" and resolution not in (None, depth_pro_side(network)):
             raise InputError(f"resolution: {name} only works at {depth_pro_side(network)} px; leave resolution empty")
-        self.name, self.spec, self.metric = name, spec, spec.metric
+        self.name, self.spec, self.metric, self.flip = name, spec, spec.metric, flip
         self.resolution = resolution or spec.resolution
         self._asked_resolution = resolution
         self.device = torch.device(device)
-        self.version = f"{spec.source}-{weights_digest(network)}-{PREPARATION_VERSION}"
-        self.network = network.float().eval().requires_grad_(False).to(self.device)
+        digest = weights_digest(network)
+        network = network.float().eval().requires_grad_(False)
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.dtype: torch.dtype | None = torch.float16 if self.device.type == "cuda" else self._cpu_dtype()
+        extras = ARITHMETIC_NAMES[self.dtype] + ("-flip" if flip else "")
+        self.version = f"{spec.source}-{digest}-{PREPARATION_VERSION}{extras}"
+
+    def _cpu_dtype(self) -> torch.dtype | None:
+        if self.device.type != "cpu" or bf16_speedup() < WORTHWHILE:
+            return None
+        depths, seconds = {}, {}
+        for dtype in (torch.bfloat16, None):  # bf16 first: whoever is first pays for warming up
+            self.dtype, started = dtype, time.perf_counter()
+            depths[dtype] = self.infer(probe_picture())
+            seconds[dtype] = time.perf_counter() - started
+        close = bool((depths[torch.bfloat16] - depths[None]).abs().max() <= BF16_TOLERANCE)
+        return torch.bfloat16 if close and seconds[torch.bfloat16] < seconds[None] else None
+
+    def _raw(self, pictures: Tensor) -> Tensor:
+        """Return the network's own kind of depth (B, 1, h, w), float32."""
+        reduced = torch.autocast(self.device.type, self.dtype) if self.dtype else contextlib.nullcontext()
+        with reduced:
+            return FAMILIES[self.spec.family](self.network, pictures, self.spec, self._asked_resolution).float()
 
     @torch.inference_mode()
     def infer(self, pictures: Tensor) -> Tensor:
@@ -122,9 +172,10 @@ class NetworkDepthModel:
         A batch that doesn't fit into the GPU's memory is halved, with a warning, until it does or is one picture.
         """
         try:
-            with torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda"):
-                moved = pictures.to(self.device, torch.float32)
-                depth = FAMILIES[self.spec.family](self.network, moved, self.spec, self._asked_resolution).float()
+            moved = pictures.to(self.device, torch.float32)
+            depth = self._raw(moved)
+            if self.flip:
+                depth = (depth + self._raw(moved.flip(3)).flip(3)) / 2
         except torch.OutOfMemoryError:
             half = pictures.shape[0] // 2
             if not half:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 NON_COMMERCIAL_LICENCES = ("CC-BY-NC-4.0", "apple-amlr")
+MAP_NAME = "{name}_depth"
+MAP_VALUES = ("near_is_bright", "far_is_bright", "distance")
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class DepthModelSpec:
 
     `loader` says who builds the network: ``fastdepth`` (shipped), ``file`` (maps beside the pictures), ``transformers``
     or ``torch.hub``. `source` is the hub's id, `entry` and `arguments` name the hub function and what it is called
-    with. `family` says how pictures are prepared and the answer is read. `resolution` is the short side fed to the
+    with, `weights` the file under ``checkpoints`` in the hub's folder, `downloadable` whether the function fetches it.
+    `family` says how pictures are prepared and the answer is read. `resolution` is the short side fed to the
     network for landscape pictures, `portrait_resolution` the one for portrait pictures, in px, rounded up to `multiple`.
     `metric` means that the network answers with a distance (larger = farther).
     """
@@ -34,6 +37,8 @@ class DepthModelSpec:
     portrait_resolution: int | None = None
     entry: str = ""
     arguments: Mapping[str, str | bool] = field(default_factory=dict)
+    weights: str = ""
+    downloadable: bool = True
 
     @property
     def non_commercial(self) -> bool:
@@ -64,6 +69,13 @@ class FileDepthModel(DepthModel, Protocol):
     def infer_file(self, picture_path: str | Path) -> Tensor:
         """Return depth (1, 1, h, w), float32 in 0..1, 1 = near, for the picture file `picture_path`."""
         ...
+
+
+def depth_of_file(model: DepthModel, path: str | Path, pixels: Tensor) -> Tensor:
+    """Return depth (1, 1, h, w) of the picture file `path` with `pixels` (1, 3, H, W): from its map, or by the network."""
+    by_file = getattr(model, "infer_file", None)
+    depth: Tensor = by_file(path) if by_file else model.infer(pixels)
+    return depth
 
 
 def min_max(depth: Tensor) -> Tensor:

@@ -7,16 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from inpaintkit.config import nearest_name, resolve_device
-from inpaintkit.depth import hub_models, transformers_models
+from inpaintkit.depth import hub_access, hub_models, transformers_models
 from inpaintkit.depth.fastdepth import DEFAULT_RESOLUTION, WEIGHTS, FastDepth
 from inpaintkit.depth.map_files import MapFileModel
 from inpaintkit.depth.network_model import NetworkDepthModel
-from inpaintkit.depth.protocol import DepthModel, DepthModelSpec
+from inpaintkit.depth.protocol import MAP_NAME, MAP_VALUES, DepthModel, DepthModelSpec
 from inpaintkit.errors import InputError
 
 PATCH = 14  # px; side of a patch of the vision transformers in Depth Anything
 APACHE, NON_COMMERCIAL = "Apache-2.0", "CC-BY-NC-4.0"
 LETTERS = {"S": "Small", "B": "Base", "L": "Large"}
+QUICK_LIMIT = 2.5  # seconds that a list of models may wait for hubs
 DEPTH_ANYTHING_HUB = "nagadomi/Depth-Anything_iw3:main"
 
 
@@ -30,13 +31,19 @@ def _zoedepth(data: str) -> DepthModelSpec:
 
 def _zoedepth_any(scene: str) -> DepthModelSpec:
     spec = DepthModelSpec("torch.hub", DEPTH_ANYTHING_HUB, "zoedepth_any", True, 392, PATCH, APACHE, 518)
-    return replace(spec, entry="DepthAnythingMetricDepth", arguments={"model_type": scene, "remove_prep": False})
+    weights = f"depth_anything_metric_depth_{scene}.pt"
+    arguments: dict[str, str | bool] = {"model_type": scene, "remove_prep": False}
+    return replace(spec, entry="DepthAnythingMetricDepth", arguments=arguments, weights=weights)
 
 
 def _distilled(letter: str) -> DepthModelSpec:
     licence = APACHE if letter == "S" else NON_COMMERCIAL
     spec = DepthModelSpec("torch.hub", DEPTH_ANYTHING_HUB, "depth_anything", False, 392, PATCH, licence)
-    return replace(spec, entry="DistillAnyDepth", arguments={"encoder": f"v2_vit{letter.lower()}"})
+    weights = f"distill_any_depth_vit{letter.lower()}.safetensors"
+    arguments = {"encoder": f"v2_vit{letter.lower()}"}
+    return replace(
+        spec, entry="DistillAnyDepth", arguments=arguments, weights=weights, downloadable=not spec.non_commercial
+    )
 
 
 def _table() -> dict[str, DepthModelSpec]:
@@ -61,7 +68,8 @@ def _table() -> dict[str, DepthModelSpec]:
     mono = DepthModelSpec(
         "torch.hub", "nagadomi/Depth-Anything-3_iw3:main", "depth_anything_3", False, 392, PATCH, APACHE
     )
-    table["Any_V3_Mono"] = replace(mono, entry="load_model", arguments={"model_name": "da3mono-large"})
+    arguments = {"model_name": "da3mono-large"}
+    table["Any_V3_Mono"] = replace(mono, entry="load_model", arguments=arguments, weights="da3mono-large.safetensors")
     return table
 
 
@@ -75,43 +83,68 @@ def create_depth_model(
     resolution: int | None = None,
     model_path: str | Path | None = None,
     hub_dir: str | Path | None = None,
+    flip: bool = False,
+    map_name: str = MAP_NAME,
+    map_values: str = MAP_VALUES[0],
 ) -> DepthModel:
     """Return the depth model `model_type` on `device` (``auto``: the best there is).
 
     `resolution` is the short side in px that the network sees (FastDepth, File: of the map), None the model's own.
     `model_path` names a local checkpoint instead of a download: the folder of a transformers checkpoint, a copy of the
     hub's repository, FastDepth's weights file, or for File the folder of the maps. `hub_dir` is the hub's cache folder.
-    Raises `InputError` for an unknown name or a model that can't be had here.
+    `flip` averages depth with that of the mirrored picture. `map_name` and `map_values` are for File, see `MapFileModel`.
+    Raises `InputError` for an unknown name, options that the model doesn't know or a model that can't be had here.
     """
     if model_type not in DEPTH_MODELS:
         hint = nearest_name(model_type, DEPTH_MODELS)
         raise InputError(f"model_type: {model_type!r} is unknown{hint}; known are {', '.join(sorted(DEPTH_MODELS))}")
     spec, device = DEPTH_MODELS[model_type], resolve_device(device)
-    if spec.loader == "fastdepth":
-        return FastDepth(device, resolution, Path(model_path) if model_path is not None else WEIGHTS)
     if spec.loader == "file":
-        return MapFileModel(resolution, model_path)
+        if flip:
+            raise InputError("flip_average: model_type=File has nothing to average; leave flip_average off")
+        return MapFileModel(resolution, model_path, map_name, map_values)
+    if (map_name, map_values) != (MAP_NAME, MAP_VALUES[0]):
+        raise InputError(f"map_name, map_values: they are for model_type=File, not for {model_type}; leave them out")
+    if spec.loader == "fastdepth":
+        return FastDepth(device, resolution, Path(model_path) if model_path is not None else WEIGHTS, flip)
     load = transformers_models.load_transformers if spec.loader == "transformers" else hub_models.load_hub
-    model = NetworkDepthModel(model_type, spec, load(model_type, spec, model_path, hub_dir), device, resolution)
+    model = NetworkDepthModel(model_type, spec, load(model_type, spec, model_path, hub_dir), device, resolution, flip)
     if spec.non_commercial:
         warnings.warn(f"{model_type}: its weights are for non-commercial use only ({spec.licence})", stacklevel=2)
     return model
 
 
-def _state(spec: DepthModelSpec) -> str:
+def _hosts(spec: DepthModelSpec) -> tuple[str, ...]:
+    if spec.loader == "torch.hub":
+        return (hub_models.CODE_HOST, hub_models.WEIGHTS_HOST)
+    return (transformers_models.endpoint(),)
+
+
+def _state(spec: DepthModelSpec, hub_dir: str | Path | None, answers: dict[str, bool]) -> str:
     if spec.loader == "fastdepth":
-        return "ready, shipped with the kit" if WEIGHTS.is_file() else "its weights are missing; reinstall inpaintkit"
+        return "ready: shipped with the kit" if WEIGHTS.is_file() else "its weights are missing; reinstall inpaintkit"
     if spec.loader == "file":
-        return "ready, reads NAME_depth.png or NAME_depth.npy beside each picture"
+        return "ready: reads NAME_depth.png, .npy or .exr beside each picture"
     if spec.loader == "transformers" and not transformers_models.is_installed():
         return f"needs transformers: {transformers_models.INSTALL}"
-    if spec.loader == "transformers":
-        there = transformers_models.is_downloaded(spec)
-    else:
-        there = hub_models.cached_code(spec).is_dir()
-    return "ready, downloaded before" if there else f"not downloaded; needs a connection to {spec.source} or model_path"
+    there = transformers_models if spec.loader == "transformers" else hub_models
+    if there.is_downloaded(spec, hub_dir):
+        return "ready: downloaded before"
+    if not spec.downloadable and not hub_models.cached_weights(spec, hub_dir).exists():
+        return f"needs weights that you must put at {hub_models.cached_weights(spec, hub_dir)} yourself"
+    silent = [host for host in _hosts(spec) if not answers[host]]
+    if silent:
+        return f"not downloaded, and no answer from {' and '.join(silent)}: needs model_path"
+    return f"not downloaded yet: will come from {spec.source} on first use"
 
 
-def available_models() -> list[tuple[str, str]]:
-    """Return (name, one sentence on whether it can be used on this machine) for every depth model; asks no network."""
-    return [(name, _state(spec)) for name, spec in DEPTH_MODELS.items()]
+def available_models(hub_dir: str | Path | None = None) -> list[tuple[str, str]]:
+    """Return (name, one sentence on whether it can be used on this machine) for every depth model.
+
+    Looks at what was downloaded, and asks the hubs, all at once and for a few seconds at most, whether they answer.
+    """
+    hosts = {
+        host for spec in DEPTH_MODELS.values() if spec.entry or spec.loader == "transformers" for host in _hosts(spec)
+    }
+    answers = hub_access.reachable(hosts, QUICK_LIMIT)
+    return [(name, _state(spec, hub_dir, answers)) for name, spec in DEPTH_MODELS.items()]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from inpaintkit.config import resolve_device
 from inpaintkit.data import UnreadablePicture, read_picture
-from inpaintkit.depth import create_depth_model
+from inpaintkit.depth import create_depth_model, depth_of_file
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path, require_writable
 from inpaintkit.inspection.fills import FILLS
@@ -38,7 +38,7 @@ def stereo_from_file(
         raise InputError(f"picture: {picture} can't be read ({error}); give a photo") from None
     place = resolve_device(device)
     batch = torch.from_numpy(pixels).to(place).permute(2, 0, 1)[None] / 255
-    depth = create_depth_model(model_type, place).infer(batch)
+    depth = depth_of_file(create_depth_model(model_type, place), picture, batch).to(place)
     fill = Inpainter(checkpoint, place) if checkpoint is not None else FILLS["row"]
     return stereo_pair(batch, depth, divergence, convergence, fill)
 

@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import time
 
 import torch
 
-CALIBRATION_SIZE = 1024
-CALIBRATION_ROUNDS = 5
-WORTHWHILE = 1.5
-"""bf16 must be so many times faster at a matrix product before it is worth its rounding on a CPU."""
-
-
-def _product_seconds(dtype: torch.dtype) -> float:
-    a = torch.ones(CALIBRATION_SIZE, CALIBRATION_SIZE, dtype=dtype)
-    best = float("inf")
-    for _ in range(CALIBRATION_ROUNDS):
-        started = time.perf_counter()
-        a @ a
-        best = min(best, time.perf_counter() - started)
-    return best
+from inpaintkit.arithmetic import WORTHWHILE, bf16_speedup
 
 
 def choose_amp(mode: str, device: str) -> tuple[str, str]:
@@ -36,7 +22,7 @@ def choose_amp(mode: str, device: str) -> tuple[str, str]:
         return chosen, f"arithmetic: {chosen} on {torch.cuda.get_device_name(torch.device(device))}"
     if device != "cpu":
         return "off", f"arithmetic: fp32 on {device}"
-    ratio = _product_seconds(torch.float32) / _product_seconds(torch.bfloat16)
+    ratio = bf16_speedup()
     chosen = "bf16" if ratio >= WORTHWHILE else "off"
     name = "bf16" if chosen == "bf16" else "fp32"
     return chosen, f"arithmetic: {name}; a bf16 matrix product takes {1 / ratio:.2f} of the fp32 time on this CPU"

@@ -56,6 +56,17 @@ def test_a_batch_equals_its_pictures_one_by_one() -> None:
     assert (model.infer(pictures) - alone).abs().mean() < 1e-3
 
 
+def test_with_flip_a_mirrored_picture_gives_the_mirrored_depth() -> None:
+    picture = photo("drum_room")[..., :400, :500]
+    plain, both = (
+        create_depth_model("FastDepth", resolution=224),
+        create_depth_model("FastDepth", resolution=224, flip=True),
+    )
+    assert (both.infer(picture.flip(3)).flip(3) - both.infer(picture)).abs().mean() < 1e-3
+    assert (plain.infer(picture.flip(3)).flip(3) - plain.infer(picture)).abs().mean() > 1e-2
+    assert both.version != plain.version
+
+
 def test_inverse_distance_is_scaled_between_percentiles() -> None:
     distance = torch.full((1, 1, 10, 100), 2.0)
     distance[..., :50] = 1.0

@@ -15,7 +15,13 @@ RAMP = np.linspace(0, 1, 12).reshape(3, 4)
 
 
 def write_map(folder: Path, kind: str, name: str = "photo") -> None:
-    if kind == "npy":
+    if kind.startswith("exr"):
+        OpenEXR = pytest.importorskip("OpenEXR")
+        values = (5 + 3 * RAMP).astype(np.float16 if kind == "exr rgb" else np.float32)
+        channels = {"RGB": np.repeat(values[..., None], 3, 2)} if kind == "exr rgb" else {"Z": values, "A": values * 0}
+        header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+        OpenEXR.File(header, channels).write(str(folder / f"{name}_depth.exr"))
+    elif kind == "npy":
         np.save(folder / f"{name}_depth.npy", 5 + 3 * RAMP)
     elif kind == "rgb":
         Image.fromarray(np.repeat((RAMP * 255).round().astype(np.uint8)[..., None], 3, 2)).save(
@@ -26,12 +32,14 @@ def write_map(folder: Path, kind: str, name: str = "photo") -> None:
         Image.fromarray((RAMP * top).round().astype(dtype)).save(folder / f"{name}_depth.png")
 
 
-@pytest.mark.parametrize("kind", ["8", "16", "npy", "rgb"])
+@pytest.mark.parametrize("kind", ["8", "16", "npy", "rgb", "exr z", "exr rgb"])
 def test_maps_are_scaled_to_their_range(kind: str, tmp_path: Path) -> None:
     write_map(tmp_path, kind)
     depth = create_depth_model("File").infer_file(tmp_path / "photo.jpg")  # type: ignore[attr-defined]
     assert depth.shape == (1, 1, 3, 4)
-    assert (depth[0, 0] - torch.from_numpy(RAMP).float()).abs().max() < (1e-4 if kind in ("16", "npy") else 0.003)
+    assert (depth[0, 0] - torch.from_numpy(RAMP).float()).abs().max() < (
+        1e-4 if kind in ("16", "npy", "exr z") else 0.003
+    )
 
 
 def test_names_outside_ascii_and_maps_in_another_folder(tmp_path: Path) -> None:
@@ -42,9 +50,30 @@ def test_names_outside_ascii_and_maps_in_another_folder(tmp_path: Path) -> None:
 
 def test_far_is_bright_on_request(tmp_path: Path) -> None:
     write_map(tmp_path, "8")
-    depth = MapFileModel(near_is_bright=False).infer_file(tmp_path / "photo.jpg")
+    depth = MapFileModel(values="far_is_bright").infer_file(tmp_path / "photo.jpg")
     assert depth[0, 0, 0, 0] == 1
     assert depth[0, 0, -1, -1] == 0
+
+
+def test_distances_are_metric_and_far_where_large(tmp_path: Path) -> None:
+    write_map(tmp_path, "npy")
+    model = MapFileModel(values="distance")
+    assert model.metric
+    assert not MapFileModel(values="far_is_bright").metric
+    assert model.infer_file(tmp_path / "photo.jpg")[0, 0, 0, 0] == 1
+    assert model.version != MapFileModel().version  # a data set must not mix the two
+
+
+def test_maps_may_be_named_after_another_pattern(tmp_path: Path) -> None:
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    np.save(maps / "photo.npy", RAMP)
+    np.save(maps / "z.photo.npy", RAMP[:, :2])
+    given = tmp_path / "photo.jpg"
+    assert MapFileModel(folder=maps, map_name="{name}").infer_file(given).shape == (1, 1, 3, 4)
+    assert MapFileModel(folder=maps, map_name="z.{name}").infer_file(given).shape == (1, 1, 3, 2)
+    with pytest.raises(InputError, match="give the folder of"):  # they would be taken for pictures
+        MapFileModel(map_name="z.{name}")
 
 
 def test_resolution_limits_the_short_side(tmp_path: Path) -> None:
@@ -69,11 +98,14 @@ def test_what_is_not_a_depth_map_is_refused(array: np.ndarray, message: str, tmp
 
 def test_missing_and_broken_maps_are_named(tmp_path: Path) -> None:
     model = MapFileModel()
-    with pytest.raises(InputError, match=r"put photo_depth\.png or photo_depth\.npy into"):
+    with pytest.raises(InputError, match=r"put photo_depth\.png, photo_depth\.npy or photo_depth\.exr into"):
         model.infer_file(tmp_path / "photo.jpg")
     (tmp_path / "photo_depth.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match="can't be read as a depth map"):
         model.infer_file(tmp_path / "photo.jpg")
+    (tmp_path / "half_depth.exr").write_bytes(b"v/1\x01half")
+    with pytest.raises(InputError, match="can't be read as a depth map"):
+        model.infer_file(tmp_path / "half.jpg")
     np.save(tmp_path / "evil_depth.npy", np.array([[print]], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match="can't be read as a depth map"):
         model.infer_file(tmp_path / "evil.jpg")

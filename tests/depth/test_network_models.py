@@ -1,5 +1,7 @@
 """The real classes of transformers, with tiny random weights on disk, give depth in 0..1 with 1 near."""
 
+import itertools
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from inpaintkit.depth import DEPTH_MODELS, create_depth_model
+from inpaintkit.depth import DEPTH_MODELS, create_depth_model, network_model
 from inpaintkit.depth.network_model import NetworkDepthModel
 from inpaintkit.depth.preparation import CENTRED, IMAGENET, add_border, normalise
+from inpaintkit.depth.protocol import min_max
 from inpaintkit.errors import InputError
 
 transformers = pytest.importorskip("transformers")
@@ -149,6 +152,85 @@ def test_zoedepth_border_and_scale_equal_the_librarys_own() -> None:
     processor = transformers.ZoeDepthImageProcessor(do_resize=False, do_rescale=False)
     theirs = processor(list(pictures()), return_tensors="pt")["pixel_values"]
     assert (normalise(add_border(pictures()), CENTRED) - theirs).abs().max() < 1e-6
+
+
+def test_zoedepth_answers_equal_the_librarys_own_after_processing(checkpoints: dict[str, Path]) -> None:
+    """The library enlarges first and cuts the border off then, the kit the other way round: hence the tolerance."""
+    model, given = create("ZoeD_N", checkpoints, 192), pictures(300, 300)
+    seen = watch(model, given)
+    with torch.inference_mode():
+        answer = model.network(seen)
+    (theirs,) = transformers.ZoeDepthImageProcessor().post_process_depth_estimation(answer, source_sizes=[(300, 300)])
+    theirs = min_max(-theirs["predicted_depth"][None, None])
+    ours = F.interpolate(model.infer(given), (300, 300), mode="bilinear")
+    assert (ours - theirs).abs().mean() < 0.05
+    assert (ours.flip(3) - theirs).abs().mean() > 0.1
+
+
+def test_depth_pro_answers_equal_the_librarys_own_after_processing(checkpoints: dict[str, Path]) -> None:
+    """The library turns inverse depth into metres by the angle of view; scaled to 0..1, its inverse is what the kit gives."""
+    model, given = create("DepthPro", checkpoints), pictures(24, 32)
+    with torch.inference_mode():
+        answer = model.network(watch(model, given))
+    # random weights answer with values beyond the library's limits; a linear change is undone by scaling to 0..1
+    answer.predicted_depth = answer.predicted_depth / answer.predicted_depth.max() + 0.1
+    processor = transformers.DepthProImageProcessor()
+    (theirs,) = processor.post_process_depth_estimation(answer, target_sizes=[(24, 32)])
+    ours = model.infer(given)
+    inverse = min_max(1 / theirs["predicted_depth"][None, None])
+    assert ours.shape == inverse.shape
+    # the library doesn't smooth when it makes the answer smaller, and random weights answer with noise
+    smoothed = [F.avg_pool2d(depth, 4).flatten() for depth in (ours, inverse)]
+    assert torch.corrcoef(torch.stack(smoothed))[0, 1] > 0.8
+
+
+def test_with_flip_a_mirrored_picture_gives_the_mirrored_depth(checkpoints: dict[str, Path]) -> None:
+    plain = create("Any_B", checkpoints, 56)
+    both = create_depth_model("Any_B", resolution=56, model_path=checkpoints["relative"], flip=True)
+    assert (both.infer(pictures().flip(3)).flip(3) - both.infer(pictures())).abs().max() < 1e-4
+    assert (plain.infer(pictures().flip(3)).flip(3) - plain.infer(pictures())).abs().max() > 0.05
+    assert both.version != plain.version
+
+
+def test_bf16_is_used_where_it_is_faster_and_close(
+    checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = create("Any_B", checkpoints, 56)
+    monkeypatch.setattr(network_model, "bf16_speedup", lambda: 4.0)  # as a processor with AMX
+    clock = itertools.chain([0.0, 1.0, 1.0, 4.0], itertools.repeat(9.0))  # bf16 takes 1 s, fp32 3 s
+    monkeypatch.setattr(network_model.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(network_model, "BF16_TOLERANCE", 1.0)  # random weights are far more sensitive than trained ones
+    rounded = create("Any_B", checkpoints, 56)
+    assert rounded.dtype == torch.bfloat16
+    assert rounded.version == exact.version + "-bf16"
+    difference = (rounded.infer(pictures()) - exact.infer(pictures())).abs()
+    assert 0 < difference.mean() < 0.05
+
+
+@pytest.mark.parametrize(("speedup", "tolerance", "seconds"), [(1.0, 1.0, 3.0), (4.0, 0.0, 3.0), (4.0, 1.0, 0.5)])
+def test_bf16_is_not_used_where_it_is_slow_or_far_off(
+    speedup: float, tolerance: float, seconds: float, checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network_model, "bf16_speedup", lambda: speedup)
+    clock = itertools.chain([0.0, 1.0, 1.0, 1.0 + seconds], itertools.repeat(9.0))
+    monkeypatch.setattr(network_model.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(network_model, "BF16_TOLERANCE", tolerance)
+    assert create("Any_B", checkpoints, 56).dtype is None
+
+
+def test_a_weights_file_may_stand_for_its_folder(checkpoints: dict[str, Path]) -> None:
+    path = checkpoints["relative"] / "model.safetensors"
+    assert create_depth_model("Any_B", model_path=path).version == create("Any_B", checkpoints).version
+
+
+def test_a_downloaded_checkpoint_is_used_without_network(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    """Laid out as the hub's own library caches it."""
+    repository = tmp_path / "models--LiheYoung--depth-anything-base-hf"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0123")
+    shutil.copytree(checkpoints["relative"], repository / "snapshots" / "0123")
+    model = create_depth_model("Any_B", hub_dir=tmp_path)
+    assert model.version == create("Any_B", checkpoints).version
 
 
 def test_zoedepth_sees_bordered_pictures_and_answers_without_border(checkpoints: dict[str, Path]) -> None:

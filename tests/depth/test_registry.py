@@ -1,13 +1,27 @@
 """Every name of the user's document can be asked for; what can't be had is explained in one sentence."""
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from inpaintkit.depth import DEPTH_MODELS, available_models, create_depth_model, registry, transformers_models
-from inpaintkit.depth.hub_access import NAME_LOOKUP_TIMEOUT, is_reachable
+from inpaintkit.depth import (
+    DEPTH_MODELS,
+    available_models,
+    create_depth_model,
+    hub_access,
+    hub_models,
+    transformers_models,
+)
+from inpaintkit.depth.hub_access import LIMIT, is_reachable, reachable
 from inpaintkit.errors import InputError
 
 NAMES = [
@@ -73,9 +87,15 @@ def test_a_misspelt_name_is_corrected() -> None:
         create_depth_model("Any_b")
 
 
-@pytest.mark.parametrize("name", ["Any_B", "ZoeD_Any_N"])
+def one_sentence(caught: pytest.ExceptionInfo[InputError], name: str) -> bool:
+    message = str(caught.value)
+    parts = (name, DEPTH_MODELS[name].source, "model_path", "model_type=FastDepth", "model_type=File")
+    return "\n" not in message and all(part in message for part in parts)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("FastDepth", "File")])
 def test_without_network_one_sentence_within_seconds(
-    name: str, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError("network is unreachable")
@@ -83,11 +103,40 @@ def test_without_network_one_sentence_within_seconds(
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     started = time.monotonic()
     with pytest.raises(InputError) as caught:
-        create_depth_model(name, hub_dir=str(tmp_path))
+        create_depth_model(name, hub_dir=tmp_path)
     assert time.monotonic() - started < 10
-    message = str(caught.value)
-    assert "\n" not in message
-    assert all(part in message for part in (name, DEPTH_MODELS[name].source, "model_path", "FastDepth", "File"))
+    assert one_sentence(caught, name)
+
+
+SILENT_NETWORK = """
+import socket, sys, time
+def wait(connection, address):  # as behind a firewall that drops what is sent
+    time.sleep(connection.gettimeout() or 130)
+    raise TimeoutError
+socket.socket.connect = wait
+socket.getaddrinfo = lambda host, port, *_, **__: [(2, 1, 6, "", ("192.0.2.1", port))] * 3
+from inpaintkit.depth import create_depth_model
+from inpaintkit.errors import InputError
+started = time.monotonic()
+try:
+    create_depth_model(sys.argv[1], hub_dir=sys.argv[2])
+except InputError as error:
+    print(time.monotonic() - started, error)
+"""
+
+
+@pytest.mark.parametrize("name", ["Any_B", "ZoeD_Any_N"])
+def test_a_network_that_swallows_everything_takes_less_than_ten_seconds(name: str, tmp_path: Path) -> None:
+    """In a process of its own, without the variables that would tell the hubs' libraries to stay offline."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", SILENT_NETWORK, name, str(tmp_path)],
+        capture_output=True, text=True, check=True, env=environment,
+    )  # fmt: skip
+    seconds, _, message = done.stdout.strip().partition(" ")
+    assert float(seconds) < 10
+    assert message.startswith(f"{name}: tried")
+    assert not done.stderr
 
 
 def test_a_name_server_that_never_answers_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,12 +147,30 @@ def test_a_name_server_that_never_answers_does_not_hang(monkeypatch: pytest.Monk
         raise OSError("no answer")
 
     monkeypatch.setattr(socket, "getaddrinfo", wait)
-    monkeypatch.setattr("inpaintkit.depth.hub_access.NAME_LOOKUP_TIMEOUT", 0.2)
     started = time.monotonic()
-    assert not is_reachable("https://example.org")
+    assert reachable(["https://a.example.org", "https://b.example.org"], 0.3) == {
+        "https://a.example.org": False,
+        "https://b.example.org": False,
+    }
     assert time.monotonic() - started < 2
     answered.set()
-    assert NAME_LOOKUP_TIMEOUT < 10
+    assert LIMIT <= 5
+
+
+def test_a_server_that_refuses_is_reachable() -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_error(403)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        assert is_reachable(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join()
 
 
 def test_without_transformers_the_command_to_install_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,11 +180,64 @@ def test_without_transformers_the_command_to_install_it_is_named(monkeypatch: py
     assert "pip install" in dict(available_models())["Any_B"]
 
 
-def test_available_models_says_something_about_every_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    states = dict(available_models())
+@pytest.fixture
+def no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_access, "reachable", lambda urls, limit: dict.fromkeys(urls, False))
+
+
+def download(name: str, folder: Path) -> Path:
+    """Lay out `folder` as the hubs' own downloads would and return the weights file."""
+    spec = DEPTH_MODELS[name]
+    if spec.loader == "torch.hub":
+        hub_models.cached_code(spec, folder).mkdir(parents=True)
+        weights = hub_models.cached_weights(spec, folder)
+    else:
+        repository = folder / f"models--{spec.source.replace('/', '--')}"
+        (repository / "refs").mkdir(parents=True)
+        (repository / "refs" / "main").write_text("0123")
+        weights = repository / "snapshots" / "0123" / "model.safetensors"
+        weights.parent.mkdir(parents=True)
+        (weights.parent / "config.json").write_text("{}")
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {"weight": torch.ones(1000)}
+    torch.save(tensors, weights) if weights.suffix == ".pt" else save_file(tensors, weights)
+    return weights
+
+
+@pytest.mark.usefixtures("no_answer")
+def test_the_list_of_models_says_something_true_about_every_name(tmp_path: Path) -> None:
+    states = dict(available_models(tmp_path))
     assert list(states) == list(DEPTH_MODELS)
-    assert states["FastDepth"].startswith("ready")
-    monkeypatch.setattr(registry.transformers_models, "is_downloaded", lambda spec: spec.source.startswith("apple"))
-    states = dict(available_models())
-    assert states["DepthPro"].startswith("ready")
-    assert states["Any_B"].startswith("not downloaded")
+    assert states.pop("FastDepth").startswith("ready")
+    assert states.pop("File").startswith("ready")
+    assert not any(state.startswith("ready") for state in states.values())
+    assert "no answer from https://huggingface.co" in states["Any_B"]
+    assert "no answer from https://github.com and https://huggingface.co" in states["ZoeD_Any_N"]
+    assert "distill_any_depth_vitl.safetensors yourself" in states["Distill_Any_L"]
+
+
+@pytest.mark.usefixtures("no_answer")
+@pytest.mark.parametrize("name", ["Any_B", "DepthPro", "ZoeD_Any_N", "Distill_Any_L", "Any_V3_Mono"])
+def test_a_model_is_ready_when_its_weights_are_there_complete(name: str, tmp_path: Path) -> None:
+    weights = download(name, tmp_path)
+    assert dict(available_models(tmp_path))[name].startswith("ready")
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert not dict(available_models(tmp_path))[name].startswith("ready")
+
+
+def test_a_model_that_hubs_can_send_is_announced_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(hub_access, "reachable", lambda urls, limit: dict.fromkeys(urls, True))
+    assert "will come from LiheYoung/depth-anything-base-hf" in dict(available_models(tmp_path))["Any_B"]
+
+
+def test_options_that_a_model_does_not_know_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="model_type=File, not for FastDepth"):
+        create_depth_model("FastDepth", map_values="distance")
+    with pytest.raises(InputError, match="flip_average"):
+        create_depth_model("File", flip=True)
+    with pytest.raises(InputError, match="did you mean distance"):
+        create_depth_model("File", map_values="distances")
+    with pytest.raises(InputError, match="give the folder of"):
+        create_depth_model("File", map_name="{name}")
+    with pytest.raises(InputError, match="must hold"):
+        create_depth_model("File", map_name="depth", model_path=tmp_path)

@@ -1,5 +1,11 @@
-"""The doctor says what this machine has."""
+"""The doctor says what this machine has, without waiting long for anybody."""
 
+import socket
+import time
+
+import pytest
+
+from inpaintkit.depth import DEPTH_MODELS
 from inpaintkit.notebook.doctor import report
 
 
@@ -7,3 +13,20 @@ def test_it_names_what_decides_whether_and_how_fast_the_kit_works() -> None:
     text = report()
     for word in ("torch", "GFLOP/s", "amp=auto means", "GB free", "vgg", "FastDepth", "Any_B", "ZoeD_Any_N"):
         assert word in text
+
+
+def test_it_lists_every_depth_model_and_waits_little_for_a_network_that_swallows_everything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def swallow(connection: socket.socket, address: object) -> None:
+        time.sleep(connection.gettimeout() or 130)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, *_, **__: [(2, 1, 6, "", ("192.0.2.1", port))] * 3)
+    monkeypatch.setattr(socket.socket, "connect", swallow)
+    started = time.monotonic()
+    lines = {line.split()[0]: line for line in report().splitlines() if line.startswith("  ")}
+    assert time.monotonic() - started < 8
+    assert set(DEPTH_MODELS) <= set(lines)
+    assert "ready" in lines["FastDepth"]
+    assert "no answer from" in lines["ZoeD_N"] or "ready: downloaded" in lines["ZoeD_N"]
