@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from inpaintkit.data.packed import Bytes, PackedRecords, open_packed, read_recor
 from inpaintkit.data.sampling import grid_crop, hard_random_crop
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder
-from inpaintkit.seeds import numpy_rng
+from inpaintkit.seeds import derive_seed, numpy_rng
 
+PNG_END = 20  # bytes: checksum of the pixels, of their chunk, and the empty last chunk
 FRAME = 16  # px on each side that training and loss never see
 
 GROW_RIGHT_CHANCE, GROW_RIGHT_MAX = 0.5, 20  # px
@@ -184,10 +186,17 @@ class InpaintDataset(Dataset[Sample]):
         """File names of the records' pictures, in order of their index."""
         return [picture.name for picture, _ in self._pairs]
 
-    @property
-    def file_sizes(self) -> list[int]:
-        """Bytes of each record's two files: tell that a file was exchanged for another of the same name."""
-        return [path.stat().st_size for pair in self._pairs for path in pair]
+    def fingerprint(self) -> int:
+        """Return a number that changes when a file is exchanged for another of the same name.
+
+        From the end of each PNG file alone: it holds checksums of the pixels.
+        """
+        ends = []
+        for path in (path for pair in self._pairs for path in pair):
+            with open(path, "rb") as handle:
+                handle.seek(-min(PNG_END, path.stat().st_size), os.SEEK_END)
+                ends.append(handle.read())
+        return derive_seed(*ends)
 
     @property
     def shapes(self) -> list[tuple[int, int]]:

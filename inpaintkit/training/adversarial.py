@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,14 +28,19 @@ class MaskedHingeLoss:
 
     Args:
         weights: weight of each output of a discriminator with several outputs; None: 1 each.
+        mean_count: turns the number of counted values into its mean over all processes of a run, so that several
+            processes with small batches have the loss of one with all of them; None: one process.
     """
 
-    def __init__(self, weights: Sequence[float] | None = None) -> None:
+    def __init__(
+        self, weights: Sequence[float] | None = None, mean_count: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
         self.weights = weights
+        self.mean_count = mean_count
 
     def generator(self, fake: Logits, mask: Masks = None) -> Tensor:
         """Return the generator's loss: minus the mean logit of its pictures."""
-        return self._weighted([_masked_mean(-f, m) for f, m in zip(*_as_lists(fake, mask), strict=True)])
+        return self._weighted([self._mean(-f, m) for f, m in zip(*_as_lists(fake, mask), strict=True)])
 
     def discriminator(self, real: Logits, fake: Logits, mask: Masks = None) -> Tensor:
         """Return the discriminator's loss: real logits below 1 and fake logits above -1 cost."""
@@ -43,10 +48,18 @@ class MaskedHingeLoss:
         fakes, _ = _as_lists(fake, mask)
         return self._weighted(
             [
-                0.5 * (_masked_mean(torch.relu(1 - r), m) + _masked_mean(torch.relu(1 + f), m))
+                0.5 * (self._mean(torch.relu(1 - r), m) + self._mean(torch.relu(1 + f), m))
                 for r, f, m in zip(reals, fakes, masks, strict=True)
             ]
         )
+
+    def _mean(self, values: Tensor, mask: Tensor | None) -> Tensor:
+        values = values.float()
+        if mask is None:
+            return values.mean()
+        counted = mask > 0
+        count = counted.sum(dtype=values.dtype)
+        return (values * counted).sum() / ((count if self.mean_count is None else self.mean_count(count)) + MASK_EPS)
 
     def _weighted(self, losses: list[Tensor]) -> Tensor:
         weights = [1.0] * len(losses) if self.weights is None or len(losses) == 1 else self.weights
@@ -57,14 +70,6 @@ def _as_lists(logits: Logits, mask: Masks) -> tuple[list[Tensor], list[Tensor | 
     values = [logits] if isinstance(logits, Tensor) else list(logits)
     masks = [mask] * len(values) if mask is None or isinstance(mask, Tensor) else list(mask)
     return values, masks
-
-
-def _masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    values = values.float()
-    if mask is None:
-        return values.mean()
-    counted = mask > 0
-    return (values * counted).sum() / (counted.sum() + MASK_EPS)
 
 
 def ste_clamp(x: Tensor, overshoot: float = STE_OVERSHOOT) -> Tensor:

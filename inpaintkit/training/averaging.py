@@ -1,4 +1,4 @@
-"""The weights to use: schedule-free optimisers train on one set of weights and mean another."""
+"""The weights to use, where they are not those that are trained: schedule-free optimisers, moving averages."""
 
 from __future__ import annotations
 
@@ -7,24 +7,42 @@ from collections.abc import Iterator
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+
+def moving_average(model: nn.Module, decay: float) -> AveragedModel | None:
+    """Return the exponential moving average of the weights of `model`, None for a `decay` of 0.
+
+    Call ``update_parameters(model)`` after each optimiser step; the first call copies the weights.
+    """
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay > 0 else None
 
 
 @contextlib.contextmanager
-def averaged_weights(optimizer: torch.optim.Optimizer, model: nn.Module) -> Iterator[None]:
-    """For the time of the context `model` holds the averaged weights of a schedule-free `optimizer`.
+def averaged_weights(
+    optimizer: torch.optim.Optimizer, model: nn.Module, average: AveragedModel | None = None
+) -> Iterator[None]:
+    """For the time of the context `model` holds the weights to use: the `average`, or those of a schedule-free `optimizer`.
 
     Afterwards the training weights are back bit by bit: `optimizer.eval()` and `.train()` alone would round, and a
-    run that saves more often would end elsewhere. Other optimisers: nothing happens.
+    run that saves more often would end elsewhere. Without either nothing happens.
     """
-    if not hasattr(optimizer, "eval"):
+    schedule_free = hasattr(optimizer, "eval")
+    if average is None and not schedule_free:
         yield
         return
     kept = [(parameter, parameter.detach().clone()) for parameter in model.parameters()]
-    optimizer.eval()
+    if average is not None:
+        with torch.no_grad():
+            for parameter, mean in zip(model.parameters(), average.module.parameters(), strict=True):
+                parameter.copy_(mean)
+    else:
+        optimizer.eval()  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        optimizer.train()  # type: ignore[attr-defined]
+        if schedule_free:
+            optimizer.train()  # type: ignore[attr-defined]
         with torch.no_grad():
             for parameter, value in kept:
                 parameter.copy_(value)

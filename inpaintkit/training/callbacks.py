@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from inpaintkit.training.trainer import Trainer
 
 PROGRESS_VARIABLE = "INPAINTKIT_PROGRESS"
-"""Environment variable: ``lines`` asks for plain lines (set for headless runs), ``off`` for silence."""
+"""Environment variable: ``lines`` asks for plain lines (set for headless runs), ``steps`` for those without the
+rows (set where somebody else shows them), ``off`` for silence."""
 
 LINE_EVERY = 0.05
 
@@ -52,8 +53,13 @@ def format_row(row: Mapping[str, float | int | str]) -> str:
     return f"epoch {row['epoch']} {row['split']}: " + ", ".join(values)
 
 
-class ProgressLines(Callback):
-    """One plain line per 5 % of the job and per row, for logs in which a bar would freeze."""
+def shown_loss(info: StepInfo) -> str:
+    """Return the running loss as text; it may still be on its way from the device."""
+    return f"{info.terms['total']:.4g}" if "total" in info.terms else "?"
+
+
+class StepLines(Callback):
+    """One plain line per 5 % of the job, with the time that is left."""
 
     def on_start(self, trainer: Trainer) -> None:
         self._started = time.monotonic()
@@ -68,16 +74,20 @@ class ProgressLines(Callback):
         elapsed = time.monotonic() - self._started
         left = elapsed / max(done - self._first, 1e-9) * (1 - done)
         print(
-            f"{done:4.0%} epoch {info.epoch} step {info.step}/{info.steps}, loss {info.terms['total']:.4g}, "
+            f"{done:4.0%} epoch {info.epoch} step {info.step}/{info.steps}, loss {shown_loss(info)}, "
             f"{elapsed:.0f} s, about {left:.0f} s left",
             flush=True,
         )
 
-    def on_row(self, trainer: Trainer, row: Mapping[str, float | int | str]) -> None:
-        print(format_row(row), flush=True)
-
     def on_message(self, trainer: Trainer, message: str) -> None:
         print(message, flush=True)
+
+
+class ProgressLines(StepLines):
+    """One plain line per 5 % of the job and per row, for logs in which a bar would freeze."""
+
+    def on_row(self, trainer: Trainer, row: Mapping[str, float | int | str]) -> None:
+        print(format_row(row), flush=True)
 
 
 class ProgressBar(Callback):
@@ -87,7 +97,7 @@ class ProgressBar(Callback):
         self._bar = tqdm(total=trainer.total_steps, initial=trainer.steps_done, unit="step", desc="training")
 
     def on_step(self, trainer: Trainer, info: StepInfo) -> None:
-        self._bar.set_postfix(epoch=info.epoch, loss=f"{info.terms['total']:.4g}")
+        self._bar.set_postfix(epoch=info.epoch, loss=shown_loss(info))
         self._bar.update(trainer.steps_done - self._bar.n)
 
     def on_row(self, trainer: Trainer, row: Mapping[str, float | int | str]) -> None:
@@ -101,9 +111,11 @@ class ProgressBar(Callback):
         self._bar.close()
 
 
-def default_callbacks() -> list[Callback]:
-    """Return the progress display that fits how the job was started."""
+def default_callbacks(lines: bool = False) -> list[Callback]:
+    """Return the progress display that fits how the job was started; `lines`: no bar in any case."""
     mode = os.environ.get(PROGRESS_VARIABLE, "bar")
     if mode == "off":
         return []
-    return [ProgressLines()] if mode == "lines" else [ProgressBar()]
+    if mode == "steps":
+        return [StepLines()]
+    return [ProgressLines()] if lines or mode == "lines" else [ProgressBar()]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from inpaintkit.config import GanConfig
 from inpaintkit.errors import InputError
-from inpaintkit.model import create_discriminator, save_model
+from inpaintkit.model import create_discriminator
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import amp
 from inpaintkit.training.adversarial import (
@@ -23,10 +23,12 @@ from inpaintkit.training.adversarial import (
     warmup_weight,
 )
 from inpaintkit.training.callbacks import Callback
+from inpaintkit.training.compiling import Network
 from inpaintkit.training.metrics import artefact_score, hole_lpips
 from inpaintkit.training.perceptual import Lpips
+from inpaintkit.training.progress import Row
 from inpaintkit.training.schedule import create_optimizer, create_scheduler
-from inpaintkit.training.trainer import Row, Trainer, crop_frame
+from inpaintkit.training.trainer import Trainer, crop_frame
 
 PSNR_ALLOWANCE = 0.5
 """Decibels of inside-hole PSNR that better texture may cost before an epoch is ranked lower for it."""
@@ -55,9 +57,14 @@ class GanTrainer(Trainer):
         ).to(self.device)
         self.optimizers.append(create_optimizer(self.config, self.discriminator))
         self.schedulers.append(create_scheduler(self.config, self.optimizers[-1]))
-        self.hinge = MaskedHingeLoss()
+        self.hinge = MaskedHingeLoss(mean_count=self.group.mean)
         self.adaptive = AdaptiveWeight()
         self.judge_lpips = Lpips("alex").to(self.device)
+
+    def _compiled(self) -> Network:
+        # comparing gradients at the last layer needs a graph that is walked twice and may be left half-way
+        self._messages.append("compile: GAN fine-tuning can't use a compiled generator; going on without")
+        return self.model
 
     @property
     def start_file(self) -> Path:
@@ -66,7 +73,7 @@ class GanTrainer(Trainer):
 
     def _run(self) -> bool:
         if not self.progress.history:
-            save_model(self.model, self.start_file, **self._meta(0))
+            self._save_model(self.start_file, epoch=0)
         return super()._run()
 
     @property
@@ -89,12 +96,19 @@ class GanTrainer(Trainer):
 
         Both come from one look at the output: the two gradients are taken apart in `_backward`.
         """
-        noise = dequantisation_noise(y, rng)
+        noise = self._noise(y)
         member = self.discriminator.pick(float(torch.rand((), generator=rng)))
         with amp.autocast(self.amp, self.device):
             fake, counted = self.discriminator(ste_clamp(output) + noise, y, mask=mask, member=member)
             real, _ = self.discriminator(y + noise, y, mask=mask, member=member)
         return self.hinge.generator(fake, counted), self.hinge.discriminator(real, fake, counted)
+
+    def _noise(self, y: Tensor) -> Tensor:
+        """Return this process's share of the step's dequantisation noise, drawn on the device."""
+        key = (self.config.seed, "noise", self.progress.epoch, self.progress.step)
+        whole = y.new_empty(()).expand(len(y) * self.group.size, *y.shape[1:])
+        noise = dequantisation_noise(whole, torch_rng(*key, device=self.device))
+        return noise[self.group.rank * len(y) :][: len(y)]
 
     def _backward(self, output: Tensor, total: Tensor, adversarial: Tensor, discriminator_loss: Tensor) -> Tensor:
         """Add the gradients of both networks; return the weight that the adversarial loss got.
@@ -103,8 +117,9 @@ class GanTrainer(Trainer):
         their weighted sum through the generator costs no second pass through the perceptual network.
         """
         config, scale = self.config, self.scalers[0].scale
-        if not (torch.isfinite(total) and torch.isfinite(adversarial) and torch.isfinite(discriminator_loss)):
-            return torch.zeros(())
+        finite = torch.isfinite(torch.stack([total, adversarial, discriminator_loss]).detach()).all()
+        if not all(self.group.gather(bool(finite))):
+            return torch.zeros(())  # all processes together: comparing gradients takes all of them
         gradient = torch.autograd.grad(scale(total), output)[0]
         weight = 0.0
         warmup = warmup_weight(self._iteration(), config.generator_warmup_iteration)
@@ -126,12 +141,12 @@ class GanTrainer(Trainer):
 
     def _length(self, output: Tensor, gradient: Tensor) -> Tensor:
         """Return the length of the last layer's gradient when `gradient` arrives at `output`."""
-        at_layer = torch.autograd.grad(output, self.last_layer, gradient, retain_graph=True)[0]
+        at_layer = self.group.mean(torch.autograd.grad(output, self.last_layer, gradient, retain_graph=True)[0])
         length: Tensor = torch.linalg.vector_norm(at_layer.float())
         return length
 
-    def _judge(self, output: Tensor, y: Tensor, hole: Tensor) -> dict[str, Tensor]:
-        figures = super()._judge(output, y, hole)
+    def _judge(self, x: Tensor, output: Tensor, y: Tensor, hole: Tensor) -> dict[str, Tensor]:
+        figures = super()._judge(x, output, y, hole)
         clean, inner = output.clamp(0, 1), crop_frame(hole, self.model.i2i_offset)
         return figures | {
             "hole_lpips": hole_lpips(clean, y, inner, self.judge_lpips),

@@ -1,9 +1,10 @@
-"""Training losses: clamp-L1, DCT and LPIPS, summed with fixed weights."""
+"""Training losses: clamp-L1, DCT, LPIPS and DINOv2, summed with fixed weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from inpaintkit.config import LOSSES, nearest_name
 from inpaintkit.errors import InputError
 from inpaintkit.training.augment import augment_pair, rotate
+from inpaintkit.training.dinov2 import DinoDistance
 from inpaintkit.training.perceptual import Lpips
 
 # A little of the unclamped difference pulls values outside 0..1 back.
@@ -50,18 +52,24 @@ RECIPES = {
         (DctPart(0.2, window=4), DctPart(0.2, window=24, rotated=True), DctPart(0.6, rotated=True)),
     ),
     "l1dctlpips": Recipe({"dct": 0.5, "l1": 0.5, "lpips": 0.2}, (DctPart(window=32, overlap=True),)),
+    # the weight is ours: it gives both terms gradients of similar length on a blurred fill
+    "l1dinov2": Recipe({"l1": 1.0, "dinov2": 0.4}),
 }
 
 
 class TrainingLoss(nn.Module):
     """Loss of a batch of pictures; made by `create_loss`. Without parameters or state of its own."""
 
-    def __init__(self, recipe: Recipe, perceptual: str, hole_l1_weight: float) -> None:
+    def __init__(
+        self, recipe: Recipe, perceptual: str, hole_l1_weight: float, perceptual_path: str | Path | None = None
+    ) -> None:
         super().__init__()
         self.recipe = recipe
         self.weights = recipe.weights
         self.hole_l1_weight = hole_l1_weight
-        self.lpips = Lpips(perceptual) if "lpips" in recipe.weights else None
+        self.lpips = Lpips(perceptual, perceptual_path) if "lpips" in recipe.weights else None
+        self.dinov2 = DinoDistance(perceptual_path) if "dinov2" in recipe.weights else None
+        self.multiple = self.dinov2.patch if self.dinov2 else PAD_MULTIPLE if self.lpips else 1
 
     def forward(
         self,
@@ -78,7 +86,7 @@ class TrainingLoss(nn.Module):
             hole: (B, 1, H, W) bool, True = missing; needed only with a `hole_l1_weight` other than 1.
             generator: source of the pair augmentation (`augment_pair`); None, as in evaluation: no augmentation.
 
-        ``terms`` holds the unweighted scalars ``l1``, ``dct``, ``lpips``, as far as the loss has them (the total is
+        ``terms`` holds the unweighted scalars ``l1``, ``dct``, ``lpips``, ``dinov2``, as far as the loss has them (the total is
         their weighted sum), and ``per_sample``, the total of each sample (B,), whose mean is the total.
         """
         output, target = output.float(), target.float()
@@ -92,9 +100,8 @@ class TrainingLoss(nn.Module):
 
     def _terms(self, output: Tensor, target: Tensor, hole: Tensor | None) -> dict[str, Tensor]:
         """Return each term per sample, (B,), with gradient."""
-        if self.lpips is not None:
-            output, target = pad_to_multiple(output), pad_to_multiple(target)
-            hole = None if hole is None else pad_to_multiple(hole.float())
+        output, target = pad_to_multiple(output, self.multiple), pad_to_multiple(target, self.multiple)
+        hole = None if hole is None else pad_to_multiple(hole.float(), self.multiple)
         terms = {}
         if "l1" in self.weights:
             terms["l1"] = clamp_l1(output, target, self._l1_weights(hole))
@@ -103,6 +110,8 @@ class TrainingLoss(nn.Module):
             terms["dct"] = torch.stack(parts).sum(dim=0)
         if self.lpips is not None:
             terms["lpips"] = self.lpips(output, target)
+        if self.dinov2 is not None:
+            terms["dinov2"] = self.dinov2(output, target)
         return terms
 
     def _l1_weights(self, hole: Tensor | None) -> Tensor | None:
@@ -113,10 +122,12 @@ class TrainingLoss(nn.Module):
         return 1 + (self.hole_l1_weight - 1) * hole.float()
 
 
-def create_loss(name: str, perceptual: str = "vgg", hole_l1_weight: float = 1.0) -> TrainingLoss:
-    """Return the loss `name`, one of ``l1lpips``, ``dct``, ``l1dctlpips``, with LPIPS on the network `perceptual`.
+def create_loss(
+    name: str, perceptual: str = "vgg", hole_l1_weight: float = 1.0, perceptual_path: str | Path | None = None
+) -> TrainingLoss:
+    """Return the loss `name`, one of ``l1lpips``, ``dct``, ``l1dctlpips``, ``l1dinov2``, with LPIPS on the network `perceptual`.
 
-    `hole_l1_weight` multiplies the clamp-L1 inside the hole; 1 is the reference's loss. Raises `InputError` for an
+    `perceptual_path` is a local copy of the perceptual network: a file for LPIPS, a folder for DINOv2. `hole_l1_weight` multiplies the clamp-L1 inside the hole; 1 is the reference's loss. Raises `InputError` for an
     unknown name, for a hole weight without an L1 term, and where the perceptual network's weights are missing.
     """
     if name not in RECIPES:
@@ -124,7 +135,7 @@ def create_loss(name: str, perceptual: str = "vgg", hole_l1_weight: float = 1.0)
     recipe = RECIPES[name]
     if hole_l1_weight != 1 and "l1" not in recipe.weights:
         raise InputError(f"hole_l1_weight: the loss {name} has no L1 term; use 1 or the loss l1lpips")
-    return TrainingLoss(recipe, perceptual, hole_l1_weight)
+    return TrainingLoss(recipe, perceptual, hole_l1_weight, perceptual_path)
 
 
 def pad_to_multiple(picture: Tensor, multiple: int = PAD_MULTIPLE) -> Tensor:

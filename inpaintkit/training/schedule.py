@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from collections.abc import Iterator
 
 import schedulefree
 import torch
@@ -51,6 +53,7 @@ def create_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optim
         {"params": list(decayed.values()), "weight_decay": config.weight_decay},
         {"params": list(plain.values()), "weight_decay": 0.0},
     ]
+    warmup = {"warmup_steps": config.warmup_steps} if config.optimizer == "adamw_schedulefree" else {}
     on_gpu = all(p.is_cuda for p in itertools.chain(decayed.values(), plain.values()))
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, fused=on_gpu)
@@ -62,8 +65,28 @@ def create_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optim
         "adamw_schedulefree": schedulefree.AdamWScheduleFree,
         "radam_schedulefree": schedulefree.RAdamScheduleFree,
     }[config.optimizer]
-    optimizer: torch.optim.Optimizer = free(groups, lr=config.learning_rate, betas=BETAS)
+    optimizer: torch.optim.Optimizer = free(groups, lr=config.learning_rate, betas=BETAS, **warmup)
     return optimizer
+
+
+@contextlib.contextmanager
+def warmed_up(optimizer: torch.optim.Optimizer, config: TrainConfig, move: int) -> Iterator[None]:
+    """For the time of the context, optimiser step number `move` (from 1), the learning rate is warmed up so far.
+
+    It rises linearly over ``config.warmup_steps``; outside the context stands the schedule's. The schedule-free optimiser
+    does the same by itself.
+    """
+    if move >= config.warmup_steps or is_schedule_free(config):
+        yield
+        return
+    scheduled = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] = group["lr"] * move / config.warmup_steps
+    try:
+        yield
+    finally:
+        for group, rate in zip(optimizer.param_groups, scheduled, strict=True):
+            group["lr"] = rate
 
 
 class CosineWithWeightDecay(CosineAnnealingWarmRestarts):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from inpaintkit.config import GenerateConfig
@@ -26,3 +27,16 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     generate_dataset(config)
     return root / "data"
+
+
+@pytest.fixture(scope="session")
+def tiny_dinov2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a real transformers checkpoint of DINOv2, of two small layers with random weights."""
+    from transformers import Dinov2Config, Dinov2Model
+
+    folder = tmp_path_factory.mktemp("dinov2")
+    config = Dinov2Config(hidden_size=24, num_hidden_layers=2, num_attention_heads=2, patch_size=14, image_size=56)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        Dinov2Model(config).save_pretrained(folder)
+    return folder

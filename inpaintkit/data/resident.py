@@ -1,0 +1,110 @@
+"""All records in a device's memory, samples cut and augmented there: nothing is copied while a GPU trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms.v2 import functional as colours
+
+from inpaintkit.data.dataset import (
+    FRAME,
+    GREY_CHANCE,
+    JITTER_CHANCE,
+    LUMINANCE,
+    InpaintDataset,
+    draw_growth,
+    draw_jitter,
+)
+from inpaintkit.data.packed import CHANNELS
+from inpaintkit.data.sampling import crop_candidates
+from inpaintkit.errors import InputError
+from inpaintkit.seeds import numpy_rng
+
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Pictures x (B, 3, S, S) 0..1, holes (B, 1, S, S) True = missing, targets y (x without frame), record numbers (B,)."""
+
+CHANGES = {
+    "brightness": colours.adjust_brightness,
+    "contrast": colours.adjust_contrast,
+    "saturation": colours.adjust_saturation,
+    "hue": colours.adjust_hue,
+}
+
+
+def resident_bytes(records: InpaintDataset) -> int:
+    """Return the device memory that the records need, in bytes."""
+    return sum(CHANNELS * height * width for height, width in records.shapes)
+
+
+class ResidentRecords:
+    """Training records on `device`; `batch` gives the same samples as `InpaintDataset`, up to rounding.
+
+    Raises `InputError` when the records differ in size.
+    """
+
+    def __init__(self, records: InpaintDataset, device: torch.device | str) -> None:
+        shapes = set(records.shapes)
+        if len(shapes) > 1:
+            raise InputError(
+                f"resident: the records of {records.folder} differ in size; use resident=off or records of one size"
+            )
+        (self.height, self.width), self.seed, self.crop_size = shapes.pop(), records.seed, records.crop_size
+        self.pixels = torch.empty(len(records), CHANNELS, self.height, self.width, dtype=torch.uint8, device=device)
+        for index in range(len(records)):
+            self.pixels[index] = torch.tensor(records.pixels(index))
+        self.luminance = torch.from_numpy(LUMINANCE).to(device)[:, None, None]
+
+    def batch(self, items: Sequence[tuple[int, int, int]]) -> Batch:
+        """Return the samples of `items` (record, epoch, draw), on the device."""
+        rngs = [numpy_rng(self.seed, epoch, draw) for _, epoch, draw in items]
+        growth = self._tensor([draw_growth(rng) for rng in rngs])
+        places = self._tensor([crop_candidates(self.height, self.width, self.crop_size, rng) for rng in rngs])
+        record = self._tensor([item[0] for item in items])
+        holes = grow_holes(self.pixels[record, 3] > 0, growth[:, 0], growth[:, 1])
+        corner = best_corners(holes, places, self.crop_size)
+        x, hole = self._cut(record, holes, corner)
+        for index, rng in enumerate(rngs):
+            if rng.random() < JITTER_CHANCE:
+                for change, amount in draw_jitter(rng):
+                    x[index] = CHANGES[change](x[index], amount)
+            if rng.random() < GREY_CHANCE:
+                x[index] = (x[index] * self.luminance).sum(dim=0, keepdim=True)
+        return x, hole, x[:, :, FRAME:-FRAME, FRAME:-FRAME].contiguous(), record
+
+    def _tensor(self, values: Sequence[object]) -> Tensor:
+        return torch.tensor(values).to(self.pixels.device, non_blocking=True)
+
+    def _cut(self, record: Tensor, holes: Tensor, corner: Tensor) -> tuple[Tensor, Tensor]:
+        steps = torch.arange(self.crop_size, device=holes.device)
+        rows, columns = (corner[:, axis, None] + steps for axis in (0, 1))
+        batch = torch.arange(len(record), device=holes.device)
+        window = (rows[:, None, :, None], columns[:, None, None, :])
+        channels = torch.arange(3, device=holes.device)[None, :, None, None]
+        x = self.pixels[(record[:, None, None, None], channels, *window)] * (1 / 255)
+        return x, holes[(batch[:, None, None, None], *window)]
+
+
+def grow_holes(holes: Tensor, right: Tensor, left: Tensor) -> Tensor:
+    """Return `holes` (B, H, W) bool, each grown to the right and left by its own number of px, (B,) each."""
+    width = holes.shape[-1]
+    columns = torch.arange(width, device=holes.device).expand_as(holes)
+    far = 2 * width
+    last = columns.masked_fill(~holes, -far).cummax(dim=-1).values
+    following = columns.masked_fill(~holes, far).flip(-1).cummin(dim=-1).values.flip(-1)
+    return (columns - last <= right[:, None, None]) | (following - columns <= left[:, None, None])
+
+
+def best_corners(holes: Tensor, places: Tensor, size: int) -> Tensor:
+    """Return the (top, left) of `places` (B, tries, 2) whose crop of `holes` (B, H, W) is the best, see `best_crop`; (B, 2)."""
+    integral = F.pad(holes.to(torch.int32).cumsum(dim=1).cumsum(dim=2), (1, 0, 1, 0))
+    batch = torch.arange(len(holes), device=holes.device)[:, None]
+    top, left = places[..., 0], places[..., 1]
+    bottom, right = top + size, left + size
+    area = integral[batch, bottom, right] - integral[batch, top, right]
+    area = area - integral[batch, bottom, left] + integral[batch, top, left]
+    share = area.double() / size**2
+    best = (share * (1 - share)).argmax(dim=1)
+    return places[batch[:, 0], best]

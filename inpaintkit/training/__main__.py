@@ -1,0 +1,60 @@
+"""What torchrun calls in each process: ``torchrun ... -m inpaintkit.training --config RUN/params.yaml``.
+
+On one machine the notebooks do that themselves (`processes`). For several machines, with a shared folder for data and run,
+call on each of them, for instance with 2 machines of 8 GPUs::
+
+    torchrun --nnodes=2 --nproc-per-node=8 --rdzv-backend=c10d --rdzv-endpoint=HOST:29400 \\
+        -m inpaintkit.training --config models/mine/params.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from inpaintkit.config import GanConfig, TrainConfig
+from inpaintkit.errors import InputError
+from inpaintkit.training.distributed import join_group
+from inpaintkit.training.gan import GanTrainer
+from inpaintkit.training.launch import REFUSED
+from inpaintkit.training.trainer import Trainer
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train as the YAML file says (notebook 03's parameters if it names a discriminator); return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m inpaintkit.training", description="One process of a training run.")
+    parser.add_argument("--config", type=Path, required=True, help="flat parameters of notebook 02 or 03")
+    options = parser.parse_args(arguments)
+    try:
+        params = read_params(options.config) | {"processes": 1}
+        with join_group():
+            if "discriminator" in params:
+                GanTrainer(GanConfig.from_params(params)).fit()
+            else:
+                Trainer(TrainConfig.from_params(params)).fit()
+    except InputError as error:
+        print(f"{REFUSED}{error}", flush=True)
+        return 2
+    except KeyboardInterrupt as error:
+        print(f"{REFUSED}interrupted. {error}", flush=True)
+        return 130
+    return 0
+
+
+def read_params(file: Path) -> dict[str, Any]:
+    """Return the flat parameters of a YAML file; raise `InputError`."""
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"--config: {file} can't be read ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise InputError(f"--config: {file} must hold one `name: value` a line")
+    return values
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""Full-state checkpoints on disk: the newest under its known name, older ones beside it under numbers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from inpaintkit.errors import InputError
+from inpaintkit.files import atomic_path
+from inpaintkit.model import LightInpaintV1, load_state, save_state
+
+
+def older(file: Path, age: int) -> Path:
+    """Return where the checkpoint lies that was saved `age` times before the newest one, `file`; age 0 is `file`."""
+    return file if age == 0 else file.with_name(f"{file.stem}.{age}{file.suffix}")
+
+
+def save_checkpoint(model: LightInpaintV1, file: Path, payload: Mapping[str, Any], keep_last: int) -> None:
+    """Write `payload` to `file`, atomically, and keep the `keep_last` - 1 checkpoints before it.
+
+    At every moment, a kill in the midst of it included, `file` is a whole checkpoint (the first save aside).
+    Raises `InputError` where it can't be written; what was there stays.
+    """
+    if file.exists():
+        for age in range(keep_last - 1, 1, -1):
+            if older(file, age - 1).exists():
+                os.replace(older(file, age - 1), older(file, age))
+        if keep_last > 1:
+            _link(file, older(file, 1))
+    save_state(model, file, payload)
+
+
+def _link(file: Path, name: Path) -> None:
+    """Give `file` a second name, without copying where the file system can do that."""
+    with atomic_path(name) as temporary:
+        try:
+            os.link(file, temporary)
+        except OSError:
+            shutil.copyfile(file, temporary)
+
+
+def newest_checkpoint(file: Path) -> tuple[dict[str, Any], Path]:
+    """Return the newest readable checkpoint of `file` and its numbered predecessors, and where it lies.
+
+    Raises `InputError` as `load_state` does for the newest one when none can be read.
+    """
+    try:
+        return load_state(file), file
+    except InputError:
+        age = 1
+        while older(file, age).exists():
+            try:
+                return load_state(older(file, age)), older(file, age)
+            except InputError:
+                age += 1
+        raise

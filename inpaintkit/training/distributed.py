@@ -1,0 +1,129 @@
+"""Several processes on one training run: who is who, and the few things that they tell each other.
+
+torchrun starts the processes. Each one trains on its share of every step; gradients are averaged once per optimiser step,
+right before the weights move. That is what DistributedDataParallel does, without its hooks on the backward pass: GAN
+fine-tuning runs several backward passes through parts of both networks, an ensemble uses other members in each
+step, and a step with a NaN loss has no backward pass at all. With 9 MB of gradients there is nothing to gain from overlapping.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+_T = TypeVar("_T")
+
+PATIENCE = timedelta(hours=2)
+"""So long a process waits for the others: evaluation pictures and checkpoints on a slow disk take their time."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of this run, seen from one of them; alone unless `join_group` was entered."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    gradients: Any = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the one process that writes files and shows progress."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[_T], chunk: int) -> list[_T]:
+        """Return this process's part of `items`, in which `chunk` consecutive ones per process form a step.
+
+        The last step may be smaller; the length of `items` must be a multiple of `size`.
+        """
+        mine: list[_T] = []
+        for start in range(0, len(items), chunk * self.size):
+            step = items[start : start + chunk * self.size]
+            part = len(step) // self.size
+            mine += step[self.rank * part : (self.rank + 1) * part]
+        return mine
+
+    def gather(self, value: _T) -> list[_T]:
+        """Return the `value` of every process, in order of rank; every process must call it."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def mean(self, tensor: Tensor) -> Tensor:
+        """Return the mean of `tensor` over all processes (no gradient flows to the others)."""
+        if self.size == 1:
+            return tensor
+        total = tensor.detach().clone()
+        dist.all_reduce(total, group=self.gradients if total.is_cuda else None)
+        return total / self.size
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace each gradient by its mean over all processes; a process without one (a skipped step) counts as 0."""
+        if self.size == 1:
+            return
+        every = list(parameters)
+        present = torch.tensor([parameter.grad is not None for parameter in every], dtype=torch.int32)
+        dist.all_reduce(present, op=dist.ReduceOp.MAX)
+        used = [parameter for parameter, known in zip(every, present.tolist(), strict=True) if known]
+        if not used:
+            return
+        for parameter in used:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        flat = self.mean(torch.cat([parameter.grad.flatten() for parameter in used if parameter.grad is not None]))
+        for parameter, gradient in zip(used, flat.split([p.numel() for p in used]), strict=True):
+            parameter.grad = gradient.view_as(parameter).clone(memory_format=torch.preserve_format)
+
+    def device(self, name: str) -> str:
+        """Return the device of this process: its own GPU where several processes share a machine."""
+        return f"cuda:{self.local_rank}" if self.size > 1 and name == "cuda" else name
+
+    @contextlib.contextmanager
+    def leader_first(self) -> Iterator[None]:
+        """Let the first process of each machine through the context before its others (one builds, all use)."""
+        if self.size > 1 and self.local_rank > 0:
+            dist.barrier()
+        yield
+        if self.size > 1 and self.local_rank == 0:
+            dist.barrier()
+
+
+def current_group() -> Group:
+    """Return the group that this process has joined; a group of one outside `join_group`."""
+    return _joined[-1] if _joined else Group()
+
+
+_joined: list[Group] = []
+
+
+@contextlib.contextmanager
+def join_group() -> Iterator[Group]:
+    """Join the processes that torchrun started, for the time of the context; a group of one without torchrun.
+
+    Small messages go through gloo, so that they don't make a GPU wait; gradients on GPUs go through NCCL.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Group()
+        return
+    local_rank = int(os.environ["LOCAL_RANK"])
+    dist.init_process_group("gloo", timeout=PATIENCE)
+    gradients: Any = None
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank)
+        gradients = dist.new_group(backend="nccl", timeout=PATIENCE)
+    _joined.append(Group(dist.get_rank(), dist.get_world_size(), local_rank, gradients))
+    try:
+        yield _joined[-1]
+    finally:
+        _joined.pop()
+        dist.destroy_process_group()

@@ -1,0 +1,89 @@
+"""Getting samples to the device: from loader processes, or from records that lie there already."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from inpaintkit.config import TrainConfig
+from inpaintkit.data import InpaintDataset
+from inpaintkit.data.resident import Batch, ResidentRecords, resident_bytes
+from inpaintkit.errors import InputError
+
+Item = int | tuple[int, int, int]
+"""A record's number; in training (record, epoch, draw)."""
+
+ROOM_SHARE = 0.5
+"""Records may take this share of a GPU's free memory; the rest is for the networks."""
+
+
+class _Order(Sampler[Any]):
+    """The items to load next, exchanged between epochs, so that loader workers live for the whole run."""
+
+    def __init__(self) -> None:
+        self.items: Sequence[Item] = ()
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+class Feed:
+    """Batches of a data set on `device`, whichever way is fastest there."""
+
+    def __init__(self, config: TrainConfig, records: InpaintDataset, device: str) -> None:
+        self.device, self.batch_size = device, config.batch_size
+        self.messages: list[str] = []
+        self.resident: ResidentRecords | None = None
+        if records.training and wants_resident(config.resident, records, device):
+            self.resident = ResidentRecords(records, device)
+            self.messages.append(f"{resident_bytes(records) / 2**20:.0f} MiB of records lie in the memory of {device}")
+            return
+        self.order = _Order()
+        workers: dict[str, Any] = {"num_workers": config.num_workers, "pin_memory": device.startswith("cuda")}
+        if config.num_workers:
+            # forked workers hang after OpenCV's threads; a fork server's outlive a killed trainer
+            workers |= {"persistent_workers": True, "multiprocessing_context": "spawn"}
+        self.loader = DataLoader(records, config.batch_size, sampler=self.order, **workers)
+
+    def batches(self, items: Sequence[Any]) -> Iterator[Batch]:
+        """Yield the samples of `items`, `batch_size` at a time, the rest last."""
+        if self.resident is not None:
+            for start in range(0, len(items), self.batch_size):
+                yield self.resident.batch(items[start : start + self.batch_size])
+            return
+        self.order.items = items
+        for x, hole, y, index in self.loader if items else ():
+            yield (*(part.to(self.device, non_blocking=True) for part in (x, hole, y)), index)  # type: ignore[misc]
+
+
+def wants_resident(mode: str, records: InpaintDataset, device: str) -> bool:
+    """Return whether the records go to the device's memory: ``on``, or ``auto`` on a GPU with room for equal sizes."""
+    if mode != "auto" or not device.startswith("cuda"):
+        return mode == "on"
+    free, _ = torch.cuda.mem_get_info(torch.device(device))
+    return len(set(records.shapes)) == 1 and resident_bytes(records) < ROOM_SHARE * free
+
+
+def choose_records(names: Sequence[str], choice: int | str | None) -> list[int]:
+    """Return the numbers of the records to judge: so many, spread evenly, or those whose name fits a pattern.
+
+    >>> choose_records(["a1", "a2", "b1", "b2"], 2), choose_records(["a1", "a2", "b1", "b2"], "b*")
+    ([0, 2], [2, 3])
+
+    Raises `InputError` when no name fits.
+    """
+    if choice is None or (isinstance(choice, int) and choice >= len(names)):
+        return list(range(len(names)))
+    if isinstance(choice, int):
+        return [number * len(names) // choice for number in range(choice)]
+    chosen = [number for number, name in enumerate(names) if fnmatch.fnmatch(name, choice)]
+    if not chosen:
+        raise InputError(f"eval_records: no record's name fits {choice!r}; the first one is called {names[0]}")
+    return chosen

@@ -1,0 +1,148 @@
+"""Training in several processes from one: start torchrun, follow what it says, read what it leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import yaml
+
+from inpaintkit.errors import InputError
+from inpaintkit.files import atomic_write_text
+from inpaintkit.model import load_model, load_state
+from inpaintkit.training.callbacks import PROGRESS_VARIABLE
+from inpaintkit.training.progress import Row
+from inpaintkit.training.stopping import StopRequest
+
+if TYPE_CHECKING:
+    from inpaintkit.training.trainer import Trainer
+
+LOOK_SECONDS = 0.5
+TAIL_LINES = 20
+REFUSED = "inpaintkit: "
+"""How a worker marks an error that a user can mend."""
+
+
+def worker_command(config_file: Path, processes: int) -> list[str]:
+    """Return the command line that trains in `processes` processes of this machine."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return [*torchrun, "-m", "inpaintkit.training", "--config", str(config_file)]
+
+
+def fit_in_processes(trainer: Trainer, stop: StopRequest) -> bool:
+    """Train with ``config.processes`` processes; return whether the last epoch was reached.
+
+    Lines of the workers reach the callbacks as messages, rows of the loss CSV as rows; afterwards `trainer` holds the best
+    model and the history. Raises `InputError` or `RuntimeError` with what a worker failed of, `KeyboardInterrupt` after a
+    stop signal, once the workers have saved.
+    """
+    config_file = trainer.folder / "processes.yaml"
+    values = dataclasses.asdict(trainer.config)
+    atomic_write_text(config_file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    command = worker_command(config_file, trainer.config.processes)
+    tail: list[str] = []
+    refusal = ""
+    rows = RowFollower(trainer)
+    with _started(command) as process:
+        for line in _lines(process, stop):
+            if line is not None:
+                tail = [*tail[-TAIL_LINES:], line]
+                refusal = line.removeprefix(REFUSED) if line.startswith(REFUSED) else refusal
+                trainer.tell("on_message", line)
+            rows.look()
+    status = process.wait()
+    rows.look()
+    if stop.signal is not None:
+        raise KeyboardInterrupt(f"stopped by {signal.Signals(stop.signal).name}; resume=true continues")
+    if status:
+        if refusal:
+            raise InputError(refusal)
+        raise RuntimeError("a training process failed; its last lines:\n" + "\n".join(tail))
+    trainer.take_over(load_state(trainer.state_file), load_model(trainer.model_file)[0])
+    return trainer.progress.epoch > trainer.last_epoch
+
+
+class RowFollower:
+    """Tells a trainer's callbacks the rows that other processes add to its loss CSV."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self._known = len(trainer.progress.history)
+        self._changed = self._time()
+
+    def _time(self) -> int:
+        return self.trainer.csv_file.stat().st_mtime_ns if self.trainer.csv_file.exists() else 0
+
+    def look(self) -> None:
+        """Report the rows that are new since the last look."""
+        if self._time() == self._changed:
+            return
+        self._changed = self._time()
+        with self.trainer.csv_file.open(newline="", encoding="utf-8") as file:
+            rows = [typed_row(row) for row in csv.DictReader(file)]
+        for row in rows[self._known :]:
+            self.trainer.tell("on_row", row)
+        self._known = len(rows)
+
+
+def typed_row(row: dict[str, str]) -> Row:
+    """Return a row of a loss CSV with numbers for numbers, without the columns that are empty in it."""
+    kinds: dict[str, type] = {"epoch": int, "split": str}
+    return {name: kinds.get(name, float)(value) for name, value in row.items() if value}
+
+
+@contextlib.contextmanager
+def _started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """Run `command`; whatever happens here, it doesn't outlive the context."""
+    # lines without rows of the CSV; one thread each, as torchrun itself would choose, unless told otherwise
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, PROGRESS_VARIABLE: "steps", "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,  # an interrupt of a notebook must reach this process alone, which passes it on
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+
+
+def _lines(process: subprocess.Popen[str], stop: StopRequest) -> Iterator[str | None]:
+    """Yield the lines of `process` as they come, None while there are none; pass a stop signal on once."""
+    assert process.stdout is not None
+    lines: queue.Queue[str | None] = queue.Queue()
+    threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
+    passed_on = False
+    while True:
+        if stop.signal is not None and not passed_on:
+            process.send_signal(signal.SIGTERM)
+            passed_on = True
+        try:
+            line = lines.get(timeout=LOOK_SECONDS)
+        except queue.Empty:
+            yield None
+            continue
+        if line is None:
+            return
+        yield line
+
+
+def _read(stream: IO[str], lines: queue.Queue[str | None]) -> None:
+    for line in stream:
+        lines.put(line.rstrip("\n"))
+    lines.put(None)

@@ -1,0 +1,46 @@
+"""The curves of a run for TensorBoard, beside the CSV that is always written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inpaintkit.errors import InputError
+from inpaintkit.training.callbacks import Callback, StepInfo
+
+if TYPE_CHECKING:
+    from inpaintkit.training.trainer import Trainer
+
+
+class TensorBoardLog(Callback):
+    """Writes the running means of each step and every row of the loss CSV; view with ``tensorboard --logdir FOLDER``.
+
+    Names are those of the CSV's columns: ``step/total``, ``train/l1``, ``eval/hole_psnr``. A resumed run goes on in the
+    same curves. Raises `InputError` where the package tensorboard is missing.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise InputError(
+                "tensorboard: the package is missing; run `pip install inpaintkit[tensorboard]` or use tensorboard=false"
+            ) from None
+        self.folder, self._writer_class = Path(folder), SummaryWriter
+
+    def on_start(self, trainer: Trainer) -> None:
+        self._writer = self._writer_class(str(self.folder), purge_step=trainer.steps_done or None)
+
+    def on_step(self, trainer: Trainer, info: StepInfo) -> None:
+        for name, value in info.terms.items():
+            self._writer.add_scalar(f"step/{name}", value, trainer.steps_done)
+
+    def on_row(self, trainer: Trainer, row: Mapping[str, float | int | str]) -> None:
+        for name, value in row.items():
+            if isinstance(value, float):
+                self._writer.add_scalar(f"{row['split']}/{name}", value, trainer.steps_done)
+        self._writer.flush()
+
+    def on_end(self, trainer: Trainer) -> None:
+        self._writer.close()

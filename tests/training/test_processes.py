@@ -1,0 +1,132 @@
+"""Several processes on one run: the same curve as one process with all their samples, one run folder, clear ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from inpaintkit.config import GanConfig, TrainConfig
+from inpaintkit.errors import InputError
+from inpaintkit.files import folder_lock
+from inpaintkit.model import LightInpaintV1, load_state, save_model
+from inpaintkit.seeds import torch_rng
+from inpaintkit.training import Callback, GanTrainer, Trainer
+from inpaintkit.training.distributed import Group
+
+STATE = f"{LightInpaintV1.name}.checkpoint.pth"
+FLOAT_NOISE = 2e-3
+"""Sums in another order, made larger by some steps of Adam."""
+
+
+def params(records: Path, model_dir: Path, **changes: Any) -> dict[str, Any]:
+    common = {"crop_size": 64, "max_epoch": 2, "batch_size": 2, "num_samples": 8, "backward_step": 1, "eval_step": 1}
+    places = {"data_dir": str(records), "model_dir": str(model_dir), "device": "cpu", "amp": "off"}
+    return common | {"perceptual": "alex", "grey_start": True} | places | changes
+
+
+class Listener(Callback):
+    def __init__(self) -> None:
+        self.rows: list[Mapping[str, Any]] = []
+        self.messages: list[str] = []
+
+    def on_row(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
+        self.rows.append(row)
+
+    def on_message(self, trainer: Trainer, message: str) -> None:
+        self.messages.append(message)
+
+
+def assert_same_curve(one: Trainer, other: Trainer) -> None:
+    rows, others = one.progress.history, other.progress.history
+    assert [(r["epoch"], r["split"]) for r in rows] == [(r["epoch"], r["split"]) for r in others]
+    for row, twin in zip(rows, others, strict=True):
+        assert row.keys() == twin.keys()
+        for name in row.keys() - {"epoch", "split"}:
+            assert twin[name] == pytest.approx(row[name], rel=FLOAT_NOISE, abs=1e-4), (row["epoch"], name)
+
+
+def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(records: Path, tmp_path: Path) -> None:
+    changes = {"backward_step": 2, "num_samples": 12, "clip_grad_norm": 1.0, "ema_decay": 0.5, "warmup_steps": 3}
+    one = Trainer(TrainConfig.from_params(params(records, tmp_path / "one", **changes, batch_size=4)), callbacks=[])
+    one.fit()
+    heard = Listener()
+    two = Trainer(TrainConfig.from_params(params(records, tmp_path / "two", **changes, processes=2)), [heard])
+    report = two.fit()
+    assert report.finished
+    assert report.steps == 6
+    assert_same_curve(one, two)
+    assert [(row["epoch"], row["split"]) for row in heard.rows] == [
+        (row["epoch"], row["split"]) for row in two.progress.history
+    ]
+    for name, weight in load_state(tmp_path / "one" / STATE)["training_state_dict"].items():
+        twin = load_state(tmp_path / "two" / STATE)["training_state_dict"][name]
+        torch.testing.assert_close(twin, weight, rtol=1e-3, atol=1e-5)
+    assert torch.allclose(one.sampler.weights, two.sampler.weights, rtol=1e-3)
+
+
+def test_gan_in_two_processes_goes_on_in_one(records: Path, tmp_path: Path) -> None:
+    """Stopped after a step of two processes and continued by one with the doubled batch, as if nothing had happened."""
+    start = str(save_model(LightInpaintV1(torch_rng(1), grey_start=True), tmp_path / "start.pth"))
+    gan = {"crop_size": 128, "max_epoch": 1, "generator_warmup_iteration": 1, "discriminator": "l3cffce"}
+
+    def trainer(folder: str, **changes: Any) -> GanTrainer:
+        return GanTrainer(GanConfig.from_params(params(records, tmp_path / folder, **gan, **changes)), callbacks=[])
+
+    whole = trainer("whole", checkpoint_file=start, batch_size=4)
+    whole.fit()
+    cut = trainer("cut", checkpoint_file=start, processes=2, max_seconds=0.0)
+    assert not cut.fit().finished
+    assert cut.steps_done == 1
+    resumed = trainer("cut", resume=True, batch_size=4)
+    resumed.fit()
+    assert_same_curve(whole, resumed)
+    assert float(whole.progress.history[1]["discriminator"]) > 0
+
+
+class StopAfterStart(Callback):
+    def on_row(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_stop_signal_reaches_all_processes_and_they_save(records: Path, tmp_path: Path) -> None:
+    config = TrainConfig.from_params(params(records, tmp_path, processes=2, max_epoch=200, checkpoint_seconds=1e6))
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+        Trainer(config, [StopAfterStart()]).fit()
+    assert load_state(tmp_path / STATE)["inpaintkit_processes"] == 2
+
+
+def test_what_a_process_refuses_is_said_in_one_sentence(records: Path, tmp_path: Path) -> None:
+    trainer = Trainer(TrainConfig.from_params(params(records, tmp_path, processes=2)), callbacks=[])
+    with folder_lock(tmp_path, "model_dir"), pytest.raises(InputError, match="in use by process"):
+        trainer.fit()
+
+
+class TestShares:
+    """What each process trains on, by eye: two processes, steps of two samples each."""
+
+    def test_a_step_is_split_in_order(self) -> None:
+        items = list(range(12))
+        assert Group(0, 2).share(items, chunk=2) == [0, 1, 4, 5, 8, 9]
+        assert Group(1, 2).share(items, chunk=2) == [2, 3, 6, 7, 10, 11]
+
+    def test_a_last_step_that_is_not_full_is_split_evenly(self) -> None:
+        assert [Group(rank, 2).share(list(range(6)), chunk=2) for rank in (0, 1)] == [[0, 1, 4], [2, 3, 5]]
+
+    def test_one_process_takes_all(self) -> None:
+        assert Group().share([3, 1, 2], chunk=2) == [3, 1, 2]
+
+
+def test_fewer_processes_take_more_steps_from_where_the_others_were(records: Path, tmp_path: Path) -> None:
+    first = Trainer(TrainConfig.from_params(params(records, tmp_path, max_seconds=0.0)), callbacks=[])
+    first.fit()
+    state = load_state(tmp_path / STATE) | {"inpaintkit_processes": 2}
+    second = Trainer(TrainConfig.from_params(params(records, tmp_path / "other")), callbacks=[])
+    second._read_progress(state)
+    assert (second.progress.step, second.steps_done) == (2, 2)  # of 4 steps; two processes had done 1 of 2
+    assert "2 instead of 4 samples per step" in second._messages[-1]

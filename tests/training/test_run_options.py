@@ -1,0 +1,187 @@
+"""Options of a run: moving average, warm-up, kept checkpoints, subsets, compiling, resident data, TensorBoard."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from inpaintkit.config import TrainConfig
+from inpaintkit.data import InpaintDataset
+from inpaintkit.data.resident import ResidentRecords
+from inpaintkit.errors import InputError
+from inpaintkit.model import LightInpaintV1, load_model, load_state
+from inpaintkit.training import Trainer, create_optimizer
+from inpaintkit.training.checkpoints import newest_checkpoint, older, save_checkpoint
+from inpaintkit.training.feeding import choose_records
+from inpaintkit.training.schedule import warmed_up
+
+STATE = f"{LightInpaintV1.name}.checkpoint.pth"
+
+
+def params(records: Path, model_dir: Path, **changes: Any) -> dict[str, Any]:
+    common = {"crop_size": 64, "max_epoch": 1, "batch_size": 2, "num_samples": 4, "backward_step": 1, "eval_step": 1}
+    places = {"data_dir": str(records), "model_dir": str(model_dir), "device": "cpu", "amp": "off"}
+    return common | {"perceptual": "alex", "grey_start": True} | places | changes
+
+
+def run(given: dict[str, Any]) -> Trainer:
+    trainer = Trainer(TrainConfig.from_params(given), callbacks=[])
+    trainer.fit()
+    return trainer
+
+
+class TestMovingAverage:
+    def test_the_average_is_judged_and_kept_not_the_last_weights(self, records: Path, tmp_path: Path) -> None:
+        trainer = run(params(records, tmp_path, ema_decay=0.5, num_samples=6, learning_rate=1e-3))
+        assert trainer.average is not None
+        state = load_state(tmp_path / STATE)
+        mean, last = state["state_dict"]["to_image.1.bias"], state["training_state_dict"]["to_image.1.bias"]
+        assert torch.equal(mean, dict(trainer.average.module.named_parameters())["to_image.1.bias"])
+        assert torch.equal(last, trainer.model.to_image[1].bias)
+        assert not torch.equal(mean, last)
+        if trainer.progress.best_epoch == 1:
+            assert torch.equal(load_model(trainer.model_file)[0].to_image[1].bias, mean)
+
+    def test_it_is_the_decayed_mean_of_what_came_before(self, records: Path, tmp_path: Path) -> None:
+        trainer = Trainer(TrainConfig.from_params(params(records, tmp_path, ema_decay=0.75)), callbacks=[])
+        assert trainer.average is not None
+        bias, expected = trainer.model.to_image[1].bias, None
+        for value in (1.0, 3.0, 7.0):
+            with torch.no_grad():
+                bias.fill_(value)
+            trainer.average.update_parameters(trainer.model)
+            expected = value if expected is None else 0.75 * expected + 0.25 * value
+        found = dict(trainer.average.module.named_parameters())["to_image.1.bias"]
+        assert found[0].item() == pytest.approx(expected)
+
+    def test_with_a_schedule_free_optimiser_it_is_refused(self, records: Path, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="averages the weights itself"):
+            TrainConfig.from_params(params(records, tmp_path, ema_decay=0.9, optimizer="adamw_schedulefree"))
+
+
+def test_warm_up_raises_the_rate_step_by_step_and_leaves_the_schedule_alone() -> None:
+    config = TrainConfig(warmup_steps=4, learning_rate=0.1, optimizer="sgd")
+    optimizer = create_optimizer(config, torch.nn.Linear(2, 2))
+    rates = []
+    for move in range(1, 7):
+        with warmed_up(optimizer, config, move):
+            rates.append(optimizer.param_groups[0]["lr"])
+        assert optimizer.param_groups[0]["lr"] == 0.1
+    assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])
+
+
+class TestKeptCheckpoints:
+    model = LightInpaintV1()
+
+    def save(self, folder: Path, number: int, keep_last: int = 3) -> None:
+        save_checkpoint(self.model, folder / STATE, {"number": number}, keep_last)
+
+    def numbers(self, folder: Path) -> list[int]:
+        files = [older(folder / STATE, age) for age in range(5)]
+        return [load_state(file)["number"] for file in files if file.exists()]
+
+    def test_the_last_ones_stay_newest_first(self, tmp_path: Path) -> None:
+        for number in range(1, 6):
+            self.save(tmp_path, number)
+        assert self.numbers(tmp_path) == [5, 4, 3]
+
+    def test_one_is_enough_when_asked(self, tmp_path: Path) -> None:
+        for number in range(1, 4):
+            self.save(tmp_path, number, keep_last=1)
+        assert self.numbers(tmp_path) == [3]
+
+    def test_a_run_killed_during_its_third_save_still_has_the_second(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A real process, ended by the kernel within the write of its third checkpoint."""
+        self.save(tmp_path, 1)
+        self.save(tmp_path, 2)
+        child = os.fork()
+        if child == 0:
+            monkeypatch.setattr(os, "fsync", lambda handle: os.kill(os.getpid(), 9))
+            monkeypatch.setattr("inpaintkit.training.checkpoints._link", lambda *names: None)
+            self.save(tmp_path, 3)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 9
+        assert load_state(tmp_path / STATE)["number"] == 2
+        self.save(tmp_path, 4)
+        assert load_state(tmp_path / STATE)["number"] == 4
+
+    def test_a_damaged_newest_one_gives_way_to_the_one_before(self, tmp_path: Path) -> None:
+        self.save(tmp_path, 1)
+        self.save(tmp_path, 2)
+        (tmp_path / STATE).write_bytes(b"PK\x03\x04 but no more")
+        state, source = newest_checkpoint(tmp_path / STATE)
+        assert (state["number"], source) == (1, older(tmp_path / STATE, 1))
+        source.unlink()
+        with pytest.raises(InputError, match="damaged"):
+            newest_checkpoint(tmp_path / STATE)
+
+
+class TestSubsets:
+    def test_evaluation_of_so_many_records(self, records: Path, tmp_path: Path) -> None:
+        assert len(run(params(records, tmp_path, eval_records=1, max_seconds=0.0)).judged) == 1
+
+    def test_by_pattern(self) -> None:
+        assert choose_records(["one_1_C.png", "two_1_C.png", "one_2_C.png"], "one_*") == [0, 2]
+
+    def test_more_than_there_are_is_all(self) -> None:
+        assert choose_records(["a", "b"], 5) == choose_records(["a", "b"], None) == [0, 1]
+
+    def test_nothing_that_fits_is_refused(self) -> None:
+        with pytest.raises(InputError, match="no record's name fits 'x\\*'; the first one is called a"):
+            choose_records(["a", "b"], "x*")
+        with pytest.raises(InputError, match="at least one record"):
+            TrainConfig(eval_records=0)
+
+
+def test_where_nothing_compiles_training_goes_on_without(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
+    trainer = Trainer(TrainConfig.from_params(params(records, tmp_path, compile=True)), callbacks=[])
+    assert trainer.network is trainer.model
+    assert any(message.startswith("compile: not possible here") for message in trainer._messages)
+    assert all(parameter.grad is None for parameter in trainer.model.parameters())
+
+
+class TestResidentRecords:
+    def test_samples_are_those_of_the_loader(self, records: Path) -> None:
+        data = InpaintDataset(records / "train", training=True, seed=3, crop_size=128)
+        items = [(draw % len(data), 1, draw) for draw in range(40)]
+        x, hole, y, index = ResidentRecords(data, "cpu").batch(items)
+        for place, item in enumerate(items):
+            expected = data[item]
+            assert torch.equal(hole[place], expected[1])
+            torch.testing.assert_close(x[place], expected[0], rtol=0, atol=3e-3)
+            torch.testing.assert_close(y[place], expected[2], rtol=0, atol=3e-3)
+        assert index.tolist() == [item[0] for item in items]
+
+    def test_a_run_learns_the_same_from_them(self, records: Path, tmp_path: Path) -> None:
+        rows = [run(params(records, tmp_path / mode, resident=mode)).progress.history for mode in ("on", "off")]
+        assert [row["total"] for row in rows[0]] == pytest.approx([row["total"] for row in rows[1]], rel=2e-2)
+
+    def test_records_of_different_sizes_are_refused(self, tmp_path: Path) -> None:
+        for number, size in enumerate((64, 96)):
+            picture, hole = np.zeros((size, size, 3), np.uint8), np.eye(size, dtype=np.uint8) * 255
+            Image.fromarray(picture).save(tmp_path / f"p_{number}_C.png")
+            Image.fromarray(hole).save(tmp_path / f"p_{number}_M.png")
+        with pytest.raises(InputError, match="differ in size; use resident=off"):
+            ResidentRecords(InpaintDataset(tmp_path, training=True, crop_size=64), "cpu")
+
+
+def test_tensorboard_gets_the_curves_under_the_names_of_the_csv(records: Path, tmp_path: Path) -> None:
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    trainer = run(params(records, tmp_path, tensorboard=True))
+    events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert {"step/total", "train/l1", "train/learning_rate", "eval/hole_psnr"} <= set(events.Tags()["scalars"])
+    shown = [event.value for event in events.Scalars("eval/total")]
+    assert shown == pytest.approx([row["total"] for row in trainer.progress.history if row["split"] == "eval"])
