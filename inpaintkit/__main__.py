@@ -65,6 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     params = add("params", _params, "list the parameters of a notebook with type, default and meaning")
     params.add_argument("notebook", metavar="NOTEBOOK")
 
+    batch = add("batch", _batch, "make many data sets: sources x depth models x variants from one file")
+    batch.add_argument("file", type=Path, metavar="JOBS.yaml", help="see params/batch.example.yaml")
+    batch.add_argument(
+        "-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="for all jobs, e.g. shard=0/4"
+    )
+    batch.add_argument("--dry-run", action="store_true", help="check everything, list the jobs and stop")
+
     clean = add("clean", _clean, "delete what one prefix and model wrote into a data set; shows the list first")
     clean.add_argument("--output-dir", type=Path, required=True, help="data set folder")
     clean.add_argument("--prefix", required=True, help="PREFIX_MODEL, e.g. photos1_Any_B")
@@ -134,6 +141,17 @@ def _params(options: argparse.Namespace) -> None:
 
     for parameter in runs.read_parameters(options.notebook).values():
         print(f"{parameter.name}: {parameter.type} = {parameter.default!r}\n    {parameter.help}")
+
+
+def _batch(options: argparse.Namespace) -> None:
+    from inpaintkit.notebook import batch, runs
+
+    plan = batch.load_batch(options.file, runs.parse_assignments(batch.NOTEBOOK, options.param))
+    if options.dry_run:
+        for job in plan.jobs:
+            print(f"{job.name}: {job.config.dataset_dir} -> {job.config.run_folder}")
+        return
+    batch.run_batch(plan)
 
 
 def _clean(options: argparse.Namespace) -> None:

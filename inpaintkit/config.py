@@ -29,6 +29,7 @@ AMP_MODES = ("auto", "off", "bf16", "fp16")
 RESIDENT_MODES = ("auto", "on", "off")
 DISCRIMINATOR_NAMES = ("l3c", "l3ce", "ffc", "ffce", "l3cffce")
 HOLE_METHODS = ("occlusion", "occlusion_steps", "warp_back")
+MAP_VALUES = ("near_is_bright", "far_is_bright", "distance")
 FILL_NAMES = ("row", "telea", "navier_stokes", "biharmonic")
 ALL_FILLS = "all"
 LPIPS_CHOICES: dict[str, tuple[str, ...]] = {"alex": ("alex",), "vgg": ("vgg",), "both": ("alex", "vgg")}
@@ -154,17 +155,40 @@ def check_prefix(prefix: str) -> None:
 class GenerateConfig(JobConfig):
     """Notebook 01: pictures -> a data set of `_C` (picture) and `_M` (hole) crops."""
 
-    dataset_dir: str = option("data/samples", "folder with train/ and eval/ pictures", path=True)
+    dataset_dir: str = option(
+        "data/samples", "folder with train/ and eval/, or pictures and videos straight in it, or a video", path=True
+    )
     output_dir: str = option("data/inpaint_v1", "data set folder to write, gets train/ and eval/", path=True)
     prefix: str = option("", "start of every file name, one per data set (required)")
     model_type: str = option("FastDepth", "depth model by iw3's name")
     resolution: int | None = option(None, "short side of the depth map, None: the model's own", unit="px", minimum=32)
+    model_path: str | None = option(
+        None, "local checkpoint of model_type instead of a download; for File: folder of the maps", path=True
+    )
+    hub_dir: str | None = option(None, "folder for what model hubs send, None: their own cache folders", path=True)
+    flip_average: bool = option(False, "average depth with that of the mirrored picture; doubles its time")
+    map_name: str = option("{name}_depth", "for File: a map's name without ending; other names than this need model_path")
+    map_values: str = option("near_is_bright", "for File: what large values mean", choices=MAP_VALUES)
+    depth_cache: str | None = option(
+        None, "folder of depth maps shared between runs, None: OUTPUT_DIR/depth_cache", path=True
+    )
+    depth_cache_gb: float = option(
+        10.0, "largest size of depth_cache, least used go first; 0: keep none", unit="GB", minimum=0
+    )
     size: int = option(512, "side of the square crops", unit="px", minimum=256)
     num_samples: int = option(2, "crops per record", minimum=1)
     divergence_level: int = option(
         1, "strength of the 3D effect: 1 up to 5 %, 2 up to 8 %, 3 up to 11 %", minimum=1, maximum=3
     )
     eval_only: bool = option(False, "write eval/ only")
+    eval_fraction: float = option(
+        0.1, "share of the files for eval/ where dataset_dir has no train/ and eval/", minimum=0, maximum=1
+    )
+    video_interval: float = option(2.0, "time between the frames taken from a video", unit="s", minimum=0.04)
+    video_frames: int | None = option(None, "frames to take from each video, None: one per video_interval", minimum=1)
+    max_fps: float = option(8.0, "frames looked at per second of a video", minimum=0.1)
+    skip_first: float = option(0.0, "start of each video that is left out", unit="s", minimum=0)
+    save_frames: bool = option(False, "keep the frames taken from videos as pictures in OUTPUT_DIR/frames")
     repeats: int = option(1, "passes over the pictures, each with draws of its own", minimum=1)
     scenes: int = option(
         0,
@@ -177,7 +201,9 @@ class GenerateConfig(JobConfig):
         choices=HOLE_METHODS,
     )
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps")
-    workers: int = option(2, "processes that warp and encode, 0: none beside this one", minimum=0)
+    workers: int = option(
+        2, "threads that read, warp and encode, 0: none beside the one that estimates depth", minimum=0
+    )
     seed: int = option(0, "same seed and pictures: same data set, byte by byte")
     shard: str = option("0/1", "i/n: do only every n-th picture from the i-th, one machine of n")
     run_dir: str | None = option(None, "folder for notebook and figures, None: OUTPUT_DIR/runs/PREFIX_MODEL", path=True)
@@ -196,13 +222,19 @@ class GenerateConfig(JobConfig):
         return Path(self.output_dir) / "runs" / f"{self.prefix}_{self.model_type}{shard}"
 
     def check_inputs(self) -> None:
-        root = require_folder(self.dataset_dir, "dataset_dir")
+        if not Path(self.dataset_dir).is_file():
+            self._check_sources(require_folder(self.dataset_dir, "dataset_dir"))
+        require_writable(self.output_dir, "output_dir")
+
+    def _check_sources(self, root: Path) -> None:
+        divided = any((root / split).is_dir() for split in ("train", "eval"))
+        if not divided and any(path.is_file() and not path.name.startswith(".") for path in root.iterdir()):
+            return
         for split in ("eval",) if self.eval_only else ("train", "eval"):
             folder = root / split
             if not folder.is_dir() or not any(folder.iterdir()):
                 state = "is empty" if folder.is_dir() else "does not exist"
                 raise InputError(f"dataset_dir: {folder} {state}; put the {split} pictures there")
-        require_writable(self.output_dir, "output_dir")
 
 
 @dataclass(frozen=True)
@@ -273,8 +305,10 @@ class TrainConfig(JobConfig):
             raise InputError(
                 "checkpoint_file: it contradicts resume=true (weights from model_dir); set only one of the two"
             )
-        if self.crop_size % 64:
-            raise InputError(f"crop_size: {self.crop_size} is not a multiple of 64; use 128, 192 or 256")
+        if self.crop_size % 4:
+            raise InputError(
+                f"crop_size: {self.crop_size} is not a multiple of 4; use 188 or 252 (the network pads to the next multiple of 64)"
+            )
         if isinstance(self.eval_records, int) and self.eval_records < 1:
             raise InputError(
                 "eval_records: at least one record must be judged; give a number from 1, a pattern or None"
@@ -340,7 +374,7 @@ def check_fill_name(name: str) -> None:
     if name in (ALL_FILLS, *FILL_NAMES):
         return
     file = Path(name.rpartition(":")[0] if is_fill_function(name) else name)
-    if not file.suffix or file.suffix == ".py" and not is_fill_function(name):
+    if not file.suffix or (file.suffix == ".py" and not is_fill_function(name)):
         hint = nearest_name(name, FILL_NAMES)
         known = ", ".join((ALL_FILLS, *FILL_NAMES))
         raise InputError(f"fills: {name!r} is unknown{hint}; choose of {known}, or give MODEL.pth or FILE.py:FUNCTION")

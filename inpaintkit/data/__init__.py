@@ -1,7 +1,14 @@
 """Folder of pictures -> records -> samples."""
 
 from inpaintkit.data.dataset import InpaintDataset, Sample
-from inpaintkit.data.generate import GenerateReport, data_set_name, generate_dataset, rebuild
+from inpaintkit.data.generate import (
+    GenerateReport,
+    data_set_name,
+    depth_model,
+    example_pictures,
+    generate_dataset,
+    rebuild,
+)
 from inpaintkit.data.images import UnreadablePicture, list_pictures, read_picture
 from inpaintkit.data.manifest import clean_prefix, data_set_names, read_manifest, records_table
 from inpaintkit.data.sampling import HardExampleSampler
@@ -15,6 +22,8 @@ __all__ = [
     "clean_prefix",
     "data_set_name",
     "data_set_names",
+    "depth_model",
+    "example_pictures",
     "generate_dataset",
     "list_pictures",
     "read_manifest",

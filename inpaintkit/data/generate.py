@@ -1,12 +1,13 @@
-"""Pictures -> a data set of picture and hole crops: same seed and pictures, same files, whatever happens on the way.
+"""Pictures and videos -> a data set of picture and hole crops: same seed and sources, same files, whatever happens on the way.
 
 Nothing depends on the order of work: random numbers come from (seed, content of the picture, pass, record), file
-numbers from the picture's place in the sorted list. A run may therefore be interrupted anywhere, resumed, split into
+numbers from the picture's place in the sorted list, in which a video stands for the frames chosen from it. A run may therefore be interrupted anywhere, resumed, split into
 shards and spread over any number of workers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections import deque
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from inpaintkit.config import GenerateConfig, parse_shard, resolve_device
 from inpaintkit.data import manifest
-from inpaintkit.data.images import UnreadablePicture, content_key, decode_picture, list_pictures, read_file
+from inpaintkit.data.images import UnreadablePicture
 from inpaintkit.data.manifest import Row
 from inpaintkit.data.records import (
     MIN_HOLE_AREA,
@@ -41,7 +42,19 @@ from inpaintkit.data.records import (
     turn_depth,
 )
 from inpaintkit.data.scene_source import pick_textures, read_textures, render_scene, scene_view
-from inpaintkit.depth import DepthModel, create_depth_model
+from inpaintkit.data.sources import (
+    Source,
+    describe_split,
+    describe_videos,
+    file_size,
+    find_duplicates,
+    find_source,
+    list_files,
+    read_source,
+    sources_of,
+)
+from inpaintkit.data.video import VideoReaders, example_frame, is_video
+from inpaintkit.depth import DepthCache, DepthModel, create_depth_model, round_depth
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path
 from inpaintkit.seeds import Key, numpy_rng
@@ -59,21 +72,20 @@ Progress = Callable[[int, int, str], None]
 class Job:
     """One pass over one picture, or one procedural scene cut from it and others (`scene`: which one, None: the picture).
 
-    `number` fixes the file names, `duplicate_of` tells why there will be none, `textures` are a scene's other pictures.
+    `number` fixes the file names, `textures` are a scene's other pictures.
     """
 
     split: str
-    path: Path
+    origin: Source
     index: int
     repeat: int
     number: int
-    duplicate_of: str | None
     scene: int | None = None
-    textures: tuple[Path, ...] = ()
+    textures: tuple[Source, ...] = ()
 
     @property
     def source(self) -> str:
-        return f"{self.split}/{self.path.name}"
+        return f"{self.split}/{self.origin.name}"
 
 
 @dataclass(frozen=True)
@@ -114,7 +126,8 @@ class Seen:
 class GenerateReport:
     """What a run has made, earlier interrupted runs of it included.
 
-    `scenes`: how many of the records show procedural scenes; `skipped`: (source, reason) of pictures that gave nothing;
+    `scenes`: how many of the records show procedural scenes; `videos`: (file, what was taken from it and what left out);
+    `division`: how files came to be in train or eval; `skipped`: (source, reason) of pictures that gave nothing;
     `dropped`: crops whose hole was too small; `files`: the records' pictures, train before eval; `seconds` and
     `pictures`: this run alone.
     """
@@ -125,6 +138,8 @@ class GenerateReport:
     scenes: int
     dropped: int
     skipped: tuple[tuple[str, str], ...]
+    videos: tuple[tuple[str, str], ...]
+    division: str
     mean_hole_fraction: float
     pictures: int
     seconds: float
@@ -134,10 +149,16 @@ class GenerateReport:
     def records(self) -> int:
         return self.train + self.eval
 
+    @property
+    def pairs(self) -> list[tuple[Path, Path]]:
+        """The records' files: (picture, hole)."""
+        suffixes = manifest.PICTURE_SUFFIX, manifest.HOLE_SUFFIX
+        return [(path, path.with_name(path.name.removesuffix(suffixes[0]) + suffixes[1])) for path in self.files]
+
     def summary(self) -> dict[str, int | float | str]:
         """Return the report as the cells of one line of a table."""
         row = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "files"}
-        return {**row, "skipped": len(self.skipped), "records": self.records}
+        return {**row, "skipped": len(self.skipped), "videos": len(self.videos), "records": self.records}
 
 
 def data_set_name(config: GenerateConfig) -> str:
@@ -154,79 +175,60 @@ def generate_dataset(config: GenerateConfig, progress: Progress | None = None) -
     config.check_inputs()
     started = time.perf_counter()
     tell = progress or (lambda done, total, message: None)
-    with manifest.lock(config.output_dir, data_set_name(config), config.shard):
-        run = _Run(config)
-        jobs = plan_jobs(config)
-        manifest.remove_leftovers(path for job in jobs for path in run.files(job))
-        waiting = [job for job in jobs if not run.is_finished(job)]
-        done = len(jobs) - len(waiting)
-        if done:
-            tell(done, len(jobs), f"{done} pictures were finished before")
+    with manifest.lock(config.output_dir, data_set_name(config), config.shard), contextlib.closing(_Run(config)) as run:
+        done, total = 0, 0
         try:
+            jobs = plan_jobs(config, run.folder, tell)
+            manifest.remove_leftovers(path for job in jobs for path in run.files(job))
+            waiting = [job for job in jobs if not run.is_finished(job)]
+            done, total = len(jobs) - len(waiting), len(jobs)
+            if done:
+                tell(done, total, f"{done} pictures were finished before")
             for job, result in run.work(waiting):
                 done += 1
-                tell(done, len(jobs), f"{job.source}: {result}")
+                tell(done, total, f"{job.source}: {result}")
         except KeyboardInterrupt:
-            message = f"stopped after {done} of {len(jobs)} pictures; run the same again to continue"
-            raise KeyboardInterrupt(message) from None
+            place = f"after {done} of {total} pictures" if total else "while choosing frames of videos"
+            raise KeyboardInterrupt(f"stopped {place}; run the same again to continue") from None
         rows = (row for job in jobs for row in manifest.read_part(run.part(job)))
         return make_report(config, rows, len(waiting), time.perf_counter() - started)
 
 
-def plan_jobs(config: GenerateConfig) -> list[Job]:
+def plan_jobs(config: GenerateConfig, folder: Path, tell: Progress) -> list[Job]:
     """Return the jobs of the configuration's shard, train before eval, in order of their numbers.
 
-    Of pictures with equal content only the first counts, and one of eval before any of train: what is judged must not
-    have been trained on. The scenes of a split follow its pictures.
+    Of files with equal content only the first counts, and one of eval before any of train: what is judged must not
+    have been trained on. The scenes of a split follow its pictures. The choice of a video's frames is kept in the
+    manifest `folder`.
     """
-    pictures = {split: list_pictures(Path(config.dataset_dir) / split) for split in _splits(config)}
-    originals = find_duplicates([path for split in reversed(_splits(config)) for path in pictures[split]])
+    files = _files(config)
+    originals = find_duplicates([path for split in reversed(files) for path in files[split]])
     shard, shards = parse_shard(config.shard)
     jobs = []
-    for split, paths in pictures.items():
+    for split, paths in files.items():
+        sources = []
+        for place, path in enumerate(paths):
+            plan = manifest.video_path(folder, split, place)
+            sources += sources_of(path, originals.get(path), plan, config, lambda text: tell(0, 1, text))
         passes = [
-            Job(split, path, index, repeat, index * config.repeats + repeat, originals.get(path))
-            for index, path in enumerate(paths)
+            Job(split, source, index, repeat, index * config.repeats + repeat)
+            for index, source in enumerate(sources)
             for repeat in range(config.repeats)
         ]
-        unique = tuple(path for path in paths if path not in originals)
+        unique = tuple(source for source in sources if source.refused is None)
         scenes = [_scene_job(job, k, len(passes), unique, config) for job in passes for k in range(config.scenes)]
         jobs += [job for job in (*passes, *scenes) if job.index % shards == shard]
     return jobs
 
 
-def _scene_job(job: Job, scene: int, pictures: int, textures: tuple[Path, ...], config: GenerateConfig) -> Job:
+def _files(config: GenerateConfig) -> dict[str, list[Path]]:
+    files = list_files(config.dataset_dir, config.eval_fraction)
+    return {split: files[split] for split in (("eval",) if config.eval_only else manifest.SPLITS)}
+
+
+def _scene_job(job: Job, scene: int, pictures: int, textures: tuple[Source, ...], config: GenerateConfig) -> Job:
     number = pictures + job.number * config.scenes + scene
     return dataclasses.replace(job, number=number, scene=scene, textures=textures)
-
-
-def _splits(config: GenerateConfig) -> tuple[str, ...]:
-    return ("eval",) if config.eval_only else manifest.SPLITS
-
-
-def find_duplicates(paths: Iterable[Path]) -> dict[Path, str]:
-    """Return the first file (``folder/name``) with the same content for each of `paths` that isn't the first itself."""
-    by_size: dict[int, list[Path]] = {}
-    for path in paths:
-        by_size.setdefault(_file_size(path), []).append(path)
-    first: dict[str, Path] = {}
-    duplicates = {}
-    for path in (path for group in by_size.values() if len(group) > 1 for path in group):
-        try:
-            key = content_key(read_file(path))
-        except UnreadablePicture:
-            continue  # refused with its own reason when its turn comes
-        if key in first:
-            duplicates[path] = f"{first[key].parent.name}/{first[key].name}"
-        first.setdefault(key, path)
-    return duplicates
-
-
-def _file_size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
 
 
 class _Run:
@@ -236,14 +238,15 @@ class _Run:
         self.config, self.output = config, Path(config.output_dir)
         self.name = data_set_name(config)
         self.folder = manifest.manifest_folder(config.output_dir, self.name)
-        self.model = create_depth_model(config.model_type, resolve_device(config.device), config.resolution)
+        self.model, self.cache = depth_model(config), depth_cache(config)
         self.sampler = HoleSampler(config.divergence_level, self.model.metric, config.hole_method)
         self.scene_sampler = scene_sampler(config.divergence_level, config.hole_method)
-        pictures = {split: self._sizes(split) for split in _splits(config)}
-        manifest.begin(self.folder, identity(config, self.model), pictures)
+        self.readers = VideoReaders(config.workers + 1)
+        sizes = {split: {path.name: file_size(path) for path in paths} for split, paths in _files(config).items()}
+        manifest.begin(self.folder, identity(config, self.model), sizes)
 
-    def _sizes(self, split: str) -> dict[str, int]:
-        return {path.name: _file_size(path) for path in list_pictures(Path(self.config.dataset_dir) / split)}
+    def close(self) -> None:
+        self.readers.close()
 
     def part(self, job: Job) -> Path:
         return manifest.part_path(self.folder, job.split, job.number)
@@ -251,7 +254,14 @@ class _Run:
     def files(self, job: Job) -> list[Path]:
         """Return every file that the job may write; the part, which is the mark of completion, comes last."""
         crops = [(record, sample) for record in range(RECORDS_PER_VIEW) for sample in range(self.config.num_samples)]
-        return [*(path for crop in crops for path in self._pair(job, *crop)), self.part(job)]
+        frames = [self._frame_file(job)] if self._saves_frame(job) else []
+        return [*(path for crop in crops for path in self._pair(job, *crop)), *frames, self.part(job)]
+
+    def _saves_frame(self, job: Job) -> bool:
+        return self.config.save_frames and job.origin.moment is not None and job.repeat == 0 and job.scene is None
+
+    def _frame_file(self, job: Job) -> Path:
+        return manifest.frame_folder(self.output, self.name) / job.split / f"{job.origin.name}.png"
 
     def _pair(self, job: Job, record: int, sample: int) -> tuple[Path, Path]:
         sequence = (job.number * RECORDS_PER_VIEW + record) * self.config.num_samples + sample
@@ -291,24 +301,24 @@ class _Run:
 
     def load(self, job: Job) -> Loaded | Seen | Refused:
         """Read the job's picture, turn and scale it as drawn; or draw its scene, whose depth is then known."""
-        if job.duplicate_of:
-            return Refused(job, f"has the same content as {job.duplicate_of}")
         try:
             if job.scene is not None:
                 return self._draw_scene(job, job.scene)
-            data = read_file(job.path)
-            key = content_key(data)
-            view = draw_view(numpy_rng(self.config.seed, key, job.repeat, "view"), self.config.size)
-            return Loaded(job, key, view, apply_view(decode_picture(data, view.source_side), view))
+            content = read_source(job.origin, self.readers)
+            if self._saves_frame(job):
+                write_png(self._frame_file(job), content.decode(None))
+            view = draw_view(numpy_rng(self.config.seed, content.key, job.repeat, "view"), self.config.size)
+            return Loaded(job, content.key, view, apply_view(content.decode(view.source_side), view))
         except UnreadablePicture as error:
             return Refused(job, str(error))
 
     def _draw_scene(self, job: Job, scene: int) -> Seen:
         size, seed = self.config.size, self.config.seed
-        textures = read_textures(pick_textures(job.path, job.textures, (seed, job.path.name, job.repeat, scene)), size)
-        content = textures[job.path][0]
+        picked = pick_textures(job.origin, job.textures, (seed, job.origin.name, job.repeat, scene))
+        textures = read_textures(picked, size, self.readers)
+        content = textures[job.origin][0]
         picture, depth = render_scene(textures, size, (seed, content, job.repeat, scene))
-        names = {path.name: key for path, (key, _) in textures.items()}
+        names = {source.name: key for source, (key, _) in textures.items()}
         return Seen(Loaded(job, content, scene_view(size), picture, names), depth)
 
     def infer(self, loaded: Loaded | Seen | Refused) -> Seen | Refused:
@@ -316,7 +326,7 @@ class _Run:
         if not isinstance(loaded, Loaded):
             return loaded
         try:
-            depth = picture_depth(self.model, loaded.job.path, loaded.picture, loaded.view)
+            depth = picture_depth(self.model, loaded.job.origin, loaded.picture, loaded.view, self.cache)
         except UnreadablePicture as error:
             return Refused(loaded.job, str(error))
         return Seen(loaded, depth)
@@ -372,7 +382,10 @@ class _Run:
 
 def identity(config: GenerateConfig, model: DepthModel) -> dict[str, int | str | None]:
     """Return all that decides about the records besides the pictures: it must not change until the data set is finished."""
-    names = ("seed", "resolution", "size", "num_samples", "divergence_level", "repeats", "scenes", "hole_method")
+    names = (
+        *("seed", "resolution", "size", "num_samples", "divergence_level", "repeats", "scenes", "hole_method"),
+        *("eval_fraction", "video_interval", "video_frames", "max_fps", "skip_first"),
+    )
     return {
         **{name: getattr(config, name) for name in names},
         "model_type": config.model_type,
@@ -385,22 +398,58 @@ def scene_sampler(divergence_level: int, hole_method: str) -> HoleSampler:
     return HoleSampler(divergence_level, False, "warp_back" if hole_method == "warp_back" else "occlusion")
 
 
-def picture_depth(model: DepthModel, path: Path, picture: Picture, view: View) -> Tensor:
-    """Return depth (1, 1, h, w), 0..1, 1 = near, of `picture` (H, W, 3), which is the file `path` seen as `view` says.
+def depth_model(config: GenerateConfig) -> DepthModel:
+    """Return the depth model that `config` asks for; raise `InputError` if it can't be had."""
+    return create_depth_model(
+        config.model_type, resolve_device(config.device), config.resolution, config.model_path, config.hub_dir,
+        config.flip_average, config.map_name, config.map_values,
+    )  # fmt: skip
 
-    Raises `UnreadablePicture` when the model finds none.
+
+def depth_cache(config: GenerateConfig) -> DepthCache | None:
+    """Return the cache of depth maps that `config` asks for, None for none."""
+    if not config.depth_cache_gb:
+        return None
+    return DepthCache(config.depth_cache or Path(config.output_dir) / "depth_cache", int(config.depth_cache_gb * 1e9))
+
+
+def picture_depth(
+    model: DepthModel, source: Source, picture: Picture, view: View, cache: DepthCache | None = None
+) -> Tensor:
+    """Return depth (1, 1, h, w), 0..1, 1 = near, of `picture` (H, W, 3), which is `source` seen as `view` says.
+
+    The answer doesn't depend on whether there is a `cache`. Raises `UnreadablePicture` when the model finds none.
     """
     try:
         if hasattr(model, "infer_file"):
-            depth = turn_depth(model.infer_file(path), view.angle)
+            if source.moment is not None:
+                raise InputError("maps of model_type=File belong to pictures, not to frames of videos")
+            depth = turn_depth(model.infer_file(source.path), view.angle)
         else:
-            pixels = torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32) / 255)
-            depth = model.infer(pixels[None])
+            pixels = torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32) / 255)[None]
+            depth = cache.get_or_compute(pixels, model) if cache else round_depth(model.infer(pixels))
     except InputError as error:
         raise UnreadablePicture(f"gets no depth: {error}") from error
     if not bool(torch.isfinite(depth).all()):
         raise UnreadablePicture("gets no depth: the depth model answered with NaN or infinity")
     return depth
+
+
+def example_pictures(config: GenerateConfig) -> list[Path]:
+    """Return picture files to look at before the job: those of the configuration, or a frame of each of its videos.
+
+    Such frames are kept in the run folder. Raises `InputError` when there is nothing to look at.
+    """
+    files = [path for paths in _files(config).values() for path in paths]
+    pictures = [path for path in files if not is_video(path) and path.is_file()]
+    for path in files if not pictures else ():
+        kept = config.run_folder / "examples" / f"{path.name}.png"
+        with contextlib.suppress(UnreadablePicture):
+            write_png(kept, example_frame(path))
+            pictures.append(kept)
+    if not pictures:
+        raise InputError(f"dataset_dir: {config.dataset_dir} holds no picture and no readable video")
+    return pictures
 
 
 def write_png(path: Path, pixels: Picture) -> None:
@@ -426,6 +475,8 @@ def make_report(config: GenerateConfig, rows: Iterable[Row], pictures: int, seco
     fraction = area / (len(files) * config.size**2) if files else 0.0
     return GenerateReport(
         data_set_name(config), **counts, scenes=scenes, dropped=dropped, skipped=tuple(skipped.items()),
+        videos=describe_videos(manifest.manifest_folder(config.output_dir, data_set_name(config))),
+        division=describe_split(config.dataset_dir, _files(config), config.eval_fraction),
         mean_hole_fraction=fraction, pictures=pictures, seconds=seconds, files=tuple(files),
     )  # fmt: skip
 
@@ -442,34 +493,39 @@ def rebuild(
         raise InputError(f"{record.get('source')}: this manifest row is no record; choose one that names a picture")
     if "scene" in record:
         return _rebuild_scene(record, Path(dataset_dir))
-    path = Path(dataset_dir) / record["source"]
+    place = f"{record['source']} in {dataset_dir}"
     model = model or create_depth_model(record["model_type"], device, record["resolution"])
     view = View(record["angle"], record["short_side"], record["resample"])
     try:
-        data = read_file(path)
-        if content_key(data) != record["source_hash"]:
-            raise InputError(f"{path} has changed since {record['picture']} was made; restore it to rebuild the record")
+        source = find_source(dataset_dir, record["source"])
+        content = read_source(source, VideoReaders(0))
+        if content.key != record["source_hash"]:
+            raise InputError(
+                f"{place} has changed since {record['picture']} was made; restore it to rebuild the record"
+            )
         if (model.version, model.resolution) != (record["model_version"], record["model_resolution"]):
             made_by = f"{record['model_version']} at {record['model_resolution']} px"
             raise InputError(f"{record['picture']} was made by the depth model {made_by}; rebuild it with that one")
-        picture = apply_view(decode_picture(data, view.source_side), view)
-        depth = picture_depth(model, path, picture, view)
+        picture = apply_view(content.decode(view.source_side), view)
+        depth = picture_depth(model, source, picture, view)
     except UnreadablePicture as error:
-        raise InputError(f"{path} {error}; give the dataset_dir that the record was made from") from error
+        raise InputError(f"{place} {error}; give the dataset_dir that the record was made from") from error
     sampler = HoleSampler(record["divergence_level"], model.metric, record["hole_method"])
     return _recut(record, picture, depth, sampler)
 
 
 def _rebuild_scene(record: Row, dataset_dir: Path) -> tuple[Picture, NDArray[np.bool_]]:
-    source, size = dataset_dir / record["source"], record["size"]
+    split, size = record["source"].partition("/")[0], record["size"]
     try:
-        textures = read_textures([source.with_name(name) for name in record["textures"]], size)
+        sources = [find_source(dataset_dir, f"{split}/{name}") for name in record["textures"]]
+        textures = read_textures(sources, size, VideoReaders(0))
     except UnreadablePicture as error:
-        raise InputError(f"{source} {error}; give the dataset_dir that the record was made from") from error
-    for name, key in record["textures"].items():
-        if textures.get(source.with_name(name), ("", None))[0] != key:
+        place = f"{record['source']} in {dataset_dir}"
+        raise InputError(f"{place} {error}; give the dataset_dir that the record was made from") from error
+    for source, key in zip(sources, record["textures"].values(), strict=True):
+        if textures.get(source, ("", None))[0] != key:
             raise InputError(
-                f"{source.with_name(name)} has changed since {record['picture']} was made; restore it to rebuild the record"
+                f"{source.path} has changed since {record['picture']} was made; restore it to rebuild the record"
             )
     key = (record["seed"], record["source_hash"], record["repeat"], record["scene"])
     picture, depth = render_scene(textures, size, key)

@@ -118,11 +118,28 @@ def _read_or_write(path: Path, content: Row) -> Row:
         raise InputError(f"{path} is damaged; clean this prefix and generate it again") from error
 
 
-def lock(output_dir: str | Path, name: str, shard: str = "") -> contextlib.AbstractContextManager[None]:
-    """Hold the data set `name` (or one shard ``i/n`` of it) for this process; a second one gets an `InputError`."""
+@contextlib.contextmanager
+def lock(output_dir: str | Path, name: str, shard: str = "") -> Iterator[None]:
+    """Hold the data set `name` (or one shard ``i/n`` of it) for this process; a second one gets an `InputError`.
+
+    So does a run with another number of shards: its share overlaps with this one's.
+    """
     folder = Path(output_dir) / LOCK_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    return folder_lock(folder, f"prefix {name}", f"{name}{shard and '_' + shard.replace('/', 'of')}.lock")
+    count = shard.partition("/")[2]
+    with folder_lock(folder, f"prefix {name}", f"{name}{shard and '_' + shard.replace('/', 'of')}.lock"):
+        for other in _shard_locks(folder, name):
+            if shard and other.stem.rpartition("of")[2] != count:
+                with folder_lock(
+                    folder, f"prefix {name}: it runs in another number of shards than {count}", other.name
+                ):
+                    pass
+        yield
+
+
+def _shard_locks(folder: Path, name: str) -> list[Path]:
+    pattern = re.compile(rf"{re.escape(name)}_\d+of\d+\.lock")
+    return sorted(path for path in folder.glob("*.lock") if pattern.fullmatch(path.name))
 
 
 def remove_leftovers(files: Iterable[Path]) -> None:
@@ -167,12 +184,10 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
 
 @contextlib.contextmanager
 def _all_locks(output_dir: str | Path, name: str) -> Iterator[None]:
-    shards = (Path(output_dir) / LOCK_FOLDER).glob(f"{name}_*of*.lock")
+    folder = Path(output_dir) / LOCK_FOLDER
     with contextlib.ExitStack() as stack:
-        for path in sorted(shards):
-            shard = path.name.removeprefix(f"{name}_").removesuffix(".lock")
-            if re.fullmatch(r"\d+of\d+", shard):
-                stack.enter_context(lock(output_dir, name, shard.replace("of", "/")))
+        for path in _shard_locks(folder, name):
+            stack.enter_context(folder_lock(folder, f"prefix {name}", path.name))
         yield
 
 

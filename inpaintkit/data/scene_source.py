@@ -7,14 +7,15 @@ holes that begin in the wrong place. Scenes carry the opposite: less natural pic
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from inpaintkit.data.images import UnreadablePicture, content_key, decode_picture, read_file
+from inpaintkit.data.images import UnreadablePicture
 from inpaintkit.data.records import Picture, View, apply_view
+from inpaintkit.data.sources import Source, read_source
+from inpaintkit.data.video import VideoReaders
 from inpaintkit.seeds import Key, numpy_rng
 from inpaintkit.synthesis.scenes import draw_scene
 
@@ -31,30 +32,30 @@ def scene_view(size: int) -> View:
     return View(None, max(SCENE_SIZE[0], size), "bilinear")
 
 
-def pick_textures(first: Path, pictures: Sequence[Path], key: tuple[Key, ...]) -> list[Path]:
-    """Return `first` and up to `OTHER_TEXTURES` other files of `pictures`, drawn from `key`."""
-    others = [path for path in pictures if path != first]
+def pick_textures(first: Source, pictures: Sequence[Source], key: tuple[Key, ...]) -> list[Source]:
+    """Return `first` and up to `OTHER_TEXTURES` others of `pictures`, drawn from `key`."""
+    others = [source for source in pictures if source != first]
     count = min(OTHER_TEXTURES, len(others))
     chosen = numpy_rng(*key, "textures").choice(len(others), count, replace=False) if count else ()
     return [first, *(others[int(index)] for index in chosen)]
 
 
-def read_textures(paths: Sequence[Path], size: int) -> dict[Path, tuple[str, Picture]]:
-    """Return (content hash, picture (H, W, 3)) of each readable file; raise `UnreadablePicture` if the first one isn't."""
+def read_textures(sources: Sequence[Source], size: int, readers: VideoReaders) -> dict[Source, tuple[str, Picture]]:
+    """Return (content hash, picture (H, W, 3)) of each readable source; raise `UnreadablePicture` if the first isn't."""
     textures = {}
     view = scene_view(size)
-    for path in paths:
+    for source in sources:
         try:
-            data = read_file(path)
-            textures[path] = content_key(data), apply_view(decode_picture(data, view.source_side), view)
+            content = read_source(source, readers)
+            textures[source] = content.key, apply_view(content.decode(view.source_side), view)
         except UnreadablePicture:
-            if path == paths[0]:
+            if source == sources[0]:
                 raise
     return textures
 
 
 def render_scene(
-    textures: Mapping[Path, tuple[str, Picture]], size: int, key: tuple[Key, ...]
+    textures: Mapping[Source, tuple[str, Picture]], size: int, key: tuple[Key, ...]
 ) -> tuple[Picture, Tensor]:
     """Return the picture (H, W, 3) uint8 and the exact depth (1, 1, H, W), 1 = near, of the scene that `key` draws."""
     surfaces = [

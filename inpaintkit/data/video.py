@@ -76,6 +76,8 @@ HD_HEIGHT = 720  # px; untagged video is BT.709 from here on, BT.601 below
 BT601, BT709 = 5, 1  # colour matrices as FFmpeg numbers them
 MATRICES = {1: BT709, 4: 4, 5: BT601, 6: BT601, 7: 7, 9: 9, 10: 9}  # by the matrix named in the stream
 FULL_RANGE = 2
+SCALE_AREA, SCALE_BICUBIC = 32, 4  # FFmpeg's names for ways to scale ...
+EXACT = 0x40000 | 0x80000  # ... accurate rounding and the same bits on every processor; PyAV knows these names since 18
 PQ, HLG = HDR_CURVES = 16, 18  # transfer curves of HDR
 WHITE_NITS = 203.0  # brightness of diffuse white in HDR pictures (ITU-R BT.2408)
 HLG_PEAK_NITS, HLG_SYSTEM_GAMMA = 1000.0, 1.2  # display that HLG is graded for (ITU-R BT.2100)
@@ -212,6 +214,17 @@ def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[M
     return Looks(np.array(times), np.stack(thumbs), np.array(sharpnesses), np.array(intacts)), moments
 
 
+def example_frame(path: Path) -> Pixels:
+    """Return a frame (H, W, 3) from about a third of the video `path`; raise `UnreadablePicture` if there is none."""
+    with contextlib.closing(_Stream(path)) as video:
+        if video.stream.duration:
+            video.seek((video.stream.start_time or 0) + video.stream.duration // 3)
+        for frame in video.frames:
+            if frame is not None and not frame.is_corrupt:
+                return frame_picture(decode_pixels(frame, video.stream))
+    raise UnreadablePicture("has no frame that can be decoded")
+
+
 def moment_at(path: Path, time: float) -> Moment:
     """Return the frame of the video `path` at `time` (s, to a thousandth); raise `UnreadablePicture` if there is none."""
     with contextlib.closing(_Stream(path)) as video:
@@ -289,14 +302,11 @@ def _grid(thumb: NDArray[np.uint8]) -> tuple[int, ...]:
 
 def _convert(frame: VideoFrame, format: str, width: int, height: int) -> NDArray[Any]:
     """Return `frame` in a pixel format and size, by the colour matrix that it names, full range, bit-exactly."""
-    from av.video.reformatter import Interpolation
-
-    exact = Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-    how = Interpolation.AREA if width < frame.width else Interpolation.BICUBIC
+    how = SCALE_AREA if width < frame.width else SCALE_BICUBIC
     untagged = BT709 if frame.height >= HD_HEIGHT else BT601
     matrix = MATRICES.get(int(frame.colorspace), untagged)
     converted = frame.reformat(
-        width, height, format, src_colorspace=matrix, dst_colorspace=matrix, interpolation=how | exact,
+        width, height, format, src_colorspace=matrix, dst_colorspace=matrix, interpolation=how | EXACT,
         dst_color_range=FULL_RANGE, threads=1,
     )  # fmt: skip
     return converted.to_ndarray()

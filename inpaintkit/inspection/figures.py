@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -21,6 +21,7 @@ from matplotlib.figure import Figure as Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from inpaintkit.config import HOLE_METHODS
 from inpaintkit.data import InpaintDataset
 from inpaintkit.data.dataset import find_pairs
 from inpaintkit.data.manifest import SPLITS
@@ -55,6 +56,16 @@ DPI = 110
 TILE_INCHES = 2.1
 ZOOM_MARGIN, ZOOM_MINIMUM, ZOOM_MAXIMUM = 1.5, 56, 112
 """A zoomed crop is the largest hole's longer side times the first, within the other two in px."""
+
+PLACE_CELLS = 32
+VARIED: dict[str, tuple[float | str, ...]] = {
+    "divergence": (1.0, 2.5, 5.0, 8.0),
+    "convergence": (0.0, 0.5, 1.0),
+    "mapper": ("none", "mul_2", "inv_mul_2", "div_6"),
+    "edge_dilation": (0, 2, 4),
+    "hole_method": HOLE_METHODS,
+}
+VARIED_DIVERGENCE = 5.0  # % of the width; strong enough that the other parameters' effects can be seen
 
 Records = str | Path | Sequence[tuple[Path, Path]]
 """A folder of records, a data set folder (with train/ and eval/), or pairs of files (picture, hole)."""
@@ -190,15 +201,16 @@ def metrics_bars(evaluation: Evaluation) -> Figure:
 
 
 def hole_histogram(records: Records) -> Figure:
-    """Plot how much of each crop is hole, and how wide the holes are along the row."""
-    shares, widths = [], []
+    """Plot how much of each crop is hole, how wide the holes are along the row, and where in the crop they lie."""
+    shares, widths, places = [], [], np.zeros((PLACE_CELLS, PLACE_CELLS))
     for pair in _pairs(records):
         hole = torch.from_numpy(read_record(*pair)[3:] > 0)[None]
         shares.append(100 * float(hole.float().mean()))
         starts = hole & ~torch.nn.functional.pad(hole[..., :-1], (1, 0))
         widths.append(hole_widths(hole)[starts].numpy())
-    figure = KitFigure(figsize=(9, 3), layout="constrained")
-    share_axis, width_axis = figure.subplots(1, 2)
+        places += torch.nn.functional.adaptive_avg_pool2d(hole.float(), PLACE_CELLS)[0, 0].numpy()
+    figure = KitFigure(figsize=(11, 3), layout="constrained")
+    share_axis, width_axis, place_axis = figure.subplots(1, 3, width_ratios=(4, 4, 3))
     share_axis.hist(shares, bins=min(30, max(5, len(shares) // 3)), color=PALETTE[0], edgecolor="white", linewidth=0.6)
     _label(share_axis, "hole share per record", "% of the crop", "records")
     runs = np.concatenate(widths)
@@ -206,6 +218,34 @@ def hole_histogram(records: Records) -> Figure:
         width_axis.hist(runs, bins=np.arange(0.5, runs.max() + 1.5), color=PALETTE[1], edgecolor="white", linewidth=0.4)
     width_axis.set_yscale("log")
     _label(width_axis, "hole width along the row", "px", "runs (log)")
+    _place_map(figure, place_axis, 100 * places / max(len(shares), 1))
+    return figure
+
+
+def _place_map(figure: Figure, ax: Axes, percent: np.ndarray) -> None:
+    shown = ax.imshow(percent, cmap="viridis", vmin=0, extent=(0, 1, 1, 0))
+    _label(ax, "position of holes", "across the crop", "down the crop")
+    ax.grid(False)
+    bar = figure.colorbar(shown, ax=ax, fraction=0.05, pad=0.03)
+    bar.set_label("% hole", fontsize=SMALL_SIZE, color=QUIET)
+    bar.ax.tick_params(labelsize=SMALL_SIZE, colors=QUIET)
+
+
+def parameter_effects(overlay: Callable[..., np.ndarray]) -> Figure:
+    """Show one picture's hole with each parameter of the warp varied alone, a row each.
+
+    `overlay` returns the picture (H, W, 3) uint8 with its hole painted in, given parameters by name.
+    """
+    columns = max(map(len, VARIED.values()))
+    first = overlay()
+    figure, axes = _image_grid(len(VARIED), columns, first.shape[0] / first.shape[1], inches=2.6)
+    for line, (name, values) in zip(axes, VARIED.items(), strict=True):
+        for ax, value in zip(line, values, strict=False):
+            painted = overlay(**{"divergence": VARIED_DIVERGENCE, name: value})
+            ax.imshow(painted)
+            ax.set_title(f"{name} {value}".replace("_", " "), fontsize=TEXT_SIZE, color=INK)
+        for ax in line[len(values) :]:
+            ax.set_visible(False)
     return figure
 
 

@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,7 @@ from broken_pictures import bad_files, build_special, encoded, good_files, photo
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 NAME = "t_FastDepth"
+KILLS = 20
 LARGEST_SHIFT = 0.08 * 1200  # px, at the largest divergence of level 2
 
 
@@ -229,7 +231,7 @@ def test_a_run_killed_at_random_moments_and_resumed_is_byte_equal(
     context, out, chance = multiprocessing.get_context("forkserver"), Path(config.output_dir), random.Random(1)
     context.set_forkserver_preload(["inpaintkit.data.generate"])
     total = len(contents(finished[0]))
-    for aim in sorted(chance.sample(range(1, total - 2), 4)):
+    for aim in sorted(chance.sample(range(1, total - 2), KILLS)):
         process = context.Process(target=generate_dataset, args=(config,))
         process.start()
         while process.is_alive() and sum(1 for _ in out.rglob("*")) < aim:
@@ -243,7 +245,7 @@ def test_a_run_killed_at_random_moments_and_resumed_is_byte_equal(
     report = generate_dataset(config)
     assert contents(out) == contents(finished[0])
     assert (report.records, report.skipped) == (finished[1].records, finished[1].skipped)
-    assert not list(out.glob("*/.*.tmp"))
+    assert not [path for split in ("train", "eval", "manifest") for path in (out / split).rglob(".*.tmp")]
 
 
 def test_a_finished_run_does_nothing_when_called_again(
@@ -296,19 +298,36 @@ def test_a_second_run_on_the_same_shard_is_refused_while_the_first_lives(config:
     assert len(refusals) == 1
 
 
-def test_a_full_disk_is_named_and_a_later_run_completes_the_data_set(
-    config: GenerateConfig, finished: tuple[Path, GenerateReport, list[str]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "no write permission")],
+)
+@pytest.mark.parametrize("place", ["while writing", "while renaming"])
+def test_a_disk_that_takes_no_more_is_named_and_a_later_run_completes_the_data_set(
+    number: int,
+    reason: str,
+    place: str,
+    config: GenerateConfig,
+    finished: tuple[Path, GenerateReport, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real, calls = os.replace, iter(range(1000))
+    calls = iter(range(1000))
 
-    def full(source: Any, target: Any) -> None:
-        if next(calls) > 7:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        real(source, target)
+    def failing(real: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if next(calls) > 7:
+                raise OSError(number, "refused by the operating system")
+            return real(*arguments, **options)
 
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(InputError, match="disk is full"):
-        generate_dataset(config)
+        return call
+
+    if place == "while writing":
+        monkeypatch.setattr(Image.Image, "save", failing(Image.Image.save))
+    else:
+        monkeypatch.setattr(os, "replace", failing(os.replace))
+    with pytest.raises(InputError, match=f"{reason}.*any older version of the file is unchanged"):
+        generate_dataset(dataclasses.replace(config, workers=1))
+    assert not list(Path(config.output_dir).rglob("*.tmp"))
     monkeypatch.undo()
     generate_dataset(config)
     assert contents(Path(config.output_dir)) == contents(finished[0])
@@ -476,8 +495,44 @@ def test_memory_stays_bounded_however_many_pictures_wait(
 
     monkeypatch.setattr(generate_module._Run, "load", load)
     monkeypatch.setattr(generate_module._Run, "finish", finish)
-    monkeypatch.setattr(generate_module, "decode_picture", lambda data, side: (_ for _ in ()).throw(
+    monkeypatch.setattr(generate_module, "apply_view", lambda picture, view: (_ for _ in ()).throw(
         generate_module.UnreadablePicture("is only counted")))  # fmt: skip
     generate_dataset(dataclasses.replace(config, repeats=20, workers=1))
     assert finished[0] == 6 * 20
     assert most[0] <= 2 * 2 * generate_module.AHEAD + 2
+
+
+def test_reading_and_writing_go_on_while_the_depth_network_works(
+    config: GenerateConfig, finished: tuple[Path, GenerateReport, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one picture is in the network, the next ones get read and the one before gets written, even by one thread."""
+    run, patience = generate_module._Run, 60
+    loaded, written = threading.Semaphore(0), threading.Semaphore(0)
+    real_load, real_infer, real_finish = run.load, run.infer, run.finish
+    place = [0]
+
+    def load(self: Any, job: Any) -> Any:
+        result = real_load(self, job)
+        loaded.release()
+        return result
+
+    def infer(self: Any, seen: Any) -> Any:
+        number, place[0] = place[0], place[0] + 1
+        if number == 0:
+            assert all(loaded.acquire(timeout=patience) for _ in range(generate_module.AHEAD))
+        elif number < 6 - generate_module.AHEAD:
+            assert loaded.acquire(timeout=patience), "the next picture wasn't read meanwhile"
+        if number:
+            assert written.acquire(timeout=patience), "the picture before wasn't written meanwhile"
+        return real_infer(self, seen)
+
+    def finish(self: Any, seen: Any) -> str:
+        result = real_finish(self, seen)
+        written.release()
+        return result
+
+    for name, function in (("load", load), ("infer", infer), ("finish", finish)):
+        monkeypatch.setattr(run, name, function)
+    generate_dataset(dataclasses.replace(config, workers=1))
+    assert place[0] == 6
+    assert contents(Path(config.output_dir)) == contents(finished[0])

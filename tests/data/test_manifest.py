@@ -117,6 +117,17 @@ def test_shards_lock_each_for_itself(tmp_path: Path) -> None:
         pass
 
 
+def test_another_number_of_shards_is_refused_while_one_is_running(tmp_path: Path) -> None:
+    with (
+        manifest.lock(tmp_path, "a_M1", "0/2"),
+        pytest.raises(InputError, match=r"runs in another number of shards than 3: .* in use by process"),
+        manifest.lock(tmp_path, "a_M1", "2/3"),
+    ):
+        pass
+    with manifest.lock(tmp_path, "a_M1", "2/3"), manifest.lock(tmp_path, "a_M10", "0/2"):
+        pass  # one after the other is fine, and so is another data set
+
+
 def test_leftovers_of_other_shards_stay(tmp_path: Path) -> None:
     for name in (".a_M1_00000000_C.png.5.tmp", ".a_M1_00000009_C.png.5.tmp", "a_M1_00000000_C.png"):
         (tmp_path / name).write_bytes(b"")

@@ -14,6 +14,8 @@ from inpaintkit.config import GenerateConfig
 from inpaintkit.data.generate import generate_dataset, rebuild
 from inpaintkit.data.manifest import is_record, read_manifest
 from inpaintkit.data.scene_source import SCENE_SIZE, pick_textures, read_textures, render_scene
+from inpaintkit.data.sources import Source
+from inpaintkit.data.video import VideoReaders
 from inpaintkit.errors import InputError
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
@@ -96,10 +98,10 @@ def test_scenes_of_one_split_show_no_picture_of_the_other(made: Path) -> None:
 
 def test_a_hole_begins_exactly_where_the_picture_has_its_border(pictures: Path) -> None:
     """Depth jumps exactly where another surface begins, so across the jump the colours differ more than elsewhere."""
-    paths = sorted((pictures / "train").iterdir())
+    sources = [Source(path) for path in sorted((pictures / "train").iterdir())]
     jumps, others = [], []
     for number in range(4):
-        picture, depth = render_scene(read_textures(paths, 256), 256, (number,))
+        picture, depth = render_scene(read_textures(sources, 256, VideoReaders(0)), 256, (number,))
         assert picture.shape == (*SCENE_SIZE, 3)
         step = np.abs(np.diff(depth[0, 0].numpy(), axis=1)) > 0.05
         change = np.abs(picture[:, 2:].astype(int) - picture[:, :-2]).mean(axis=-1)
@@ -109,7 +111,7 @@ def test_a_hole_begins_exactly_where_the_picture_has_its_border(pictures: Path) 
 
 
 def test_textures_are_drawn_from_the_key_alone() -> None:
-    paths = [Path(f"{n}.jpg") for n in range(9)]
+    paths = [Source(Path(f"{n}.jpg")) for n in range(9)]
     assert pick_textures(paths[4], paths, (1, "a")) == pick_textures(paths[4], paths, (1, "a"))
     chosen = [pick_textures(paths[4], paths, (seed,)) for seed in range(20)]
     assert all(names[0] == paths[4] and len(set(names)) == 4 for names in chosen)

@@ -1,0 +1,239 @@
+"""Many data sets in one call: sources x depth models x variants, checked as a whole before the first one starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from inpaintkit.config import GenerateConfig, nearest_name
+from inpaintkit.data import clean_prefix, data_set_name
+from inpaintkit.data.manifest import manifest_folder
+from inpaintkit.depth import DEPTH_MODELS, available_models
+from inpaintkit.errors import InputError, RunFailed
+from inpaintkit.files import atomic_write_text
+from inpaintkit.notebook import runs
+from inpaintkit.notebook.project import find_project
+
+NOTEBOOK = "01_generate"
+SECTIONS = ("on_error", "unfinished", "common", "data_sets", "depth_models", "variants")
+ON_ERROR = ("stop", "skip", "retry")
+UNFINISHED = ("keep", "clean")
+USABLE = ("ready", "not downloaded yet")  # how the sentences of `available_models` begin where a model can be had
+DONE, DONE_BEFORE, FAILED, NOT_RUN = "done", "done before", "failed", "not run"
+
+
+@dataclass(frozen=True)
+class BatchJob:
+    """One run of the notebook: its parameters and the configuration that they fill."""
+
+    config: GenerateConfig
+    params: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return data_set_name(self.config)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: one line of the summary."""
+
+    job: BatchJob
+    state: str
+    records: str = ""
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A checked batch: its jobs in order, and what happens when one fails."""
+
+    name: str
+    jobs: tuple[BatchJob, ...]
+    on_error: str
+    unfinished: str
+
+
+def load_batch(file: str | Path, overrides: Mapping[str, Any] | None = None) -> Batch:
+    """Return the batch that a YAML file describes (see ``params/batch.example.yaml``), checked as a whole.
+
+    `overrides` are parameters for all jobs, a shard for instance. Relative paths in the file count from the project's
+    root. Raises one `InputError` that names every job that can't run, and why.
+    """
+    plan = runs.load_params(file)
+    for section in plan:
+        if section not in SECTIONS:
+            raise InputError(
+                f"{file}: {section} is unknown{nearest_name(section, SECTIONS)}; use {', '.join(SECTIONS)}"
+            )
+    on_error, unfinished = plan.get("on_error", "stop"), plan.get("unfinished", "keep")
+    for name, value, known in (("on_error", on_error, ON_ERROR), ("unfinished", unfinished, UNFINISHED)):
+        if value not in known:
+            raise InputError(f"{file}: {name}: {value!r} is unknown; choose one of {', '.join(known)}")
+    jobs, problems = _build_jobs(plan, str(file), overrides or {})
+    problems += _find_problems(jobs)
+    if problems:
+        raise InputError(f"{file}: nothing was started, {len(problems)} problems: " + "; ".join(problems))
+    return Batch(Path(file).stem, tuple(jobs), on_error, unfinished)
+
+
+def _build_jobs(plan: Mapping[str, Any], file: str, overrides: Mapping[str, Any]) -> tuple[list[BatchJob], list[str]]:
+    common = plan.get("common") or {}
+    data_sets, models, variants = (_named(plan.get(name), name, file) for name in SECTIONS[3:])
+    if not data_sets or not models:
+        raise InputError(f"{file}: data_sets and depth_models must each hold at least one entry")
+    jobs, problems = [], []
+    for data_set, source in data_sets.items():
+        for model, options in models.items():
+            for variant, changes in (variants or {"": {}}).items():
+                prefix = f"{data_set}_{variant}" if variant else data_set
+                values = {**common, **options, **source, **changes, **overrides, "prefix": prefix, "model_type": model}
+                try:
+                    jobs.append(_job(values))
+                except InputError as error:
+                    problems.append(f"{prefix}_{model}: {error}")
+    return jobs, problems
+
+
+def _named(section: Any, name: str, file: str) -> dict[str, dict[str, Any]]:
+    """Return a section, a mapping of names to parameters or a list of names, as a mapping."""
+    if isinstance(section, list):
+        section = dict.fromkeys(section)
+    if section is not None and not isinstance(section, dict):
+        raise InputError(f"{file}: {name} must be a list of names, or names with parameters under them")
+    entries = {str(key): value or {} for key, value in (section or {}).items()}
+    for key, value in entries.items():
+        if not isinstance(value, dict):
+            raise InputError(f"{file}: {name}: {key} must have parameters under it, `name: value` a line")
+    return entries
+
+
+def _job(values: dict[str, Any]) -> BatchJob:
+    root = find_project()
+    paths = {field.name for field in dataclasses.fields(GenerateConfig) if field.metadata["path"]}
+    absolute = {
+        name: str(root / value) if name in paths and isinstance(value, str) else value for name, value in values.items()
+    }
+    config, params = runs.resolve(NOTEBOOK, absolute)
+    assert isinstance(config, GenerateConfig)
+    config = replace(config, output_dir=str(root / config.output_dir), dataset_dir=str(root / config.dataset_dir))
+    return BatchJob(config, params | {"output_dir": config.output_dir, "dataset_dir": config.dataset_dir})
+
+
+def _find_problems(jobs: Iterable[BatchJob]) -> list[str]:
+    problems, taken, states = [], dict[tuple[str, str], str](), dict[str | None, dict[str, str]]()
+    for job in jobs:
+        place = (str(Path(job.config.output_dir).resolve()), job.name.lower())  # some file systems ignore case
+        if place in taken:
+            problems.append(
+                f"{job.name}: its files would mix with those of {taken[place]}; rename a data set or variant"
+            )
+        taken[place] = job.name
+        for check in (_check_model, _check_begun):
+            if found := check(job, states):
+                problems.append(f"{job.name}: {found}")
+        try:
+            job.config.check_inputs()
+        except InputError as error:
+            problems.append(f"{job.name}: {error}")
+    return problems
+
+
+def _check_model(job: BatchJob, states: dict[str | None, dict[str, str]]) -> str | None:
+    """Return why the job's depth model can't be had here. The hubs are asked once; `states` keeps their answers."""
+    model, hub_dir = job.config.model_type, job.config.hub_dir
+    if model not in DEPTH_MODELS:
+        return f"model_type {model!r} is unknown{nearest_name(model, DEPTH_MODELS)}"
+    if job.config.model_path is not None:
+        return None if Path(job.config.model_path).exists() else f"model_path {job.config.model_path} does not exist"
+    if hub_dir not in states:
+        states[hub_dir] = dict(available_models(hub_dir))
+    state = states[hub_dir][model]
+    return None if state.startswith(USABLE) else f"depth model {model}: {state}"
+
+
+def _check_begun(job: BatchJob, states: object) -> str | None:
+    """Return why the job can't continue what lies in its output folder."""
+    begun = manifest_folder(job.config.output_dir, job.name) / "parameters.json"
+    if not begun.is_file():
+        return None
+    for name, value in json.loads(begun.read_text(encoding="utf-8")).items():
+        if name in job.params and job.params[name] != value:
+            return f"was begun with {name}={value}, not {job.params[name]}; clean it first or choose another name"
+    return None
+
+
+def run_batch(batch: Batch, tell: Callable[[str], None] = print) -> list[Outcome]:
+    """Run the jobs one after the other, each in its own run folder, and return how each ended.
+
+    Jobs that are finished are left alone, unfinished ones go on where they stopped. `on_error`: ``stop`` ends the batch,
+    ``skip`` goes on with the next job, ``retry`` also runs failed jobs once more at the end. With ``unfinished: clean``
+    what a failed job leaves is deleted. The table is printed and written beside the run folders.
+    Raises `RunFailed` when a job failed in the end.
+    """
+    outcomes = [Outcome(job, NOT_RUN) for job in batch.jobs]
+    try:
+        _run_pass(batch, outcomes, range(len(outcomes)), tell)
+        if batch.on_error == "retry":
+            failed = [place for place, outcome in enumerate(outcomes) if outcome.state == FAILED]
+            _run_pass(batch, outcomes, failed, tell)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("finished jobs are kept; run the same batch again to continue") from None
+    finally:
+        _clean_up(batch, outcomes, tell)
+        table = summary_table(outcomes)
+        atomic_write_text(Path(batch.jobs[0].config.output_dir) / "runs" / f"batch_{batch.name}.md", table)
+        tell(table)
+    failed_names = [outcome.job.name for outcome in outcomes if outcome.state == FAILED]
+    if failed_names:
+        raise RunFailed(f"{len(failed_names)} of {len(outcomes)} jobs failed: {', '.join(failed_names)}")
+    return outcomes
+
+
+def _run_pass(batch: Batch, outcomes: list[Outcome], places: Iterable[int], tell: Callable[[str], None]) -> None:
+    for place in places:
+        job = outcomes[place].job
+        tell(f"\n=== {place + 1} of {len(outcomes)}: {job.name} -> {job.config.run_folder}")
+        outcomes[place] = run_job(job)
+        if outcomes[place].state == FAILED:
+            tell(f"failed: {outcomes[place].error}")
+            if batch.on_error == "stop":
+                return
+
+
+def run_job(job: BatchJob) -> Outcome:
+    """Run one job's notebook, unless it was finished before."""
+    finished = runs.read_manifest(job.config.run_folder)
+    if finished.get("status") == "done" and finished.get("params") == job.params and _is_there(job):
+        return Outcome(job, DONE_BEFORE, finished["metrics"].get("records", ""), finished["seconds"])
+    try:
+        report = runs.execute(NOTEBOOK, job.params)
+    except (InputError, RunFailed) as error:
+        return Outcome(job, FAILED, error=str(error))
+    return Outcome(job, DONE, report.metrics.get("records", ""), report.seconds)
+
+
+def _is_there(job: BatchJob) -> bool:
+    """Tell whether a finished data set hasn't been cleaned since."""
+    return (manifest_folder(job.config.output_dir, job.name) / "parameters.json").is_file()
+
+
+def _clean_up(batch: Batch, outcomes: Iterable[Outcome], tell: Callable[[str], None]) -> None:
+    for outcome in outcomes if batch.unfinished == "clean" else ():
+        if outcome.state == FAILED:
+            files = clean_prefix(outcome.job.config.output_dir, outcome.job.name, dry_run=False)
+            tell(f"{outcome.job.name}: {len(files)} unfinished files deleted")
+
+
+def summary_table(outcomes: Iterable[Outcome]) -> str:
+    """Return the outcomes as a Markdown table."""
+    lines = ["| data set | state | records | seconds | run folder or error |", "| --- | --- | ---: | ---: | --- |"]
+    for o in outcomes:
+        note = " ".join(o.error.split()).replace("|", "/") or o.job.config.run_folder
+        lines.append(f"| {o.job.name} | {o.state} | {o.records} | {o.seconds:.0f} | {note} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,238 @@
+"""Batches: checked as a whole, each job in a run folder of its own, failures as told, nothing done twice."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from inpaintkit.__main__ import main
+from inpaintkit.data import data_set_names
+from inpaintkit.errors import InputError, RunFailed
+from inpaintkit.notebook import batch as batch_module
+from inpaintkit.notebook import runs
+from inpaintkit.notebook.batch import DONE, DONE_BEFORE, FAILED, NOT_RUN, Outcome, load_batch, run_batch
+from inpaintkit.notebook.project import find_project
+
+SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> dict:
+    """Return a batch of two data sets of one photo each half, two models, two variants."""
+    for name, photo in {"cats": "cat_face", "flowers": "dahlia"}.items():
+        for split in ("train", "eval"):
+            (tmp_path / name / split).mkdir(parents=True)
+        shutil.copy(SAMPLES / "train" / f"{photo}.jpg", tmp_path / name / "train")
+        shutil.copy(SAMPLES / "eval" / "astronaut.jpg", tmp_path / name / "eval")
+    return {
+        "on_error": "stop",
+        "common": {"output_dir": str(tmp_path / "out"), "size": 256, "num_samples": 1, "resolution": 224, "workers": 0},
+        "data_sets": {name: {"dataset_dir": str(tmp_path / name)} for name in ("cats", "flowers")},
+        "depth_models": ["FastDepth", "File"],
+        "variants": {"weak": {"divergence_level": 1}, "strong": {"divergence_level": 3}},
+    }
+
+
+def write(plan: dict, folder: Path) -> Path:
+    path = folder / "jobs.yaml"
+    path.write_text(yaml.safe_dump(plan, sort_keys=False))
+    return path
+
+
+def refusal(plan: dict, folder: Path) -> str:
+    with pytest.raises(InputError) as error:
+        load_batch(write(plan, folder))
+    return str(error.value)
+
+
+class TestPlan:
+    def test_jobs_are_data_sets_times_models_times_variants(self, plan: dict, tmp_path: Path) -> None:
+        batch = load_batch(write(plan, tmp_path))
+        assert [job.name for job in batch.jobs] == [
+            f"{data}_{variant}_{model}"
+            for data in ("cats", "flowers")
+            for model in ("FastDepth", "File")
+            for variant in ("weak", "strong")
+        ]
+        assert len({job.config.run_folder for job in batch.jobs}) == 8
+        assert {job.config.divergence_level for job in batch.jobs if "_weak_" in job.name} == {1}
+
+    def test_models_may_have_parameters_and_variants_may_be_missing(self, plan: dict, tmp_path: Path) -> None:
+        plan |= {"depth_models": {"FastDepth": {"resolution": 256}}, "variants": None}
+        assert [(job.name, job.config.resolution) for job in load_batch(write(plan, tmp_path)).jobs] == [
+            ("cats_FastDepth", 256), ("flowers_FastDepth", 256),
+        ]  # fmt: skip
+
+    def test_all_problems_are_told_at_once_before_anything_starts(self, plan: dict, tmp_path: Path) -> None:
+        plan["data_sets"]["lost"] = {"dataset_dir": str(tmp_path / "nowhere")}
+        plan["depth_models"] = ["FastDepht"]
+        plan["variants"] = {"odd": {"divergence_level": 9}, "fine": {}}
+        said = refusal(plan, tmp_path)
+        assert "nothing was started, 7 problems" in said
+        assert "cats_odd_FastDepht: divergence_level: 9 is out of range" in said
+        assert "model_type 'FastDepht' is unknown (did you mean FastDepth?)" in said
+        assert "lost_fine_FastDepht: dataset_dir: the folder" in said
+        assert not list((tmp_path / "out").glob("runs/*"))
+
+    def test_a_model_that_cannot_be_had_is_told(
+        self, plan: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+        plan["depth_models"] = {"Any_L": {"hub_dir": str(tmp_path / "hub")}}
+        assert "depth model Any_L: not downloaded" in refusal(plan, tmp_path)
+
+    def test_data_sets_whose_files_would_mix_are_refused(self, plan: dict, tmp_path: Path) -> None:
+        plan["data_sets"]["Cats"] = plan["data_sets"]["cats"]
+        assert "Cats_weak_FastDepth: its files would mix with those of cats_weak_FastDepth" in refusal(plan, tmp_path)
+        plan["data_sets"] = {"a": plan["data_sets"]["cats"], "a_b": plan["data_sets"]["cats"]}
+        plan["variants"] = {"b_c": {}, "c": {}}
+        assert "a_b_c_FastDepth: its files would mix" in refusal(plan, tmp_path)
+
+    def test_a_data_set_begun_with_other_parameters_is_refused(self, plan: dict, tmp_path: Path) -> None:
+        folder = tmp_path / "out" / "manifest" / "cats_weak_FastDepth"
+        folder.mkdir(parents=True)
+        (folder / "parameters.json").write_text('{"seed": 7}')
+        assert "cats_weak_FastDepth: was begun with seed=7, not 0; clean it first" in refusal(plan, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ({"data_set": {}}, "data_set is unknown (did you mean data_sets?)"),
+            ({"on_error": "ignore"}, "on_error: 'ignore' is unknown; choose one of stop, skip, retry"),
+            ({"unfinished": "maybe"}, "choose one of keep, clean"),
+            ({"data_sets": {}}, "must each hold at least one entry"),
+            ({"depth_models": "FastDepth"}, "depth_models must be a list of names"),
+            ({"variants": {"weak": 3}}, "variants: weak must have parameters under it"),
+            ({"common": {"sizes": 3}}, "has no parameter sizes (did you mean size?)"),
+        ],
+    )
+    def test_what_cannot_be_meant_is_refused(self, change: dict, said: str, plan: dict, tmp_path: Path) -> None:
+        assert said in refusal(plan | change, tmp_path)
+
+    def test_the_shipped_example_can_be_run(self) -> None:
+        batch = load_batch(find_project() / "params" / "batch.example.yaml")
+        assert [job.name for job in batch.jobs] == ["samples_weak_FastDepth", "samples_strong_FastDepth"]
+
+    def test_the_command_line_lists_jobs_with_overrides(
+        self, plan: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["batch", str(write(plan, tmp_path)), "-p", "shard=1/4", "--dry-run"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == 8
+        assert lines[0].endswith("cats_weak_FastDepth_shard1of4")
+        assert not (tmp_path / "out" / "runs").exists()
+        assert main(["batch", str(tmp_path / "none.yaml")]) == 2
+
+
+@pytest.fixture
+def small(plan: dict, tmp_path: Path) -> dict:
+    """Return a batch of two jobs."""
+    return plan | {"depth_models": ["FastDepth"], "variants": {"strong": {"divergence_level": 3}}}
+
+
+def test_each_job_has_a_run_folder_and_a_second_call_does_nothing(
+    small: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del small["data_sets"]["cats"]  # a notebook takes its time
+    jobs, out = write(small, tmp_path), tmp_path / "out"
+    assert main(["batch", str(jobs)]) == 0
+    assert data_set_names(out) == ["flowers_strong_FastDepth"]
+    folder = out / "runs" / "flowers_strong_FastDepth"
+    manifest = runs.read_manifest(folder)
+    assert manifest["status"] == "done"
+    assert int(manifest["metrics"]["records"]) > 0
+    assert (folder / "01_generate.ipynb").is_file()
+    assert (folder / "figures" / "parameter_effects.png").is_file()
+    table = (out / "runs" / "batch_jobs.md").read_text()
+    assert table in capsys.readouterr().out
+    assert table.count("| done |") == 1
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    outcomes = run_batch(load_batch(jobs), lambda text: None)
+    assert [outcome.state for outcome in outcomes] == [DONE_BEFORE]
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == before
+
+
+class TestFailures:
+    """A job fails for real: its pictures turn out to be changed since its data set was begun."""
+
+    @pytest.fixture
+    def ran(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Let jobs run without their notebook (tested above); return the list of those that ran."""
+        from inpaintkit.config import GenerateConfig
+        from inpaintkit.data import generate_dataset
+
+        names: list[str] = []
+
+        def execute(notebook: str, params: dict) -> runs.RunReport:
+            names.append(params["prefix"])
+            config = GenerateConfig(**params)
+            report = generate_dataset(config)
+            return runs.RunReport(notebook, config.run_folder, config.run_folder, 1.0, {"records": str(report.records)})
+
+        monkeypatch.setattr(batch_module.runs, "execute", execute)
+        return names
+
+    @pytest.fixture
+    def failing(self, small: dict, tmp_path: Path) -> dict:
+        """Begin the first job's data set with other pictures."""
+        from inpaintkit.data.generate import generate_dataset
+
+        extra = tmp_path / "cats" / "eval" / "extra.jpg"
+        shutil.copy(SAMPLES / "eval" / "paint_brushes.jpg", extra)
+        first = load_batch(write(small, tmp_path)).jobs[0].config
+        generate_dataset(first)
+        extra.unlink()
+        return small
+
+    def end(self, plan: dict, tmp_path: Path) -> list[Outcome]:
+        """Run a batch that must fail and return its outcomes from the table's side."""
+        said: list[str] = []
+        with pytest.raises(RunFailed, match="1 of 2 jobs failed: cats_strong_FastDepth"):
+            run_batch(load_batch(write(plan, tmp_path)), said.append)
+        return [line.split(" | ")[1] for line in said[-1].splitlines()[2:]]  # type: ignore[misc]
+
+    def test_stop_ends_the_batch(self, failing: dict, ran: list[str], tmp_path: Path) -> None:
+        assert self.end(failing | {"on_error": "stop"}, tmp_path) == [FAILED, NOT_RUN]
+        assert ran == ["cats_strong"]
+
+    def test_skip_goes_on(self, failing: dict, ran: list[str], tmp_path: Path) -> None:
+        assert self.end(failing | {"on_error": "skip"}, tmp_path) == [FAILED, DONE]
+        assert ran == ["cats_strong", "flowers_strong"]
+        assert "eval pictures changed" in (tmp_path / "out" / "runs" / "batch_jobs.md").read_text()
+
+    def test_retry_runs_the_failed_job_again_at_the_end(self, failing: dict, ran: list[str], tmp_path: Path) -> None:
+        assert self.end(failing | {"on_error": "retry"}, tmp_path) == [FAILED, DONE]
+        assert ran == ["cats_strong", "flowers_strong", "cats_strong"]
+
+    def test_retry_succeeds_when_the_cause_is_gone(self, failing: dict, ran: list[str], tmp_path: Path) -> None:
+        batch = load_batch(write(failing | {"on_error": "retry"}, tmp_path))
+
+        def tell(text: str) -> None:
+            if "flowers_strong" in text and text.startswith("\n==="):
+                shutil.copy(SAMPLES / "eval" / "paint_brushes.jpg", tmp_path / "cats" / "eval" / "extra.jpg")
+
+        assert [outcome.state for outcome in run_batch(batch, tell)] == [DONE, DONE]
+        assert len(ran) == 3
+
+    def test_unfinished_output_is_kept_or_cleaned_as_asked(self, failing: dict, ran: list[str], tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        self.end(failing | {"on_error": "skip"}, tmp_path)
+        assert data_set_names(out) == ["cats_strong_FastDepth", "flowers_strong_FastDepth"]
+        self.end(failing | {"on_error": "skip", "unfinished": "clean"}, tmp_path)
+        assert data_set_names(out) == ["flowers_strong_FastDepth"]
+        assert not list(out.glob("[!.]*/cats_*"))
+
+    def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
+        self, small: dict, ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def tell(text: str) -> None:
+            if text.startswith("\n=== 2"):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt, match="run the same batch again to continue"):
+            run_batch(load_batch(write(small, tmp_path)), tell)
+        assert "| cats_strong_FastDepth | done |" in (tmp_path / "out" / "runs" / "batch_jobs.md").read_text()
