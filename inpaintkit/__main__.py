@@ -72,6 +72,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     batch.add_argument("--dry-run", action="store_true", help="check everything, list the jobs and stop")
 
+    recipe = add(
+        "recipe", _recipe, "run several trainings one after the other, each from the weights of the one before"
+    )
+    recipe.add_argument("file", type=Path, metavar="RECIPE.yaml", help="see params/recipe.full.yaml")
+    recipe.add_argument(
+        "-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="for all runs, e.g. processes=4"
+    )
+    recipe.add_argument("--dry-run", action="store_true", help="check everything, list the runs and stop")
+
     clean = add("clean", _clean, "delete what one prefix and model wrote into a data set; shows the list first")
     clean.add_argument("--output-dir", type=Path, required=True, help="data set folder")
     clean.add_argument("--prefix", required=True, help="PREFIX_MODEL, e.g. photos1_Any_B")
@@ -141,6 +150,17 @@ def _params(options: argparse.Namespace) -> None:
 
     for parameter in runs.read_parameters(options.notebook).values():
         print(f"{parameter.name}: {parameter.type} = {parameter.default!r}\n    {parameter.help}")
+
+
+def _recipe(options: argparse.Namespace) -> None:
+    from inpaintkit.notebook import recipe, runs
+
+    plan = recipe.load_recipe(options.file, runs.parse_assignments(recipe.NOTEBOOKS[0], options.param))
+    if options.dry_run:
+        for run in plan:
+            print(f"{run.name}: {run.notebook} -> {run.folder}")
+        return
+    recipe.run_recipe(plan)
 
 
 def _batch(options: argparse.Namespace) -> None:

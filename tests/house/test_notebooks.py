@@ -13,7 +13,7 @@ from inpaintkit.notebook.runs import CONFIGS, read_parameters, resolve
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PARAMS = sorted(path for path in (ROOT / "params").glob("*.yaml") if not path.name.startswith("batch."))
+PARAMS = sorted(path for path in (ROOT / "params").glob("*.yaml") if not path.name.startswith(("batch.", "recipe.")))
 MAX_CELLS, MAX_LINES = 12, 10
 
 

@@ -1,0 +1,146 @@
+"""How long a training step takes and where its time goes; plain against GAN steps.
+
+    OMP_NUM_THREADS=2 python benchmarks/bench_train.py --crops 128 188 252 256 --batches 8 16 32
+
+Prints Markdown tables: seconds of data, forward, loss, backward and optimiser per step, samples per second, and the ratio of a
+GAN step to a plain one (goal: at most 2.2). Data is random; its cost is that of the augmentation. Best of `--repeats` steps each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from inpaintkit.config import GanConfig, TrainConfig
+from inpaintkit.data import InpaintDataset
+from inpaintkit.model import LightInpaintV1, save_model
+from inpaintkit.seeds import numpy_rng, torch_rng
+from inpaintkit.training import GanTrainer, Trainer
+
+RECORDS, RECORD_SIZE, HOLE_WIDTH = 8, 512, 12  # px
+PARTS = ("data", "forward", "loss", "backward", "optimiser")
+
+
+def write_records(root: Path) -> None:
+    """Write records with noise for pictures and upright bars for holes."""
+    for split in ("train", "eval"):
+        (root / split).mkdir(parents=True)
+        for number in range(RECORDS):
+            pixels = numpy_rng("bench", number).integers(0, 256, (RECORD_SIZE, RECORD_SIZE, 3), np.uint8)
+            hole = np.zeros((RECORD_SIZE, RECORD_SIZE), np.uint8)
+            hole[:, 40::128] = 255
+            for shift in range(HOLE_WIDTH):
+                hole[:, 40 + shift :: 128] = 255
+            Image.fromarray(pixels).save(root / split / f"b_{number}_C.png")
+            Image.fromarray(hole).save(root / split / f"b_{number}_M.png")
+
+
+class Clock:
+    """Seconds between looks, the device's queue emptied first."""
+
+    def __init__(self, device: str) -> None:
+        self.device, self.last = device, 0.0
+
+    def look(self) -> float:
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        passed, self.last = now - self.last, now
+        return passed
+
+
+def plain_step(trainer: Trainer, records: InpaintDataset, number: int) -> dict[str, float]:
+    """Do one step as the trainer does it, and return the seconds of each part."""
+    clock = Clock(trainer.device)
+    clock.look()
+    size = trainer.config.batch_size
+    items = [(draw % len(records), number, draw) for draw in range(size)]
+    x, hole, y, _ = next(trainer.feed.batches(items))
+    parts = {"data": clock.look()}
+    trainer.model.train()
+    output, _ = trainer._generate(x, hole)
+    parts["forward"] = clock.look()
+    total, _, _ = trainer._loss(output, y, hole, torch_rng("bench", number))
+    parts["loss"] = clock.look()
+    total.backward()
+    parts["backward"] = clock.look()
+    trainer._move_weights()
+    return parts | {"optimiser": clock.look()}
+
+
+def whole_steps(trainer: Trainer, repeats: int) -> float:
+    """Return the seconds of the fastest of some steps, data left out."""
+    clock, best = Clock(trainer.device), float("inf")
+    trainer._set_mode(training=True)
+    items = [(draw % len(trainer.train_set), 1, draw) for draw in range(trainer.config.batch_size)]
+    batch = next(trainer.feed.batches(items))
+    for _ in range(repeats):
+        clock.look()
+        trainer._train_batch(batch)
+        trainer._move_weights()
+        best = min(best, clock.look())
+        trainer.losses.take(trainer.group)
+    return best
+
+
+def make(folder: Path, options: argparse.Namespace, crop: int, batch: int, gan: bool = False) -> Trainer:
+    """Return a trainer on the bench's records."""
+    values = {
+        "data_dir": str(folder / "data"), "model_dir": tempfile.mkdtemp(dir=folder), "crop_size": crop, "batch_size": batch,
+        "backward_step": 1, "perceptual": options.perceptual, "device": options.device, "amp": options.amp,
+        "compile": options.compile and not gan,
+    }  # fmt: skip
+    if not gan:
+        return Trainer(TrainConfig.from_params(values), callbacks=[])
+    start = str(save_model(LightInpaintV1(torch_rng(0), grey_start=True), folder / "start.pth"))
+    more = {"checkpoint_file": start, "generator_warmup_iteration": 0, "discriminator": options.discriminator}
+    return GanTrainer(GanConfig.from_params(values | more), callbacks=[])
+
+
+def fastest(step: Callable[[int], dict[str, float]], repeats: int) -> dict[str, float]:
+    """Return each part's least seconds over some steps, after one to warm up."""
+    step(0)
+    runs = [step(number) for number in range(1, repeats + 1)]
+    return {part: min(run[part] for run in runs) for part in PARTS}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--crops", type=int, nargs="+", default=[128, 188, 252, 256])
+    parser.add_argument("--batches", type=int, nargs="+", default=[8], help="for instance 8 16 32 64: 1x to 8x")
+    parser.add_argument("--perceptual", choices=("alex", "vgg"), default="vgg")
+    parser.add_argument("--discriminator", default="l3cffce")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--amp", default="auto")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--no-gan", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_records(folder / "data")
+        print(f"threads {torch.get_num_threads()}, LPIPS-{options.perceptual}, seconds per step\n")
+        print(f"| crop | batch | {' | '.join(PARTS)} | step | samples/s | GAN step | ratio |")
+        print("| ---: |" + " ---: |" * (len(PARTS) + 5))
+        for crop, batch in itertools.product(options.crops, options.batches):
+            trainer = make(folder, options, crop, batch)
+            parts = fastest(lambda number, t=trainer: plain_step(t, t.train_set, number), options.repeats)  # type: ignore[misc]
+            whole = sum(parts.values())
+            cells = [f"{parts[part]:.3f}" for part in PARTS] + [f"{whole:.2f}", f"{batch / whole:.1f}"]
+            if not options.no_gan:
+                plain = whole_steps(trainer, options.repeats)
+                gan = whole_steps(make(folder, options, crop, batch, gan=True), options.repeats)
+                cells += [f"{gan:.2f}", f"{gan / plain:.2f}"]
+            print(f"| {crop} | {batch} | " + " | ".join(cells + ["-"] * (9 - len(cells))) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Training runs one after the other, from one file: each starts from the weights that the one before ended with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inpaintkit.config import nearest_name
+from inpaintkit.errors import InputError
+from inpaintkit.model import LightInpaintV1
+from inpaintkit.notebook import runs
+from inpaintkit.notebook.project import find_project
+
+SECTIONS = ("common", "folder", "runs")
+NOTEBOOKS = ("02_train", "03_finetune_gan")
+STATE_FILE = f"{LightInpaintV1.name}.checkpoint.pth"
+SET_BY_RECIPE = ("model_dir", "resume", "reset_state")
+
+
+@dataclass(frozen=True)
+class RecipeRun:
+    """One run of a recipe: the notebook and all parameters that differ from its defaults."""
+
+    name: str
+    notebook: str
+    params: dict[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.params["model_dir"])
+
+
+def load_recipe(file: str | Path, overrides: Mapping[str, Any] | None = None) -> list[RecipeRun]:
+    """Return the runs that a YAML file describes (see ``params/recipe.full.yaml``), every one of them checked.
+
+    `overrides` are parameters for all runs. Raises `InputError` for anything that can't work; nothing is started.
+    """
+    plan = runs.load_params(file)
+    for section in plan:
+        if section not in SECTIONS:
+            raise InputError(
+                f"{file}: {section} is unknown{nearest_name(section, SECTIONS)}; use {', '.join(SECTIONS)}"
+            )
+    if not isinstance(plan.get("runs"), dict) or not isinstance(plan.get("folder"), str):
+        raise InputError(
+            f"{file}: it needs `folder`, and under `runs` a name for each run, see params/recipe.full.yaml"
+        )
+    recipe: list[RecipeRun] = []
+    for name, given in plan["runs"].items():
+        values = {**(plan.get("common") or {}), **(given or {}), **(overrides or {})}
+        recipe.append(_checked(file, str(name), values, Path(plan["folder"]), recipe[-1] if recipe else None))
+    return recipe
+
+
+def _checked(file: str | Path, name: str, values: dict[str, Any], folder: Path, before: RecipeRun | None) -> RecipeRun:
+    notebook = values.pop("notebook", None)
+    if notebook not in NOTEBOOKS:
+        raise InputError(f"{file}: {name}: notebook must be one of {', '.join(NOTEBOOKS)}, not {notebook!r}")
+    taken = next((key for key in SET_BY_RECIPE if key in values), None)
+    if taken is not None:
+        raise InputError(f"{file}: {name}: {taken} is set by the recipe; leave it out")
+    values["model_dir"] = str(folder / name)
+    if before is not None:
+        # the last weights, as with resume and reset_state, not the best ones
+        values.setdefault("checkpoint_file", str(before.folder / STATE_FILE))
+    try:
+        runs.resolve(notebook, values)
+    except InputError as error:
+        raise InputError(f"{file}: {name}: {error}") from None
+    return RecipeRun(name, notebook, values)
+
+
+def run_recipe(recipe: list[RecipeRun]) -> list[runs.RunReport]:
+    """Run what isn't done yet, in order; return the reports of the runs that were started.
+
+    Raises `InputError` or `RunFailed` for the first one that fails; called again, it goes on there.
+    """
+    reports = []
+    for number, run in enumerate(recipe, 1):
+        print(f"\n=== {number} of {len(recipe)}: {run.name} ({run.notebook}) -> {run.folder}", flush=True)
+        if is_done(run):
+            print("done before", flush=True)
+        else:
+            reports.append(runs.execute(run.notebook, run.params))
+    return reports
+
+
+def is_done(run: RecipeRun) -> bool:
+    """Return whether `run` has been finished with these very parameters."""
+    _, values = runs.resolve(run.notebook, run.params)
+    manifest = runs.read_manifest(find_project() / run.folder)
+    return manifest.get("status") == "done" and manifest.get("params") == values

@@ -1,0 +1,62 @@
+"""Recipes: checked as a whole, run in order, each from the weights of the one before, finished ones left alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from inpaintkit.errors import InputError
+from inpaintkit.model import load_state
+from inpaintkit.notebook.recipe import STATE_FILE, is_done, load_recipe, run_recipe
+
+PARAMS = Path(__file__).parents[2] / "params"
+TINY: dict[str, Any] = {
+    "crop_size": 64, "max_epoch": 1, "num_samples": 2, "batch_size": 2, "backward_step": 1, "perceptual": "alex",
+    "eval_records": 1, "device": "cpu", "amp": "off", "grey_start": True,
+}  # fmt: skip
+
+
+def write(folder: Path, records: Path, **runs: dict[str, Any]) -> Path:
+    plan = {"common": TINY | {"data_dir": str(records)}, "folder": str(folder / "recipe"), "runs": runs}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
+    return folder / "recipe.yaml"
+
+
+def test_the_full_recipe_is_cyclic_once_then_schedule_free_three_times_then_gan() -> None:
+    recipe = load_recipe(PARAMS / "recipe.full.yaml")
+    assert [run.params.get("optimizer", "") for run in recipe] == ["", *3 * ["adamw_schedulefree"], ""]
+    assert [run.notebook for run in recipe] == [*4 * ["02_train"], "03_finetune_gan"]
+    for run, before in zip(recipe[1:], recipe, strict=False):
+        assert run.params["checkpoint_file"] == str(before.folder / STATE_FILE)
+
+
+def test_rounds_start_from_each_others_weights_and_finished_ones_stay(records: Path, tmp_path: Path) -> None:
+    second = {"notebook": "02_train", "optimizer": "adamw_schedulefree", "learning_rate": 0.0}
+    recipe = load_recipe(write(tmp_path, records, first={"notebook": "02_train"}, second=second))
+    assert len(run_recipe(recipe)) == 2
+    weights = [load_state(run.folder / STATE_FILE)["state_dict"]["to_image.1.weight"] for run in recipe]
+    assert weights[0].equal(weights[1])  # a rate of 0 moves nothing
+    assert all(is_done(run) for run in recipe)
+    assert run_recipe(recipe) == []
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("run", "said"),
+        [
+            ({"notebook": "02_train", "max_epochs": 3}, "first: .*did you mean max_epoch"),
+            ({"notebook": "01_generate"}, "notebook must be one of 02_train, 03_finetune_gan"),
+            ({"notebook": "02_train", "model_dir": "x"}, "model_dir is set by the recipe"),
+        ],
+    )
+    def test_before_anything_starts(self, run: dict[str, Any], said: str, records: Path, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=said):
+            load_recipe(write(tmp_path, records, first=run))
+
+    def test_a_misspelt_section(self, tmp_path: Path) -> None:
+        (tmp_path / "r.yaml").write_text("folder: x\nrun: {}\n")
+        with pytest.raises(InputError, match="did you mean runs"):
+            load_recipe(tmp_path / "r.yaml")
