@@ -390,7 +390,7 @@ def config(dataset_dir: Path, output: Path, **options: object) -> GenerateConfig
 @pytest.fixture(scope="module")
 def made(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GenerateReport]:
     output = tmp_path_factory.mktemp("made")
-    return output, generate_dataset(config(sources, output, scenes=1, save_frames=True))
+    return output, generate_dataset(config(sources, output, save_frames=True))
 
 
 def records(output: Path) -> list[dict]:
@@ -419,7 +419,7 @@ class TestDataSet:
     def test_workers_and_shards_change_no_byte(
         self, workers: int, sources: Path, made: tuple[Path, GenerateReport], tmp_path: Path
     ) -> None:
-        options = {"workers": workers, "scenes": 1, "save_frames": True}
+        options = {"workers": workers, "save_frames": True}
         for shard in ("1/2", "0/2") if workers == 3 else ("0/1",):
             generate_dataset(config(sources, tmp_path, shard=shard, **options))
         assert contents(tmp_path) == contents(made[0])
@@ -429,7 +429,7 @@ class TestDataSet:
             if done == 3:
                 raise KeyboardInterrupt
 
-        job = config(sources, tmp_path, scenes=1, save_frames=True, workers=2)
+        job = config(sources, tmp_path, save_frames=True, workers=2)
         with pytest.raises(KeyboardInterrupt, match="run the same again to continue"):
             generate_dataset(job, stop)
         generate_dataset(job)
@@ -445,12 +445,22 @@ class TestDataSet:
     def test_any_record_can_be_rebuilt(self, sources: Path, made: tuple[Path, GenerateReport]) -> None:
         rows = records(made[0])
         frames = [row for row in rows if "#t=" in row["source"]]
-        for row in [*frames[::5], next(row for row in frames if "scene" in row)]:
-            picture, hole = rebuild(row, sources)
-            folder = made[0] / row["source"].partition("/")[0]
-            with Image.open(folder / row["picture"]) as image, Image.open(folder / row["hole"]) as mask:
-                assert np.array_equal(picture, np.asarray(image))
-                assert np.array_equal(hole, np.asarray(mask) > 0)
+        for row in frames[::5]:
+            self.check_rebuilt(row, sources, made[0])
+
+    def test_scenes_are_cut_from_frames_too(self, sources: Path, tmp_path: Path) -> None:
+        report = generate_dataset(config(sources, tmp_path, scenes=1, eval_only=True))
+        rows = [row for row in records(tmp_path) if "scene" in row]
+        assert report.scenes == len(rows) > 0
+        assert all(name.startswith("e_clip.mkv#t=") for row in rows for name in row["textures"])
+        self.check_rebuilt(rows[0], sources, tmp_path)
+
+    def check_rebuilt(self, row: dict, sources: Path, output: Path) -> None:
+        picture, hole = rebuild(row, sources)
+        folder = output / row["source"].partition("/")[0]
+        with Image.open(folder / row["picture"]) as image, Image.open(folder / row["hole"]) as mask:
+            assert np.array_equal(picture, np.asarray(image))
+            assert np.array_equal(hole, np.asarray(mask) > 0)
 
     def test_rebuild_refuses_another_video_of_the_same_name(
         self, made: tuple[Path, GenerateReport], tmp_path: Path
@@ -476,7 +486,7 @@ class TestDataSet:
         self, sources: Path, made: tuple[Path, GenerateReport]
     ) -> None:
         with pytest.raises(InputError, match=r"^video_interval: .*begun with video_interval=0\.5, not 0\.7"):
-            generate_dataset(config(sources, made[0], scenes=1, video_interval=0.7))
+            generate_dataset(config(sources, made[0], video_interval=0.7))
 
     def test_depth_maps_from_files_are_not_there_for_frames(self, sources: Path, tmp_path: Path) -> None:
         report = generate_dataset(config(sources, tmp_path, model_type="File", resolution=None, eval_only=True))
