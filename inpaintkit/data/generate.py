@@ -180,6 +180,8 @@ def generate_dataset(config: GenerateConfig, progress: Progress | None = None) -
         try:
             jobs = plan_jobs(config, run.folder, tell)
             manifest.remove_leftovers(path for job in jobs for path in run.files(job))
+            if parse_shard(config.shard)[1] == 1:  # otherwise another shard may just be writing what all of them share
+                manifest.remove_leftovers(manifest.shared_files(run.folder))
             waiting = [job for job in jobs if not run.is_finished(job)]
             done, total = len(jobs) - len(waiting), len(jobs)
             if done:

@@ -147,9 +147,19 @@ def remove_leftovers(files: Iterable[Path]) -> None:
     mine = set(files)
     for place in {path.parent for path in mine}:
         for leftover in place.glob(".*.tmp"):
-            target = leftover.with_name(re.sub(r"^\.(.*)\.\d+\.tmp$", r"\1", leftover.name))
-            if target in mine:
+            if _leftover_of(leftover) in mine:
                 leftover.unlink(missing_ok=True)
+
+
+def _leftover_of(temporary: Path) -> Path:
+    return temporary.with_name(re.sub(r"^\.(.*)\.\d+\.tmp$", r"\1", temporary.name))
+
+
+def shared_files(folder: Path) -> list[Path]:
+    """Return the files of a manifest `folder` that belong to no single shard, whether they are there or not yet."""
+    places = [folder / split for split in SPLITS]
+    plans = [_leftover_of(path) for place in places for path in (place / VIDEO_FOLDER).glob(".*.tmp")]
+    return [folder / "parameters.json", *(place / "pictures.json" for place in places), *plans]
 
 
 def record_pattern(name: str) -> re.Pattern[str]:

@@ -135,6 +135,14 @@ def test_leftovers_of_other_shards_stay(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {".a_M1_00000009_C.png.5.tmp", "a_M1_00000000_C.png"}
 
 
+def test_leftovers_of_what_all_shards_share_are_found(tmp_path: Path) -> None:
+    (tmp_path / "train" / "videos").mkdir(parents=True)
+    for name in (".parameters.json.5.tmp", "train/.pictures.json.6.tmp", "train/videos/.000003.json.7.tmp"):
+        (tmp_path / name).write_bytes(b"")
+    manifest.remove_leftovers(manifest.shared_files(tmp_path))
+    assert not list(tmp_path.rglob(".*.tmp"))
+
+
 def test_the_table_has_a_line_of_text_per_record() -> None:
     table = records_table([ROW, {"source": "train/y.jpg", "skipped": "is empty"}])
     assert len(table) == 1
