@@ -46,6 +46,7 @@ from inpaintkit.inspection.stereo import StereoPair, depth_like
 from inpaintkit.inspection.truths import Truth, record_name
 from inpaintkit.seeds import numpy_rng
 from inpaintkit.training.metrics import hole_psnr, hole_widths
+from inpaintkit.training.spectrum import spectrum, step_products
 
 INK, QUIET, GRID = "#1f2328", "#6a737d", "#e3e6ea"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -56,6 +57,17 @@ DPI = 110
 TILE_INCHES = 2.1
 ZOOM_MARGIN, ZOOM_MINIMUM, ZOOM_MAXIMUM = 1.5, 56, 112
 """A zoomed crop is the largest hole's longer side times the first, within the other two in px."""
+
+BASELINES = {"hole_psnr": "hole_psnr_row_fill"}
+"""Columns of a loss CSV that stand in the panel of another one: what it has to beat."""
+
+GAN_FIGURES = {
+    "hole_psnr": "hole PSNR (dB)",
+    "hole_lpips": "hole LPIPS",
+    "artefact": "artefact score",
+    "score": "score (least wins)",
+}
+GRID_FREQUENCIES = (0.125, 0.25, 0.375, 0.5)  # cycles per px: the generator's grids of 8 and 4 px
 
 PLACE_CELLS = 32
 VARIED: dict[str, tuple[float | str, ...]] = {
@@ -122,10 +134,10 @@ def samples_panel(samples: InpaintDataset, n: int = 8) -> Figure:
 def loss_curves(csv_path: str | Path) -> Figure:
     """Plot each column of a trainer's loss CSV over epochs, training and evaluation, and the learning rate last.
 
-    Raises `InputError` if the file is missing or holds no epoch yet.
+    The hole PSNR of row fill stands beside the network's. Raises `InputError` if the file is missing or holds no epoch yet.
     """
     rows = _read_csv(csv_path)
-    skipped = {"epoch", "split", "seconds"}
+    skipped = {"epoch", "split", "seconds", *BASELINES.values()}
     names = list(dict.fromkeys(name for row in rows for name, value in row.items() if value and name not in skipped))
     names.sort(key=lambda name: (name != "total", "learning_rate" in name or name == "lr"))
     columns = min(len(names), 3)
@@ -137,6 +149,86 @@ def loss_curves(csv_path: str | Path) -> Figure:
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()
     axes.flat[0].legend(frameon=False, fontsize=TEXT_SIZE, labelcolor=INK)
+    return figure
+
+
+def hardest_records(samples: InpaintDataset, hardest: Sequence[tuple[int, float]]) -> Figure:
+    """Show training records with the largest recent losses, as ``Trainer.hardest`` names them, the loss underneath."""
+    tiles, labels = [], []
+    for index, loss in hardest:
+        record = torch.from_numpy(np.array(samples.pixels(index)))
+        tiles.append((record[:3] / 255, record[3:] > 0, record_name(samples.names[index])))
+        labels.append(f"loss {loss:.4g}")
+    if not tiles:
+        raise InputError("hardest: no loss has been seen yet; train at least one step")
+    return _hole_tiles(tiles, labels)
+
+
+def gan_epochs(csv_path: str | Path, picked: int) -> Figure:
+    """Plot the inside-hole figures of each judged epoch of GAN fine-tuning; the start dotted, the `picked` one marked."""
+    rows = [row for row in _read_csv(csv_path) if row["split"] == "eval" and row.get("score")]
+    figure = KitFigure(figsize=(3.2 * len(GAN_FIGURES), 2.8), layout="constrained")
+    for ax, (name, title) in zip(figure.subplots(1, len(GAN_FIGURES)), GAN_FIGURES.items(), strict=True):
+        epochs, values = [int(row["epoch"]) for row in rows], [float(row[name]) for row in rows]
+        ax.plot(epochs, values, color=PALETTE[0], linewidth=1.8, marker="o", markersize=3.5)
+        ax.axhline(values[0], color=QUIET, linewidth=1, linestyle=":")
+        if picked in epochs:
+            ax.plot(picked, values[epochs.index(picked)], "o", color=PALETTE[1], markersize=9, fillstyle="none", mew=2)
+        _label(ax, title, "epoch", "")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def hole_spectra(records: Truth | InpaintDataset, fills: Mapping[str, Fill], n: int = 16) -> Figure:
+    """Plot the spectrum inside holes of the truth and of each fill; dotted: the generator's grids of 8 and 4 px."""
+    truth = as_truth(records)
+    names = [truth.names[index] for index in spread(len(truth), n)]
+    totals: dict[str, list[torch.Tensor]] = {}
+    for example in examples(fills, truth, names):
+        for name, picture in {"truth": example.picture, **example.fills}.items():
+            found = step_products(picture[None].cpu(), example.hole[None].cpu())
+            totals[name] = [a + b for a, b in zip(totals[name], found, strict=True)] if name in totals else list(found)
+    figure = KitFigure(figsize=(7.5, 3.4), layout="constrained")
+    ax = figure.subplots()
+    for colour, (name, (sums, counts)) in zip(("#000000", *PALETTE), totals.items(), strict=False):
+        frequencies, power = spectrum(sums, counts)
+        ax.semilogy(frequencies.numpy(), power.numpy(), color=colour, label=name, linewidth=1.8)
+    for frequency in GRID_FREQUENCIES:
+        ax.axvline(frequency, color=QUIET, linewidth=1, linestyle=":")
+    _label(ax, "power of pixel differences inside holes", "cycles per px", "")
+    ax.legend(frameon=False, fontsize=TEXT_SIZE, labelcolor=INK)
+    return figure
+
+
+Judge = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""(picture (B, 3, H, W), truth) -> logits (B, 1, h, w), high = looks real; ``GanTrainer.realness`` is one."""
+
+
+def discriminator_maps(
+    records: Truth | InpaintDataset, fills: Mapping[str, Fill], judge: Judge, cut: int = 16, n: int = 4
+) -> Figure:
+    """Show what a discriminator finds real (blue) or filled (red), painted over the truth and over each fill.
+
+    `cut` is the frame, px on each side, that the map of `judge` leaves out.
+    """
+    truth = as_truth(records)
+    rows = examples(fills, truth, [truth.names[index] for index in spread(len(truth), n)])
+    figure, axes = _image_grid(len(rows), len(fills) + 2)
+    for line, example in zip(axes, rows, strict=True):
+        pictures = {"truth": example.picture, **example.fills}
+        maps = {name: judge(p[None], example.picture[None])[0, 0].cpu().numpy() for name, p in pictures.items()}
+        strongest = max(float(np.abs(logits).max()) for logits in maps.values())
+        _show(line[0], _paint(example.picture, example.hole))
+        for ax, (name, logits) in zip(line[1:], maps.items(), strict=True):
+            _show(ax, pictures[name])
+            height, width = pictures[name].shape[-2:]
+            extent = (cut, width - cut, height - cut, cut)
+            ax.imshow(logits, cmap="RdBu", vmin=-strongest, vmax=strongest, alpha=0.55, extent=extent)
+            ax.set_xlim(-0.5, width - 0.5)
+            ax.set_ylim(height - 0.5, -0.5)
+        line[0].set_ylabel(_short(example.record), fontsize=SMALL_SIZE, color=QUIET)
+    for ax, title in zip(axes[0], ("hole", "truth", *fills), strict=True):
+        ax.set_title(title, fontsize=TITLE_SIZE, color=INK)
     return figure
 
 
@@ -302,13 +394,14 @@ def zoom_box(hole: torch.Tensor) -> tuple[int, int, int]:
     return top, left, side
 
 
-def _hole_tiles(tiles: Sequence[tuple[torch.Tensor, torch.Tensor, str]]) -> Figure:
-    """Show (picture (3, H, W), hole (1, H, W), name) each, four in a row."""
+def _hole_tiles(tiles: Sequence[tuple[torch.Tensor, torch.Tensor, str]], labels: Sequence[str] | None = None) -> Figure:
+    """Show (picture (3, H, W), hole (1, H, W), name) each, four in a row; `labels` underneath, None: the hole's share."""
+    labels = [f"{float(hole.float().mean()):.1%} hole" for _, hole, _ in tiles] if labels is None else labels
     columns = min(len(tiles), 4)
     figure, axes = _image_grid(math.ceil(len(tiles) / columns), columns)
-    for ax, (picture, hole, name) in zip(axes.flat, tiles, strict=False):
+    for ax, (picture, hole, name), label in zip(axes.flat, tiles, labels, strict=False):
         _show(ax, _paint(picture, hole))
-        ax.set_xlabel(f"{float(hole.float().mean()):.1%} hole", fontsize=TEXT_SIZE, color=INK)
+        ax.set_xlabel(label, fontsize=TEXT_SIZE, color=INK)
         ax.set_title(_short(name), fontsize=SMALL_SIZE, color=QUIET)
     return figure
 
@@ -394,6 +487,10 @@ def _curve(ax: Axes, rows: Iterable[Mapping[str, str]], name: str) -> None:
             epochs, values = zip(*points, strict=True)
             marker = "o" if len(points) < 30 else None
             ax.plot(epochs, values, style, color=colour, label=label, linewidth=1.8, marker=marker, markersize=3.5)
+    baseline = [(int(row["epoch"]), float(row[BASELINES[name]])) for row in rows if row.get(BASELINES.get(name, ""))]
+    if baseline:
+        ax.plot(*zip(*baseline, strict=True), ":", color=QUIET, label="row fill", linewidth=1.6)
+        ax.legend(frameon=False, fontsize=SMALL_SIZE, labelcolor=INK)
     if is_rate:
         ax.set_yscale("log")
     _label(ax, name.replace("_", " "), "epoch", "dB" if "psnr" in name else "")

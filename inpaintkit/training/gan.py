@@ -166,6 +166,34 @@ class GanTrainer(Trainer):
         super()._set_mode(training)
         self.discriminator.train(training)
 
+    @torch.no_grad()
+    def realness(self, picture: Tensor, target: Tensor) -> Tensor:
+        """Return how real the discriminator finds each place of `picture`, (B, 1, h, w) logits, high = real.
+
+        `picture` and its truth `target` are (B, 3, H, W), 0..1; the map covers them but for a frame of two cells of 8 px. The
+        members of an ensemble judge as much as each of them is picked.
+        """
+        self.discriminator.eval()
+        shares = self.discriminator.probabilities
+        judged = [self.discriminator(picture, target, member=member) for member in range(len(shares))]
+        return torch.stack([share * logits.float() for share, logits in zip(shares, judged, strict=True)]).sum(dim=0)
+
+    def picked_because(self) -> str:
+        """Return in words which epoch was picked and why."""
+        rows = {int(row["epoch"]): row for row in self.progress.history if row["split"] == "eval"}
+        picked = self.progress.best_epoch
+        if picked not in rows or not picked:
+            return "No epoch was judged after the start, so none was picked."
+        start, row, last = rows[0], rows[picked], max(rows)
+        names = {"artefact": "artefact score", "hole_lpips": "hole LPIPS", "hole_psnr": "hole PSNR (dB)"}
+        changes = [f"{name} {float(start[key]):.4g} -> {float(row[key]):.4g}" for key, name in names.items()]
+        later = f" The last one, {last}, has {float(rows[last]['score']):.4g}." if last != picked else ""
+        worse = "" if float(row["score"]) < float(start["score"]) else " It is no better than the start by this score."
+        return (
+            f"Epoch {picked} was picked: its score {float(row['score']):.4g} is the lowest of {len(rows) - 1} judged epochs "
+            f"({', '.join(changes)}; start {float(start['score']):.4g}).{later}{worse}"
+        )
+
     def epoch_table(self) -> str:
         """Return a Markdown table of the inside-hole figures of each evaluated epoch, the picked one in bold."""
         names = ("hole_psnr", "hole_lpips", "artefact", "score")

@@ -1,0 +1,17 @@
+"""Curves as a picture file in the run folder, fresh after every evaluation: for runs that nobody watches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from inpaintkit.inspection.figures import loss_curves, save_figure
+from inpaintkit.training.callbacks import Callback
+from inpaintkit.training.trainer import Trainer
+
+
+class CurveFile(Callback):
+    """Draws ``figures/loss_curves.png`` anew after every evaluation."""
+
+    def on_row(self, trainer: Trainer, row: Mapping[str, float | int | str]) -> None:
+        if row["split"] == "eval":
+            save_figure(loss_curves(trainer.csv_file), trainer.folder / "figures" / "loss_curves.png")

@@ -1,0 +1,95 @@
+"""What notebook 03 shows of a fine-tuning: the judgement of the discriminator, spectra, the epochs and why one was picked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from inpaintkit.config import GanConfig
+from inpaintkit.data import InpaintDataset
+from inpaintkit.errors import InputError
+from inpaintkit.inspection import figures
+from inpaintkit.inspection.curve_file import CurveFile
+from inpaintkit.inspection.fills import row_fill
+from inpaintkit.model import LightInpaintV1, save_model
+from inpaintkit.seeds import torch_rng
+from inpaintkit.training import GanTrainer
+
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def gan(records: Path, tmp_path_factory: pytest.TempPathFactory) -> GanTrainer:
+    folder = tmp_path_factory.mktemp("gan")
+    start = save_model(LightInpaintV1(torch_rng(1), grey_start=True), folder / "start.pth")
+    params: Row = {
+        "data_dir": str(records), "model_dir": str(folder / "run"), "checkpoint_file": str(start), "crop_size": 128,
+        "max_epoch": 1, "num_samples": 2, "batch_size": 2, "backward_step": 1, "perceptual": "alex", "device": "cpu",
+        "amp": "off", "generator_warmup_iteration": 0, "eval_records": 2,
+    }  # fmt: skip
+    trainer = GanTrainer(GanConfig.from_params(params), callbacks=[CurveFile()])
+    trainer.fit()
+    return trainer
+
+
+def test_the_map_is_the_mean_judgement_of_the_ensemble(gan: GanTrainer) -> None:
+    picture = torch.rand(1, 3, 128, 128, generator=torch_rng("picture"))
+    found = gan.realness(picture, picture)
+    assert found.shape == (1, 1, 12, 12)  # 16 cells of 8 px without a frame of two
+    gan.discriminator.eval()
+    with torch.no_grad():
+        members = [gan.discriminator(picture, picture, member=member) for member in range(4)]
+    expected = (members[0] + 0.5 * members[1] + members[2] + 0.5 * members[3]) / 3
+    torch.testing.assert_close(found, expected)
+
+
+def test_maps_spectra_and_epochs_are_drawn(gan: GanTrainer, records: Path) -> None:
+    data = InpaintDataset(records / "eval", training=False)
+    fills = {"row": row_fill}
+    maps = figures.discriminator_maps(data, fills, gan.realness, n=2)
+    assert [ax.get_title() for ax in maps.axes[:3]] == ["hole", "truth", "row"]
+    assert [len(ax.images) for ax in maps.axes[:3]] == [1, 2, 2]
+    spectra = figures.hole_spectra(data, fills, n=2).axes[0]
+    assert [line.get_label() for line in spectra.get_lines()[:2]] == ["truth", "row"]
+    epochs = figures.gan_epochs(gan.csv_file, picked=1)
+    assert [ax.get_title(loc="left") for ax in epochs.axes] == list(figures.GAN_FIGURES.values())
+
+
+def test_curves_lie_in_the_run_folder_while_it_runs(gan: GanTrainer) -> None:
+    assert (gan.folder / "figures" / "loss_curves.png").stat().st_size > 1000
+
+
+def test_hardest_records_come_with_their_losses(gan: GanTrainer) -> None:
+    hardest = gan.hardest(2)
+    losses = [loss for _, loss in hardest]
+    assert losses == sorted(losses, reverse=True)
+    labels = [ax.get_xlabel() for ax in figures.hardest_records(gan.train_set, hardest).axes]
+    assert labels[: len(losses)] == [f"loss {loss:.4g}" for loss in losses]
+    with pytest.raises(InputError, match="no loss has been seen yet"):
+        figures.hardest_records(gan.train_set, [])
+
+
+def judged(epoch: int, psnr: float, lpips: float, artefact: float, score: float) -> Row:
+    figures_ = {"hole_psnr": psnr, "hole_lpips": lpips, "artefact": artefact, "score": score}
+    return {"epoch": epoch, "split": "eval", **figures_}
+
+
+class TestTheReason:
+    def test_names_what_changed_and_that_later_epochs_lost_it(
+        self, gan: GanTrainer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = [judged(0, 25.0, 0.2, 0.5, 0.7), judged(1, 24.9, 0.15, 0.1, 0.25), judged(2, 24.8, 0.16, 0.3, 0.46)]
+        monkeypatch.setattr(gan.progress, "history", rows)
+        monkeypatch.setattr(gan.progress, "best_epoch", 1)
+        said = gan.picked_because()
+        assert said.startswith("Epoch 1 was picked: its score 0.25 is the lowest of 2 judged epochs")
+        assert "artefact score 0.5 -> 0.1, hole LPIPS 0.2 -> 0.15, hole PSNR (dB) 25 -> 24.9" in said
+        assert said.endswith("The last one, 2, has 0.46.")
+
+    def test_says_when_nothing_got_better(self, gan: GanTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(gan.progress, "history", [judged(0, 25, 0.2, 0, 0.2), judged(1, 25, 0.3, 0, 0.3)])
+        monkeypatch.setattr(gan.progress, "best_epoch", 1)
+        assert gan.picked_because().endswith("It is no better than the start by this score.")
