@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 
-.PHONY: help install demo test lint types unit clean
+.PHONY: help install demo test lint types unit bench clean
 
 help:            ## show this list
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -32,6 +32,9 @@ types: $(READY)  ## mypy, strict
 
 unit: $(READY)   ## pytest, one process per core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+bench: $(READY)  ## all benchmarks -> docs/benchmarks.md (10 minutes; wants a quiet machine)
+	$(BIN)/python benchmarks/run_all.py
 
 clean:           ## remove caches; data, models and .venv stay
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info

@@ -1,21 +1,25 @@
-"""How fast `Inpainter` is against the generator on the whole frame, and how near its result.
+"""How fast `Inpainter` is against the generator on the whole frame, how near its result, what the network costs.
 
-    python benchmarks/bench_inpainter.py [CHECKPOINT] [--sizes 720 1080] [--device cpu] [--threads N]
+    python benchmarks/bench_inpainter.py [CHECKPOINT] [--sizes 720 1080 2160] [--device cpu] [--threads N]
 
 Without a checkpoint: random weights, for times only. Times are the best of some runs, in turns; CPU seconds don't suffer
-from other work on the machine, so trust them there.
+from other work on the machine, so trust them there. Memory is that of a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from memory import peak_mib, reset_peak
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from inpaintkit.data import read_picture
 from inpaintkit.depth import create_depth_model
@@ -28,6 +32,9 @@ from inpaintkit.synthesis import close_hole, resize_depth, warp_back_hole
 PHOTOS = Path(__file__).parent.parent / "data" / "samples"
 LONG_SIDE = 16 / 9
 RUNS = 3
+LARGE_HEIGHT = 1440
+"""From this height on, one run and the two cases that real pictures resemble most will do."""
+EIGHT_K = 4320
 DIVERGENCE = 4.0
 REACHES = {
     "48 px": Reach(48, (48, 48, 40, 32, 16), 8),
@@ -84,10 +91,10 @@ def cases(height: int) -> Iterator[tuple[str, Tensor, Tensor]]:
         yield f"warp-back, {Path(name).stem}", picture, depth_hole(picture)
 
 
-def best_of(works: list[Callable[[], Tensor]], device: str) -> list[tuple[float, float]]:
-    """Return (wall, CPU) seconds of each of `works`, the best of `RUNS` in turns after one to warm up."""
+def best_of(works: list[Callable[[], Tensor]], device: str, runs: int = RUNS) -> list[tuple[float, float]]:
+    """Return (wall, CPU) seconds of each of `works`, the best of `runs` in turns after one to warm up."""
     best = [(float("inf"), float("inf"))] * len(works)
-    for run in range(RUNS + 1):
+    for run in range(runs + 1):
         for index, work in enumerate(works):
             wall, cpu = time.perf_counter(), time.process_time()
             work()
@@ -99,41 +106,84 @@ def best_of(works: list[Callable[[], Tensor]], device: str) -> list[tuple[float,
     return best
 
 
-@torch.inference_mode()
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", nargs="?", type=Path)
-    parser.add_argument("--sizes", nargs="+", type=int, default=[720, 1080], help="heights of 16:9 pictures, px")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    model = (
-        load_model(options.checkpoint)[0] if options.checkpoint else LightInpaintV1(torch_rng("bench"), grey_start=True)
-    )
-    fill = Inpainter(model, options.device)
-
-    print("| size | hole | % | whole frame: wall, CPU (s) | tiles: wall, CPU (s) | faster: wall, CPU |", flush=True)
-    print("| --- | --- | ---: | ---: | ---: | ---: |")
-    for height in options.sizes:
-        for name, picture, hole in cases(height):
+def print_times(fill: Inpainter, sizes: list[int]) -> None:
+    """Whole frame against windows for every size, in fp32 and, at the first size, in bf16."""
+    print("| size | arithmetic | hole | % | whole frame: wall, CPU (s) | windows: wall, CPU (s) | faster: wall, CPU |")
+    print("| --- | --- | --- | ---: | ---: | ---: | ---: |", flush=True)
+    kind = torch.device(fill.device).type
+    for height, half in [(height, False) for height in sizes] + [(sizes[0], True)]:
+        large = height >= LARGE_HEIGHT
+        for name, picture, hole in list(cases(height))[:: 2 if large or half else 1]:
             x, gap = picture.to(fill.device), hole.to(fill.device)
             works = [lambda x=x, gap=gap: fill.model.infer(x, gap, closing=True), lambda x=x, gap=gap: fill(x, gap)]
-            (whole, whole_cpu), (tiles, tiles_cpu) = best_of(works, fill.device)
+            with torch.autocast(kind, torch.bfloat16, enabled=half):
+                (whole, whole_cpu), (tiles, tiles_cpu) = best_of(works, fill.device, 1 if large else RUNS)
             share = f"{float(hole.float().mean()):.2%} | {whole:.2f}, {whole_cpu:.2f} | {tiles:.2f}, {tiles_cpu:.2f}"
-            print(f"| {height}p | {name} | {share} | {whole / tiles:.1f}x, {whole_cpu / tiles_cpu:.1f}x |", flush=True)
+            faster = f"{whole / tiles:.1f}x, {whole_cpu / tiles_cpu:.1f}x"
+            print(f"| {height}p | {'bf16' if half else 'fp32'} | {name} | {share} | {faster} |", flush=True)
 
-    if options.checkpoint is None:
-        return
+
+def print_costs(fill: Inpainter) -> None:
+    """Parameters, operations per frame, and memory at 8K."""
+    picture = torch.zeros(1, 3, 1080, 1920, device=fill.device)
+    with FlopCounterMode(display=False) as counter:
+        fill.model.infer(picture, picture[:, :1] > 0)
+    parameters = sum(parameter.numel() for parameter in fill.model.parameters())
+    operations = counter.get_total_flops() / 1e9
+    command = [sys.executable, __file__, "--memory"]
+    peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    print("\n| what | |\n| --- | ---: |")
+    print(f"| parameters | {parameters:,} |")
+    print(f"| whole 1080p frame | {operations:.0f} GFLOP (a multiply-add is two) |")
+    print(f"| 8K (7680x4320), fp32, CPU, windows: memory beside the picture itself | {peak} MiB |")
+
+
+def print_reaches(fill: Inpainter, height: int) -> None:
+    """Largest differences to the whole frame by reach: only sensible with trained weights."""
     print("\nLargest difference to the whole frame inside holes, in 1/255, by how far the encoder computes:\n")
     print(f"| hole | {' | '.join(REACHES)} |\n| --- |{' ---: |' * len(REACHES)}")
-    for name, picture, hole in cases(options.sizes[0]):
+    usual = fill.reach
+    for name, picture, hole in cases(height):
         x, gap = picture.to(fill.device), hole.to(fill.device)
         whole_frame, cells = fill.model.infer(x, gap, closing=True), []
         for reach in REACHES.values():
             fill.reach = reach
             cells.append(f"{255 * float(((fill(x, gap) - whole_frame) * gap).abs().max()):.2f}")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    fill.reach = usual
+
+
+def print_peak_memory() -> None:
+    """Print by how many MiB filling an 8K picture takes this process above what it held with the picture alone."""
+    fill = Inpainter(LightInpaintV1(torch_rng("bench"), grey_start=True))
+    picture = torch.rand(1, 3, EIGHT_K, round(EIGHT_K * LONG_SIDE), generator=torch_rng("8k"))
+    hole = contour_strips(picture)
+    before = reset_peak()
+    fill(picture, hole)
+    print(round(peak_mib() - before))
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", nargs="?", type=Path)
+    parser.add_argument("--sizes", nargs="+", type=int, default=[720, 1080, 2160], help="heights of 16:9 pictures, px")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.memory:
+        print_peak_memory()
+        return
+    model = (
+        load_model(options.checkpoint)[0] if options.checkpoint else LightInpaintV1(torch_rng("bench"), grey_start=True)
+    )
+    fill = Inpainter(model, options.device)
+    print_times(fill, options.sizes)
+    print_costs(fill)
+    if options.checkpoint is not None:
+        print_reaches(fill, options.sizes[0])
 
 
 if __name__ == "__main__":

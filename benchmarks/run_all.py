@@ -1,0 +1,134 @@
+"""Run all benchmarks and write ``docs/benchmarks.md``: ``make bench``, some ten minutes on two quiet cores.
+
+The convention: ``benchmarks/bench_NAME.py`` has a ``main()`` that prints Markdown, tables above all, to stdout. A table whose
+first column is called ``size`` and holds 1x, 2x, ... is plotted as well: its columns ``seconds`` and ``MiB`` against size, both
+axes logarithmic, with a dotted line for a cost that grows as fast as the size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from inpaintkit.files import atomic_write_text
+from inpaintkit.inspection.figures import INK, PALETTE, QUIET, save_figure
+from inpaintkit.notebook.machine import machine_facts, versions
+
+ROOT = Path(__file__).parent.parent
+RELEASED = ROOT / "models" / "released" / "light_inpaint_v1.pth"
+SKIPPED = ("bench_recipe",)
+"""Hours of training, not minutes."""
+
+SHORTER: dict[str, list[str]] = {
+    "bench_generate": ["--pictures", "10"],
+    "bench_train": ["--crops", "128", "252", "--perceptual", "alex", "--repeats", "3"],
+    "bench_holes": ["--scenes", "20"],
+}
+"""Arguments that keep the whole run near ten minutes."""
+
+LIMIT_SECONDS = 900
+Table = list[list[str]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", default=None, metavar="NAME", help="for instance scaling inpainter")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
+    options = parser.parse_args()
+    scripts = [p for p in sorted((ROOT / "benchmarks").glob("bench_*.py")) if p.stem not in SKIPPED]
+    if options.only is not None:
+        scripts = [p for p in scripts if p.stem.removeprefix("bench_") in options.only]
+    parts = [HEAD, machine_lines()]
+    for script in scripts:
+        parts += run(script, options.output.parent)
+    atomic_write_text(options.output, "\n\n".join(part.strip() for part in parts) + "\n")
+    print(f"Written: {options.output}")
+
+
+HEAD = """# Benchmarks
+
+Written by `make bench`; by hand only if you like it overwritten. What a table says is told at the top of its script in
+`benchmarks/`. Machines differ: compare ratios within one table rather than seconds of two."""
+
+
+def machine_lines() -> str:
+    """Say by its features which machine this was; never by a name."""
+    facts, used = machine_facts(), versions()
+    gpus = ", ".join(facts["gpus"]) or "none"
+    return (
+        f"Machine: {facts['cores']} cores ({facts['processor']}; {', '.join(facts['cpu_features']) or 'no vector features known'}), "
+        f"{facts['threads']} torch threads, GPU: {gpus}. Python {used['python']}, torch {used['torch']}."
+    )
+
+
+def run(script: Path, folder: Path) -> list[str]:
+    """Run one script and return its section: title, command, what it printed, plots."""
+    name = script.stem.removeprefix("bench_")
+    arguments = SHORTER.get(script.stem, [])
+    if name == "inpainter" and RELEASED.is_file():
+        arguments = [str(RELEASED.relative_to(ROOT))]
+    print(f"{script.stem} ...", flush=True)
+    started = time.perf_counter()
+    command = [sys.executable, str(script), *arguments]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS)
+        failed = f"failed: {done.stderr.strip().splitlines()[-1:]}" if done.returncode else ""
+        printed = done.stdout.strip()
+    except subprocess.TimeoutExpired:
+        printed, failed = "", f"stopped after {LIMIT_SECONDS} s"
+    seconds = time.perf_counter() - started
+    print(f"{script.stem}: {seconds:.0f} s {failed}", flush=True)
+    called = " ".join(["python", f"benchmarks/{script.name}", *arguments])
+    section = [f"## {name.capitalize()}", f"`{called}` took {seconds:.0f} s.", failed and f"**It {failed}**", printed]
+    sizes = size_tables(printed)
+    if sizes:
+        picture = save_figure(plot(sizes), folder / "images" / f"bench_{name}.png")
+        section.append(f"![Cost against size]({picture.relative_to(folder).as_posix()})")
+    return [part for part in section if part]
+
+
+def size_tables(text: str) -> dict[str, Table]:
+    """Return the tables of `text` whose first column is ``size``, by the line of words above them; the head comes first."""
+    found: dict[str, Table] = {}
+    title = ""
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if not line.startswith("|"):
+            title = line.strip().rstrip(":") or title
+        elif cells[0] == "size":
+            found[title] = [cells]
+        elif title in found and cells[0].endswith("x") and cells[0][:-1].isdecimal():
+            found[title].append(cells)
+    return {name: table for name, table in found.items() if len(table) > 2}
+
+
+def plot(tables: Mapping[str, Table]) -> Figure:
+    """Plot seconds and MiB of all `tables` over size, relative to the smallest: what is linear lies on the dotted line."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    for ax, column in zip(figure.subplots(1, 2), ("seconds", "MiB"), strict=True):
+        sizes: list[int] = []
+        for colour, (name, (head, *rows)) in zip(PALETTE, tables.items(), strict=False):
+            if column in head:
+                sizes = [int(row[0][:-1]) for row in rows]
+                values = [float(row[head.index(column)]) for row in rows]
+                ax.plot(
+                    sizes, [v / max(values[0], 1e-9) for v in values], "o-", color=colour, label=name.split(",  ")[0]
+                )
+        ax.plot(sizes, [size / sizes[0] for size in sizes], ":", color=QUIET, label="as the size")
+        ax.set_xscale("log", base=2)
+        ax.set_yscale("log", base=2)
+        ax.set_xticks(sizes, [f"{size}x" for size in sizes])
+        ax.set_title(f"{column}, relative to 1x", loc="left", color=INK, fontsize=11)
+        ax.grid(color="#e3e6ea")
+    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+if __name__ == "__main__":
+    main()
