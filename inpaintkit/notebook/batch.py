@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from inpaintkit.config import GenerateConfig, nearest_name
+from inpaintkit.config import GenerateConfig, nearest_name, parse_shard
 from inpaintkit.data import clean_prefix, data_set_name
 from inpaintkit.data.manifest import manifest_folder
 from inpaintkit.depth import DEPTH_MODELS, available_models
@@ -187,12 +187,20 @@ def run_batch(batch: Batch, tell: Callable[[str], None] = print) -> list[Outcome
     finally:
         _clean_up(batch, outcomes, tell)
         table = summary_table(outcomes)
-        atomic_write_text(Path(batch.jobs[0].config.output_dir) / "runs" / f"batch_{batch.name}.md", table)
+        atomic_write_text(_summary_file(batch), table)
         tell(table)
     failed_names = [outcome.job.name for outcome in outcomes if outcome.state == FAILED]
     if failed_names:
         raise RunFailed(f"{len(failed_names)} of {len(outcomes)} jobs failed: {', '.join(failed_names)}")
     return outcomes
+
+
+def _summary_file(batch: Batch) -> Path:
+    """Return where the table goes; every shard of a batch has its own."""
+    config = batch.jobs[0].config
+    index, count = parse_shard(config.shard)
+    shard = f"_shard{index}of{count}" if count > 1 else ""
+    return Path(config.output_dir) / "runs" / f"batch_{batch.name}{shard}.md"
 
 
 def _run_pass(batch: Batch, outcomes: list[Outcome], places: Iterable[int], tell: Callable[[str], None]) -> None:
