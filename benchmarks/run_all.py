@@ -117,9 +117,7 @@ def plot(tables: Mapping[str, Table]) -> Figure:
             if column in head:
                 sizes = [int(row[0][:-1]) for row in rows]
                 values = [float(row[head.index(column)]) for row in rows]
-                ax.plot(
-                    sizes, [v / max(values[0], 1e-9) for v in values], "o-", color=colour, label=name.split(",  ")[0]
-                )
+                ax.plot(sizes, [v / max(values[0], 1e-9) for v in values], "o-", color=colour, label=name)
         ax.plot(sizes, [size / sizes[0] for size in sizes], ":", color=QUIET, label="as the size")
         ax.set_xscale("log", base=2)
         ax.set_yscale("log", base=2)
