@@ -101,7 +101,7 @@ def photo_figure(name: str, methods: tuple[str, ...]) -> Pixels:
     shown = [preview(pixels, depth, 3.0, CONVERGENCE, hole_method=method) for method in methods]
     panes = [one.hole_overlay for one in shown]
     if len(methods) == 1:
-        panes = [shown[0].depth, shown[0].left_view, *panes]
+        panes = [shown[0].depth, shown[0].view, *panes]
     half = [cv2.resize(pane, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for pane in panes]
     return np.concatenate(half, axis=1)
 

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from IPython.display import HTML, Image, Markdown, display
+from IPython.display import HTML, Markdown, display
 from tqdm.auto import tqdm
 
-from inpaintkit.config import JobConfig, field_types
+from inpaintkit.config import JobConfig, TrainConfig, field_types
 from inpaintkit.files import atomic_write_text
 from inpaintkit.inspection.figures import Figure, save_figure
 from inpaintkit.notebook.project import enter_project
 from inpaintkit.notebook.runs import record_metrics
-from inpaintkit.training.callbacks import LINE_EVERY, PROGRESS_VARIABLE
+from inpaintkit.notebook.widgets import LiveCurves, View, close_all
+from inpaintkit.training.callbacks import LINE_EVERY, PROGRESS_VARIABLE, Callback, default_callbacks
 
 _Config = TypeVar("_Config", bound=JobConfig)
+
+HIGHEST = "85vh"  # of an output: no longer than a screen
+
+FRONT_ENDS = ("JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD", "COLAB_RELEASE_TAG")
+"""What Jupyter's server, VS Code and Colab put into a kernel's environment, and papermill doesn't."""
+
+_shown: dict[str, Any] = {}
+"""Widgets on the page by name: a cell that runs again closes the one it made before."""
 
 
 def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Config:
@@ -33,19 +44,49 @@ def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Con
 
 
 def headless() -> bool:
-    """Return whether this notebook runs without a person watching."""
-    return os.environ.get(PROGRESS_VARIABLE) == "lines"
+    """Return whether this notebook runs without a person watching: neither the variable nor a front end says otherwise."""
+    mode = os.environ.get(PROGRESS_VARIABLE)
+    return mode == "lines" or (mode is None and not any(name in os.environ for name in FRONT_ENDS))
 
 
 def show(figure: Figure, config: JobConfig, name: str, alt: str) -> None:
     """Display `figure` and keep it as ``figures/NAME.png`` in the run folder; `alt` says in words what it shows."""
-    path = save_figure(figure, config.run_folder / "figures" / f"{name}.png")
-    display(Image(filename=str(path), alt=alt))
+    show_file(save_figure(figure, config.run_folder / "figures" / f"{name}.png"), alt)
 
 
 def show_file(path: str | Path, alt: str) -> None:
-    """Display a picture file."""
-    display(Image(filename=str(path), alt=alt))
+    """Display a PNG file, fitted to the page and the screen; `alt` says in words what it shows."""
+    # As HTML, because JupyterLab gives pictures displayed as such no alternative text.
+    data = base64.b64encode(Path(path).read_bytes()).decode()
+    style = f"max-width:100%;max-height:{HIGHEST};background:white"
+    display(HTML(f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}" style="{style}">'))
+
+
+def present(view: View, config: JobConfig, name: str, alt: str) -> None:
+    """Display the widget of `view`, or its static figure where nobody watches; keep the figure as `show` does.
+
+    A widget shown before under the same `name` is closed, so that nothing piles up when its cell runs again.
+    """
+    figure = view.figure()
+    if headless():
+        show(figure, config, name, alt)
+        return
+    save_figure(figure, config.run_folder / "figures" / f"{name}.png")
+    _place(name, view.widget())
+
+
+def _place(name: str, widget: Any) -> None:
+    if name in _shown:
+        close_all(_shown.pop(name))
+    _shown[name] = widget
+    display(widget)
+
+
+def callbacks(config: TrainConfig) -> list[Callback]:
+    """Return what a trainer shows while it runs: progress, and live curves when a person watches."""
+    if headless():
+        return default_callbacks(lines=True)
+    return [*default_callbacks(lines=config.processes > 1), LiveCurves(lambda box: _place("live curves", box))]
 
 
 def show_table(table: str, config: JobConfig | None = None, name: str = "") -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from inpaintkit.errors import InputError
 from inpaintkit.synthesis.sampler import find_hole_method, prepare_depth
-from inpaintkit.synthesis.warp import seen_from_left
+from inpaintkit.synthesis.warp import Eye, seen_from_left
 
 Picture = NDArray[np.uint8]
 
@@ -36,14 +36,14 @@ _LEVELS = 256
 
 @dataclass(frozen=True)
 class Preview:
-    """uint8 pictures (H, W, 3): `depth` in colours, light = near; the filled `left_view`, true to half a pixel; the picture
-    with its hole.
+    """uint8 pictures (H, W, 3): `depth` in colours, light = near; the filled `view` of the eye, true to half a pixel; the
+    picture with its hole.
 
     `hole_fraction`: hole pixels / all pixels.
     """
 
     depth: Picture
-    left_view: Picture
+    view: Picture
     hole_overlay: Picture
     hole_fraction: float
 
@@ -56,15 +56,23 @@ def preview(
     mapper: str = "none",
     edge_dilation: int = 0,
     hole_method: str = "occlusion",
+    eye: Eye = "left",
 ) -> Preview:
-    """Show depth, left view and hole of `picture` (H, W, 3) with `depth` (1, 1, h, w) of any size, 0..1, 1 = near.
+    """Show depth, an eye's view and the hole of `picture` (H, W, 3) with `depth` (1, 1, h, w) of any size, 0..1, 1 = near.
 
     `divergence` is in percent of the width, `convergence` the depth on the screen plane; the rest as in `HoleDraw`.
-    The hole is the one of a training record: what the left eye cannot see. Raises `InputError` for another kind of
-    picture or depth and for values that can't work.
+    The hole is what that eye cannot see: with the left one that of a training record, with the right one that of its
+    mirror image's record, mirrored back. Raises `InputError` for another kind of picture or depth, an unknown eye and for
+    values that can't work.
     """
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise InputError(f"picture: expected uint8 (H, W, 3), got {picture.dtype} {picture.shape}")
+    if eye == "right":
+        turned = picture[:, ::-1]
+        shown = preview(turned, depth.flip(-1), divergence, convergence, mapper, edge_dilation, hole_method)
+        return Preview(shown.depth[:, ::-1], shown.view[:, ::-1], shown.hole_overlay[:, ::-1], shown.hole_fraction)
+    if eye != "left":
+        raise InputError(f"eye: {eye!r} is unknown; use left or right")
     height, width = picture.shape[:2]
     ready = prepare_depth(depth, mapper, edge_dilation, (height, width))
     missing = find_hole_method(hole_method)(ready, divergence, convergence, False)[0, 0].cpu().numpy()
@@ -72,7 +80,7 @@ def preview(
     overlay[missing] = HOLE_COLOUR
     return Preview(
         depth=colour_depth(ready[0, 0]),
-        left_view=_gathered(picture, seen_from_left(ready, divergence, convergence)),
+        view=_gathered(picture, seen_from_left(ready, divergence, convergence)),
         hole_overlay=overlay,
         hole_fraction=float(missing.mean()),
     )

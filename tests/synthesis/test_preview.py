@@ -26,7 +26,7 @@ def scene() -> tuple[np.ndarray, torch.Tensor]:
 def test_shows_depth_view_and_hole_of_the_pictures_size() -> None:
     picture, depth = scene()
     shown = preview(picture, depth, 20.0, 0.0)
-    for image in (shown.depth, shown.left_view, shown.hole_overlay):
+    for image in (shown.depth, shown.view, shown.hole_overlay):
         assert image.shape == picture.shape
         assert image.dtype == np.uint8
 
@@ -47,8 +47,8 @@ def test_depth_colours_get_lighter_at_every_step() -> None:
 
 def test_left_view_moves_the_near_object_to_the_right() -> None:
     picture, depth = scene()
-    assert np.array_equal(preview(picture, depth, 0.0, 0.5).left_view, picture)
-    moved = preview(picture, depth, 20.0, 0.0).left_view  # 8 px
+    assert np.array_equal(preview(picture, depth, 0.0, 0.5).view, picture)
+    moved = preview(picture, depth, 20.0, 0.0).view  # 8 px
     assert (moved[30, 40:55] == 200).all()
     assert (moved[30, 30:34] < 80).all()
 
@@ -64,12 +64,23 @@ def test_overlay_is_the_picture_with_the_hole_of_a_training_record() -> None:
     assert np.nonzero(hole[30])[0].min() > 45
 
 
+def test_the_right_eye_is_the_mirror_image_of_the_left_one() -> None:
+    picture, depth = scene()
+    right = preview(picture, depth, 20.0, 0.0, eye="right")
+    mirrored = preview(picture[:, ::-1], depth.flip(-1), 20.0, 0.0)
+    for name in ("depth", "view", "hole_overlay"):
+        assert np.array_equal(getattr(right, name), getattr(mirrored, name)[:, ::-1])
+    assert np.nonzero((right.hole_overlay[30] == HOLE_COLOUR).all(axis=1))[0].max() < 35  # left of the near square
+    with pytest.raises(InputError, match="use left or right"):
+        preview(picture, depth, 20.0, 0.0, eye="both")  # type: ignore[arg-type]
+
+
 def test_input_stays_untouched_and_may_be_a_view() -> None:
     picture, depth = scene()
     before = picture.copy()
     mirrored = preview(picture[:, ::-1], depth.flip(-1), 20.0, 0.0)
     assert np.array_equal(picture, before)
-    assert mirrored.left_view.shape == picture.shape
+    assert mirrored.view.shape == picture.shape
 
 
 def test_other_pictures_are_refused() -> None:

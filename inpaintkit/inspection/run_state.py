@@ -1,0 +1,101 @@
+"""How a training run stands, read from its folder: also while another process writes it."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from inpaintkit.files import require_folder
+
+_STRIP_NAME = re.compile(r"epoch(\d+)_batch(\d+)\.png")
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What a run has left so far.
+
+    `rows`: lines of the loss CSV as text by column; `strips`: evaluation pictures by epoch, in order of their batches;
+    `status`: of the run's manifest (``running``, ``done``, ``failed``, ``interrupted``; empty: started from elsewhere);
+    `last_epoch`: the epoch it will end with, if known; `written`: when the CSV was written last (seconds since 1970).
+    """
+
+    csv_file: Path | None
+    rows: tuple[Mapping[str, str], ...] = ()
+    strips: Mapping[int, tuple[Path, ...]] = field(default_factory=dict)
+    status: str = ""
+    last_epoch: int | None = None
+    written: float | None = None
+
+    def of(self, split: str) -> list[Mapping[str, str]]:
+        """Return the rows of ``train`` or ``eval``."""
+        return [row for row in self.rows if row["split"] == split]
+
+
+def read_run(model_dir: str | Path) -> RunState:
+    """Return how the run in `model_dir` stands; before the first row there is no `csv_file`.
+
+    Raises `InputError` if there is no such folder.
+    """
+    folder = require_folder(model_dir, "model_dir")
+    manifest = _manifest(folder)
+    last_epoch = manifest.get("params", {}).get("max_epoch")
+    file = next(iter(sorted(folder.glob("loss_*.csv"))), None)
+    rows, written = (_rows(file), file.stat().st_mtime) if file else ((), None)
+    return RunState(file if rows else None, rows, _strips(folder), manifest.get("status", ""), last_epoch, written)
+
+
+def describe_run(state: RunState, now: float | None = None) -> str:
+    """Return in one line where the run stands; `now` in seconds since 1970, None: the clock's."""
+    if not state.rows:
+        return "no epoch yet: curves appear with the first evaluation"
+    parts = [f"epoch {state.rows[-1]['epoch']}" + (f" of {state.last_epoch}" if state.last_epoch else "")]
+    judged = [row for row in state.of("eval") if _number(row, "total") is not None]
+    if judged:
+        best = min(judged, key=lambda row: _number(row, "total") or 0.0)
+        parts.append(
+            f"evaluation loss {_text(judged[-1], 'total')} (least {_text(best, 'total')}, epoch {best['epoch']})"
+        )
+        parts.append(f"PSNR in holes {_text(judged[-1], 'hole_psnr')} dB")
+    if state.status:
+        parts.append(state.status)
+    if state.written is not None and state.status in ("", "running"):
+        parts.append(f"last row {max(0.0, (time.time() if now is None else now) - state.written):.0f} s ago")
+    return " · ".join(parts)
+
+
+def _rows(file: Path) -> tuple[dict[str, str], ...]:
+    with file.open(newline="", encoding="utf-8") as handle:
+        return tuple(csv.DictReader(handle))
+
+
+def _strips(folder: Path) -> dict[int, tuple[Path, ...]]:
+    found: dict[int, list[tuple[int, Path]]] = {}
+    for path in (folder / "eval").glob("epoch*_batch*.png"):
+        match = _STRIP_NAME.fullmatch(path.name)
+        if match:
+            found.setdefault(int(match[1]), []).append((int(match[2]), path))
+    return {epoch: tuple(path for _, path in sorted(found[epoch])) for epoch in sorted(found)}
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):
+        return dict(json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
+    return {}
+
+
+def _number(row: Mapping[str, str], name: str) -> float | None:
+    value = float(row.get(name) or "nan")
+    return None if math.isnan(value) else value
+
+
+def _text(row: Mapping[str, str], name: str) -> str:
+    value = _number(row, name)
+    return "?" if value is None else f"{value:.4g}"

@@ -1,0 +1,90 @@
+"""One hole after the other, enlarged: where the holes of a picture are and how a filled one is shown."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inpaintkit.errors import InputError
+from inpaintkit.inspection.figures import ZOOM_MARGIN, ZOOM_MAXIMUM, ZOOM_MINIMUM, zoom_box
+from inpaintkit.inspection.pictures import to_uint8
+
+Pixels = NDArray[np.uint8]
+
+Box = tuple[int, int, int]
+"""(top, left, side) of a square in px."""
+
+SMALLEST_HOLE = 20
+"""Smaller parts in px aren't worth a look of their own."""
+
+OUTLINE_COLOUR = (255, 0, 255)
+BOX_COLOUR = (255, 255, 255)
+
+
+def zoom_boxes(hole: torch.Tensor) -> list[Box]:
+    """Return a square around each part of `hole` (H, W), bool, True = missing, the largest part first.
+
+    Parts under `SMALLEST_HOLE` px, and those whose square would show hardly anything new, are left out unless there is
+    no other; without any hole it is the largest square at the top left.
+    """
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(hole.cpu().numpy().astype(np.uint8), connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    boxes: list[Box] = []
+    for part in 1 + np.argsort(-areas, kind="stable"):
+        if stats[part, cv2.CC_STAT_AREA] < SMALLEST_HOLE and boxes:
+            break
+        box = _box_around(parts == part, stats[part])
+        if not any(_overlap(box, other) > 0.5 for other in boxes):
+            boxes.append(box)
+    return boxes or [zoom_box(hole)]
+
+
+def _box_around(part: NDArray[np.bool_], stats: NDArray[np.int32]) -> Box:
+    """Return a square around the whole `part` (H, W), or around its thickest place where it is too long for one."""
+    left, top, width, height = (int(stats[column]) for column in range(4))
+    side = min(max(int(max(width, height) * ZOOM_MARGIN), ZOOM_MINIMUM), ZOOM_MAXIMUM, *part.shape)
+    if max(width, height) > side:
+        return zoom_box(torch.from_numpy(part))
+    middle = (top + height // 2, left + width // 2)
+    corner = [min(max(m - side // 2, 0), length - side) for m, length in zip(middle, part.shape, strict=True)]
+    return corner[0], corner[1], side
+
+
+def _overlap(box: Box, other: Box) -> float:
+    """Return the share of `box` that lies in `other`."""
+    sides = [max(0, min(a + box[2], b + other[2]) - max(a, b)) for a, b in ((box[0], other[0]), (box[1], other[1]))]
+    return sides[0] * sides[1] / box[2] ** 2
+
+
+def enlarged(picture: torch.Tensor, hole: torch.Tensor, box: Box, side: int, outline: bool) -> Pixels:
+    """Return the square `box` of `picture` (3, H, W), 0..1, enlarged to about `side` px with its pixels to be seen.
+
+    With `outline` a line one px wide runs around the `hole` (1, H, W), bool, True = missing. uint8 (s, s, 3).
+    Raises `InputError` if the hole doesn't fit the picture.
+    """
+    if picture.shape[-2:] != hole.shape[-2:]:
+        raise InputError(
+            f"hole: {tuple(hole.shape)} does not fit the picture {tuple(picture.shape)}; give its own hole"
+        )
+    top, left, length = box
+    crop = (..., slice(top, top + length), slice(left, left + length))
+    times = max(1, round(side / length))
+    shown = to_uint8(picture[crop]).repeat(times, axis=0).repeat(times, axis=1)
+    if outline:
+        missing = hole[crop][0].cpu().numpy().astype(np.uint8).repeat(times, axis=0).repeat(times, axis=1)
+        contours, _ = cv2.findContours(missing, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(shown, contours, -1, OUTLINE_COLOUR, 1)
+    return shown
+
+
+def with_box(picture: torch.Tensor, hole: torch.Tensor, box: Box) -> Pixels:
+    """Return `picture` (3, H, W), 0..1, with its `hole` (1, H, W) in magenta and a white frame around `box`, uint8 (H, W, 3)."""
+    shown = to_uint8(picture)
+    shown[hole[0].cpu().numpy()] = OUTLINE_COLOUR
+    top, left, length = box
+    for colour, reach in (((0, 0, 0), 1), (BOX_COLOUR, 0)):  # the dark line keeps the frame visible on white
+        corner, opposite = (left - reach, top - reach), (left + length - 1 + reach, top + length - 1 + reach)
+        cv2.rectangle(shown, corner, opposite, colour, 1)
+    return shown

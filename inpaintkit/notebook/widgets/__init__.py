@@ -1,0 +1,19 @@
+"""Sliders and buttons wired to pure functions that return pictures; each has a static figure for headless runs."""
+
+from inpaintkit.notebook.widgets.fill_comparer import FillComparer
+from inpaintkit.notebook.widgets.mask_preview import MaskPreview
+from inpaintkit.notebook.widgets.parts import View, close_all
+from inpaintkit.notebook.widgets.record_browser import RecordBrowser
+from inpaintkit.notebook.widgets.stereo_preview import StereoPreview
+from inpaintkit.notebook.widgets.training_monitor import LiveCurves, TrainingMonitor
+
+__all__ = [
+    "FillComparer",
+    "LiveCurves",
+    "MaskPreview",
+    "RecordBrowser",
+    "StereoPreview",
+    "TrainingMonitor",
+    "View",
+    "close_all",
+]

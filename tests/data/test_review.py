@@ -1,0 +1,138 @@
+"""Looking through a data set and deleting what is bad: always whole pairs, for good."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inpaintkit.data import manifest
+from inpaintkit.data.dataset import find_pairs
+from inpaintkit.data.review import (
+    DELETED,
+    DELETION_FILE,
+    delete_records,
+    finish_deletion,
+    list_records,
+    read_marks,
+    set_mark,
+)
+from inpaintkit.errors import InputError
+
+SIDE = 20
+
+
+def write_pair(folder: Path, stem: str, hole_rows: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    hole = np.zeros((SIDE, SIDE), np.uint8)
+    hole[:hole_rows] = 255
+    Image.fromarray(np.zeros((SIDE, SIDE, 3), np.uint8)).save(folder / f"{stem}_C.png")
+    Image.fromarray(hole).save(folder / f"{stem}_M.png")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four records with holes of 5, 10, 15 and 20 %; the first two of one picture and with a manifest."""
+    for number in range(3):
+        write_pair(tmp_path / "train", f"a_FastDepth_{number:08d}", number + 1)
+    write_pair(tmp_path / "eval", "a_FastDepth_00000000", 4)
+    data_set = manifest.manifest_folder(tmp_path, "a_FastDepth")
+    manifest.begin(data_set, {"seed": 0}, {"train": {}})
+    rows = [
+        {"source": "train/x.jpg", "repeat": 0, "record": record, "sample": 0, "size": SIDE}
+        | {"picture": f"a_FastDepth_{record:08d}_C.png", "hole_pixels": (record + 1) * SIDE}
+        for record in range(2)
+    ]
+    manifest.write_part(manifest.part_path(data_set, "train", 0), rows)
+    with manifest.lock(tmp_path, "a_FastDepth", "0/1"):
+        pass
+    return tmp_path
+
+
+def names(folder: Path) -> list[str]:
+    return [record.name for record in list_records(folder)]
+
+
+def test_records_come_with_the_size_of_their_holes_with_and_without_a_manifest(folder: Path) -> None:
+    assert [round(record.hole_fraction, 3) for record in list_records(folder)] == [0.05, 0.1, 0.15, 0.2]
+    assert names(folder)[0] == "train/a_FastDepth_00000000"
+    assert names(folder)[-1] == "eval/a_FastDepth_00000000"
+
+
+def test_the_half_of_a_pair_that_is_being_written_is_not_shown(folder: Path) -> None:
+    (folder / "train" / "a_FastDepth_00000009_C.png").write_bytes(b"")
+    assert len(names(folder)) == 4
+
+
+def test_a_mark_stays_until_it_is_taken_away(folder: Path) -> None:
+    set_mark(folder, "train/a_FastDepth_00000001", True)
+    set_mark(folder, "eval/a_FastDepth_00000000", True)
+    assert read_marks(folder) == {"train/a_FastDepth_00000001", "eval/a_FastDepth_00000000"}
+    set_mark(folder, "train/a_FastDepth_00000001", False)
+    assert read_marks(folder) == {"eval/a_FastDepth_00000000"}
+
+
+def test_deleting_takes_both_files_of_each_record_and_nothing_else(folder: Path) -> None:
+    gone = ["train/a_FastDepth_00000001", "eval/a_FastDepth_00000000"]
+    set_mark(folder, gone[0], True)
+    assert delete_records(folder, gone) == 2
+    assert names(folder) == ["train/a_FastDepth_00000000", "train/a_FastDepth_00000002"]
+    assert len(find_pairs(folder / "train")) == 2  # refuses halves
+    assert read_marks(folder) == set()
+
+
+def test_the_manifest_says_why_a_record_is_missing_so_that_it_is_not_made_again(folder: Path) -> None:
+    delete_records(folder, ["train/a_FastDepth_00000001"])
+    rows = list(manifest.read_manifest(folder, "a_FastDepth"))
+    assert [manifest.is_record(row) for row in rows] == [True, False]
+    assert rows[1]["dropped"] == DELETED
+
+
+def test_an_eval_record_of_the_same_number_keeps_its_row(folder: Path) -> None:
+    delete_records(folder, ["eval/a_FastDepth_00000000"])
+    assert all(manifest.is_record(row) for row in manifest.read_manifest(folder, "a_FastDepth"))
+
+
+@pytest.mark.parametrize("survivors", [0, 1, 2, 3])
+def test_a_deletion_that_was_cut_off_anywhere_is_completed(
+    folder: Path, survivors: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = ["train/a_FastDepth_00000000", "train/a_FastDepth_00000001"]
+    original, allowed = Path.unlink, [survivors]
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".png":
+            if not allowed[0]:
+                raise KeyboardInterrupt
+            allowed[0] -= 1
+        original(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with pytest.raises(KeyboardInterrupt):
+        delete_records(folder, gone)
+    monkeypatch.undo()
+    assert (folder / DELETION_FILE).is_file()
+    assert names(folder) == ["train/a_FastDepth_00000002", "eval/a_FastDepth_00000000"]
+    assert len(find_pairs(folder / "train")) == 1
+    assert not (folder / DELETION_FILE).exists()
+
+
+def test_nothing_is_deleted_while_a_run_writes(folder: Path) -> None:
+    with (
+        manifest.lock(folder, "a_FastDepth", "0/1"),
+        pytest.raises(InputError, match="in use by process"),
+    ):
+        delete_records(folder, ["train/a_FastDepth_00000000"])
+    finish_deletion(folder)
+    assert len(names(folder)) == 4
+
+
+@pytest.mark.parametrize("name", ["x", "other/x", "train/../x", "train/"])
+def test_only_records_can_be_deleted(folder: Path, name: str) -> None:
+    with pytest.raises(InputError, match="not of the form"):
+        delete_records(folder, [name])
+
+
+def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no records"):
+        list_records(tmp_path)

@@ -1,0 +1,191 @@
+"""The fill comparer and the stereo preview."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from widget_tools import alts, caption, control, kept_after, parts, pictures
+
+from inpaintkit.data import InpaintDataset
+from inpaintkit.errors import InputError
+from inpaintkit.inspection import FILLS, stereo_pair
+from inpaintkit.inspection.stereo_views import STEREO_VIEWS, stereo_frames
+from inpaintkit.inspection.zoom import enlarged, with_box, zoom_boxes
+from inpaintkit.notebook import FillComparer, StereoPreview
+from inpaintkit.notebook.widgets import close_all
+
+SIDE = 160
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> InpaintDataset:
+    """Two records: a slanted ramp of grey with a large hole at the right and a small one at the left."""
+    folder = tmp_path_factory.mktemp("data") / "eval"
+    folder.mkdir()
+    ramp = (np.arange(SIDE)[:, None] + np.arange(SIDE)[None]) % 256
+    for number in range(2):
+        hole = np.zeros((SIDE, SIDE), np.uint8)
+        hole[30:70, 110:122] = 255
+        hole[100:120, 30 + number : 36] = 255
+        Image.fromarray(np.repeat(ramp[..., None], 3, axis=2).astype(np.uint8)).save(folder / f"r{number}_C.png")
+        Image.fromarray(hole).save(folder / f"r{number}_M.png")
+    return InpaintDataset(folder, training=False, crop_size=128)
+
+
+@pytest.fixture
+def comparer(records: InpaintDataset) -> FillComparer:
+    return FillComparer(records, {"row": FILLS["row"], "telea": FILLS["telea"]})
+
+
+def two_holes() -> torch.Tensor:
+    hole = torch.zeros(200, 200, dtype=torch.bool)
+    hole[20:40, 20:24] = True
+    hole[120:170, 150:160] = True
+    return hole
+
+
+def test_boxes_lie_around_each_hole_the_largest_first() -> None:
+    (top, left, side), second = zoom_boxes(two_holes())
+    assert top <= 120 < 170 <= top + side
+    assert left <= 150 < 160 <= left + side
+    assert second[0] <= 20 < 40 <= second[0] + second[2]
+
+
+def test_specks_and_holes_within_the_same_square_get_no_box_of_their_own() -> None:
+    hole = two_holes()
+    hole[60, 60] = True
+    hole[172:174, 150:162] = True
+    assert len(zoom_boxes(hole)) == 2
+    assert len(zoom_boxes(torch.zeros(90, 120, dtype=torch.bool))) == 1
+
+
+def test_the_outline_surrounds_the_hole_and_can_be_left_out() -> None:
+    picture, hole = torch.full((3, 200, 200), 0.5), two_holes()[None]
+    box = zoom_boxes(hole[0])[1]
+    plain = enlarged(picture, hole, box, 448, outline=False)
+    lined = enlarged(picture, hole, box, 448, outline=True)
+    assert (plain == 128).all()
+    line = (lined == (255, 0, 255)).all(axis=2)
+    times = plain.shape[0] // box[2]
+    assert line.sum() == 2 * (20 * times + 4 * times) - 4
+    assert not line[(20 - box[0]) * times + 3, (20 - box[1]) * times + 3], "inside the hole the fill is seen"
+
+
+def test_a_hole_of_another_size_is_refused() -> None:
+    with pytest.raises(InputError, match="does not fit"):
+        enlarged(torch.zeros(3, 20, 20), torch.zeros(1, 10, 10, dtype=torch.bool), (0, 0, 5), 50, True)
+
+
+def test_the_overview_frames_the_zoomed_square() -> None:
+    shown = with_box(torch.zeros(3, 200, 200), two_holes()[None], (100, 100, 60))
+    assert (shown[100, 100:160] == 255).all()
+    assert (shown[130, 155] == (255, 0, 255)).all()
+
+
+def test_the_slider_goes_from_the_hole_over_the_fills_to_the_truth(comparer: FillComparer) -> None:
+    box = comparer.widget()
+    slider = control(box, "filled by")
+    assert list(slider.options) == ["hole", "row", "telea", "truth"]
+    seen = []
+    for stage in slider.options:
+        slider.value = stage
+        seen.append(pictures(box)[0])
+        assert stage in alts(box)[0]
+    assert len(set(seen)) == 4
+    close_all(box)
+
+
+def test_fills_never_see_the_truth_and_the_caption_says_how_close_they_come(comparer: FillComparer) -> None:
+    case = comparer.case("r0")
+    row, truth = comparer.filled("r0", "row"), comparer.filled("r0", "truth")
+    assert torch.equal(torch.where(case.hole, truth, row), truth)
+    assert not torch.equal(row, truth)
+    box = comparer.widget()
+    assert f"PSNR in all holes {comparer.psnr('r0', 'row'):.2f} dB" in caption(box)
+    close_all(box)
+
+
+def test_next_hole_goes_round(comparer: FillComparer) -> None:
+    box = comparer.widget()
+    first = pictures(box)
+    control(box, "next hole").click()
+    assert "hole 2 of 2" in caption(box)
+    assert pictures(box)[0] != first[0]
+    control(box, "next hole").click()
+    assert pictures(box) == first
+    control(box, "outline the hole").value = False
+    assert pictures(box)[0] != first[0]
+    close_all(box)
+
+
+def test_each_fill_is_computed_once(records: InpaintDataset) -> None:
+    calls: list[int] = []
+
+    def counted(picture: torch.Tensor, hole: torch.Tensor, eye: str) -> torch.Tensor:
+        calls.append(1)
+        return FILLS["row"](picture, hole, eye)
+
+    box = FillComparer(records, {"mine": counted}).widget()
+    for stage in ("hole", "mine", "truth", "mine"):
+        control(box, "filled by").value = stage
+    assert len(calls) == 1
+    control(box, "record").value = "r1"
+    assert len(calls) == 2
+    close_all(box)
+
+
+def test_unknown_records_are_refused(records: InpaintDataset) -> None:
+    with pytest.raises(InputError, match="r9"):
+        FillComparer(records, FILLS, ["r9"])
+
+
+@pytest.fixture(scope="module")
+def stereo() -> StereoPreview:
+    depth = torch.zeros(60, 80)
+    depth[20:40, 30:50] = 1
+    picture = torch.rand(3, 60, 80, generator=torch.Generator().manual_seed(0))
+    return StereoPreview(stereo_pair(picture, depth, 10.0, 0.0, FILLS["row"]))
+
+
+def test_each_view_is_what_it_says(stereo: StereoPreview) -> None:
+    shapes = {view: [frame.shape for frame in stereo_frames(stereo.pair, view, 960)] for view in STEREO_VIEWS}
+    assert shapes == {
+        "anaglyph": [(60, 80, 3)],
+        "wiggle": [(60, 80, 3), (60, 80, 3)],
+        "side by side": [(60, 160, 3)],
+    }
+    assert stereo_frames(stereo.pair, "side by side", 80)[0].shape == (30, 80, 3)
+    with pytest.raises(InputError, match="did you mean wiggle"):
+        stereo_frames(stereo.pair, "wigle", 80)
+
+
+def test_buttons_change_the_picture_and_wiggle_moves(stereo: StereoPreview) -> None:
+    box = stereo.widget()
+    buttons = next(part for part in parts(box) if hasattr(part, "button_style") and hasattr(part, "options"))
+    seen = set(pictures(box))
+    for view in ("wiggle", "side by side"):
+        buttons.value = view
+        seen |= set(pictures(box))
+        assert view in alts(box)[0]
+        if view == "wiggle":
+            with Image.open(io.BytesIO(pictures(box)[0])) as image:
+                assert (image.format, image.n_frames) == ("GIF", 2)
+    assert len(seen) == 3
+    close_all(box)
+
+
+@pytest.mark.parametrize("which", ["comparer", "stereo"])
+def test_closed_widgets_leave_nothing(which: str, request: pytest.FixtureRequest) -> None:
+    make: Callable[[], object] = request.getfixturevalue(which).widget
+    close_all(make())
+    assert kept_after(make, 3) == (0, 0)
+
+
+def test_static_figures_show_the_same(comparer: FillComparer, stereo: StereoPreview, tmp_path: Path) -> None:
+    titles = {axes.get_title() for axes in comparer.figure().axes}
+    assert {"hole", "row", "telea", "truth"} <= titles
+    assert any("anaglyph" in axes.get_title() for axes in stereo.figure().axes)

@@ -1,0 +1,138 @@
+"""The training monitor: what it shows of a run while that is written."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from widget_tools import alts, caption, control, kept_after, pictures
+
+from inpaintkit.errors import InputError
+from inpaintkit.files import atomic_write_text
+from inpaintkit.inspection.run_state import describe_run, read_run
+from inpaintkit.notebook import TrainingMonitor
+from inpaintkit.notebook.widgets import close_all
+
+ROWS = ["0,eval,0.5,11.0", "1,train,0.4,", "1,eval,0.3,14.5", "2,train,0.35,", "2,eval,0.31,14.0"]
+"""The second evaluation has a higher loss than the first."""
+
+
+def write_epoch(folder: Path, epoch: int) -> None:
+    """Leave what a trainer leaves after `epoch`."""
+    rows = [row for row in ROWS if int(row[0]) <= epoch]
+    atomic_write_text(folder / "loss_toy.csv", "\n".join(["epoch,split,total,hole_psnr", *rows]) + "\n")
+    os.utime(folder / "loss_toy.csv", (1000 + epoch, 1000 + epoch))
+    (folder / "eval").mkdir(exist_ok=True)
+    for batch in (0, 20):
+        strip = np.full((8, 24, 3), 50 * epoch + batch, np.uint8)
+        Image.fromarray(strip).save(folder / "eval" / f"epoch{epoch:04}_batch{batch:04}.png")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    manifest = {"status": "running", "params": {"max_epoch": 9}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    write_epoch(tmp_path, 0)
+    return tmp_path
+
+
+def test_a_run_is_described_in_a_line(run: Path) -> None:
+    write_epoch(run, 2)
+    said = describe_run(read_run(run), now=1007)
+    assert said == (
+        "epoch 2 of 9 · evaluation loss 0.31 (least 0.3, epoch 1) · PSNR in holes 14 dB · running · last row 5 s ago"
+    )
+
+
+def test_before_the_first_row_it_says_so(tmp_path: Path) -> None:
+    assert "no epoch yet" in caption(TrainingMonitor(tmp_path).widget())
+    with pytest.raises(InputError, match="does not exist"):
+        TrainingMonitor(tmp_path / "nowhere")
+
+
+def test_strips_come_by_epoch_in_order_of_their_batches(run: Path) -> None:
+    write_epoch(run, 1)
+    (run / "eval" / ".epoch0002_batch0000.png.7.tmp").write_bytes(b"half")
+    strips = read_run(run).strips
+    assert list(strips) == [0, 1]
+    assert [path.name for path in strips[1]] == ["epoch0001_batch0000.png", "epoch0001_batch0020.png"]
+
+
+def test_it_follows_a_run_that_another_process_writes(run: Path) -> None:
+    box = TrainingMonitor(run).widget()
+    before = pictures(box)
+    write_epoch(run, 1)
+    control(box, "refresh").click()
+    assert all(new != old for new, old in zip(pictures(box), before, strict=True))
+    assert "epoch 1 of 9" in caption(box)
+    assert "after epoch 1" in alts(box)[1]
+    close_all(box)
+
+
+def test_the_play_button_refreshes_too(run: Path) -> None:
+    box = TrainingMonitor(run).widget()
+    play = next(part for part in box.children[0].children if hasattr(part, "playing"))
+    assert play.playing
+    write_epoch(run, 1)
+    play.value += 1
+    assert "epoch 1 of 9" in caption(box)
+    close_all(box)
+
+
+def test_nothing_is_drawn_anew_while_nothing_changes(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monitor = TrainingMonitor(run)
+    box = monitor.widget()
+    drawn: list[int] = []
+    original = monitor.figure
+    monkeypatch.setattr(monitor, "figure", lambda: drawn.append(1) or original())
+    for _ in range(3):
+        control(box, "refresh").click()
+    assert not drawn
+    write_epoch(run, 1)
+    control(box, "refresh").click()
+    assert len(drawn) == 1
+    close_all(box)
+
+
+def test_an_older_epoch_that_was_chosen_stays(run: Path) -> None:
+    write_epoch(run, 1)
+    box = TrainingMonitor(run).widget()
+    control(box, "evaluated after").value = 0
+    control(box, "batch").value = 1
+    shown = pictures(box)[1]
+    assert "after epoch 0" in alts(box)[1]
+    write_epoch(run, 2)
+    control(box, "refresh").click()
+    assert pictures(box)[1] == shown
+    close_all(box)
+
+
+def test_a_half_written_manifest_does_not_matter(run: Path) -> None:
+    (run / "manifest.json").write_text('{"status": ')
+    assert "epoch 0 · " in caption(TrainingMonitor(run).widget())
+
+
+def test_refreshing_and_closing_leave_nothing(run: Path) -> None:
+    monitor = TrainingMonitor(run)
+
+    def make() -> object:
+        box = monitor.widget()
+        for _ in range(3):
+            control(box, "refresh").click()
+        return box
+
+    close_all(make())
+    assert kept_after(make, 3) == (0, 0)
+
+
+def test_a_refresh_does_not_pile_up_callbacks(run: Path) -> None:
+    box = TrainingMonitor(run).widget()
+    slider = control(box, "evaluated after")
+    before = len(slider._trait_notifiers["value"]["change"])
+    for epoch in (1, 2):
+        write_epoch(run, epoch)
+        control(box, "refresh").click()
+    assert len(slider._trait_notifiers["value"]["change"]) == before
+    close_all(box)
