@@ -94,9 +94,9 @@ def test_a_depth_model_that_cannot_be_had_says_so_on_the_page(preview: MaskPrevi
 
     box = MaskPreview(PHOTOS, preview.depth_model, create).widget()
     control(box, "depth model").value = "DepthPro"
-    assert "DepthPro can&#x27;t be had here" in caption(box)
+    assert "DepthPro can't be had here" in caption(box)
     control(box, "depth model").value = "FastDepth"
-    assert "eye can&#x27;t see" in caption(box)
+    assert "eye can't see" in caption(box)
     close_all(box)
 
 

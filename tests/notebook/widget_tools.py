@@ -1,6 +1,9 @@
 """Finding what a person would touch on a widget, and what ipywidgets still keeps."""
 
+import base64
 import gc
+import html
+import re
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +12,7 @@ import ipywidgets as ipw
 from ipywidgets.widgets import widget as registry
 
 from inpaintkit.notebook.widgets import close_all
+from inpaintkit.notebook.widgets.parts import PANE_CLASS
 
 
 def parts(box: ipw.Widget) -> Iterator[ipw.Widget]:
@@ -25,18 +29,25 @@ def control(box: ipw.Widget, name: str) -> Any:
     return found[0]
 
 
+def panes(box: ipw.Widget) -> list[ipw.HTML]:
+    return [part for part in parts(box) if PANE_CLASS in getattr(part, "_dom_classes", ())]
+
+
 def pictures(box: ipw.Widget) -> list[bytes]:
-    return [part.value for part in parts(box) if isinstance(part, ipw.Image)]
+    """Return the encoded picture in each pane, empty where there is none."""
+    found = [re.search(r"base64,([^\"]*)", pane.value) for pane in panes(box)]
+    return [base64.b64decode(match[1]) if match else b"" for match in found]
 
 
 def alts(box: ipw.Widget) -> list[str]:
     """Return the alternative text of each picture that is shown."""
-    return [part.tooltip for part in parts(box) if isinstance(part, ipw.Image) and part.value]
+    return [html.unescape(match[1]) for pane in panes(box) if (match := re.search(r'alt="([^"]*)"', pane.value))]
 
 
 def caption(box: ipw.Widget) -> str:
-    """Return all text on the widget."""
-    return " ".join(part.value for part in parts(box) if isinstance(part, ipw.HTML))
+    """Return all text on the widget beside its panes."""
+    texts = [part.value for part in parts(box) if isinstance(part, ipw.HTML) and part not in panes(box)]
+    return html.unescape(" ".join(texts))
 
 
 def kept_after(make: Callable[[], ipw.Widget], times: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +22,8 @@ Pixels = NDArray[np.uint8]
 JPEG_QUALITY = 88
 HIGHEST_PANE = "62vh"  # a widget with its controls fits on a screen
 LABEL_WIDTH = "96px"
+PANE_CLASS = "inpaintkit-pane"
+SIGNATURES = {"png": b"\x89PNG", "gif": b"GIF8"}
 
 
 class View(Protocol):
@@ -45,16 +48,20 @@ def encoded(frames: Sequence[Pixels]) -> bytes:
     return data.getvalue()
 
 
-def pane(width: str = "100%") -> ipw.Image:
-    """Return a place for a picture, never higher than the screen; fill it with `show`."""
-    layout = ipw.Layout(width="auto", max_width=width, max_height=HIGHEST_PANE, object_fit="contain")
-    return ipw.Image(format="jpeg", layout=layout)
+def pane() -> ipw.HTML:
+    """Return a place for a picture; fill it with `show`."""
+    place = ipw.HTML()
+    place.add_class(PANE_CLASS)
+    return place
 
 
-def show(place: ipw.Image, data: bytes, alt: str) -> None:
-    """Put an encoded picture into `place`; `alt` says in words what it shows (a screen reader reads the title)."""
-    place.tooltip = alt
-    place.value = data
+def show(place: ipw.HTML, data: bytes, alt: str) -> None:
+    """Put an encoded picture into `place`, never higher than the screen; `alt` says in words what it shows."""
+    # Not an Image widget: that has no alternative text, and its tooltip breaks the page.
+    kind = next((kind for kind, start in SIGNATURES.items() if data.startswith(start)), "jpeg")
+    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    style = f"display:block;max-width:100%;max-height:{HIGHEST_PANE}"
+    place.value = f'<img src="{source}" alt="{html.escape(alt)}" style="{style}">'
 
 
 def titled(title: str, place: ipw.Widget, share: int = 1) -> ipw.Widget:

@@ -142,7 +142,7 @@ class _Browsing:
         if record is None:
             self.caption.value = parts.line("no record is like that; widen the filter")
             for place in (self.picture, self.overlay):
-                place.value = b""
+                place.value = ""
             return
         picture, overlay = record_pictures(record)
         parts.show(self.picture, parts.encoded([picture]), f"picture of record {record.name}")

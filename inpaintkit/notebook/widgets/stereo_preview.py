@@ -34,7 +34,6 @@ class StereoPreview:
 
         def refresh(change: object = None) -> None:
             frames = stereo_frames(self.pair, views.value, SHOWN_WIDTH)
-            place.format = "jpeg" if len(frames) == 1 else "gif"
             parts.show(place, parts.encoded(frames), f"stereo pair as {views.value}")
             caption.value = parts.line(HINTS[views.value])
 

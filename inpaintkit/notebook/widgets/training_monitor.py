@@ -44,7 +44,6 @@ class _Watching:
         self.monitor, self.drawn, self.shown = monitor, (-1.0, 0), Path()
         self.state = RunState(None)
         self.status, self.curves, self.strip = ipw.HTML(), parts.pane(), parts.pane()
-        self.curves.format = self.strip.format = "png"
         running = monitor.state().status in ("", "running")
         self.follow = ipw.Play(interval=FOLLOW_MS, repeat=True, playing=running, show_repeat=False, tooltip="follow")
         self.epoch = parts.labelled(ipw.SelectionSlider, "evaluated after", "epoch", options=["-"])
