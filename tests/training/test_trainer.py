@@ -120,25 +120,22 @@ class TestWhatARunLeaves:
         LightInpaintV1().load_state_dict(data["state_dict"], strict=True)
 
 
-RESUMABLE = {
+RESUMABLE: dict[str, dict[str, Any]] = {
     "plain": {},
-    "accumulating": {"backward_step": 2, "num_samples": 10},
-    "loader workers": {"num_workers": 2},
-    "schedule-free": {"optimizer": "adamw_schedulefree", "warmup_steps": 5},
-    "moving average and warm-up": {"ema_decay": 0.8, "warmup_steps": 5},
+    "accumulation, moving average, warm-up": {
+        "backward_step": 2, "num_samples": 10, "ema_decay": 0.8, "warmup_steps": 5, "clip_grad_norm": 1.0,
+    },
+    "loader workers, schedule-free": {"num_workers": 2, "optimizer": "adamw_schedulefree", "warmup_steps": 5},
     # a discriminator sees nothing of crops of 64 px
     "gan": {
-        "discriminator": "l3cffce",
-        "generator_warmup_iteration": 2,
-        "optimizer": "adamw_schedulefree",
-        "crop_size": 128,
+        "discriminator": "l3cffce", "generator_warmup_iteration": 2, "optimizer": "adamw_schedulefree", "crop_size": 128,
     },
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", RESUMABLE)
 def test_a_killed_run_ends_as_if_nothing_had_happened(kind: str, records: Path, tmp_path: Path) -> None:
-    changes: dict[str, Any] = dict(RESUMABLE[kind])
+    changes = dict(RESUMABLE[kind])
     if kind == "gan":
         start = save_model(LightInpaintV1(torch_rng(1), grey_start=True), tmp_path / "start.pth")
         changes["checkpoint_file"] = str(start)
