@@ -22,6 +22,7 @@ from inpaintkit.config import ALL_FILLS, check_fill_name, is_fill_function
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.pictures import UINT8_MAX, is_left
+from inpaintkit.training import row_fill as fill_from_right
 
 Fill = Callable[[torch.Tensor, torch.Tensor, str], torch.Tensor]
 """(picture (B, 3, H, W) 0..1, hole (B, 1, H, W) bool, eye) -> picture, changed in the hole only."""
@@ -31,36 +32,19 @@ OPENCV_RADIUS = 3
 
 
 def row_fill(picture: torch.Tensor, hole: torch.Tensor, eye: str = "right") -> torch.Tensor:
-    """Give each hole pixel the nearest valid pixel of its row on the background side.
+    """Give each hole pixel the nearest known pixel of its row on the background side.
 
     That side is the right one in right-eye orientation, the left one for the left eye. Where the hole reaches the
-    picture's border, the other side serves; a row without any valid pixel stays as it is.
+    picture's border, the other side serves; a row without any known pixel stays as it is.
 
     Args:
         picture: float (B, 3, H, W), 0..1.
         hole: bool (B, 1, H, W), True = missing.
         eye: ``"right"`` or ``"left"``.
     """
-    width = hole.shape[-1]
-    columns = torch.arange(width, device=hole.device).expand_as(hole)
-    from_left, from_right = nearest_known(hole)
     if is_left(eye):
-        source = torch.where(from_left >= 0, from_left, from_right)
-    else:
-        source = torch.where(from_right < width, from_right, from_left)
-    source = torch.where((source >= 0) & (source < width), source, columns)
-    return picture.gather(-1, source.expand_as(picture))
-
-
-def nearest_known(hole: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the columns of the nearest known pixels to the left and to the right in the row, int64 (B, 1, H, W) each.
-
-    A known pixel is its own; -1 and W where there is none. `hole`: bool (B, 1, H, W), True = missing.
-    """
-    width = hole.shape[-1]
-    columns = torch.arange(width, device=hole.device).expand_as(hole)
-    from_right = columns.masked_fill(hole, width).flip(-1).cummin(-1).values.flip(-1)
-    return columns.masked_fill(hole, -1).cummax(-1).values, from_right
+        return fill_from_right(picture.flip(-1), hole.flip(-1)).flip(-1)
+    return fill_from_right(picture, hole)
 
 
 def telea_fill(picture: torch.Tensor, hole: torch.Tensor, eye: str = "right") -> torch.Tensor:
