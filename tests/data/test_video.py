@@ -104,7 +104,6 @@ class TestReading:
             write_video(path, [frame] * 3, pixel_format="yuv444p", options=LOSSLESS, colours=(matrix, 1, 1))
             assert np.abs(picture_at(path, taken(path)[0]).astype(int) - frame).max() <= 3
 
-    @pytest.mark.skipif(not hasattr(av.VideoStream, "set_display_rotation"), reason="this PyAV can't write rotations")
     @pytest.mark.parametrize("degrees", [90, 180, -90])
     def test_rotation_of_the_camera_is_applied(self, degrees: int, tmp_path: Path) -> None:
         frame = next(scene("train/dahlia", 1))

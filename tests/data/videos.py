@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -16,6 +18,9 @@ SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 FPS = 12
 CLOCK = 12000  # ticks a second
 BIT_RATE = 4_000_000
+MATRIX_OFFSET = 44  # bytes from the name of a track header (version 0) to its matrix
+
+LUMA = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}  # of red and blue, by matrix
 
 Frame = NDArray[np.uint8]
 
@@ -72,6 +77,7 @@ def write_video(
     with av.open(str(path), "w") as container:
         stream = None
         for pixels in frames:
+            matrix = colours[0] if colours else 5
             if stream is None:
                 stream = container.add_stream(codec, rate=FPS, options=options or {})
                 stream.height, stream.width, stream.pix_fmt = *pixels.shape[:2], pixel_format
@@ -80,11 +86,7 @@ def write_video(
                 if colours:
                     context = stream.codec_context
                     context.colorspace, context.color_trc, context.color_primaries = colours
-                if rotation:
-                    stream.set_display_rotation(rotation)
-            picture = av.VideoFrame.from_ndarray(pixels, "rgb48le" if pixels.dtype == np.uint16 else "rgb24")
-            matrix = colours[0] if colours else 5
-            picture = picture.reformat(format=pixel_format, dst_colorspace=matrix)
+            picture = av.VideoFrame.from_ndarray(to_yuv(pixels, matrix), "yuv444p16le").reformat(format=pixel_format)
             picture.time_base = stream.codec_context.time_base
             picture.pts = round(next(moments) / picture.time_base)
             for packet in stream.encode(picture):
@@ -92,7 +94,28 @@ def write_video(
         if stream is not None:
             for packet in stream.encode():
                 container.mux(packet)
+    if rotation:
+        turn_movie(path, rotation)
     return path
+
+
+def to_yuv(pixels: NDArray[Any], matrix: int) -> NDArray[np.uint16]:
+    """Return RGB (H, W, 3) as 16-bit Y'CbCr (H, W, 3) of limited range; PyAV before 18 knows no BT.2020."""
+    r, g, b = np.moveaxis(pixels / float(np.iinfo(pixels.dtype).max), -1, 0)
+    red, blue = LUMA[matrix]
+    y = red * r + (1 - red - blue) * g + blue * b
+    cb, cr = (b - y) / (2 - 2 * blue), (r - y) / (2 - 2 * red)
+    values = np.stack([16 + 219 * y, 128 + 224 * cb, 128 + 224 * cr], -1) * 256
+    return (np.clip(values, 0, 0xFFFF) + 0.5).astype(np.uint16)
+
+
+def turn_movie(path: Path, degrees: float) -> None:
+    """Write into an mp4 file's track header that its pictures are to be shown turned counter-clockwise."""
+    data = bytearray(path.read_bytes())
+    cos, sin = round(np.cos(np.radians(degrees))), round(np.sin(np.radians(degrees)))
+    place = data.index(b"tkhd") + MATRIX_OFFSET
+    data[place : place + 20] = struct.pack(">5i", cos << 16, -sin << 16, 0, sin << 16, cos << 16)
+    path.write_bytes(data)
 
 
 def write_sound(path: Path) -> Path:
