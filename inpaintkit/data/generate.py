@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
-from itertools import islice
+from itertools import dropwhile, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ from torch import Tensor
 
 from inpaintkit.config import GenerateConfig, parse_shard, resolve_device
 from inpaintkit.data import manifest
-from inpaintkit.data.images import UnreadablePicture
+from inpaintkit.data.images import UnreadablePicture, read_picture
 from inpaintkit.data.manifest import Row
 from inpaintkit.data.records import (
     MIN_HOLE_AREA,
     RECORDS_PER_VIEW,
+    SHORT_SIDES,
     Crop,
     Picture,
     View,
@@ -50,11 +51,12 @@ from inpaintkit.data.sources import (
     find_duplicates,
     find_source,
     list_files,
+    printable,
     read_source,
     sources_of,
 )
 from inpaintkit.data.video import VideoReaders, example_frame, is_video
-from inpaintkit.depth import DepthCache, DepthModel, create_depth_model, round_depth
+from inpaintkit.depth import DepthCache, DepthModel, compute_like, create_depth_model, depth_of_file, round_depth
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path
 from inpaintkit.seeds import Key, numpy_rng
@@ -62,6 +64,7 @@ from inpaintkit.synthesis import HoleDraw, HoleSampler
 
 # Measured on 512 px photo crops: level 1 with run-length matching writes files within 4 % of level 6 in a third of its time.
 PNG_OPTIONS: dict[str, Any] = {"compress_level": 1, "compress_type": 3}
+EXAMPLE_VIDEOS = 8  # of which a frame is shown before the job: each takes a moment to open
 AHEAD = 2  # pictures in flight per worker, before and after the depth network: bounds the memory
 
 Progress = Callable[[int, int, str], None]
@@ -241,6 +244,7 @@ class _Run:
         self.name = data_set_name(config)
         self.folder = manifest.manifest_folder(config.output_dir, self.name)
         self.model, self.cache = depth_model(config), depth_cache(config)
+        compute_like(self.model, manifest.begun_with(self.folder).get("model_version"))
         self.sampler = HoleSampler(config.divergence_level, self.model.metric, config.hole_method)
         self.scene_sampler = scene_sampler(config.divergence_level, config.hole_method)
         self.readers = VideoReaders(config.workers + 1)
@@ -386,7 +390,7 @@ def identity(config: GenerateConfig, model: DepthModel) -> dict[str, int | str |
     """Return all that decides about the records besides the pictures: it must not change until the data set is finished."""
     names = (
         *("seed", "resolution", "size", "num_samples", "divergence_level", "repeats", "scenes", "hole_method"),
-        *("eval_fraction", "video_interval", "video_frames", "max_fps", "skip_first"),
+        *("map_name", "eval_fraction", "video_interval", "video_frames", "max_fps", "skip_first"),
     )
     return {
         **{name: getattr(config, name) for name in names},
@@ -438,20 +442,34 @@ def picture_depth(
 
 
 def example_pictures(config: GenerateConfig) -> list[Path]:
-    """Return picture files to look at before the job: those of the configuration, or a frame of each of its videos.
+    """Return picture files to look at before the job: those of the configuration, or a frame of each of its first videos.
 
-    Such frames are kept in the run folder. Raises `InputError` when there is nothing to look at.
+    Such frames are kept in the run folder. The first picture is one that can be shown, with its map for
+    model_type=File; the others aren't opened. Raises `InputError` when there is nothing to look at.
     """
-    files = [path for paths in _files(config).values() for path in paths]
+    files = [path for paths in _files(config).values() for path in paths if printable(path.name) == path.name]
     pictures = [path for path in files if not is_video(path) and path.is_file()]
-    for path in files if not pictures else ():
+    pictures = list(dropwhile(lambda path: not _can_be_shown(path, config), pictures))
+    for path in filter(is_video, files if not pictures else ()):
         kept = config.run_folder / "examples" / f"{path.name}.png"
         with contextlib.suppress(UnreadablePicture):
             write_png(kept, example_frame(path))
             pictures.append(kept)
+        if len(pictures) == EXAMPLE_VIDEOS:
+            break
     if not pictures:
         raise InputError(f"dataset_dir: {config.dataset_dir} holds no picture and no readable video")
     return pictures
+
+
+def _can_be_shown(path: Path, config: GenerateConfig) -> bool:
+    try:
+        read_picture(path, SHORT_SIDES[0])
+        if config.model_type == "File":
+            depth_of_file(depth_model(config), path, torch.empty(0))  # a map is found by the path alone
+    except (UnreadablePicture, InputError):
+        return False
+    return True
 
 
 def write_png(path: Path, pixels: Picture) -> None:
@@ -497,6 +515,7 @@ def rebuild(
         return _rebuild_scene(record, Path(dataset_dir))
     place = f"{record['source']} in {dataset_dir}"
     model = model or create_depth_model(record["model_type"], device, record["resolution"])
+    compute_like(model, record["model_version"])
     view = View(record["angle"], record["short_side"], record["resample"])
     try:
         source = find_source(dataset_dir, record["source"])

@@ -23,6 +23,7 @@ from inpaintkit.files import atomic_write_text, folder_lock
 
 MANIFEST_FOLDER, VIDEO_FOLDER, FRAME_FOLDER = "manifest", "videos", "frames"
 LOCK_FOLDER = ".locks"
+PARAMETERS_FILE, SOURCES_FILE = "parameters.json", "pictures.json"
 SPLITS = ("train", "eval")
 SEQUENCE_DIGITS = 8
 PICTURE_SUFFIX, HOLE_SUFFIX = "_C.png", "_M.png"
@@ -84,7 +85,7 @@ def read_manifest(output_dir: str | Path, name: str) -> Iterator[Row]:
 
 def data_set_names(output_dir: str | Path) -> list[str]:
     """Return the names (``PREFIX_MODEL``) of the data sets begun in `output_dir`."""
-    return sorted(path.parent.name for path in (Path(output_dir) / MANIFEST_FOLDER).glob("*/parameters.json"))
+    return sorted(path.parent.name for path in (Path(output_dir) / MANIFEST_FOLDER).glob(f"*/{PARAMETERS_FILE}"))
 
 
 def begin(folder: Path, parameters: Mapping[str, Any], pictures: Mapping[str, Mapping[str, int]]) -> None:
@@ -93,14 +94,14 @@ def begin(folder: Path, parameters: Mapping[str, Any], pictures: Mapping[str, Ma
     `pictures` holds file sizes by name, by split. Raises `InputError` naming the first difference.
     """
     wanted = json.loads(json.dumps(dict(parameters)))
-    for name, value in _read_or_write(folder / "parameters.json", wanted).items():
+    for name, value in _read_or_write(folder / PARAMETERS_FILE, wanted).items():
         if wanted.get(name) != value:
             raise InputError(
                 f"{name}: {folder.name} in {folder.parent.parent} was begun with {name}={value}, not {wanted.get(name)}; "
                 "finish it with the old value, choose another prefix, or clean this one first"
             )
     for split, sizes in pictures.items():
-        before = _read_or_write(folder / split / "pictures.json", dict(sizes))
+        before = _read_or_write(folder / split / SOURCES_FILE, dict(sizes))
         changed = sorted(name for name in before.keys() | sizes.keys() if before.get(name) != sizes.get(name))
         if changed:
             raise InputError(
@@ -109,9 +110,19 @@ def begin(folder: Path, parameters: Mapping[str, Any], pictures: Mapping[str, Ma
             )
 
 
+def begun_with(folder: Path) -> Row:
+    """Return the parameters that the manifest `folder` was begun with, none if it wasn't; `InputError` if they are damaged."""
+    path = folder / PARAMETERS_FILE
+    return _read(path) if path.exists() else {}
+
+
 def _read_or_write(path: Path, content: Row) -> Row:
     if not path.exists():
         atomic_write_text(path, json.dumps(content, indent=1) + "\n")
+    return _read(path)
+
+
+def _read(path: Path) -> Row:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
@@ -159,7 +170,7 @@ def shared_files(folder: Path) -> list[Path]:
     """Return the files of a manifest `folder` that belong to no single shard, whether they are there or not yet."""
     places = [folder / split for split in SPLITS]
     plans = [_leftover_of(path) for place in places for path in (place / VIDEO_FOLDER).glob(".*.tmp")]
-    return [folder / "parameters.json", *(place / "pictures.json" for place in places), *plans]
+    return [folder / PARAMETERS_FILE, *(place / SOURCES_FILE for place in places), *plans]
 
 
 def record_pattern(name: str) -> re.Pattern[str]:
@@ -170,15 +181,16 @@ def record_pattern(name: str) -> re.Pattern[str]:
 def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> list[Path]:
     """Return the files of data set `name` (``PREFIX_MODEL``); delete them unless `dry_run`.
 
-    Marks go first, then holes, then pictures, so that an interrupted clean-up leaves a data set that a new run
-    completes. Raises `InputError` while a run is writing this data set.
+    Marks of finished pictures go first, then holes, then pictures, and what the data set was begun with goes last: an
+    interrupted clean-up leaves a data set that the same run completes and any other one still refuses. Raises
+    `InputError` while a run is writing this data set.
     """
     folder, pattern = manifest_folder(output_dir, name), record_pattern(name)
     frames = frame_folder(output_dir, name)
     marks = sorted(path for place in (folder, frames) for path in place.rglob("*") if path.is_file())
     found = [p for split in SPLITS for p in (Path(output_dir) / split).glob("*") if pattern.fullmatch(p.name)]
     hidden = [p for split in SPLITS for p in (Path(output_dir) / split).glob(".*.tmp") if pattern.fullmatch(p.name)]
-    files = marks + sorted({*found, *hidden}, key=lambda path: ("_M.png" not in path.name, path))
+    files = sorted({*marks, *found, *hidden}, key=lambda path: (_place_in_cleaning(path), path))
     if dry_run or not files:
         return files
     with _all_locks(output_dir, name):
@@ -190,6 +202,13 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
                 with contextlib.suppress(OSError):
                     empty.rmdir()
     return files
+
+
+def _place_in_cleaning(path: Path) -> int:
+    """Return 0 for marks, 1 for holes, 2 for pictures, 3 for what the data set was begun with."""
+    if path.name in (PARAMETERS_FILE, SOURCES_FILE):
+        return 3
+    return 0 if path.suffix in (".jsonl", ".json") else 1 if HOLE_SUFFIX in path.name else 2
 
 
 @contextlib.contextmanager

@@ -41,7 +41,13 @@ class Source:
 
     @property
     def name(self) -> str:
-        return self.path.name if self.moment is None else f"{self.path.name}#t={self.moment.time:.3f}"
+        name = printable(self.path.name)
+        return name if self.moment is None else f"{name}#t={self.moment.time:.3f}"
+
+
+def printable(name: str) -> str:
+    """Return a file's name, with bytes that are no text as ``\\udcff``: manifests and terminals only take text."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,8 @@ def sources_of(
 
     A video is surveyed once, which takes as long as decoding it; the choice is kept in the file `plan`.
     """
+    if printable(path.name) != path.name:
+        return [Source(path, refused="has a name that is not UTF-8 text; rename it")]
     if duplicate_of is not None:
         return [Source(path, refused=f"has the same content as {duplicate_of}")]
     if not is_video(path):
@@ -155,7 +163,7 @@ def split_files(files: list[Path], eval_fraction: float) -> dict[str, list[Path]
 
     A video goes to one side as a whole. Both sides get at least one of several files, unless the fraction is 0 or 1.
     """
-    places = {path: derive_seed("split", path.name) / LARGEST_SEED for path in files}
+    places = {path: derive_seed("split", printable(path.name)) / LARGEST_SEED for path in files}
     chosen = {path for path in files if places[path] < eval_fraction}
     if len(files) > 1 and 0 < eval_fraction < 1:
         if not chosen:
@@ -192,7 +200,7 @@ def find_duplicates(paths: list[Path]) -> dict[Path, str]:
         except (UnreadablePicture, OSError):
             continue  # refused with its own reason when its turn comes
         if key in first:
-            duplicates[path] = f"{first[key].parent.name}/{first[key].name}"
+            duplicates[path] = f"{first[key].parent.name}/{printable(first[key].name)}"
         first.setdefault(key, path)
     return duplicates
 

@@ -1,7 +1,15 @@
 """Picture -> depth: estimators by name, FastDepth, maps from files, cache, sharpening."""
 
 from inpaintkit.depth.cache import DepthCache, round_depth
-from inpaintkit.depth.protocol import MAP_NAME, MAP_VALUES, DepthModel, DepthModelSpec, FileDepthModel, depth_of_file
+from inpaintkit.depth.protocol import (
+    MAP_NAME,
+    MAP_VALUES,
+    DepthModel,
+    DepthModelSpec,
+    FileDepthModel,
+    compute_like,
+    depth_of_file,
+)
 from inpaintkit.depth.registry import DEPTH_MODELS, available_models, create_depth_model
 from inpaintkit.depth.sharpen import sharpen_depth
 
@@ -14,6 +22,7 @@ __all__ = [
     "DepthModelSpec",
     "FileDepthModel",
     "available_models",
+    "compute_like",
     "create_depth_model",
     "depth_of_file",
     "round_depth",

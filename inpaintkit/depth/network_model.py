@@ -145,8 +145,26 @@ class NetworkDepthModel:
         network = network.float().eval().requires_grad_(False)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.dtype: torch.dtype | None = torch.float16 if self.device.type == "cuda" else self._cpu_dtype()
-        extras = ARITHMETIC_NAMES[self.dtype] + ("-flip" if flip else "")
-        self.version = f"{spec.source}-{digest}-{PREPARATION_VERSION}{extras}"
+        # portrait pictures get another size then, which `resolution` doesn't tell
+        portrait = f"-portrait{spec.portrait_resolution}" if spec.portrait_resolution and resolution is None else ""
+        self._base_version = f"{spec.source}-{digest}-{PREPARATION_VERSION}{portrait}"
+
+    @property
+    def version(self) -> str:
+        """Source, weights, preparation and arithmetic: whatever decides about the depth of an unchanged picture."""
+        return self._version_in(self.dtype)
+
+    def _version_in(self, dtype: torch.dtype | None) -> str:
+        return self._base_version + ARITHMETIC_NAMES[dtype] + ("-flip" if self.flip else "")
+
+    def compute_like(self, version: str) -> None:
+        """On a CPU, take the arithmetic of the model called `version` if that is the only difference, else stay as it is.
+
+        Which arithmetic is faster is measured, and may come out differently when a data set is continued.
+        """
+        choices = {self._version_in(dtype): dtype for dtype in (torch.bfloat16, None)}
+        if self.device.type == "cpu" and version in choices:
+            self.dtype = choices[version]
 
     def _cpu_dtype(self) -> torch.dtype | None:
         if self.device.type != "cpu" or bf16_speedup() < WORTHWHILE:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from inpaintkit.config import GenerateConfig, nearest_name, parse_shard
 from inpaintkit.data import clean_prefix, data_set_name
-from inpaintkit.data.manifest import manifest_folder
+from inpaintkit.data.manifest import begun_with, data_set_names, is_record, manifest_folder, read_manifest
 from inpaintkit.depth import DEPTH_MODELS, available_models
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import atomic_write_text
@@ -134,8 +133,8 @@ def _find_problems(jobs: Iterable[BatchJob]) -> list[str]:
                 f"{job.name}: its files would mix with those of {taken[place]}; rename a data set or variant"
             )
         taken[place] = job.name
-        for check in (_check_model, _check_begun):
-            if found := check(job, states):
+        for found in (_check_model(job, states), _check_begun(job)):
+            if found is not None:
                 problems.append(f"{job.name}: {found}")
         try:
             job.config.check_inputs()
@@ -157,12 +156,13 @@ def _check_model(job: BatchJob, states: dict[str | None, dict[str, str]]) -> str
     return None if state.startswith(USABLE) else f"depth model {model}: {state}"
 
 
-def _check_begun(job: BatchJob, states: object) -> str | None:
+def _check_begun(job: BatchJob) -> str | None:
     """Return why the job can't continue what lies in its output folder."""
-    begun = manifest_folder(job.config.output_dir, job.name) / "parameters.json"
-    if not begun.is_file():
-        return None
-    for name, value in json.loads(begun.read_text(encoding="utf-8")).items():
+    try:
+        begun = begun_with(manifest_folder(job.config.output_dir, job.name))
+    except InputError as error:
+        return str(error)
+    for name, value in begun.items():
         if name in job.params and job.params[name] != value:
             return f"was begun with {name}={value}, not {job.params[name]}; clean it first or choose another name"
     return None
@@ -217,8 +217,10 @@ def _run_pass(batch: Batch, outcomes: list[Outcome], places: Iterable[int], tell
 def run_job(job: BatchJob) -> Outcome:
     """Run one job's notebook, unless it was finished before."""
     finished = runs.read_manifest(job.config.run_folder)
-    if finished.get("status") == "done" and finished.get("params") == job.params and _is_there(job):
-        return Outcome(job, DONE_BEFORE, finished["metrics"].get("records", ""), finished["seconds"])
+    if finished.get("status") == "done" and finished.get("params") == job.params:
+        records = finished["metrics"].get("records", "")
+        if _is_there(job, int(records or 0)):
+            return Outcome(job, DONE_BEFORE, records, finished["seconds"])
     try:
         report = runs.execute(NOTEBOOK, job.params)
     except (InputError, RunFailed) as error:
@@ -226,9 +228,11 @@ def run_job(job: BatchJob) -> Outcome:
     return Outcome(job, DONE, report.metrics.get("records", ""), report.seconds)
 
 
-def _is_there(job: BatchJob) -> bool:
-    """Tell whether a finished data set hasn't been cleaned since."""
-    return (manifest_folder(job.config.output_dir, job.name) / "parameters.json").is_file()
+def _is_there(job: BatchJob, records: int) -> bool:
+    """Tell whether a finished data set hasn't been cleaned since, not even in part."""
+    if job.name not in data_set_names(job.config.output_dir):
+        return False
+    return sum(map(is_record, read_manifest(job.config.output_dir, job.name))) >= records
 
 
 def _clean_up(batch: Batch, outcomes: Iterable[Outcome], tell: Callable[[str], None]) -> None:

@@ -28,7 +28,7 @@ from PIL import Image
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import generate as generate_module
-from inpaintkit.data.generate import GenerateReport, generate_dataset, rebuild
+from inpaintkit.data.generate import GenerateReport, example_pictures, generate_dataset, rebuild
 from inpaintkit.data.images import content_key
 from inpaintkit.data.manifest import is_record, read_manifest
 from inpaintkit.data.records import (
@@ -365,6 +365,42 @@ def test_a_folder_of_odd_files_gives_records_or_reasons_for_each(tmp_path: Path)
     assert all(expected[name] in reason for name, reason in skipped.items())
     sources = {row["source"] for row in read_manifest(tmp_path / "out", "odd_FastDepth")}
     assert {f"eval/{name}" for name, _ in good} <= sources
+
+
+def test_names_that_are_no_text_are_listed_and_everything_else_is_made(tmp_path: Path) -> None:
+    """Old file systems and archives bring names in other encodings."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(SAMPLES / "train/cat_face.jpg", folder / "cat.jpg")
+    try:
+        for ending in (b".jpg", b".mp4"):
+            (folder / os.fsdecode(b"\xe9t\xe9" + ending)).write_bytes(b"x")
+    except OSError:
+        pytest.skip("this file system only takes UTF-8 names")
+    said: list[str] = []
+    config = GenerateConfig(str(folder), str(tmp_path / "out"), "t", size=256, resolution=224, device="cpu")
+    report = generate_dataset(config, lambda done, total, text: said.append(text))
+    assert report.records > 0
+    assert sorted(reason for _, reason in report.skipped) == ["has a name that is not UTF-8 text; rename it"] * 2
+    assert "\n".join(said).encode()  # terminals and notebooks take text only
+    assert json.dumps(report.summary(), ensure_ascii=False).encode()
+    assert [path.name for path in example_pictures(config)] == ["cat.jpg"]
+
+
+def test_a_broken_file_that_sorts_first_is_not_what_is_shown_before_the_job(tmp_path: Path) -> None:
+    (tmp_path / "a_note.txt").write_text("no picture")
+    Image.new("RGB", (1000, 100)).save(tmp_path / "b_panorama.png")
+    shutil.copy(SAMPLES / "train/cat_face.jpg", tmp_path / "c_cat.jpg")
+    photo().save(tmp_path / "d.png")
+    config = GenerateConfig(str(tmp_path), str(tmp_path / "out"), "t", eval_fraction=0)
+    assert [path.name for path in example_pictures(config)] == ["c_cat.jpg", "d.png"]
+    Image.new("L", (40, 30)).save(tmp_path / "d_depth.png")
+    by_maps = dataclasses.replace(config, model_type="File")
+    assert [path.name for path in example_pictures(by_maps)] == ["d.png"]
+    for path in (tmp_path / "c_cat.jpg", tmp_path / "d.png"):
+        path.unlink()
+    with pytest.raises(InputError, match="holds no picture and no readable video"):
+        example_pictures(config)
 
 
 def test_depth_maps_beside_the_pictures_open_holes_behind_near_things(tmp_path: Path) -> None:

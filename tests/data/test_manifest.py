@@ -86,14 +86,25 @@ def test_cleaning_shows_first_and_then_deletes_exactly_that(tmp_path: Path) -> N
     assert len(list((tmp_path / "train").glob("a_M1_00*"))) == 0
 
 
-def test_cleaning_takes_marks_first_and_pictures_last(tmp_path: Path) -> None:
+def test_cleaning_takes_marks_first_and_what_it_was_begun_with_last(tmp_path: Path) -> None:
     make_data_set(tmp_path, "a_M1")
     kinds = [
-        "mark" if "manifest" in p.parts else "hole" if "_M.png" in p.name else "picture"
+        "mark" if p.suffix == ".jsonl" else "hole" if "_M.png" in p.name else "picture" if ".png" in p.name else "facts"
         for p in clean_prefix(tmp_path, "a_M1")
     ]
-    assert kinds == sorted(kinds, key=["mark", "hole", "picture"].index)
-    assert set(kinds) == {"mark", "hole", "picture"}
+    assert list(dict.fromkeys(kinds)) == ["mark", "hole", "picture", "facts"]
+    assert kinds == sorted(kinds, key=["mark", "hole", "picture", "facts"].index)
+
+
+def test_after_an_interrupted_clean_up_other_parameters_are_still_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_data_set(tmp_path, "a_M1")
+    shown, folder = clean_prefix(tmp_path, "a_M1"), manifest.manifest_folder(tmp_path, "a_M1")
+    for path in shown[:-1]:
+        path.unlink()
+        with pytest.raises(InputError, match=r"^(seed|dataset_dir): "):
+            manifest.begin(folder, {"seed": 1}, {"train": {"x.jpg": 11}})
 
 
 def test_cleaning_is_refused_while_a_shard_is_being_written(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from inpaintkit.depth import DEPTH_MODELS, create_depth_model, network_model
+from inpaintkit.depth import DEPTH_MODELS, DepthCache, compute_like, create_depth_model, network_model
 from inpaintkit.depth.network_model import NetworkDepthModel
 from inpaintkit.depth.preparation import CENTRED, IMAGENET, add_border, normalise
 from inpaintkit.depth.protocol import min_max
@@ -205,6 +205,31 @@ def test_bf16_is_used_where_it_is_faster_and_close(
     assert rounded.version == exact.version + "-bf16"
     difference = (rounded.infer(pictures()) - exact.infer(pictures())).abs()
     assert 0 < difference.mean() < 0.05
+
+
+def test_a_data_set_is_continued_in_the_arithmetic_it_was_begun_in(checkpoints: dict[str, Path]) -> None:
+    """Which one is faster is measured, and two measurements may disagree."""
+    model = create("Any_B", checkpoints, 56)
+    exact, rounded = model.version.removesuffix("-bf16"), model.version.removesuffix("-bf16") + "-bf16"
+    answers = {}
+    for version in (rounded, exact):
+        compute_like(model, version)
+        assert model.version == version
+        answers[version] = model.infer(pictures())
+    assert (answers[rounded] - answers[exact]).abs().max() > 0
+    for other in (None, "another-model-bf16", exact + "-fp16"):
+        compute_like(model, other)
+        assert model.version == exact
+
+
+def test_the_version_tells_a_portrait_size_of_its_own_from_the_same_number_asked_for(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    """Both say they work at 384 px, but look at a portrait at 512 and 384: a depth cache must not mix them up."""
+    cache, portrait = DepthCache(tmp_path, 10**9), pictures(100, 60)
+    for model in (create("ZoeD_N", checkpoints), create("ZoeD_N", checkpoints, 384)):
+        assert model.resolution == 384
+        assert cache.get_or_compute(portrait, model).shape == model.infer(portrait).shape
 
 
 @pytest.mark.parametrize(("speedup", "tolerance", "seconds"), [(1.0, 1.0, 3.0), (4.0, 0.0, 3.0), (4.0, 1.0, 0.5)])

@@ -97,6 +97,8 @@ class TestPlan:
         folder.mkdir(parents=True)
         (folder / "parameters.json").write_text('{"seed": 7}')
         assert "cats_weak_FastDepth: was begun with seed=7, not 0; clean it first" in refusal(plan, tmp_path)
+        (folder / "parameters.json").write_text("{")
+        assert "parameters.json is damaged" in refusal(plan, tmp_path)
 
     @pytest.mark.parametrize(
         ("change", "said"),
@@ -135,7 +137,7 @@ def small(plan: dict, tmp_path: Path) -> dict:
 
 
 def test_each_job_has_a_run_folder_and_a_second_call_does_nothing(
-    small: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del small["data_sets"]["cats"]  # a notebook takes its time
     jobs, out = write(small, tmp_path), tmp_path / "out"
@@ -154,6 +156,10 @@ def test_each_job_has_a_run_folder_and_a_second_call_does_nothing(
     outcomes = run_batch(load_batch(jobs), lambda text: None)
     assert [outcome.state for outcome in outcomes] == [DONE_BEFORE]
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == before
+    next((out / "manifest").rglob("0*.jsonl")).unlink()  # as a clean-up that was interrupted
+    again = runs.RunReport("01_generate", folder, folder, 1.0, {})
+    monkeypatch.setattr(batch_module.runs, "execute", lambda notebook, params: again)
+    assert [outcome.state for outcome in run_batch(load_batch(jobs), lambda text: None)] == [DONE]
 
 
 class TestFailures:
