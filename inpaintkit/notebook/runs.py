@@ -7,6 +7,7 @@ starts, checks the disk, and leaves a run folder that says how the run ended, wh
 from __future__ import annotations
 
 import ast
+import contextlib
 import csv
 import dataclasses
 import io
@@ -14,8 +15,9 @@ import json
 import logging
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -199,28 +201,41 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
 
 def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path) -> None:
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    # sockets in the file system: no open port, which the kernel would warn about; Windows has none
-    transport = {} if os.name == "nt" else {"config": Config({"KernelManager": {"transport": "ipc"}})}
     previous = os.environ.get(PROGRESS_VARIABLE)
     os.environ[PROGRESS_VARIABLE] = "lines"
     try:
-        papermill.execute_notebook(
-            str(source),
-            str(target),
-            parameters=dict(values),
-            cwd=str(root),
-            kernel_name="python3",
-            progress_bar=False,
-            stdout_file=sys.stdout,
-            stderr_file=sys.stderr,
-            autosave_cell_every=AUTOSAVE_SECONDS,
-            **transport,
-        )
+        with _kernel_sockets() as transport:
+            papermill.execute_notebook(
+                str(source),
+                str(target),
+                parameters=dict(values),
+                cwd=str(root),
+                kernel_name="python3",
+                progress_bar=False,
+                stdout_file=sys.stdout,
+                stderr_file=sys.stderr,
+                autosave_cell_every=AUTOSAVE_SECONDS,
+                **transport,
+            )
     finally:
         if previous is None:
             del os.environ[PROGRESS_VARIABLE]
         else:
             os.environ[PROGRESS_VARIABLE] = previous
+
+
+@contextlib.contextmanager
+def _kernel_sockets() -> Iterator[dict[str, Config]]:
+    """Yield options that connect the kernel by sockets in a folder of this run alone; ports, as usual, where there are none.
+
+    An open port would draw a warning from the kernel. Without a folder of its own the sockets would lie in the working
+    folder, where the kernel, which works in the project, doesn't look, and where runs in parallel would share them.
+    """
+    if os.name == "nt":
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="inpaintkit-") as folder:
+        yield {"config": Config({"KernelManager": {"transport": "ipc", "ip": str(Path(folder) / "kernel")}})}
 
 
 def _continue_interrupted(config: JobConfig, values: Mapping[str, Any], folder: Path, name: str) -> dict[str, Any]:
