@@ -175,9 +175,13 @@ def _batch(options: argparse.Namespace) -> None:
 
 
 def _clean(options: argparse.Namespace) -> None:
-    from inpaintkit.data import clean_prefix
+    from inpaintkit.data import clean_prefix, data_set_names
 
     files = clean_prefix(options.output_dir, options.prefix, dry_run=not options.yes)
+    if not files:
+        known = ", ".join(data_set_names(options.output_dir)) or "none"
+        print(f"nothing to delete: {options.output_dir} has no data set {options.prefix}; there is: {known}")
+        return
     for file in files:
         print(file)
     print(f"{len(files)} files {'deleted' if options.yes else 'would be deleted; add --yes to delete them'}")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inpaintkit.__main__ import main
 from inpaintkit.data import manifest
 from inpaintkit.data.manifest import clean_prefix, data_set_names, is_record, read_manifest, records_table
 from inpaintkit.errors import InputError
@@ -114,8 +115,14 @@ def test_cleaning_is_refused_while_a_shard_is_being_written(tmp_path: Path) -> N
     assert clean_prefix(tmp_path, "a_M1", dry_run=False)
 
 
-def test_cleaning_nothing_is_no_error(tmp_path: Path) -> None:
+def test_cleaning_nothing_is_no_error_and_says_what_there_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert clean_prefix(tmp_path, "a_M1", dry_run=False) == []
+    make_data_set(tmp_path, "a_M1")
+    assert main(["clean", "--output-dir", str(tmp_path), "--prefix", "a_M", "--yes"]) == 0
+    assert "nothing to delete" in (said := capsys.readouterr().out)
+    assert "has no data set a_M; there is: a_M1" in said
 
 
 def test_shards_lock_each_for_itself(tmp_path: Path) -> None:
