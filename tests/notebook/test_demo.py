@@ -42,7 +42,9 @@ class TestEveryStep:
         outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
         shown = [html for o in outputs if "<img" in (html := o.get("data", {}).get("text/html", ""))]
         assert shown
-        assert all(' alt="' in html and ' alt=""' not in html for html in shown), "a picture without words for the blind"
+        assert all(' alt="' in html and ' alt=""' not in html for html in shown), (
+            "a picture without words for the blind"
+        )
         assert not [output for output in outputs if output.output_type == "error"]
         assert not [o.text for o in outputs if o.output_type == "stream" and "Warning" in o.text]
 

@@ -52,10 +52,9 @@ class _Watching:
         for control in (self.epoch, self.batch):
             control.observe(lambda change: self._show_strip(), names="value")
         heading = parts.row([self.follow, parts.button("refresh", "look again now", self.refresh), self.status])
-        self.pictures = ipw.VBox(
-            [parts.row([self.epoch, self.batch]), parts.titled("input with hole · output · target", self.strip)]
-        )
-        self.box = ipw.VBox([heading, self.curves, self.pictures])
+        self.pictures = parts.titled("input with hole · output · target", self.strip, share=2)
+        columns = parts.panes([parts.titled("curves by epoch", self.curves, share=3), self.pictures])
+        self.box = ipw.VBox([heading, parts.row([self.epoch, self.batch]), columns])
         self.refresh()
 
     def refresh(self) -> None:
