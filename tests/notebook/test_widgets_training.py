@@ -99,7 +99,7 @@ def test_nothing_is_drawn_anew_while_nothing_changes(run: Path, monkeypatch: pyt
 def test_an_older_epoch_that_was_chosen_stays(run: Path) -> None:
     write_epoch(run, 1)
     box = TrainingMonitor(run).widget()
-    control(box, "evaluated after").value = 0
+    control(box, "epoch").value = 0
     control(box, "batch").value = 1
     shown = pictures(box)[1]
     assert "after epoch 0" in alts(box)[1]
@@ -129,7 +129,7 @@ def test_refreshing_and_closing_leave_nothing(run: Path) -> None:
 
 def test_a_refresh_does_not_pile_up_callbacks(run: Path) -> None:
     box = TrainingMonitor(run).widget()
-    slider = control(box, "evaluated after")
+    slider = control(box, "epoch")
     before = len(slider._trait_notifiers["value"]["change"])
     for epoch in (1, 2):
         write_epoch(run, epoch)

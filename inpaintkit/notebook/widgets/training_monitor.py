@@ -46,7 +46,7 @@ class _Watching:
         self.status, self.curves, self.strip = ipw.HTML(), parts.pane(), parts.pane()
         running = monitor.state().status in ("", "running")
         self.follow = ipw.Play(interval=FOLLOW_MS, repeat=True, playing=running, show_repeat=False, tooltip="follow")
-        self.epoch = parts.labelled(ipw.SelectionSlider, "evaluated after", "epoch", options=["-"])
+        self.epoch = parts.labelled(ipw.Dropdown, "epoch", "evaluated after this epoch", options=["-"])
         self.batch = parts.labelled(ipw.IntSlider, "batch", "evaluation batch that was kept", value=0, max=1)
         self.follow.observe(lambda change: self.refresh(), names="value")
         for control in (self.epoch, self.batch):

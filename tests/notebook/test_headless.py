@@ -1,0 +1,132 @@
+"""Headless runs as they are started in practice: from anywhere, by papermill too, several at once, killed and repeated."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from inpaintkit.data import read_manifest
+from inpaintkit.data.dataset import find_pairs
+from inpaintkit.notebook.project import find_project
+
+ROOT = find_project()
+SECONDS = 240
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Return a data set folder with two photos for training and one for evaluation."""
+    for split, names in {"train": ("cat_face", "dahlia"), "eval": ("astronaut",)}.items():
+        (tmp_path / "pictures" / split).mkdir(parents=True)
+        for name in names:
+            shutil.copy(ROOT / "data" / "samples" / split / f"{name}.jpg", tmp_path / "pictures" / split)
+    return tmp_path / "pictures"
+
+
+def params(folder: Path, prefix: str) -> dict[str, object]:
+    return {
+        "dataset_dir": str(folder / "pictures"),
+        "output_dir": str(folder / "data"),
+        "prefix": prefix,
+        "size": 256,
+        "num_samples": 1,
+        "workers": 0,
+        "run_dir": str(folder / prefix),
+    }
+
+
+def words(values: dict[str, object]) -> list[str]:
+    return [word for name, value in values.items() for word in ("-p", f"{name}={value}")]
+
+
+def start(folder: Path, *command: str) -> "subprocess.Popen[str]":
+    """Start a command in `folder` as from a fresh terminal: no front end, no wish about progress."""
+    known = ("INPAINTKIT_PROGRESS", "JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD", "COLAB_RELEASE_TAG")
+    environment = {name: value for name, value in os.environ.items() if name not in known}
+    return subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(folder: Path, prefix: str) -> "subprocess.Popen[str]":
+    return start(folder, "inpaintkit", "run", "01_generate", *words(params(folder, prefix)))
+
+
+def finish(process: "subprocess.Popen[str]") -> str:
+    output, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, output
+    return output
+
+
+def outputs(executed: Path) -> list[nbformat.NotebookNode]:
+    cells = nbformat.read(executed, as_version=4).cells
+    return [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def test_runs_at_once_from_another_folder_do_not_collide_and_papermill_itself_works_too(
+    pictures: Path, tmp_path: Path
+) -> None:
+    notebook, executed = ROOT / "notebooks" / "01_generate.ipynb", tmp_path / "executed.ipynb"
+    plain = params(tmp_path, "c")
+    waiting = [
+        run(tmp_path, "a"),
+        run(tmp_path, "b"),
+        start(tmp_path, "papermill", str(notebook), str(executed), "--log-output", *_papermill_words(plain)),
+    ]
+    said = [finish(process) for process in waiting]
+    assert "100% pictures: 3 of 3" in said[0], "plain lines, no bar"
+    assert "100% pictures: 3 of 3" in said[2]
+    made = [{row["source"] for row in read_manifest(tmp_path / "data", f"{name}_FastDepth")} for name in "abc"]
+    assert made[0] == made[1] == made[2] == {"train/cat_face.jpg", "train/dahlia.jpg", "eval/astronaut.jpg"}
+    assert len(find_pairs(tmp_path / "data" / "train")) > 0
+    for file in (tmp_path / "a" / "01_generate.ipynb", executed):
+        kinds = {kind for output in outputs(file) for kind in output.get("data", {})}
+        assert "application/vnd.jupyter.widget-view+json" not in kinds, "static figures instead of widgets"
+        shown = [output.data["text/html"] for output in outputs(file) if "text/html" in output.get("data", {})]
+        pictures_shown = [html for html in shown if "<img" in html]
+        assert len(pictures_shown) >= 3
+        assert all(' alt="' in html and ' alt=""' not in html for html in pictures_shown)
+    assert not list(tmp_path.glob("kernel*"))
+    assert json.loads((tmp_path / "a" / "manifest.json").read_text())["status"] == "done"
+
+
+def _papermill_words(values: dict[str, object]) -> list[str]:
+    """Papermill's own -p takes name and value as two words."""
+    return [word for name, value in values.items() for word in ("-p", name, str(value))]
+
+
+def test_a_killed_run_is_visible_and_continues_with_the_same_command(pictures: Path, tmp_path: Path) -> None:
+    killed = run(tmp_path, "k")
+    parts = tmp_path / "data" / "manifest" / "k_FastDepth"
+    deadline = time.monotonic() + SECONDS
+    while not list(parts.glob("*/*.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert json.loads((tmp_path / "k" / "manifest.json").read_text())["status"] == "running"
+    first = {path: path.stat().st_mtime_ns for path in parts.glob("*/*.jsonl")}
+    assert first
+    said = ""
+    while time.monotonic() < deadline:  # the kernel ends a moment after the process that started it
+        again = run(tmp_path, "k")
+        said, _ = again.communicate(timeout=SECONDS)
+        if "in use by process" not in said:
+            break
+    assert again.returncode == 0, said
+    assert json.loads((tmp_path / "k" / "manifest.json").read_text())["status"] == "done"
+    assert len(list(parts.glob("*/*.jsonl"))) == 3
+    assert {path: path.stat().st_mtime_ns for path in first} == first, "what was finished is not made again"
