@@ -130,7 +130,9 @@ class FastDepth:
         self.flip = flip
         self.resolution = resolution or DEFAULT_RESOLUTION
         self.device = torch.device(device)
-        self.network = load_fastdepth(weights).to(self.device).to(memory_format=torch.channels_last)
+        # float32 convolutions round by the number of threads; in float64 nothing of that is left in the answer
+        self._dtype = torch.float64 if self.device.type == "cpu" else torch.float32
+        self.network = load_fastdepth(weights).to(self.device, self._dtype).to(memory_format=torch.channels_last)
         self.version = f"fastdepth-{_file_digest(weights)}-{SHARPEN_VERSION}{'-flip' if flip else ''}"
 
     @torch.inference_mode()
@@ -142,9 +144,9 @@ class FastDepth:
         pictures = pictures.to(self.device, torch.float32)
         size = limited_size(pictures.shape[2], pictures.shape[3], self.resolution)
         squeezed = F.interpolate(pictures, (INPUT_SIDE, INPUT_SIDE), mode="bilinear", antialias=True)
-        squeezed = squeezed.contiguous(memory_format=torch.channels_last)
+        squeezed = squeezed.to(self._dtype).contiguous(memory_format=torch.channels_last)
         distance = self.network(squeezed)
         if self.flip:
             distance = (distance + self.network(squeezed.flip(3)).flip(3)) / 2
-        depth = distance_to_depth(distance)
+        depth = distance_to_depth(distance.float())
         return sharpen_depth(depth.contiguous(), F.interpolate(pictures, size, mode="bilinear", antialias=True))

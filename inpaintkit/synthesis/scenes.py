@@ -33,6 +33,7 @@ SUBPIXELS = 8
 MOST_LAYERS = 6
 _NEARER = 1e-5
 _BLOCK_POINTS = 1 << 18
+_SERIAL_ELEMENTS = 1 << 15  # torch divides larger operations among threads
 _SMALLEST_SIDE = 32
 _NOISE_CELLS = (4, 16, 64)
 _GAUSSIAN_REACH = 3.0
@@ -79,7 +80,8 @@ class Scene:
     def render(self) -> tuple[Tensor, Tensor]:
         """Return the picture (1, 3, H, W), 0..1, and its depth (1, 1, H, W), 0..1, 1 = near."""
         x, y = self._grid(1)
-        return self._compose(0.0, 0.0), self._nearest(x, y)[None, None]
+        depth = torch.cat([self._nearest(x, block) for block in self._serial_rows(y)])
+        return self._compose(0.0, 0.0), depth[None, None]
 
     def view(self, eye: Eye, divergence: float, convergence: float) -> Tensor:
         """Return the picture (1, 3, H, W), 0..1, that one eye sees, with what the centre picture hides.
@@ -117,6 +119,10 @@ class Scene:
         x = (torch.arange(width * subpixels, dtype=torch.float32) + 0.5) / subpixels - 0.5
         return x[None], torch.arange(height, dtype=torch.float32)[:, None]
 
+    def _serial_rows(self, y: Tensor) -> Sequence[Tensor]:
+        """Split rows so that torch divides no operation among threads: where it does, last bits depend on their number."""
+        return list(y.split(max(1, _SERIAL_ELEMENTS // (3 * self.size[1]))))
+
     def _nearest(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the depth of what is seen in the centre picture at x (1, N), y (M, 1): (M, N); -inf if nothing is."""
         nearest = torch.full((y.shape[0], x.shape[1]), -torch.inf)
@@ -137,20 +143,26 @@ class Scene:
     def _compose(self, gain: float, convergence: float) -> Tensor:
         """Return the picture (1, 3, H, W) in which points have moved by gain * (depth - convergence)."""
         seen_x, y = self._grid(1)
+        rows = [self._compose_rows(seen_x, block, gain, convergence) for block in self._serial_rows(y)]
+        return torch.cat(rows, dim=1)[None]
+
+    def _compose_rows(self, seen_x: Tensor, y: Tensor, gain: float, convergence: float) -> Tensor:
+        """Return the rows `y` (h, 1) of the picture at `seen_x` (1, W): (3, h, W)."""
+        size = (y.shape[0], seen_x.shape[1])
         depths, colours, opacities = [], [], []
         for layer in self.layers:
             x = layer.source(seen_x, y, gain, convergence)
             distance = layer.outline(x, y)
-            depths.append(layer.depth_at(x, y).expand(self.size))
-            opacities.append((0.5 - distance / max(layer.softness, 1.0)).clamp(0, 1).expand(self.size))
+            depths.append(layer.depth_at(x, y).expand(size))
+            opacities.append((0.5 - distance / max(layer.softness, 1.0)).clamp(0, 1).expand(size))
             colours.append(layer.colour_at(x, y))
         farthest_first = torch.stack(depths).argsort(dim=0)
         opacity = torch.stack(opacities).gather(0, farthest_first)
         colour = torch.stack(colours).gather(0, farthest_first[:, None].expand(-1, 3, -1, -1))
-        picture = torch.zeros(3, *self.size)
+        picture = torch.zeros(3, *size)
         for above, cover in zip(colour, opacity, strict=True):
             picture = torch.lerp(picture, above, cover)
-        return picture[None]
+        return picture
 
 
 def draw_scene(
@@ -318,13 +330,13 @@ def _draw_texture(rng: np.random.Generator, size: tuple[int, int], textures: Seq
         noise = torch.from_numpy(rng.uniform(0, 1, (3, 1, 1)).astype(np.float32)).expand(3, height, width)
         for cells in _NOISE_CELLS:
             grid = torch.from_numpy(rng.normal(0, 0.1, (1, 3, cells, cells)).astype(np.float32))
-            noise = noise + F.interpolate(grid, size, mode="bilinear")[0]
+            noise = noise + F.interpolate(grid, size, mode="bilinear", antialias=True)[0]
         return noise.clamp(0, 1)
     photo = textures[which]
     scale = max(height / photo.shape[1], width / photo.shape[2], 1.0)
     if scale > 1:
         larger = [math.ceil(side * scale) for side in photo.shape[1:]]
-        photo = F.interpolate(photo[None], larger, mode="bilinear")[0]
+        photo = F.interpolate(photo[None], larger, mode="bilinear", antialias=True)[0]
     top = int(rng.integers(photo.shape[1] - height + 1))
     left = int(rng.integers(photo.shape[2] - width + 1))
     return photo[:, top : top + height, left : left + width]

@@ -204,6 +204,21 @@ def test_the_number_of_workers_changes_nothing(
     assert contents(Path(config.output_dir)) == contents(finished[0])
 
 
+def test_the_number_of_torchs_threads_changes_nothing(config: GenerateConfig, tmp_path: Path) -> None:
+    """Another machine, or the same one with OMP_NUM_THREADS set, may continue a data set or do a shard of it."""
+    made, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            out = tmp_path / str(threads)
+            changes = {"output_dir": str(out), "scenes": 1, "size": 384, "resolution": None, "eval_only": True}
+            generate_dataset(dataclasses.replace(config, **changes))
+            made.append(contents(out))
+    finally:
+        torch.set_num_threads(before)
+    assert made[0] == made[1]
+
+
 def test_the_union_of_shards_is_the_unsharded_run(
     config: GenerateConfig, finished: tuple[Path, GenerateReport, list[str]], tmp_path: Path
 ) -> None:
