@@ -301,14 +301,20 @@ def _grid(thumb: NDArray[np.uint8]) -> tuple[int, ...]:
 
 
 def _convert(frame: VideoFrame, format: str, width: int, height: int) -> NDArray[Any]:
-    """Return `frame` in a pixel format and size, by the colour matrix that it names, full range, bit-exactly."""
+    """Return `frame` in a pixel format and size, by the colour matrix that it names, full range, bit-exactly.
+
+    Raises `UnreadablePicture` for a frame that can't be converted.
+    """
     how = SCALE_AREA if width < frame.width else SCALE_BICUBIC
     untagged = BT709 if frame.height >= HD_HEIGHT else BT601
     matrix = MATRICES.get(int(frame.colorspace), untagged)
-    converted = frame.reformat(
-        width, height, format, src_colorspace=matrix, dst_colorspace=matrix, interpolation=how | EXACT,
-        dst_color_range=FULL_RANGE, threads=1,
-    )  # fmt: skip
+    try:
+        converted = frame.reformat(
+            width, height, format, src_colorspace=matrix, dst_colorspace=matrix, interpolation=how | EXACT,
+            dst_color_range=FULL_RANGE, threads=1,
+        )  # fmt: skip
+    except (ValueError, OSError) as error:  # FFmpeg can decode a few formats that it can't convert
+        raise UnreadablePicture(f"has pixels in the format {frame.format.name}, which cannot be converted") from error
     return converted.to_ndarray()
 
 

@@ -31,6 +31,7 @@ from inpaintkit.data.video import (
     VideoReaders,
     frame_picture,
     is_video,
+    look_at,
     moment_at,
     survey,
     tone_map,
@@ -151,6 +152,10 @@ class TestReading:
                     packet.stream = stream
                     target.mux(packet)
         assert picture_at(tmp_path / "wide.mp4", taken(tmp_path / "wide.mp4")[0]).shape == (192, 384, 3)
+
+    def test_pixels_that_cannot_be_converted_are_a_reason_and_no_crash(self) -> None:
+        with pytest.raises(UnreadablePicture, match="has pixels in the format xv30be, which cannot be converted"):
+            look_at(av.VideoFrame(64, 64, "xv30be"))
 
     def test_large_frames_may_be_halved_but_not_below_the_wanted_side(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "large.mp4", scene("train/dahlia", 2, (800, 640)))
