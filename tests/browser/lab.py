@@ -1,0 +1,191 @@
+"""JupyterLab on this machine and a page in it, driven as a person would."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import BrowserContext, Locator, Page, sync_playwright
+
+START_SECONDS = 90
+RUN_SECONDS = 300
+KERNEL_IS_THERE = """() => {
+    const kernel = jupyterapp.shell.currentWidget?.context?.sessionContext?.session?.kernel;
+    return kernel?.connectionStatus === 'connected' && kernel?.status === 'idle';
+}"""
+ANSWER_MS = 60_000  # a busy machine may be slow; nothing here measures time
+SETTLE_MS = 400  # pictures and text of one answer come one after the other
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+QUIET_BROWSER = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-proxy-server",
+    "--hide-scrollbars",
+)
+SETTINGS: dict[str, dict[str, Any]] = {
+    "notebook-extension/tracker": {"windowingMode": "none"},  # all cells are on the page, not only those in sight
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
+}
+
+
+def find_browser() -> str | None:
+    """Return the path of a Chromium, None where there is none."""
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _write_settings(folder: Path) -> None:
+    for name, values in SETTINGS.items():
+        file = folder / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values))
+
+
+@contextlib.contextmanager
+def running_lab(folder: Path, private: Path) -> Iterator[str]:
+    """Serve the notebooks in `folder` and yield the address; settings and runtime files go to `private`."""
+    port, token = _free_port(), secrets.token_hex(16)
+    _write_settings(private / "settings")
+    names = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython"}
+    names |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
+    own = {name: str(private / part) for name, part in names.items()}
+    environment = {name: value for name, value in os.environ.items() if name != "INPAINTKIT_PROGRESS"}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--expose-app-in-browser", "--allow-root"]
+    command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
+    command += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
+    with (private / "lab.log").open("w") as log:
+        server = subprocess.Popen(command, env=environment | own, stdout=log, stderr=log, cwd=folder)
+        try:
+            address = f"http://127.0.0.1:{port}"
+            _wait_for(f"{address}/api/status?token={token}", server, private / "lab.log")
+            yield f"{address}/lab/tree/{{notebook}}?token={token}"
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    open_directly = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+    for _ in range(START_SECONDS * 2):
+        with contextlib.suppress(OSError), open_directly(address, timeout=5):
+            return
+        if server.poll() is not None:
+            break
+        time.sleep(0.5)
+    raise AssertionError(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
+
+
+@contextlib.contextmanager
+def open_browser(profile: Path) -> Iterator[BrowserContext]:
+    """Yield a headless Chromium with a profile of its own."""
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            str(profile),
+            executable_path=find_browser(),
+            headless=True,
+            args=list(QUIET_BROWSER),
+            viewport={"width": 1500, "height": 1000},
+        )
+        context.set_default_timeout(ANSWER_MS)
+        yield context
+        context.close()
+
+
+class NotebookPage:
+    """One notebook in a page of JupyterLab."""
+
+    def __init__(self, context: BrowserContext, address: str, notebook: str) -> None:
+        self.page: Page = context.new_page()
+        self.page.goto(address.format(notebook=notebook))
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell")
+        # Before the kernel is there, running cells opens a dialog.
+        self.page.wait_for_function(KERNEL_IS_THERE)
+        self._call("application:set-mode", {"mode": "single-document"}, 30)
+        self._call("application:toggle-left-area", {}, 30)
+
+    def run_all(self) -> None:
+        """Run all cells and wait for the last."""
+        self._call("notebook:run-all-cells", {}, RUN_SECONDS)
+        self.page.wait_for_timeout(500)
+
+    def run_cell(self, cell: Locator) -> None:
+        """Run one cell again."""
+        cell.locator(".jp-InputArea-editor").click()
+        self._call("notebook:run-cell", {}, RUN_SECONDS)
+
+    def _call(self, command: str, values: Mapping[str, Any], seconds: float) -> None:
+        script = """([command, values, ms]) => Promise.race([
+            jupyterapp.restored.then(() => jupyterapp.commands.execute(command, values)).then(() => 'done'),
+            new Promise(resolve => setTimeout(() => resolve('too late'), ms))])"""
+        answer = self.page.evaluate(script, [command, dict(values), seconds * 1000])
+        assert answer == "done", f"{command} took more than {seconds} s"
+
+    def problems(self) -> list[str]:
+        """Return the ends of errors and warnings in outputs; progress bars, which use the same channel, are none."""
+        texts = self.page.locator(".jp-OutputArea-output[data-mime-type*=stderr]").all_inner_texts()
+        return [text[-2000:] for text in texts if "%|" not in text]
+
+    def cell(self, text: str) -> Locator:
+        """Return the code cell whose source contains `text`."""
+        return (
+            self.page.locator(".jp-CodeCell").filter(has=self.page.locator(".jp-InputArea-editor", has_text=text)).first
+        )
+
+    def save(self, cell: Locator, folder: Path, name: str) -> None:
+        """Keep a screenshot of the output of `cell`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        output = cell.locator(".jp-Cell-outputArea")
+        output.scroll_into_view_if_needed()
+        self.page.wait_for_timeout(400)
+        output.screenshot(path=str(folder / f"{name}.png"))
+
+
+def named(cell: Locator, label: str) -> Locator:
+    """Return the control beside the `label`."""
+    return cell.locator(f'xpath=.//label[normalize-space()="{label}"]/..')
+
+
+def press(control: Locator, key: str, times: int = 1) -> None:
+    """Press a key on a slider's handle."""
+    handle = control.locator(".noUi-handle").first
+    handle.focus()
+    for _ in range(times):
+        handle.press(key)
+
+
+def sources(cell: Locator) -> list[str]:
+    """Return where the pictures of a cell's output come from; changes whenever a picture does."""
+    return [str(image.get_attribute("src")) for image in cell.locator(".jp-Cell-outputArea img").all()]
+
+
+def wait_for_change(cell: Locator, before: list[str]) -> list[str]:
+    """Wait until other pictures are shown and nothing moves any more; return where they come from."""
+    deadline, last = time.monotonic() + ANSWER_MS / 1000, before
+    while time.monotonic() < deadline:
+        cell.page.wait_for_timeout(SETTLE_MS)
+        now = sources(cell)
+        if now != before and now == last:
+            return now
+        last = now
+    raise AssertionError("no picture changed")

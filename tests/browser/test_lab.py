@@ -1,0 +1,184 @@
+"""The four notebooks in JupyterLab and a real browser: every cell runs, every widget answers.
+
+Screenshots are kept in ``$INPAINTKIT_SCREENSHOTS``, by default ``build/screenshots``.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from inpaintkit.data.dataset import find_pairs
+from inpaintkit.notebook.demo import step_params
+from inpaintkit.notebook.project import find_project
+
+pytest.importorskip("playwright", reason="playwright is not installed; pip install playwright")
+
+from lab import (
+    NotebookPage,
+    find_browser,
+    named,
+    open_browser,
+    press,
+    running_lab,
+    sources,
+    wait_for_change,
+)
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+from playwright.sync_api import BrowserContext, Locator
+
+ROOT = find_project()
+SCREENSHOTS = Path(os.environ.get("INPAINTKIT_SCREENSHOTS") or ROOT / "build" / "screenshots")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_browser() is None, reason="no Chromium here; on Debian: apt-get install chromium"),
+]
+
+
+def write_notebooks(folder: Path, work: Path) -> None:
+    """Write copies of the notebooks whose parameters are those of ``params/*.smoke.yaml``, results going to `work`."""
+    folder.mkdir()
+    for file in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        params = step_params(file.stem, work, ROOT, "smoke")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # papermill's own
+            book = parameterize_notebook(load_notebook_node(str(file)), params)
+        nbformat.write(book, folder / file.name)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[tuple[BrowserContext, str]]:
+    write_notebooks(tmp_path / "lab", tmp_path / "work")
+    (tmp_path / "private").mkdir()
+    with (
+        running_lab(tmp_path / "lab", tmp_path / "private") as address,
+        open_browser(tmp_path / "profile") as browser,
+    ):
+        yield browser, address
+
+
+def opened(lab: tuple[BrowserContext, str], name: str) -> NotebookPage:
+    """Open a notebook, run all its cells and check what must hold for each."""
+    page = NotebookPage(*lab, f"{name}.ipynb")
+    page.run_all()
+    assert page.problems() == []
+    assert page.page.get_by_text("javascript error").count() == 0, "a widget can't be shown"
+    page.page.screenshot(path=str(kept(f"{name}.png")))
+    check_pictures(page)
+    return page
+
+
+def kept(name: str) -> Path:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    return SCREENSHOTS / name
+
+
+def check_pictures(page: NotebookPage) -> None:
+    """Every picture is there, has words for those who can't see it, and no output is longer than a screen."""
+    facts = page.page.eval_on_selector_all(
+        ".jp-Cell-outputArea img", "all => all.map(i => [i.naturalWidth, i.alt || i.title, i.offsetHeight])"
+    )
+    assert facts
+    screen = page.page.viewport_size["height"]  # type: ignore[index]
+    for width, words, height in facts:
+        assert width > 0
+        assert len(words) > 8
+        assert height <= screen
+    heights = page.page.eval_on_selector_all(
+        ".jp-Cell-outputArea", "all => all.map(a => [a.offsetHeight, a.innerText.slice(0, 60)])"
+    )
+    assert [tall for tall in heights if tall[0] > screen] == []
+
+
+def answers(cell: Locator, label: str, key: str = "ArrowRight", times: int = 3) -> list[str]:
+    """Move the slider `label` and return the pictures that this brings."""
+    before = sources(cell)
+    press(named(cell, label), key, times)
+    return wait_for_change(cell, before)
+
+
+def test_all_notebooks_run_in_jupyterlab_and_their_widgets_answer(
+    lab: tuple[BrowserContext, str], tmp_path: Path
+) -> None:
+    check_generate(opened(lab, "01_generate"), tmp_path / "work" / "data")
+    check_train(opened(lab, "02_train"))
+    check_gan(opened(lab, "03_finetune_gan"))
+    check_inspect(opened(lab, "04_inspect"))
+
+
+def check_generate(page: NotebookPage, data: Path) -> None:
+    preview = page.cell("session.present(preview")
+    area = preview.locator(".jp-Cell-outputArea")
+    said = area.inner_text()
+    assert "The left eye can't see" in said
+    answers(preview, "divergence %")
+    assert area.inner_text() != said, "the hole area is told anew"
+    answers(preview, "convergence")
+    answers(preview, "edge dilation")
+    for label, choice in {"eye": "right", "mapper": "mul_2", "hole method": "warp_back"}.items():
+        before = sources(preview)
+        named(preview, label).locator("select").select_option(choice)
+        wait_for_change(preview, before)
+    assert "The right eye can't see" in area.inner_text()
+    page.save(preview, SCREENSHOTS, "mask_preview")
+    page.run_cell(preview)
+    page.page.wait_for_timeout(500)
+    assert len(sources(preview)) == 3, "a cell that runs again replaces its widget"
+    answers(preview, "divergence %")
+
+    browser = page.cell("RecordBrowser(")
+    pairs = len(find_pairs(data / "train"))
+    before = sources(browser)
+    browser.get_by_role("button", name="next", exact=True).click()
+    wait_for_change(browser, before)
+    browser.get_by_role("button", name="mark as bad").click()
+    page.save(browser, SCREENSHOTS, "record_browser")
+    browser.get_by_role("button", name="delete marked").click()
+    browser.get_by_role("button", name="yes, delete 1 pairs").click()
+    browser.get_by_text(f"{pairs + len(find_pairs(data / 'eval')) - 1} records in all, 0 marked").wait_for()
+    assert len(find_pairs(data / "train")) == pairs - 1
+    page.page.close()
+
+
+def check_train(page: NotebookPage) -> None:
+    job = page.cell("trainer.fit()")
+    assert "epoch 2 · evaluation loss" in job.locator(".jp-Cell-outputArea").inner_text()
+    page.save(job, SCREENSHOTS, "training_monitor")
+    before = sources(job)
+    named(job, "epoch").locator("select").select_option("0")
+    wait_for_change(job, before)
+    page.page.close()
+
+
+def check_gan(page: NotebookPage) -> None:
+    comparer = page.cell("FillComparer(")
+    answers(comparer, "filled by", times=1)
+    page.page.close()
+
+
+def check_inspect(page: NotebookPage) -> None:
+    comparer = page.cell("FillComparer(")
+    seen = {sources(comparer)[0]}
+    for _ in range(3):
+        seen.add(answers(comparer, "filled by", times=1)[0])
+    assert len(seen) == 4
+    page.save(comparer, SCREENSHOTS, "fill_comparer")
+    before = sources(comparer)
+    comparer.get_by_text("outline the hole").click()
+    before = wait_for_change(comparer, before)
+    comparer.get_by_role("button", name="next hole").click()
+    wait_for_change(comparer, before)
+    stereo = page.cell("StereoPreview(")
+    page.save(stereo, SCREENSHOTS, "stereo_preview")
+    for view in ("wiggle", "side by side"):
+        before = sources(stereo)
+        stereo.get_by_role("button", name=view).click()
+        wait_for_change(stereo, before)
+    page.page.close()
