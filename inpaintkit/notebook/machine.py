@@ -22,6 +22,8 @@ LISTED = (
     "jupyterlab",
     "schedulefree",
     "opencv-python-headless",
+    "av",
+    "transformers",
 )
 CPU_FEATURES = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
 

@@ -96,7 +96,7 @@ def load_params(file: str | Path) -> dict[str, Any]:
     """Return the flat parameters of a YAML file; relative paths in it count from the project's root."""
     path = Path(file)
     if not path.is_file():
-        raise InputError(f"-f: the parameter file {path} does not exist; the shipped ones are in params/")
+        raise InputError(f"{path}: there is no such parameter file; the shipped ones are in params/")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
