@@ -93,7 +93,8 @@ def show_table(table: str, config: JobConfig | None = None, name: str = "") -> N
     """Display Markdown, a table for instance; with `config` keep it as ``NAME.md`` in the run folder."""
     if config is not None:
         atomic_write_text(config.run_folder / f"{name}.md", table.strip() + "\n")
-    display(Markdown(table))
+    # Longer ones scroll in a box; the empty lines make Markdown of what is inside.
+    display(Markdown(f'<div style="max-height:{HIGHEST};overflow:auto">\n\n{table.strip()}\n\n</div>'))
 
 
 def record(config: JobConfig, figures: Mapping[str, Any]) -> None:

@@ -92,7 +92,7 @@ def check_pictures(page: NotebookPage) -> None:
         assert len(words) > 8
         assert height <= screen
     heights = page.page.eval_on_selector_all(
-        ".jp-Cell-outputArea", "all => all.map(a => [a.offsetHeight, a.innerText.slice(0, 60)])"
+        ".jp-OutputArea-output", "all => all.map(a => [a.offsetHeight, a.innerText.slice(0, 60)])"
     )
     assert [tall for tall in heights if tall[0] > screen] == []
 
