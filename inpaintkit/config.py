@@ -167,7 +167,9 @@ class GenerateConfig(JobConfig):
     )
     hub_dir: str | None = option(None, "folder for what model hubs send, None: their own cache folders", path=True)
     flip_average: bool = option(False, "average depth with that of the mirrored picture; doubles its time")
-    map_name: str = option("{name}_depth", "for File: a map's name without ending; other names than this need model_path")
+    map_name: str = option(
+        "{name}_depth", "for File: a map's name without ending; other names than this need model_path"
+    )
     map_values: str = option("near_is_bright", "for File: what large values mean", choices=MAP_VALUES)
     depth_cache: str | None = option(
         None, "folder of depth maps shared between runs, None: OUTPUT_DIR/depth_cache", path=True

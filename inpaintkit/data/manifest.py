@@ -193,7 +193,7 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
     files = sorted({*marks, *found, *hidden}, key=lambda path: (_place_in_cleaning(path), path))
     if dry_run or not files:
         return files
-    with _all_locks(output_dir, name):
+    with all_locks(output_dir, name):
         for path in files:
             path.unlink(missing_ok=True)
         for place in (folder, frames):
@@ -212,7 +212,8 @@ def _place_in_cleaning(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def _all_locks(output_dir: str | Path, name: str) -> Iterator[None]:
+def all_locks(output_dir: str | Path, name: str) -> Iterator[None]:
+    """Hold every shard of the data set `name`; raise `InputError` while a run writes one of them."""
     folder = Path(output_dir) / LOCK_FOLDER
     with contextlib.ExitStack() as stack:
         for path in _shard_locks(folder, name):

@@ -78,7 +78,7 @@ def delete_records(folder: str | Path, names: Collection[str]) -> int:
     if there:
         with contextlib.ExitStack() as locks:
             for data_set in manifest.data_set_names(root):
-                locks.enter_context(manifest._all_locks(root, data_set))
+                locks.enter_context(manifest.all_locks(root, data_set))
             _write_lines(root / DELETION_FILE, there)
             finish_deletion(root)
     return len(there)
