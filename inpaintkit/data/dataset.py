@@ -39,17 +39,21 @@ Sample = tuple[Tensor, Tensor, Tensor, int]
 """What the trainer sees: picture x (3, S, S) in 0..1, hole (1, S, S) True = missing, target y = x without frame, index."""
 
 
-def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
+def find_pairs(folder: Path, being_written: bool = False) -> list[tuple[Path, Path]]:
     """Return the (picture, hole) files of the records in `folder`, sorted by name.
 
     Pairs are told by their suffixes ``_C.png`` and ``_M.png``, as in iw3. Raises `InputError` when one half of a pair
-    is missing or there is none at all.
+    is missing or there is none at all. `being_written`: another run may be at work in `folder`, so a picture whose
+    hole isn't there yet is left out instead.
     """
     names = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
     stems = {
         suffix: {n.removesuffix(suffix) for n in names if n.endswith(suffix)}
         for suffix in (PICTURE_SUFFIX, HOLE_SUFFIX)
     }
+    if being_written:
+        stems[HOLE_SUFFIX] &= stems[PICTURE_SUFFIX]
+        stems[PICTURE_SUFFIX] = stems[HOLE_SUFFIX]
     for have, lack in ((PICTURE_SUFFIX, HOLE_SUFFIX), (HOLE_SUFFIX, PICTURE_SUFFIX)):
         alone = min(stems[have] - stems[lack], default=None)
         if alone is not None:

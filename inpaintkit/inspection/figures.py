@@ -461,7 +461,7 @@ def _pairs(records: Records) -> list[tuple[Path, Path]]:
     if isinstance(records, str | Path):
         folder = require_folder(records, "records")
         splits = [folder / split for split in SPLITS if (folder / split).is_dir()]
-        return [pair for part in splits or [folder] for pair in find_pairs(part)]
+        return [pair for part in splits or [folder] for pair in find_pairs(part, being_written=True)]
     if not records:
         raise InputError("records: the list is empty; give pairs (picture, hole) or a folder of records")
     return list(records)

@@ -19,7 +19,7 @@ from typing import Any
 from playwright.sync_api import BrowserContext, Locator, Page, sync_playwright
 
 START_SECONDS = 90
-RUN_SECONDS = 300
+RUN_SECONDS = 900
 KERNEL_IS_THERE = """() => {
     const kernel = jupyterapp.shell.currentWidget?.context?.sessionContext?.session?.kernel;
     return kernel?.connectionStatus === 'connected' && kernel?.status === 'idle';

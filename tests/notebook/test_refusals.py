@@ -116,7 +116,7 @@ class TestCommandLine:
         assert "did you mean 02_train?" in refusal(capsys, "run", "02_trian")
 
     def test_missing_parameter_file(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert "does not exist" in refusal(capsys, "run", "02_train", "-f", "nowhere.yaml")
+        assert "no such parameter file" in refusal(capsys, "run", "02_train", "-f", "nowhere.yaml")
 
     def test_broken_parameter_file(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         (tmp_path / "p.yaml").write_text("a: [1")
