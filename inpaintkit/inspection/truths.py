@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import InpaintDataset, UnreadablePicture, generate_dataset, list_pictures, read_picture
-from inpaintkit.data.manifest import PICTURE_SUFFIX, data_set_names, is_record, read_manifest
+from inpaintkit.data.manifest import PICTURE_SUFFIX, Row, data_set_names, is_record, read_manifest
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng
 from inpaintkit.synthesis import Scene, close_hole, draw_scene, forward_warp
@@ -71,18 +71,22 @@ class Truth:
 def record_truth(dataset: InpaintDataset) -> Truth:
     """Return the evaluation records of a data set (``training=False``): photos with holes, themselves the truth.
 
-    The frame that training never sees isn't judged either.
+    The frame that training never sees isn't judged either. Records of procedural scenes are left out, as far as the
+    manifest tells, unless there is nothing else: `scene_truth` judges scenes better.
     """
-    sources = source_pictures(dataset)
+    rows = record_rows(dataset)
+    sources = {file: str(row["source"]) for file, row in rows.items()}
+    photos = [number for number, file in enumerate(dataset.names) if "scene" not in rows.get(file, {})]
+    numbers = photos or list(range(len(dataset)))
 
     def load(index: int) -> Case:
-        x, hole, y, _ = dataset[index]
-        frame, file = (x.shape[-1] - y.shape[-1]) // 2, dataset.names[index]
+        x, hole, y, number = dataset[numbers[index]]
+        frame, file = (x.shape[-1] - y.shape[-1]) // 2, dataset.names[number]
         missing, inside = hole[None] > 0, without_border(hole[None], frame)
         name = record_name(file)
         return Case(name, sources.get(file, name), x[None], missing, x[None], missing & inside)
 
-    return Truth("photos", [record_name(file) for file in dataset.names], load)
+    return Truth("photos", [record_name(dataset.names[number]) for number in numbers], load)
 
 
 def photo_truth(photos: str | Path, folder: str | Path, seed: int = 0) -> Truth:
@@ -179,8 +183,8 @@ def record_name(picture_file: str) -> str:
     return picture_file.removesuffix(PICTURE_SUFFIX)
 
 
-def source_pictures(dataset: InpaintDataset) -> dict[str, str]:
-    """Return for each record's picture file the photo it was cut from, as far as the data set's manifest tells."""
-    root = dataset.folder.parent
+def record_rows(dataset: InpaintDataset) -> dict[str, Row]:
+    """Return the manifest's row for each record's picture file, as far as the data set has a manifest."""
+    root, split = dataset.folder.parent, dataset.folder.name
     rows = (row for name in data_set_names(root) for row in read_manifest(root, name) if is_record(row))
-    return {str(row["picture"]): str(row["source"]) for row in rows}
+    return {str(row["picture"]): row for row in rows if str(row["source"]).startswith(f"{split}/")}

@@ -65,7 +65,9 @@ def run_demo(smoke: bool = False, folder: str | Path | None = None) -> list[RunR
 
 
 def _table(folder: Path) -> str:
-    return (folder / "04_inspect" / "table.md").read_text(encoding="utf-8").strip()
+    """Return the first table of each truth; the others, by width and around holes, are in the report."""
+    sections = (folder / "04_inspect" / "table.md").read_text(encoding="utf-8").strip().split("\n## ")
+    return "\n\n## ".join("\n\n".join(section.split("\n\n")[:3]) for section in sections)
 
 
 def _overview(reports: list[RunReport], folder: Path) -> str:

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 from toy_records import write_records
 
-from inpaintkit.data import InpaintDataset
+from inpaintkit.config import GenerateConfig
+from inpaintkit.data import InpaintDataset, generate_dataset, read_manifest
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import evaluate, photo_truth, read_textures, record_truth, row_fill, scene_truth
 from inpaintkit.inspection.truths import hidden_in_right_view, scene_case
@@ -123,6 +124,20 @@ def test_photo_holes_are_made_once_and_alike(tmp_path: Path) -> None:
     changed = [file.stat().st_mtime_ns for file in files]
     photo_truth(tmp_path / "photos", tmp_path / "a")
     assert [file.stat().st_mtime_ns for file in files] == changed
+
+
+def test_records_of_scenes_do_not_pass_for_photos(tmp_path: Path) -> None:
+    config = GenerateConfig(
+        dataset_dir=str(Path(__file__).parents[2] / "data/samples"), output_dir=str(tmp_path), prefix="t", size=256,
+        num_samples=1, scenes=1, eval_only=True, workers=0, device="cpu",
+    )  # fmt: skip
+    report = generate_dataset(config)
+    truth = record_truth(InpaintDataset(tmp_path / "eval", training=False))
+    assert report.scenes > 0
+    assert len(truth) == report.records - report.scenes
+    names = {row["picture"] for row in read_manifest(tmp_path, "t_FastDepth") if "picture" in row and "scene" in row}
+    assert not names & {f"{name}_C.png" for name in truth.names}
+    assert {truth.load(index).name for index in range(len(truth))} == set(truth.names)
 
 
 def test_a_fill_that_changes_surroundings_is_seen_in_the_ring() -> None:
