@@ -47,7 +47,7 @@ def main() -> None:
     parts = [HEAD, machine_lines()]
     for script in scripts:
         parts += run(script, options.output.parent)
-    atomic_write_text(options.output, "\n\n".join(part.strip() for part in parts) + "\n")
+        atomic_write_text(options.output, "\n\n".join(part.strip() for part in parts) + "\n")
     print(f"Written: {options.output}")
 
 
