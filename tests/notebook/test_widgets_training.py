@@ -109,6 +109,17 @@ def test_an_older_epoch_that_was_chosen_stays(run: Path) -> None:
     close_all(box)
 
 
+def test_the_list_on_the_page_and_the_picture_agree(run: Path) -> None:
+    box = TrainingMonitor(run).widget()
+    write_epoch(run, 1)
+    control(box, "refresh").click()
+    epochs = control(box, "epoch")
+    assert epochs.options[epochs.index] == epochs.value == 1  # a page sends and shows the index
+    epochs.index = 0
+    assert "after epoch 0" in alts(box)[1]
+    close_all(box)
+
+
 def test_a_half_written_manifest_does_not_matter(run: Path) -> None:
     (run / "manifest.json").write_text('{"status": ')
     assert "epoch 0 · " in caption(TrainingMonitor(run).widget())

@@ -49,8 +49,9 @@ class _Watching:
         self.epoch = parts.labelled(ipw.Dropdown, "epoch", "evaluated after this epoch", options=["-"])
         self.batch = parts.labelled(ipw.IntSlider, "batch", "evaluation batch that was kept", value=0, max=1)
         self.follow.observe(lambda change: self.refresh(), names="value")
+        self._picked = lambda change: self._show_strip()
         for control in (self.epoch, self.batch):
-            control.observe(lambda change: self._show_strip(), names="value")
+            control.observe(self._picked, names="value")
         heading = parts.row([self.follow, parts.button("refresh", "look again now", self.refresh), self.status])
         self.pictures = parts.titled("input with hole · output · target", self.strip, share=2)
         columns = parts.panes([parts.titled("curves by epoch", self.curves, share=3), self.pictures])
@@ -73,10 +74,10 @@ class _Watching:
         if epochs != tuple(self.epoch.options):
             follows = self.epoch.value in ("-", self.epoch.options[-1])
             chosen = epochs[-1] if follows or self.epoch.value not in epochs else self.epoch.value
-            self.epoch.unobserve_all("value")
+            self.epoch.unobserve(self._picked, names="value")  # this one only: others keep list and value in step
             self.epoch.options = epochs
             self.epoch.value = chosen
-            self.epoch.observe(lambda change: self._show_strip(), names="value")
+            self.epoch.observe(self._picked, names="value")
         self._show_strip()
 
     def _show_strip(self) -> None:
