@@ -79,7 +79,7 @@ def running_lab(folder: Path, private: Path) -> Iterator[str]:
         try:
             address = f"http://127.0.0.1:{port}"
             _wait_for(f"{address}/api/status?token={token}", server, private / "lab.log")
-            yield f"{address}/lab/tree/{{notebook}}?token={token}"
+            yield f"{address}/lab/workspaces/{{workspace}}/tree/{{notebook}}?token={token}"
         finally:
             server.terminate()
             server.wait(timeout=30)
@@ -117,7 +117,8 @@ class NotebookPage:
 
     def __init__(self, context: BrowserContext, address: str, notebook: str) -> None:
         self.page: Page = context.new_page()
-        self.page.goto(address.format(notebook=notebook))
+        # A workspace of its own: a shared one brings back the notebooks opened before, as hidden tabs.
+        self.page.goto(address.format(workspace=Path(notebook).stem, notebook=notebook))
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
         # Before the kernel is there, running cells opens a dialog.
         self.page.wait_for_function(KERNEL_IS_THERE)
