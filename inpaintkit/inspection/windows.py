@@ -44,14 +44,13 @@ Pixels = Callable[[Tensor], tuple[Tensor, Tensor]]
 class Reach:
     """How far around the area of interest, in px, each step of the network is computed.
 
-    By the network's structure a pixel depends on others up to 280 px away, but ever less. The defaults were found by
-    measuring: with mixing weights five times those of a shortly trained network and noise as picture they leave 0.3/255.
-    With 64 px in the first two places it was 1.1/255, with 48 px 2/255, with 16 px in the fourth block 12/255.
-    ``benchmarks/bench_inpainter.py CHECKPOINT`` measures it for a checkpoint.
+    By the network's structure a pixel depends on others up to 280 px away, but ever less. The defaults leave less than
+    0.01/255 with the released checkpoint; 80, 48, 40, 32 and 16 px left up to 3.3/255 with it although 0.04/255 with a shortly
+    trained one. ``benchmarks/bench_inpainter.py CHECKPOINT`` measures it for a checkpoint.
     """
 
-    embedding: int = 80
-    encoder: tuple[int, ...] = (80, 48, 40, 32, 16)
+    embedding: int = 96
+    encoder: tuple[int, ...] = (96, 96, 96, 96, 96)
     decoder: int = 8
 
 
