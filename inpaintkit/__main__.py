@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ EPILOG = """examples:
   python -m inpaintkit evaluate models/mine/inpaint.light_inpaint_v1.pth --fill mine.py:my_fill
   python -m inpaintkit stereo photo.jpg --checkpoint models/mine/inpaint.light_inpaint_v1.pth
 """
+
+AddCommand = Callable[[str, Any, str], argparse.ArgumentParser]
+"""Adds a command by its name, function and help."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,6 +53,14 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=function)
         return command
 
+    _add_notebook_commands(add)
+    _add_series_commands(add)
+    _add_checkpoint_commands(add)
+    add("doctor", _doctor, "say what this machine has: torch, device, speed, disk, reachable weights")
+    return parser
+
+
+def _add_notebook_commands(add: AddCommand) -> None:
     demo = add("demo", _demo, "generate, train, fine-tune and inspect on the shipped photos, into models/demo")
     demo.add_argument("--smoke", action="store_true", help="tiny sizes: proves that everything runs, learns nothing")
     demo.add_argument("--run-dir", type=Path, help="folder for the four run folders (default: models/demo)")
@@ -65,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     params = add("params", _params, "list the parameters of a notebook with type, default and meaning")
     params.add_argument("notebook", metavar="NOTEBOOK")
 
+
+def _add_series_commands(add: AddCommand) -> None:
     batch = add("batch", _batch, "make many data sets: sources x depth models x variants from one file")
     batch.add_argument("file", type=Path, metavar="JOBS.yaml", help="see params/batch.example.yaml")
     batch.add_argument(
@@ -86,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     clean.add_argument("--prefix", required=True, help="PREFIX_MODEL, e.g. photos1_Any_B")
     clean.add_argument("--yes", action="store_true", help="delete; without it only the list is shown")
 
+
+def _add_checkpoint_commands(add: AddCommand) -> None:
     inspect = add("inspect", _inspect, "say what a checkpoint file is")
     inspect.add_argument("file", type=Path)
 
@@ -117,9 +133,6 @@ def _parser() -> argparse.ArgumentParser:
         "--convergence", type=float, default=0.5, help="depth on the screen plane (default: %(default)s)"
     )
     stereo.add_argument("-o", "--output", type=Path, help="folder for the results (default: beside the picture)")
-
-    add("doctor", _doctor, "say what this machine has: torch, device, speed, disk, reachable weights")
-    return parser
 
 
 def _demo(options: argparse.Namespace) -> None:
