@@ -4,13 +4,13 @@ from inpaintkit.data.dataset import InpaintDataset, Sample
 from inpaintkit.data.generate import (
     GenerateReport,
     data_set_name,
-    depth_model,
     example_pictures,
     generate_dataset,
     rebuild,
 )
 from inpaintkit.data.images import UnreadablePicture, list_pictures, read_picture
 from inpaintkit.data.manifest import clean_prefix, data_set_names, read_manifest, records_table
+from inpaintkit.data.picture_depth import depth_model
 from inpaintkit.data.sampling import HardExampleSampler
 
 __all__ = [

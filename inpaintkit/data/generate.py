@@ -24,10 +24,21 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from inpaintkit.config import GenerateConfig, parse_shard, resolve_device
+from inpaintkit.config import GenerateConfig, parse_shard
 from inpaintkit.data import manifest
 from inpaintkit.data.images import UnreadablePicture, read_picture
 from inpaintkit.data.manifest import Row
+from inpaintkit.data.picture_depth import (
+    as_batch,
+    as_kept,
+    ask_network,
+    depth_cache,
+    depth_from_map,
+    depth_from_network,
+    depth_model,
+    has_maps,
+    map_key,
+)
 from inpaintkit.data.records import (
     MIN_HOLE_AREA,
     RECORDS_PER_VIEW,
@@ -40,7 +51,6 @@ from inpaintkit.data.records import (
     make_crops,
     make_hole,
     mirrored,
-    turn_depth,
 )
 from inpaintkit.data.scene_source import pick_textures, read_textures, render_scene, scene_view
 from inpaintkit.data.sources import (
@@ -56,7 +66,7 @@ from inpaintkit.data.sources import (
     sources_of,
 )
 from inpaintkit.data.video import VideoReaders, example_frame, is_video
-from inpaintkit.depth import DepthCache, DepthModel, compute_like, create_depth_model, depth_of_file, round_depth
+from inpaintkit.depth import DepthModel, compute_like, create_depth_model, depth_key, depth_of_file
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path
 from inpaintkit.seeds import Key, numpy_rng
@@ -93,7 +103,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A picture (H, W, 3) as the depth network sees it; `key` is its content hash.
+    """A picture (H, W, 3) as the depth network sees it; `key` is its content hash, `depth_map` that of its map file, if any.
 
     `textures`: for a scene, content hashes of the pictures it was cut from, by name within their folder.
     """
@@ -103,6 +113,7 @@ class Loaded:
     view: View
     picture: Picture
     textures: dict[str, str] | None = None
+    depth_map: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,11 +125,26 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Unseen:
+    """A loaded picture for the depth network: `pixels` (1, 3, H, W), 0..1, and the answer's place in the depth cache."""
+
+    loaded: Loaded
+    pixels: Tensor
+    cache_key: str | None
+
+    @property
+    def job(self) -> Job:
+        return self.loaded.job
+
+
+@dataclass(frozen=True)
 class Seen:
-    """A loaded picture with its depth (1, 1, h, w)."""
+    """A loaded picture with its depth (1, 1, h, w); `unkept`: the network's own answer, still to be checked and kept."""
 
     loaded: Loaded
     depth: Tensor
+    unkept: bool = False
+    cache_key: str | None = None
 
     @property
     def job(self) -> Job:
@@ -237,13 +263,18 @@ def _scene_job(job: Job, scene: int, pictures: int, textures: tuple[Source, ...]
 
 
 class _Run:
-    """The constants of a run and the steps of one job: load -> infer -> finish."""
+    """The constants of a run and the steps of one job: load -> infer -> finish.
+
+    Loading and finishing happen in workers, inferring in the calling thread, which does nothing else: all that needs
+    no network (reading, hashing, the depth cache, maps, warping, encoding) is left to the workers.
+    """
 
     def __init__(self, config: GenerateConfig) -> None:
         self.config, self.output = config, Path(config.output_dir)
         self.name = data_set_name(config)
         self.folder = manifest.manifest_folder(config.output_dir, self.name)
-        self.model, self.cache = depth_model(config), depth_cache(config)
+        self.model = depth_model(config)
+        self.cache = depth_cache(config, self.model)
         compute_like(self.model, manifest.begun_with(self.folder).get("model_version"))
         self.sampler = HoleSampler(config.divergence_level, self.model.metric, config.hole_method)
         self.scene_sampler = scene_sampler(config.divergence_level, config.hole_method)
@@ -276,12 +307,22 @@ class _Run:
         return folder / (stem + manifest.PICTURE_SUFFIX), folder / (stem + manifest.HOLE_SUFFIX)
 
     def is_finished(self, job: Job) -> bool:
-        """Tell whether the job's part and every file that it names are there."""
+        """Tell whether the job's part and every file that it names are there; `InputError` if its depth map changed."""
         part = self.part(job)
         if not part.exists():
             return False
-        names = [row[key] for row in manifest.read_part(part) if manifest.is_record(row) for key in ("picture", "hole")]
+        rows = manifest.read_part(part)
+        self._check_map(job, rows)
+        names = [row[key] for row in rows if manifest.is_record(row) for key in ("picture", "hole")]
         return all((self.output / job.split / name).exists() for name in names)
+
+    def _check_map(self, job: Job, rows: Iterable[Row]) -> None:
+        made_from = {row["depth_map"] for row in rows if "depth_map" in row}
+        if made_from and has_maps(self.model) and made_from != {map_key(self.model, job.origin)}:
+            raise InputError(
+                f"dataset_dir: the depth map of {job.source} changed since {self.name} was begun; "
+                "restore it, choose another prefix, or clean this one first"
+            )
 
     def work(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, str]]:
         """Yield (job, result in words) as jobs get finished, in order, with few pictures in memory at a time."""
@@ -290,14 +331,15 @@ class _Run:
                 yield job, self.finish(self.infer(self.load(job)))
             return
         remaining, ahead = iter(jobs), AHEAD * self.config.workers
-        loading: deque[Future[Loaded | Seen | Refused]] = deque()
+        loading: deque[Future[Unseen | Seen | Refused]] = deque()
         finishing: deque[tuple[Job, Future[str]]] = deque()
         pool = ThreadPoolExecutor(self.config.workers, thread_name_prefix="generate")
         try:
             loading.extend(pool.submit(self.load, job) for job in islice(remaining, ahead))
             while loading:
-                seen = self.infer(loading.popleft().result())
+                loaded = loading.popleft().result()
                 loading.extend(pool.submit(self.load, job) for job in islice(remaining, 1))
+                seen = self.infer(loaded)
                 finishing.append((seen.job, pool.submit(self.finish, seen)))
                 while len(finishing) > (ahead if loading else 0):
                     job, result = finishing.popleft()
@@ -305,8 +347,8 @@ class _Run:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def load(self, job: Job) -> Loaded | Seen | Refused:
-        """Read the job's picture, turn and scale it as drawn; or draw its scene, whose depth is then known."""
+    def load(self, job: Job) -> Unseen | Seen | Refused:
+        """Read the job's picture, turn and scale it as drawn, and look for its depth; or draw its scene with its depth."""
         try:
             if job.scene is not None:
                 return self._draw_scene(job, job.scene)
@@ -314,7 +356,8 @@ class _Run:
             if self._saves_frame(job):
                 write_png(self._frame_file(job), content.decode(None))
             view = draw_view(numpy_rng(self.config.seed, content.key, job.repeat, "view"), self.config.size)
-            return Loaded(job, content.key, view, apply_view(content.decode(view.source_side), view))
+            picture = apply_view(content.decode(view.source_side), view)
+            return self._look_up(Loaded(job, content.key, view, picture))
         except UnreadablePicture as error:
             return Refused(job, str(error))
 
@@ -327,19 +370,43 @@ class _Run:
         names = {source.name: key for source, (key, _) in textures.items()}
         return Seen(Loaded(job, content, scene_view(size), picture, names), depth)
 
-    def infer(self, loaded: Loaded | Seen | Refused) -> Seen | Refused:
-        """Find the depth of a loaded picture."""
-        if not isinstance(loaded, Loaded):
+    def _look_up(self, loaded: Loaded) -> Unseen | Seen:
+        """Find depth where no network is needed: in a map beside the picture, or in the cache."""
+        if has_maps(self.model):
+            depth, key = depth_from_map(self.model, loaded.job.origin, loaded.view)
+            return Seen(dataclasses.replace(loaded, depth_map=key), depth)
+        pixels = as_batch(loaded.picture)
+        if self.cache is None:
+            return Unseen(loaded, pixels, None)
+        cache_key = depth_key(pixels, self.model)
+        known = self.cache.find(cache_key)
+        return Unseen(loaded, pixels, cache_key) if known is None else Seen(loaded, known)
+
+    def infer(self, loaded: Unseen | Seen | Refused) -> Seen | Refused:
+        """Ask the network about a loaded picture whose depth isn't known yet."""
+        if not isinstance(loaded, Unseen):
             return loaded
         try:
-            depth = picture_depth(self.model, loaded.job.origin, loaded.picture, loaded.view, self.cache)
+            depth = ask_network(self.model, loaded.pixels)
         except UnreadablePicture as error:
             return Refused(loaded.job, str(error))
-        return Seen(loaded, depth)
+        return Seen(loaded.loaded, depth, unkept=True, cache_key=loaded.cache_key)
+
+    def _keep(self, seen: Seen) -> Seen | Refused:
+        """Check and round the network's answer, and put it into the cache."""
+        try:
+            depth = as_kept(seen.depth)
+        except UnreadablePicture as error:
+            return Refused(seen.job, str(error))
+        if self.cache is not None and seen.cache_key is not None:
+            self.cache.store(seen.cache_key, depth, self.model)
+        return Seen(seen.loaded, depth)
 
     def finish(self, seen: Seen | Refused) -> str:
         """Write a job's records, then its part; return the result in words."""
         job = seen.job
+        if isinstance(seen, Seen) and seen.unkept:
+            seen = self._keep(seen)
         if isinstance(seen, Refused):
             manifest.write_part(self.part(job), [{"source": job.source, "repeat": job.repeat, "skipped": seen.reason}])
             return f"skipped, it {seen.reason}"
@@ -359,6 +426,8 @@ class _Run:
         row: Row = {"source": job.source, "repeat": job.repeat, "record": crop.record, "sample": crop.sample}
         if job.scene is not None:
             row |= {"scene": job.scene, "textures": loaded.textures, "seed": self.config.seed}
+        if loaded.depth_map is not None:
+            row |= {"depth_map": loaded.depth_map}
         picture, hole = self._pair(job, crop.record, crop.sample)
         if crop.hole_pixels < MIN_HOLE_AREA:
             for old in (hole, picture):
@@ -402,43 +471,6 @@ def identity(config: GenerateConfig, model: DepthModel) -> dict[str, int | str |
 def scene_sampler(divergence_level: int, hole_method: str) -> HoleSampler:
     """Return what draws holes in scenes: their depth is relative, and exact, so it has no ramps to be split."""
     return HoleSampler(divergence_level, False, "warp_back" if hole_method == "warp_back" else "occlusion")
-
-
-def depth_model(config: GenerateConfig) -> DepthModel:
-    """Return the depth model that `config` asks for; raise `InputError` if it can't be had."""
-    return create_depth_model(
-        config.model_type, resolve_device(config.device), config.resolution, config.model_path, config.hub_dir,
-        config.flip_average, config.map_name, config.map_values,
-    )  # fmt: skip
-
-
-def depth_cache(config: GenerateConfig) -> DepthCache | None:
-    """Return the cache of depth maps that `config` asks for, None for none."""
-    if not config.depth_cache_gb:
-        return None
-    return DepthCache(config.depth_cache or Path(config.output_dir) / "depth_cache", int(config.depth_cache_gb * 1e9))
-
-
-def picture_depth(
-    model: DepthModel, source: Source, picture: Picture, view: View, cache: DepthCache | None = None
-) -> Tensor:
-    """Return depth (1, 1, h, w), 0..1, 1 = near, of `picture` (H, W, 3), which is `source` seen as `view` says.
-
-    The answer doesn't depend on whether there is a `cache`. Raises `UnreadablePicture` when the model finds none.
-    """
-    try:
-        if hasattr(model, "infer_file"):
-            if source.moment is not None:
-                raise InputError("maps of model_type=File belong to pictures, not to frames of videos")
-            depth = turn_depth(model.infer_file(source.path), view.angle)
-        else:
-            pixels = torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32) / 255)[None]
-            depth = cache.get_or_compute(pixels, model) if cache else round_depth(model.infer(pixels))
-    except InputError as error:
-        raise UnreadablePicture(f"gets no depth: {error}") from error
-    if not bool(torch.isfinite(depth).all()):
-        raise UnreadablePicture("gets no depth: the depth model answered with NaN or infinity")
-    return depth
 
 
 def example_pictures(config: GenerateConfig) -> list[Path]:
@@ -528,7 +560,14 @@ def rebuild(
             made_by = f"{record['model_version']} at {record['model_resolution']} px"
             raise InputError(f"{record['picture']} was made by the depth model {made_by}; rebuild it with that one")
         picture = apply_view(content.decode(view.source_side), view)
-        depth = picture_depth(model, source, picture, view)
+        if has_maps(model):
+            depth, made_from = depth_from_map(model, source, view)
+            if record.get("depth_map", made_from) != made_from:
+                raise InputError(
+                    f"the depth map of {place} has changed since {record['picture']} was made; restore it to rebuild the record"
+                )
+        else:
+            depth = depth_from_network(model, picture)
     except UnreadablePicture as error:
         raise InputError(f"{place} {error}; give the dataset_dir that the record was made from") from error
     sampler = HoleSampler(record["divergence_level"], model.metric, record["hole_method"])

@@ -1,6 +1,6 @@
 """Picture -> depth: estimators by name, FastDepth, maps from files, cache, sharpening."""
 
-from inpaintkit.depth.cache import DepthCache, round_depth
+from inpaintkit.depth.cache import DepthCache, depth_key, round_depth
 from inpaintkit.depth.protocol import (
     MAP_NAME,
     MAP_VALUES,
@@ -24,6 +24,7 @@ __all__ = [
     "available_models",
     "compute_like",
     "create_depth_model",
+    "depth_key",
     "depth_of_file",
     "round_depth",
     "sharpen_depth",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -23,7 +24,11 @@ ROOM_AFTER_CLEANING = 0.9  # clean somewhat below the limit, so that not every n
 ABANDONED = 3600  # seconds after which the temporary file of a killed process is nobody's
 
 
-def _key(picture: Tensor, model: DepthModel) -> str:
+def depth_key(picture: Tensor, model: DepthModel) -> str:
+    """Return the name under which the depth of `picture` (1, 3, H, W) by `model` is kept.
+
+    It depends on the picture's content and on the model's name, version and resolution, never on file names.
+    """
     pixels = picture.detach().to("cpu", torch.float32).contiguous().numpy()
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((picture.shape, model.name, model.version, model.resolution)).encode())
@@ -34,39 +39,52 @@ def _key(picture: Tensor, model: DepthModel) -> str:
 class DepthCache:
     """A folder of depth maps as 16-bit PNG, shared between runs, at most `max_bytes` large; the least used go first.
 
-    Several processes may use it at the same time; then it may exceed the limit by 2 % for each of them.
-    A map depends on the picture's content and on the model's name, version and resolution, never on file names.
+    Several processes may use it at the same time; then it may exceed the limit by 2 % for each of them. So may several
+    threads. Values are rounded to 1/65535; `round_depth` does the same to depth that has just been made.
     """
 
     def __init__(self, folder: str | Path, max_bytes: int) -> None:
         self.folder = require_writable(folder, "depth cache")
         self.max_bytes = max_bytes
-        self._unseen = 0  # bytes written since the folder was counted
+        self._lock = threading.Lock()
+        self._being_stored = set[str]()
         self._clean()
 
-    def get_or_compute(self, picture: Tensor, model: DepthModel) -> Tensor:
-        """Return depth (1, 1, h, w) in 0..1 of `picture` (1, 3, H, W), from the cache or by ``model.infer``.
-
-        Values are rounded to 1/65535, the first time too: with and without a filled cache the answer is the same.
-        """
-        path = self.folder / f"{_key(picture, model)}.png"
+    def find(self, key: str) -> Tensor | None:
+        """Return depth (1, 1, h, w) in 0..1 kept under `key` (see `depth_key`), None if there is none or it is damaged."""
+        path = self._path(key)
         with contextlib.suppress(OSError, SyntaxError, ValueError):
             with Image.open(path) as image:
                 levels = np.asarray(image, dtype=np.uint16)
             os.utime(path)
             return _to_depth(levels)
-        levels = _to_levels(model.infer(picture))
-        self._store(path, levels, model)
-        return _to_depth(levels)
+        return None
 
-    def _store(self, path: Path, levels: np.ndarray, model: DepthModel) -> None:  # type: ignore[type-arg]
+    def store(self, key: str, depth: Tensor, model: DepthModel) -> None:
+        """Keep `depth` (1, 1, h, w) in 0..1 under `key`; raise `InputError` when the disk takes no more."""
+        with self._lock:
+            if key in self._being_stored:  # by another thread, and it is the same depth
+                return
+            self._being_stored.add(key)
+        try:
+            self._write(self._path(key), depth, model)
+        finally:
+            with self._lock:
+                self._being_stored.remove(key)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.png"
+
+    def _write(self, path: Path, depth: Tensor, model: DepthModel) -> None:
         text = PngImagePlugin.PngInfo()
         text.add_text("depth_model", f"{model.name} {model.version} at {model.resolution} px")
         with atomic_path(path) as temporary:
-            Image.fromarray(levels).save(temporary, "PNG", pnginfo=text, compress_level=COMPRESS_LEVEL)
-        self._unseen += path.stat().st_size
-        if self._unseen > min(self.max_bytes * RECOUNT, self.max_bytes - self._bytes):
-            self._clean()
+            Image.fromarray(_to_levels(depth)).save(temporary, "PNG", pnginfo=text, compress_level=COMPRESS_LEVEL)
+            size = temporary.stat().st_size
+        with self._lock:
+            self._unseen += size
+            if self._unseen > min(self.max_bytes * RECOUNT, self.max_bytes - self._bytes):
+                self._clean()
 
     def _clean(self) -> None:
         """Count the folder and remove the maps used longest ago. Another process may remove the same ones."""
@@ -75,7 +93,8 @@ class DepthCache:
             with contextlib.suppress(OSError):
                 stat = path.stat()
                 files.append((stat.st_mtime_ns, stat.st_size, path))
-        self._bytes, self._unseen = sum(size for _, size, _ in files), 0
+        self._bytes = sum(size for _, size, _ in files)
+        self._unseen = 0  # bytes written since the folder was counted
         if self._bytes > self.max_bytes:
             for _, size, path in sorted(files):
                 path.unlink(missing_ok=True)

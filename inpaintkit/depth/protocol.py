@@ -66,6 +66,10 @@ class DepthModel(Protocol):
 class FileDepthModel(DepthModel, Protocol):
     """A depth model that reads its answer from disk and so must know which picture is meant."""
 
+    def find_map(self, picture_path: str | Path) -> Path:
+        """Return the file that holds the depth of the picture file `picture_path`; raise `InputError` if there is none."""
+        ...
+
     def infer_file(self, picture_path: str | Path) -> Tensor:
         """Return depth (1, 1, h, w), float32 in 0..1, 1 = near, for the picture file `picture_path`."""
         ...

@@ -5,17 +5,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shutil
+import threading
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from inpaintkit.config import GenerateConfig
-from inpaintkit.data import generate_dataset
-from inpaintkit.depth import MAP_NAME, MAP_VALUES
+from inpaintkit.data import generate as generate_module
+from inpaintkit.data import generate_dataset, read_manifest, rebuild
+from inpaintkit.data.manifest import is_record
+from inpaintkit.depth import DEPTH_MODELS, MAP_NAME, MAP_VALUES, DepthCache, create_depth_model
 from inpaintkit.depth.fastdepth import WEIGHTS, FastDepthNetwork
+from inpaintkit.depth.network_model import NetworkDepthModel
 from inpaintkit.errors import InputError
 from tests.depth.test_hub_models import HUBCONF, put_weights
 
@@ -135,3 +140,109 @@ def test_maps_of_distances_in_a_folder_of_their_own(pictures: Path, tmp_path: Pa
     assert not report.skipped
     with pytest.raises(InputError, match="map_name, map_values"):
         generate_dataset(dataclasses.replace(config, model_type="FastDepth", output_dir=str(tmp_path / "other")))
+
+
+@pytest.fixture
+def with_maps(tmp_path: Path) -> GenerateConfig:
+    """A photo with a depth map beside it: something near in front of something far."""
+    (tmp_path / "in" / "eval").mkdir(parents=True)
+    shutil.copy(SAMPLES / "eval" / "astronaut.jpg", tmp_path / "in" / "eval")
+    depth = np.zeros((300, 300), np.float32)
+    depth[100:250, 80:160] = 1
+    np.save(tmp_path / "in" / "eval" / "astronaut_depth.npy", depth)
+    return GenerateConfig(
+        str(tmp_path / "in"), str(tmp_path / "out"), "p", "File", size=256, num_samples=1, divergence_level=3,
+        eval_only=True, workers=0,
+    )  # fmt: skip
+
+
+def move_near_thing(config: GenerateConfig) -> None:
+    """Change the depth map in its content alone: same name, same size."""
+    path = Path(config.dataset_dir) / "eval" / "astronaut_depth.npy"
+    np.save(path, np.roll(np.load(path), 40, axis=1))
+
+
+def test_a_record_is_rebuilt_from_its_map_and_refused_with_another(with_maps: GenerateConfig) -> None:
+    generate_dataset(with_maps)
+    row = next(row for row in read_manifest(with_maps.output_dir, "p_File") if is_record(row))
+    model = create_depth_model("File")
+    folder = Path(with_maps.output_dir) / "eval"
+    picture, hole = rebuild(row, with_maps.dataset_dir, model)
+    with Image.open(folder / row["picture"]) as stored, Image.open(folder / row["hole"]) as mask:
+        np.testing.assert_array_equal(picture, np.asarray(stored))
+        np.testing.assert_array_equal(hole, np.asarray(mask) > 0)
+    move_near_thing(with_maps)
+    with pytest.raises(InputError, match=r"the depth map of eval/astronaut\.jpg .* has changed since p_File_0"):
+        rebuild(row, with_maps.dataset_dir, model)
+
+
+def test_a_data_set_is_not_continued_with_a_changed_map(with_maps: GenerateConfig) -> None:
+    generate_dataset(with_maps)
+    assert generate_dataset(with_maps).pictures == 0
+    move_near_thing(with_maps)
+    with pytest.raises(InputError, match=r"the depth map of eval/astronaut\.jpg changed since p_File was begun"):
+        generate_dataset(with_maps)
+    (Path(with_maps.dataset_dir) / "eval" / "astronaut_depth.npy").unlink()
+    with pytest.raises(InputError, match="File: no depth map for"):
+        generate_dataset(with_maps)
+
+
+class Watched(torch.nn.Module):
+    """A depth network that takes bright for near and notes which threads call it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias, self.threads = torch.nn.Parameter(torch.zeros(())), list[str]()
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        self.threads.append(threading.current_thread().name)
+        return pictures.mean(1) + self.bias
+
+
+def use_network(monkeypatch: pytest.MonkeyPatch, network: torch.nn.Module) -> None:
+    model = NetworkDepthModel("Any_B", DEPTH_MODELS["Any_B"], network, "cpu", 224)
+    monkeypatch.setattr(generate_module, "depth_model", lambda config: model)
+
+
+def test_the_thread_of_the_network_does_nothing_else(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading, hashing, the depth cache, warping and encoding are left to the workers: the network needn't wait for them."""
+    network, elsewhere = Watched(), dict[str, set[str]]()
+    use_network(monkeypatch, network)
+
+    def watch(place: object, name: str) -> None:
+        real = getattr(place, name)
+
+        def watched(*arguments: object) -> object:
+            elsewhere.setdefault(name, set()).add(threading.current_thread().name)
+            return real(*arguments)
+
+        monkeypatch.setattr(place, name, watched)
+
+    steps = ("read_source", "apply_view", "as_batch", "depth_key", "as_kept", "make_crops", "write_png")
+    for name in steps:
+        watch(generate_module, name)
+    for name in ("find", "store"):
+        watch(DepthCache, name)
+    generate_dataset(GenerateConfig(str(pictures), str(tmp_path), "p", "Any_B", size=256, workers=2, device="cpu"))
+    assert network.threads == ["MainThread"] * 3
+    assert elsewhere.keys() == {*steps, "find", "store"}
+    assert all(name.startswith("generate") for threads in elsewhere.values() for name in threads)
+
+
+def test_a_network_that_answers_with_nan_gives_a_reason(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Watched):
+        name, version, resolution, metric = "FastDepth", "1", 224, False
+
+        def infer(self, given: torch.Tensor) -> torch.Tensor:
+            return self(given)[:, None] * torch.nan
+
+    monkeypatch.setattr(generate_module, "depth_model", lambda config: Broken())
+    report = generate_dataset(GenerateConfig(str(pictures), str(tmp_path), "p", size=256, workers=1, eval_only=True))
+    assert dict(report.skipped) == {
+        "eval/astronaut.jpg": "gets no depth: the depth model answered with NaN or infinity"
+    }
+    assert not list((tmp_path / "depth_cache").iterdir())  # and it isn't remembered

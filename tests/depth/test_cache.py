@@ -1,13 +1,14 @@
 """The cache answers for the same picture and model without inference, and for nothing else."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from inpaintkit.depth import DepthCache
+from inpaintkit.depth import DepthCache, depth_key, round_depth
 
 
 class Counting:
@@ -25,10 +26,20 @@ def picture(seed: int = 0, side: int = 8) -> torch.Tensor:
     return torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
 
+def answer(cache: DepthCache, pixels: torch.Tensor, model: Counting) -> torch.Tensor:
+    """Return depth from the cache, else from the model, as generating does."""
+    key = depth_key(pixels, model)
+    found = cache.find(key)
+    if found is None:
+        found = round_depth(model.infer(pixels))
+        cache.store(key, found, model)
+    return found
+
+
 def test_a_second_run_does_no_inference_and_gives_the_same_depth(tmp_path: Path) -> None:
     first, second = Counting(), Counting()
-    depth = DepthCache(tmp_path, 10**6).get_or_compute(picture(), first)
-    again = DepthCache(tmp_path, 10**6).get_or_compute(picture(), second)
+    depth = answer(DepthCache(tmp_path, 10**6), picture(), first)
+    again = answer(DepthCache(tmp_path, 10**6), picture(), second)
     assert (first.calls, second.calls) == (1, 0)
     assert torch.equal(depth, again)
     assert (depth - picture()[:, :1]).abs().max() <= 0.5 / 65535 + 1e-7
@@ -49,17 +60,17 @@ def test_another_picture_model_version_or_resolution_is_inferred(
 ) -> None:
     other_model.calls = 0
     cache = DepthCache(tmp_path, 10**6)
-    cache.get_or_compute(picture(), Counting())
-    cache.get_or_compute(other_picture, other_model)
+    answer(cache, picture(), Counting())
+    answer(cache, other_picture, other_model)
     assert other_model.calls == 1
 
 
 def test_a_damaged_map_is_made_anew(tmp_path: Path) -> None:
     model, cache = Counting(), DepthCache(tmp_path, 10**6)
-    depth = cache.get_or_compute(picture(), model)
+    depth = answer(cache, picture(), model)
     (path,) = tmp_path.glob("*.png")
     path.write_bytes(path.read_bytes()[:60])
-    assert torch.equal(cache.get_or_compute(picture(), model), depth)
+    assert torch.equal(answer(cache, picture(), model), depth)
     assert model.calls == 2
 
 
@@ -67,8 +78,8 @@ def test_the_folder_stays_below_its_limit_and_the_least_used_go_first(tmp_path: 
     model, limit = Counting(), 30_000
     cache = DepthCache(tmp_path, limit)
     for seed in range(12):
-        cache.get_or_compute(picture(0, 48), model)  # always in use
-        cache.get_or_compute(picture(seed, 48), model)
+        answer(cache, picture(0, 48), model)  # always in use
+        answer(cache, picture(seed, 48), model)
         for age, path in enumerate(sorted(tmp_path.glob("*.png"), key=os.path.getmtime)):
             os.utime(path, (1e9 + age, 1e9 + age))
         assert sum(path.stat().st_size for path in tmp_path.glob("*.png")) <= limit
@@ -77,8 +88,21 @@ def test_the_folder_stays_below_its_limit_and_the_least_used_go_first(tmp_path: 
 
 
 def test_maps_carry_the_name_of_their_model(tmp_path: Path) -> None:
-    DepthCache(tmp_path, 10**6).get_or_compute(picture(), Counting("Any_B", "v7", 392))
+    answer(DepthCache(tmp_path, 10**6), picture(), Counting("Any_B", "v7", 392))
     (path,) = tmp_path.iterdir()
     with Image.open(path) as image:
         assert image.mode.startswith("I;16")
         assert image.info["depth_model"] == "Any_B v7 at 392 px"
+
+
+def test_threads_may_store_the_same_and_other_maps_at_once(tmp_path: Path) -> None:
+    """Two passes over one picture may see it alike, and are then finished at the same time."""
+    cache, model = DepthCache(tmp_path, 200_000), Counting()
+    depths = {depth_key(pixels, model): pixels[:, :1] for pixels in (picture(seed, 64) for seed in range(4))}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: cache.store(key, depths[key], model), [*depths] * 25))
+    for key, depth in depths.items():
+        found = cache.find(key)
+        assert found is not None
+        assert torch.equal(found, round_depth(depth))
+    assert len(list(tmp_path.iterdir())) == len(depths)

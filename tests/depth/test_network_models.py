@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from inpaintkit.depth import DEPTH_MODELS, DepthCache, compute_like, create_depth_model, network_model
+from inpaintkit.depth import DEPTH_MODELS, compute_like, create_depth_model, depth_key, network_model
 from inpaintkit.depth.network_model import NetworkDepthModel
 from inpaintkit.depth.preparation import CENTRED, IMAGENET, add_border, normalise
 from inpaintkit.depth.protocol import min_max
@@ -223,13 +223,13 @@ def test_a_data_set_is_continued_in_the_arithmetic_it_was_begun_in(checkpoints: 
 
 
 def test_the_version_tells_a_portrait_size_of_its_own_from_the_same_number_asked_for(
-    checkpoints: dict[str, Path], tmp_path: Path
+    checkpoints: dict[str, Path],
 ) -> None:
     """Both say they work at 384 px, but look at a portrait at 512 and 384: a depth cache must not mix them up."""
-    cache, portrait = DepthCache(tmp_path, 10**9), pictures(100, 60)
-    for model in (create("ZoeD_N", checkpoints), create("ZoeD_N", checkpoints, 384)):
-        assert model.resolution == 384
-        assert cache.get_or_compute(portrait, model).shape == model.infer(portrait).shape
+    models, portrait = (create("ZoeD_N", checkpoints), create("ZoeD_N", checkpoints, 384)), pictures(100, 60)
+    assert [model.resolution for model in models] == [384, 384]
+    assert models[0].infer(portrait).shape != models[1].infer(portrait).shape
+    assert depth_key(portrait, models[0]) != depth_key(portrait, models[1])
 
 
 @pytest.mark.parametrize(("speedup", "tolerance", "seconds"), [(1.0, 1.0, 3.0), (4.0, 0.0, 3.0), (4.0, 1.0, 0.5)])

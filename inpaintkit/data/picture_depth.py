@@ -1,0 +1,94 @@
+"""The depth of one picture, from its map or from the network, and all that can be done before and after the network.
+
+A network on a GPU must never wait for the CPU, so the work around it is in functions of its own that workers can call.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inpaintkit.config import GenerateConfig, resolve_device
+from inpaintkit.data.images import UnreadablePicture, content_key, read_file
+from inpaintkit.data.records import Picture, View, turn_depth
+from inpaintkit.data.sources import Source
+from inpaintkit.depth import DepthCache, DepthModel, FileDepthModel, create_depth_model, round_depth
+from inpaintkit.errors import InputError
+
+BYTES_PER_GB = 1e9
+UINT8_MAX = 255
+
+
+def depth_model(config: GenerateConfig) -> DepthModel:
+    """Return the depth model that `config` asks for; raise `InputError` if it can't be had."""
+    return create_depth_model(
+        config.model_type, resolve_device(config.device), config.resolution, config.model_path, config.hub_dir,
+        config.flip_average, config.map_name, config.map_values,
+    )  # fmt: skip
+
+
+def depth_cache(config: GenerateConfig, model: DepthModel) -> DepthCache | None:
+    """Return the cache of depth maps that `config` asks for, None for none or where maps are files anyway."""
+    if not config.depth_cache_gb or has_maps(model):
+        return None
+    folder = config.depth_cache or Path(config.output_dir) / "depth_cache"
+    return DepthCache(folder, int(config.depth_cache_gb * BYTES_PER_GB))
+
+
+def has_maps(model: DepthModel) -> TypeGuard[FileDepthModel]:
+    """Tell whether `model` reads its answers from files beside the pictures."""
+    return hasattr(model, "infer_file")
+
+
+def as_batch(picture: Picture) -> Tensor:
+    """Return `picture` (H, W, 3) uint8 as depth models take it: (1, 3, H, W), 0..1."""
+    return torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32) / UINT8_MAX)[None]
+
+
+def as_kept(depth: Tensor) -> Tensor:
+    """Return a network's answer (1, 1, h, w) on the CPU, rounded as a cache keeps it: with and without one the same.
+
+    Raises `UnreadablePicture` for an answer with NaN or infinity.
+    """
+    if not bool(torch.isfinite(depth).all()):
+        raise UnreadablePicture("gets no depth: the depth model answered with NaN or infinity")
+    return round_depth(depth)
+
+
+def map_key(model: FileDepthModel, source: Source) -> str:
+    """Return the content hash of the depth map of `source`; raise `InputError` if there is none."""
+    path = model.find_map(source.path)
+    try:
+        return content_key(read_file(path))
+    except UnreadablePicture as error:
+        raise InputError(f"File: {path} {error}; restore this depth map") from error
+
+
+def depth_from_map(model: FileDepthModel, source: Source, view: View) -> tuple[Tensor, str]:
+    """Return depth (1, 1, h, w) of `source` seen as `view` says, and its map's content hash.
+
+    Raises `UnreadablePicture` when there is no map, or none that can be used.
+    """
+    try:
+        if source.moment is not None:
+            raise InputError("maps of model_type=File belong to pictures, not to frames of videos")
+        return turn_depth(model.infer_file(source.path), view.angle), map_key(model, source)
+    except InputError as error:
+        raise UnreadablePicture(f"gets no depth: {error}") from error
+
+
+def depth_from_network(model: DepthModel, picture: Picture) -> Tensor:
+    """Return depth (1, 1, h, w) of `picture` (H, W, 3), rounded; raise `UnreadablePicture` when the network finds none."""
+    return as_kept(ask_network(model, as_batch(picture)))
+
+
+def ask_network(model: DepthModel, pixels: Tensor) -> Tensor:
+    """Return the network's own answer for `pixels` (1, 3, H, W), on the CPU; raise `UnreadablePicture` if it refuses."""
+    try:
+        return model.infer(pixels).cpu()
+    except InputError as error:
+        raise UnreadablePicture(f"gets no depth: {error}") from error
