@@ -131,13 +131,17 @@ class _Stream:
     """An open video. `frames` yields frames in order of time, None where the stream is damaged."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
+        self.open()
+
+    def open(self) -> None:
+        """Open the file at its first frame; raise `UnreadablePicture` if it holds no video."""
         import av
 
-        self.path = path
         try:
-            if path.stat().st_size == 0:
+            if self.path.stat().st_size == 0:
                 raise UnreadablePicture("is empty")
-            self.container: av.container.InputContainer = av.open(str(path), metadata_errors="replace")
+            self.container: av.container.InputContainer = av.open(str(self.path), metadata_errors="replace")
         except (av.error.FFmpegError, OSError) as error:
             raise UnreadablePicture(f"cannot be opened as a video: {error.strerror}") from error
         streams = [s for s in self.container.streams.video if not _is_cover(s)]
@@ -149,6 +153,11 @@ class _Stream:
         self.stream.codec_context.thread_count = DECODE_THREADS
         self.frames = self._decode()
         self.position: int | None = None
+
+    def rewind(self) -> None:
+        """Start again from the first frame, for streams in which seeking doesn't work."""
+        self.close()
+        self.open()
 
     def close(self) -> None:
         self.container.close()
@@ -374,18 +383,13 @@ def _find_again(video: _Stream, moment: Moment) -> VideoFrame:
             if start is not None:
                 video.seek(start)
             elif number:
-                _rewind(video)
+                video.rewind()
             frame = video.find(moment.stamp)
         except (av.error.FFmpegError, OSError):
             continue
         if frame is not None and _looks_like(frame, moment):
             return frame
     raise UnreadablePicture(f"can't be decoded again at {moment.time:.3f} s")
-
-
-def _rewind(video: _Stream) -> None:
-    video.container.close()
-    video.__init__(video.path)  # type: ignore[misc]
 
 
 def _looks_like(frame: VideoFrame, moment: Moment) -> bool:

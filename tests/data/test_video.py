@@ -173,6 +173,17 @@ class TestReading:
             assert moment_at(path, round(moments[index].time, 3)).stamp == moments[index].stamp
         readers.close()
 
+    def test_a_frame_is_found_from_the_beginning_where_seeking_leads_past_it(
+        self, two_scenes: tuple[Path, list[Frame]]
+    ) -> None:
+        path, frames = two_scenes
+        _, moments = survey(path, 100.0, 0.0)
+        misled = dataclasses.replace(moments[3], key=moments[30].stamp)
+        readers = VideoReaders(1)
+        for moment, number in ((misled, 3), (moments[5], 5)):  # and the stream can still be gone on with
+            assert np.abs(frame_picture(readers.read(path, moment)).astype(int) - frames[number]).max() <= 3
+        readers.close()
+
     def test_a_frame_that_is_no_longer_there_is_refused(self, two_scenes: tuple[Path, list[Frame]]) -> None:
         path, _ = two_scenes
         moment = taken(path)[0]
