@@ -301,7 +301,7 @@ class Evaluation:
         # The score scatters around 0 where there is no pattern, so only fills that are clearly above 0 are worth a word.
         found = {fill: self.mean(fill, "artefact") for fill in self.fills}
         seen = [f"{fill} ({METRICS['artefact'].text(value.mean)})" for fill, value in found.items() if value.low > 0]
-        return f"A 4 px grid shows in {', '.join(seen)}." if seen else "None shows a 4 px grid."
+        return f"A grid of 8 px or finer shows in {', '.join(seen)}." if seen else "None shows a grid of 8 px or finer."
 
 
 def count_of(number: int, noun: str) -> str:

@@ -283,7 +283,7 @@ def metrics_bars(evaluation: Evaluation) -> Figure:
         axes[name].set_yticklabels([])
     if "artefact" in axes:
         axes["artefact"].axvline(0, color=QUIET, linewidth=1, linestyle=":")
-        axes["artefact"].set_xlabel("0: no 4 px grid", fontsize=TEXT_SIZE, color=QUIET)
+        axes["artefact"].set_xlabel("0: no grid of 8 px or finer", fontsize=TEXT_SIZE, color=QUIET)
     ranked = [m for m in RANKED_METRICS if m in shown]
     curves = below.subplots(1, len(ranked), squeeze=False)[0]
     for ax, name in zip(curves, ranked, strict=True):

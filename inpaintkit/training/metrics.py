@@ -20,9 +20,16 @@ from inpaintkit.training.perceptual import Lpips
 SSIM_SIGMA = 1.5
 SSIM_RADIUS = 5
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
-# The generator writes 4x4 px per token (pixel shuffle by 4), so its artefacts repeat every 4 px.
-GRID = 4
-# Patterns on a truth flatter than this per-pixel contrast are judged as on this one (4 steps of 8 bit).
+# The generator writes cells of 4 px (pixel shuffle by 4) in pairs (by 2 before), so what it repeats has a period of 8 px,
+# or one that 8 is a multiple of.
+PERIOD = 8
+# Rows, columns and both diagonals, as (rows, columns) per step: narrow holes are long in one of them, however they lie.
+DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
+# Longest distance of two steps that are compared; the line of pixels needed for it is longer by one.
+REACH = PERIOD + PERIOD // 2 + 1
+# With fewer places in a hole chance makes up most of an artefact score.
+LEAST_PLACES = 100
+# Patterns on pictures flatter than this per-pixel contrast are judged as on this one (4 steps of 8 bit).
 FLAT_CONTRAST = 4 / 255
 RING_WIDTH = 8
 # Yu et al., "Mono2Stereo: A Benchmark and Empirical Study for Stereo Conversion", CVPR 2025; the numbers are those of the
@@ -67,45 +74,65 @@ def ssim_map(output: Tensor, target: Tensor) -> Tensor:
 
 
 def artefact_score(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
-    """Return the strength of the network's 4 px grid inside holes, relative to the contrast of the truth, (B,).
+    """Return the strength of patterns that repeat every 8 px inside holes, relative to the pictures' contrast, (B,).
 
-    0 = no grid; 1 = a pattern of 4 px period as strong as the truth's own contrast between neighbouring pixels (or as
-    4 steps of 8 bit where the truth is flatter). Proportional to the square of the pattern's amplitude.
+    Periods of 4 and 2 px are harmonics of 8 px and count alike. 0 = no pattern; about 1 = nothing but pattern.
 
-    Definition: let r = output - target and g(x) = r(x + 1) - r(x), along rows and along columns, wherever both pixels
-    lie in the hole. The energy with a period of 4 px is E = mean[g(x) (g(x+4) - g(x+3)/2 - g(x+5)/2)] over all x and
-    channels, rows and columns together. By the Wiener-Khinchin theorem that is the power spectrum of g integrated with
-    the weight cos(8 pi f) (1 - cos(2 pi f)): a comb with its teeth on the grid frequency 1/4 (weight 1) and its
-    harmonic 1/2 cycles per px (weight 2), minus what lies beside the teeth. The score is E / mean[g_truth^2] over
-    the same hole.
+    Definition: let r = output - target, let x run along a row, a column or a diagonal, and g(x) = r(x + 1) - r(x). With
+    the mean over the period around lag 8,
 
-    Unlike a Fourier transform this needs no window, so narrow, slanted holes count as far as they hold 7 px in a
-    line. Differences whiten the spectrum of natural pictures, so a residual that is merely wrong (blur, offset, ramp,
-    missing texture) is expected at 0; single pictures scatter around it, also below. NaN where no hole holds 7 px in
-    a line.
+        m(x) = (g(x+4)/2 + g(x+5) + g(x+6) + g(x+7) + g(x+8) + g(x+9) + g(x+10) + g(x+11) + g(x+12)/2) / 8,
+
+    the pattern's energy is E = mean[g(x) (g(x+8) - m(x))] over all x, channels and the four directions for which
+    x .. x+13 lie in the hole. By the Wiener-Khinchin theorem that is the power spectrum of g integrated with the weight
+    cos(16 pi f) (1 - D(f)), D(f) = (1 + 2 cos(2 pi f) + 2 cos(4 pi f) + 2 cos(6 pi f) + cos(8 pi f)) / 8: a comb with
+    teeth of weight 1 on 1/8, 2/8, 3/8 and 4/8 cycles per px, below 0 between them. For whatever repeats every 8 px, E is
+    exactly the energy of its g. The score is E / max(T, O, (4/255)^2), with T and O the mean over the same x
+    of g^2 of the target and of the output.
+
+    For output = target + a * pattern it is a^2 P / max(T, O): proportional to a^2 while the pattern is weak, and growing
+    to about 1. A blurred fill has the same T, so the same weak pattern gives the same score on it. Blur alone, offsets,
+    noise or missing texture have no teeth in their spectrum and are expected at 0; single pictures scatter around that
+    by some hundredths, also below. What repeats every 8 px in the target (JPEG blocks, a fence) and is missing in the
+    output counts as a pattern, too.
+
+    Unlike a Fourier transform this needs no window, so narrow, slanted holes count as far as they hold 14 px in a line;
+    what changes only across a hole narrower than that can't be seen. NaN with fewer than 100 places to start a line.
     """
-    residual = output.clamp(0, 1) - target
-    energy = energy_count = contrast = contrast_count = torch.zeros(len(hole), device=hole.device)
-    for axis in (-1, -2):
-        known = _at(hole, axis, 0, 1) & _at(hole, axis, 1, 1)
-        product, valid = _comb(residual.diff(dim=axis), known, axis)
-        energy, energy_count = energy + _sum(product * valid), energy_count + _sum(valid)
-        squares = target.diff(dim=axis).square().mean(dim=1, keepdim=True)
-        contrast, contrast_count = contrast + _sum(squares * known), contrast_count + _sum(known)
-    return (energy / energy_count) / (contrast / contrast_count).clamp(min=FLAT_CONTRAST**2)
+    output = output.clamp(0, 1)
+    energy = of_target = of_output = places = torch.zeros(len(hole), device=hole.device)
+    for direction in DIRECTIONS:
+        inside = torch.stack([_at(hole, direction, shift) for shift in range(REACH + 1)]).all(dim=0)
+        first, minus_mean = _steps(output - target, direction)
+        energy = energy + _sum((first * minus_mean).mean(dim=1, keepdim=True) * inside)
+        of_target, of_output = (
+            before + _sum(_step(x, direction, 0).square().mean(dim=1, keepdim=True) * inside)
+            for before, x in ((of_target, target), (of_output, output))
+        )
+        places = places + _sum(inside)
+    contrast = torch.maximum(of_target, of_output).clamp(min=FLAT_CONTRAST**2 * places)
+    return torch.where(places >= LEAST_PLACES, energy / contrast, torch.nan)
 
 
-def _comb(steps: Tensor, known: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Return (g(x) (g(x+4) - g(x+3)/2 - g(x+5)/2) averaged over channels, where all four are known)."""
-    reach = GRID + 1
-    first, before, same, after = (_at(steps, axis, shift, reach) for shift in (0, GRID - 1, GRID, GRID + 1))
-    valid = torch.stack([_at(known, axis, shift, reach) for shift in (0, GRID - 1, GRID, GRID + 1)]).all(dim=0)
-    return (first * (same - 0.5 * (before + after))).mean(dim=1, keepdim=True), valid
+def _steps(x: Tensor, direction: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return g(x) and g(x+8) - m(x) of `artefact_score` for all x that have `REACH` pixels after them."""
+    half = PERIOD // 2
+    mean = torch.zeros_like(_at(x, direction, 0))
+    for lag in range(PERIOD - half, PERIOD + half + 1):
+        mean += _step(x, direction, lag) * ((0.5 if abs(lag - PERIOD) == half else 1.0) / PERIOD)
+    return _step(x, direction, 0), _step(x, direction, PERIOD) - mean
 
 
-def _at(x: Tensor, axis: int, shift: int, reach: int) -> Tensor:
-    """Return x(position + shift) for all positions from which `reach` further ones exist along `axis`."""
-    return x.narrow(axis, shift, max(x.shape[axis] - reach, 0))
+def _step(x: Tensor, direction: tuple[int, int], shift: int) -> Tensor:
+    return _at(x, direction, shift + 1) - _at(x, direction, shift)
+
+
+def _at(x: Tensor, direction: tuple[int, int], shift: int) -> Tensor:
+    """Return x `shift` px further in `direction`, for all places from which `REACH` px exist that way."""
+    for axis, along in zip((-2, -1), direction, strict=True):
+        start = shift if along > 0 else REACH - shift
+        x = x.narrow(axis, start, max(x.shape[axis] - REACH, 0)) if along else x
+    return x
 
 
 def hole_widths(hole: Tensor) -> Tensor:
