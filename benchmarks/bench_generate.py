@@ -1,29 +1,31 @@
-"""Speed and memory of generating and feeding records, as tables: ``python benchmarks/bench_generate.py [--pictures 10 100 1000]``.
+"""Speed and memory of generating and feeding records, as tables: ``python benchmarks/bench_generate.py``, some six minutes.
 
-Run it on an idle machine, with as many torch threads as it has cores, or with OMP_NUM_THREADS=1 to see the workers alone.
-"Depth from memory" leaves the depth network out: a first run fills the memory. Pictures are seen at a short side of 720
-or 1080 px, one to two, as in a real run; "at 1080 px" takes 1080 px always. The memory table takes a process of
-its own for each number of pictures; 1000 of them take some ten minutes.
+Run it on an idle machine with two cores or more; ``--pictures 10`` is the short version. Pictures: JPEG files of
+1620 x 1080 px, each cut from another place of a shipped photo, every second one mirrored, so that nothing is met
+twice; the view is 1080 px high always. A *view* is a picture or its mirror image: reading, resizing, one hole, two crops,
+four PNG files; *records* are the pairs that remain. Generating uses threads only, so processor time and memory of
+this one process are those of all; each row has a process of its own, and memory is its peak since the imports.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import av
 import numpy as np
 import torch
-from PIL import Image
+from memory import peak_mib, reset_peak
+from PIL import Image, ImageOps
+from torch import Tensor, nn
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import InpaintDataset, generate
@@ -31,94 +33,141 @@ from inpaintkit.data import records as records_module
 from inpaintkit.data.dataset import grow_hole, jitter_colours
 from inpaintkit.data.frame_choice import choose_frames
 from inpaintkit.data.packed import read_record
+from inpaintkit.data.picture_depth import as_batch
+from inpaintkit.data.records import RECORDS_PER_VIEW
 from inpaintkit.data.sampling import hard_random_crop
 from inpaintkit.data.video import VideoReaders, frame_picture, survey
-from inpaintkit.depth import create_depth_model
+from inpaintkit.depth import DEPTH_MODELS, create_depth_model
+from inpaintkit.depth.network_model import NetworkDepthModel
 from inpaintkit.seeds import numpy_rng
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
+WIDTH, HEIGHT = 1620, 1080
+ROOM = 1.1  # a photo is scaled to this many times the picture cut from it
+MAP_SHARE = 2  # a depth map has 1/2 of the picture's side
+JPEG_QUALITY = 90
+NETWORK_PICTURES, NETWORK_SECONDS = 20, 0.5
+MOST = {"File": 10**9, "FastDepth": 100}  # pictures in a row of the table with two workers ...
+MOST_ALONE = {"File": 100, "FastDepth": 10}  # ... and with one
 
 
-class RememberedDepth:
-    """FastDepth that answers from memory where it saw a picture before."""
+def cut_pictures(count: int) -> Iterator[tuple[Image.Image, Image.Image]]:
+    """Yield `count` different pictures, cut from the shipped photos, with their depth as 8-bit maps."""
+    photos = [photo_with_depth(path) for path in sorted(SAMPLES.glob("*/*.jpg"))]
+    for number in range(count):
+        pair, rng = photos[number % len(photos)], numpy_rng("bench", number)
+        left, top = (
+            int(rng.integers(0, side - wanted + 1)) for side, wanted in zip(pair[0].size, (WIDTH, HEIGHT), strict=True)
+        )
+        picture, depth = (image.crop((left, top, left + WIDTH, top + HEIGHT)) for image in pair)
+        depth = depth.reduce(MAP_SHARE)
+        yield (ImageOps.mirror(picture), ImageOps.mirror(depth)) if number % 2 else (picture, depth)
 
-    name, metric = "FastDepth", False
+
+def photo_with_depth(path: Path) -> tuple[Image.Image, Image.Image]:
+    with Image.open(path) as image:
+        photo = ImageOps.fit(image.convert("RGB"), (round(WIDTH * ROOM), round(HEIGHT * ROOM)))
+    depth = create_depth_model("FastDepth").infer(as_batch(np.asarray(photo)))
+    return photo, Image.fromarray((depth[0, 0].numpy() * 255).astype(np.uint8)).resize(photo.size)
+
+
+def write_pictures(folder: Path, count: int) -> None:
+    (folder / "eval").mkdir(parents=True)
+    for number, (picture, depth) in enumerate(cut_pictures(count)):
+        picture.save(folder / "eval" / f"{number:05d}.jpg", quality=JPEG_QUALITY)
+        depth.save(folder / "eval" / f"{number:05d}_depth.png", compress_level=1)
+
+
+def config_of(pictures: Path, output: Path, count: int, model: str, workers: int) -> GenerateConfig:
+    """Return a job over the first `count` pictures, which are linked into a folder of their own."""
+    (output / "in" / "eval").mkdir(parents=True)
+    for path in sorted((pictures / "eval").iterdir()):
+        if int(path.name[:5]) < count:
+            (output / "in" / "eval" / path.name).symlink_to(path)
+    return GenerateConfig(
+        dataset_dir=str(output / "in"), output_dir=str(output / "out"), prefix="bench", model_type=model, workers=workers,
+        eval_only=True, device="cpu", depth_cache_gb=0.0,
+    )  # fmt: skip
+
+
+def bench_throughput(root: Path, pictures: Path, counts: list[int]) -> None:
+    titles = {"File": "Depth from map files: no depth network", "FastDepth": "With FastDepth on the same cores"}
+    for model, title in titles.items():
+        print(f"\n{title}:\n\n| pictures | workers | records | records/s | views/s | processor | peak memory (MiB) |")
+        print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+        rows = [(count, workers) for count in counts for workers in (1, 2) if fits(model, count, workers)]
+        for count, workers in rows:
+            output = root / f"{model}{count}_{workers}"
+            what = [str(pictures), str(output), str(count), model, str(workers)]
+            command = [sys.executable, __file__, "--child", *what]
+            print(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip(), flush=True)
+            if (model, count, workers) != ("File", counts[0], 2):  # that one is needed by the tables below
+                shutil.rmtree(output)
+
+
+def fits(model: str, count: int, workers: int) -> bool:
+    """Tell whether a row is short enough for six minutes in all."""
+    return count <= MOST[model] and (workers == 2 or count <= MOST_ALONE[model])
+
+
+def child(pictures: str, output: str, count: str, model: str, workers: str) -> None:
+    """Print one row of a table of throughput."""
+    records_module.SHORT_SIDES = (HEIGHT,)  # type: ignore[assignment]
+    config = config_of(Path(pictures), Path(output), int(count), model, int(workers))
+    reset_peak()
+    cpu, start = time.process_time(), time.perf_counter()
+    report = generate.generate_dataset(config)
+    seconds = time.perf_counter() - start
+    share = (time.process_time() - cpu) / seconds
+    views = report.pictures * RECORDS_PER_VIEW / seconds
+    speed = f"{report.records} | {report.records / seconds:.1f} | {views:.1f}"
+    print(f"| {count} | {workers} | {speed} | {share:.0%} | {peak_mib():.0f} |")
+
+
+class Sleeper(nn.Module):
+    """A depth network that takes bright for near and takes its time, but no processor: as a GPU looks from outside."""
 
     def __init__(self) -> None:
-        self.model = create_depth_model("FastDepth", "cpu", None)
-        self.version, self.resolution = self.model.version, self.model.resolution
-        self.seen: dict[int, torch.Tensor] = {}
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(()))
 
-    def infer(self, pictures: torch.Tensor) -> torch.Tensor:
-        key = zlib.crc32(pictures[..., ::64].numpy().tobytes())
-        if key not in self.seen:
-            self.seen[key] = self.model.infer(pictures)
-        return self.seen[key]
+    def forward(self, pictures: Tensor) -> Tensor:
+        time.sleep(NETWORK_SECONDS)
+        return pictures.mean(1) + self.bias
 
 
-def run(folder: Path, workers: int, repeats: int, model: object | None) -> tuple[float, float, int, float]:
-    """Return records and pictures per second, records and CPU use (1 = one core) of one run over the shipped photos."""
-    config = GenerateConfig(
-        dataset_dir=str(SAMPLES), output_dir=str(folder), prefix="bench", workers=workers, repeats=repeats, device="cpu",
-        depth_cache_gb=0.0,
-    )  # fmt: skip
-    original = generate.depth_model
-    if model is not None:
-        generate.depth_model = lambda config: model  # type: ignore[assignment, return-value]
-    try:
-        cpu = time.process_time()
-        report = generate.generate_dataset(config)
-    finally:
-        generate.depth_model = original
-    cores = (time.process_time() - cpu) / report.seconds
-    return report.records / report.seconds, report.pictures / report.seconds, report.records, cores
+class TimedModel(NetworkDepthModel):
+    """Such a network behind the kit's own interface; `seconds`: how long it was asked, in all."""
+
+    def __init__(self) -> None:
+        super().__init__("Any_B", DEPTH_MODELS["Any_B"], Sleeper(), "cpu", None)
+        self.seconds = 0.0
+
+    def infer(self, pictures: Tensor) -> Tensor:
+        start = time.perf_counter()
+        depth = super().infer(pictures)
+        self.seconds += time.perf_counter() - start
+        return depth
 
 
-def bench_generation(root: Path, repeats: int) -> None:
-    print("\n| pictures | depth | workers | records | records/s | pictures/s | cores used |")
-    print("|---|---|---|---|---|---|---|")
-    sides = records_module.SHORT_SIDES
-    for size, drawn in (("as drawn", sides), ("at 1080 px", (1080,))):
-        records_module.SHORT_SIDES = drawn  # type: ignore[assignment]
-        memory = RememberedDepth()
-        run(root / f"fill {size}", 2, repeats, memory)
-        for label, model in (("from memory", memory), ("FastDepth", None)):
-            for workers in (0, 1, 2, 4):
-                speed, pictures, records, cores = run(root / f"{label}{workers} {size}", workers, repeats, model)
-                row = f"{records} | {speed:.2f} | {pictures:.2f} | {cores:.2f}"
-                print(f"| {size} | {label} | {workers} | {row} |", flush=True)
-    records_module.SHORT_SIDES = sides
+def bench_network(root: Path, pictures: Path) -> None:
+    """Show that a depth network that is slower than the workers hardly ever waits for them."""
+    print(f"\nA depth network that only sleeps, {NETWORK_SECONDS} s for each of {NETWORK_PICTURES} pictures:\n")
+    print("| workers | network asked for (s) | whole run (s) | times as long | processor |")
+    print("| ---: | ---: | ---: | ---: | ---: |")
+    for workers in (0, 1, 2):
+        model = TimedModel()
+        config = config_of(pictures, root / f"network{workers}", NETWORK_PICTURES, "Any_B", workers)
+        sides = patch.object(records_module, "SHORT_SIDES", (HEIGHT,))
+        with sides, patch.object(generate, "depth_model", return_value=model):
+            cpu, start = time.process_time(), time.perf_counter()
+            generate.generate_dataset(config)
+            seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+        ratio = f"{seconds / model.seconds:.2f} | {cpu / seconds:.0%}"
+        print(f"| {workers} | {model.seconds:.1f} | {seconds:.1f} | {ratio} |", flush=True)
 
 
-def bench_memory(root: Path, counts: list[int]) -> None:
-    print("\n| pictures | records | records/s | peak memory (MiB) | of it before the run |\n|---|---|---|---|---|")
-    for count in counts:
-        command = [sys.executable, __file__, "--child", str(count), str(root / f"memory{count}")]
-        print(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip(), flush=True)
-
-
-def child(count: int, folder: Path) -> None:
-    """Print one row of the memory table."""
-    photos = sorted(SAMPLES.glob("*/*.jpg"))
-    (folder / "eval").mkdir(parents=True)
-    for number in range(count):  # bytes after a JPEG's end change its hash and nothing else
-        content = photos[number % len(photos)].read_bytes() + number.to_bytes(4, "little")
-        (folder / "eval" / f"{number:05d}.jpg").write_bytes(content)
-    config = GenerateConfig(
-        dataset_dir=str(folder), output_dir=str(folder / "out"), prefix="bench", eval_only=True, device="cpu",
-        size=256, num_samples=1, resolution=224, depth_cache_gb=0.0,
-    )  # fmt: skip
-    before = peak_mib()
-    report = generate.generate_dataset(config)
-    speed = report.records / report.seconds
-    print(f"| {count} | {report.records} | {speed:.2f} | {peak_mib()} | {before} |")
-
-
-def peak_mib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-
-
-def bench_survey(root: Path, seconds: int = 20, rate: int = 24) -> None:
+def bench_survey(root: Path, seconds: int = 10, rate: int = 24) -> None:
     """Time the choice of a 1080p video's frames, and the reading of one chosen frame."""
     path = root / "clip.mp4"
     with Image.open(SAMPLES / "train" / "fig_bowl.jpg") as image:
@@ -140,7 +189,9 @@ def bench_survey(root: Path, seconds: int = 20, rate: int = 24) -> None:
     for index in chosen:
         frame_picture(readers.read(path, moments[index]), 1080)
     reading = (time.perf_counter() - start) / len(chosen)
-    print(f"\n1080p H.264, {seconds} s: surveyed at {seconds * rate / surveyed:.0f} frames/s, {peak_mib()} MiB peak;")
+    print(
+        f"\n1080p H.264, {seconds} s: surveyed at {seconds * rate / surveyed:.0f} frames/s, {peak_mib():.0f} MiB peak;"
+    )
     print(f"{len(chosen)} chosen frames read in {reading * 1e3:.0f} ms each")
 
 
@@ -154,7 +205,7 @@ def milliseconds(work: Callable[[], object], times: int = 200) -> float:
 
 def bench_png(folder: Path) -> None:
     crops = []
-    for path in sorted((folder / "train").glob("*_C.png"))[:8]:
+    for path in sorted(folder.glob("*_C.png"))[:8]:
         with Image.open(path) as image:
             crops.append(image.copy())
     print("\n| PNG level | matching | ms per crop | KiB per crop |\n|---|---|---|---|")
@@ -171,9 +222,9 @@ def bench_png(folder: Path) -> None:
 
 def bench_samples(folder: Path) -> None:
     start = time.perf_counter()
-    data = InpaintDataset(folder / "train", training=True)
+    data = InpaintDataset(folder, training=True)
     built, start = time.perf_counter() - start, time.perf_counter()
-    InpaintDataset(folder / "train", training=True)
+    InpaintDataset(folder, training=True)
     opened = time.perf_counter() - start
     records, packed = len(data), data._packed
     assert packed is not None
@@ -198,22 +249,25 @@ def bench_samples(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=2, help="passes over the 14 photos")
-    parser.add_argument("--pictures", type=int, nargs="*", default=[10, 100], help="rows of the memory table")
-    parser.add_argument("--child", nargs=2, metavar=("PICTURES", "FOLDER"), help=argparse.SUPPRESS)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--pictures", type=int, nargs="+", default=[10, 100, 1000], help="rows of the table of throughput"
+    )
+    parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        child(int(arguments.child[0]), Path(arguments.child[1]))
+        child(*arguments.child)
         return
     root = Path(tempfile.mkdtemp())
     try:
         print(f"Python {sys.version.split()[0]}, torch {torch.__version__}, {torch.get_num_threads()} threads")
-        bench_generation(root, arguments.repeats)
-        bench_memory(root, arguments.pictures)
+        write_pictures(root / "pictures", max(*arguments.pictures, NETWORK_PICTURES))
+        bench_throughput(root, root / "pictures", arguments.pictures)
+        bench_network(root, root / "pictures")
         bench_survey(root)
-        bench_png(root / "FastDepth2 as drawn")
-        bench_samples(root / "FastDepth2 as drawn")
+        records = root / f"File{arguments.pictures[0]}_2" / "out" / "eval"
+        bench_png(records)
+        bench_samples(records)
     finally:
         shutil.rmtree(root)
 

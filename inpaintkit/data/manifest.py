@@ -155,11 +155,21 @@ def _shard_locks(folder: Path, name: str) -> list[Path]:
 
 def remove_leftovers(files: Iterable[Path]) -> None:
     """Delete the temporary files that a killed run left beside `files`; those of other shards stay."""
-    mine = set(files)
-    for place in {path.parent for path in mine}:
-        for leftover in place.glob(".*.tmp"):
-            if _leftover_of(leftover) in mine:
-                leftover.unlink(missing_ok=True)
+    found: dict[
+        Path, dict[str, list[Path]]
+    ] = {}  # by folder and name, as `files` may be millions and leftovers are few
+    for path in files:
+        if path.parent not in found:
+            found[path.parent] = _leftovers(path.parent)
+        for leftover in found[path.parent].pop(path.name, ()):
+            leftover.unlink(missing_ok=True)
+
+
+def _leftovers(folder: Path) -> dict[str, list[Path]]:
+    by_name: dict[str, list[Path]] = {}
+    for leftover in folder.glob(".*.tmp"):
+        by_name.setdefault(_leftover_of(leftover).name, []).append(leftover)
+    return by_name
 
 
 def _leftover_of(temporary: Path) -> Path:
