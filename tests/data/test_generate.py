@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -156,6 +157,44 @@ def test_manifest_counts_and_reasons_agree_with_the_report(finished: tuple[Path,
     assert report.mean_hole_fraction == pytest.approx(area)
     assert messages[1] == "2/6 train/b_broken.jpg: skipped, it is not a picture in a known format"
     assert messages[-1].startswith("6/6 eval/astronaut.jpg: ")
+
+
+def test_a_manifest_row_tells_how_its_record_was_made(
+    finished: tuple[Path, GenerateReport, list[str]], config: GenerateConfig
+) -> None:
+    out, report, _ = finished
+    for row in (row for row in read_manifest(out, NAME) if is_record(row)):
+        assert row.keys() >= {"source", "source_hash", "repeat", "record", "sample", "angle", "resample"}
+        assert row["short_side"] in (720, 1080)
+        assert row["left"] >= 0 <= row["top"]
+        assert row["size"] == config.size
+        assert row["draw"].keys() == {"mapper", "convergence", "edge_dilation", "divergence", "mirrored"}
+        assert (load(out / row["source"].partition("/")[0] / row["hole"])[1] > 0).sum() == row["hole_pixels"]
+        assert row["model_version"].startswith("fastdepth-")
+        assert (row["model_type"], row["model_resolution"]) == ("FastDepth", 224)
+    # seconds are of a run, not of a record: with them no two runs would be equal
+    assert report.summary()["seconds"] > 0
+
+
+def test_small_pictures_are_enlarged_and_long_ones_skipped_beyond_three_to_one(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    sizes = {"small": (96, 64), "long": (600, 200), "too_long": (602, 200)}
+    for name, size in sizes.items():
+        photo(size, seed=len(name)).save(tmp_path / "in" / f"{name}.png")
+        depth = np.zeros(size[::-1], np.uint8)
+        depth[:, : size[0] // 4] = depth[:, size[0] // 2 : -size[0] // 4] = 255
+        Image.fromarray(depth).save(tmp_path / "in" / f"{name}_depth.png")
+    config = GenerateConfig(
+        str(tmp_path / "in"), str(tmp_path / "out"), "t", "File", size=256, divergence_level=3, eval_fraction=0
+    )
+    report = generate_dataset(config)
+    assert dict(report.skipped) == {
+        "train/too_long.png": "is 602x200 px: the long side is more than 3 times the short side"
+    }
+    rows = [row for row in read_manifest(tmp_path / "out", "t_File") if is_record(row)]
+    assert {row["source"] for row in rows} == {"train/small.png", "train/long.png"}
+    assert all(row["short_side"] >= 720 for row in rows)
+    assert all(load(path)[1].shape == (256, 256, 3) for path in report.files)
 
 
 def test_any_record_can_be_rebuilt_from_its_manifest_row(
@@ -359,6 +398,38 @@ def test_ctrl_c_says_how_to_go_on_and_loses_nothing(
         generate_dataset(config, interrupt)
     generate_dataset(config)
     assert contents(Path(config.output_dir)) == contents(finished[0])
+
+
+def test_a_real_interrupt_signal_leaves_no_half_written_file_and_a_state_to_go_on_from(
+    config: GenerateConfig, finished: tuple[Path, GenerateReport, list[str]]
+) -> None:
+    context, out = multiprocessing.get_context("forkserver"), Path(config.output_dir)
+    context.set_forkserver_preload(["inpaintkit.data.generate"])
+    process = context.Process(target=generate_dataset, args=(config,))
+    process.start()
+    while process.is_alive() and not list(out.glob("*/*_M.png")):
+        time.sleep(0.002)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGINT)
+    process.join()
+    assert process.exitcode == 1
+    assert 0 < len(contents(out)) < len(contents(finished[0]))
+    assert not list(out.rglob("*.tmp"))
+    generate_dataset(config)
+    assert contents(out) == contents(finished[0])
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(config: GenerateConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    messages: list[str] = []
+    for place in (tmp_path / "file" / "out", Path("/proc/out")):
+        with pytest.raises(
+            InputError, match=r"^output_dir: cannot write into .*; choose a folder that you may write to"
+        ):
+            generate_dataset(
+                dataclasses.replace(config, output_dir=str(place)), lambda done, total, text: messages.append(text)
+            )
+    assert not messages
 
 
 def test_a_folder_of_odd_files_gives_records_or_reasons_for_each(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from inpaintkit.data.frame_choice import choose_frames, share_out, split_evenly
 from inpaintkit.data.generate import GenerateReport, generate_dataset, rebuild
 from inpaintkit.data.images import UnreadablePicture
 from inpaintkit.data.manifest import is_record, read_manifest
-from inpaintkit.data.sources import split_files
+from inpaintkit.data.sources import plan_video, split_files
 from inpaintkit.data.video import (
     BT2020_TO_BT709,
     HLG,
@@ -356,6 +356,24 @@ class TestChoice:
         assert np.diff([moment.time for moment in moments]).min() >= 0.33
         with pytest.raises(UnreadablePicture, match="no frame after its first 60 s"):
             survey(two_scenes[0], 3.0, 60.0)
+
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            ({"video_interval": 1.0}, [2, 2]),
+            ({"video_interval": 60.0}, [1, 1]),
+            ({"video_frames": 1}, [1, 0]),
+            ({"video_frames": 6, "video_interval": 60.0}, [3, 3]),
+            ({"video_interval": 1.0, "skip_first": 2.0}, [0, 2]),
+            ({"video_interval": 0.1, "max_fps": 1.0}, [2, 2]),  # all four looks
+        ],
+    )
+    def test_every_option_of_a_job_reaches_the_choice(
+        self, options: dict, expected: list[int], two_scenes: tuple[Path, list[Frame]], tmp_path: Path
+    ) -> None:
+        plan = plan_video(two_scenes[0], config(two_scenes[0].parent, tmp_path, **options))
+        times = np.array([time for _, time, _, _ in plan["frames"]])
+        assert [int((times < 2).sum()), int((times >= 2).sum())] == expected
 
     def test_the_choice_is_the_same_every_time(self, two_scenes: tuple[Path, list[Frame]]) -> None:
         assert taken(two_scenes[0]) == taken(two_scenes[0])
