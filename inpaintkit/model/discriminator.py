@@ -244,6 +244,9 @@ class FFCDiscriminator(_PatchDiscriminator):
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Conv2d(256, 1, kernel_size=1)
         initialise(self, generator)
+        # By its one output channel (fan_out) it would start with logits of some 20: far outside the hinge's -1..1, and with
+        # gradients 40 times those of an l3c, with which it shares one adaptive weight.
+        nn.init.kaiming_normal_(self.classifier.weight, mode="fan_in", nonlinearity="linear", generator=generator)
 
     def logits(self, fake: Tensor, cond: Tensor) -> Tensor:
         judged: Tensor = self.classifier(self.features(fake))

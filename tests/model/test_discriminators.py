@@ -99,3 +99,14 @@ def test_bfloat16_gradients_reach_the_picture(name: str) -> None:
     assert fake.grad is not None
     assert bool(torch.isfinite(fake.grad).all())
     assert float(fake.grad.abs().max()) > 0
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_every_member_starts_where_the_hinge_counts(name: str) -> None:
+    """Members share one adaptive weight: none may start with logits, and so gradients, far beyond the others'."""
+    discriminator = create_discriminator(name, torch_rng("start", name))
+    picture = torch.rand(2, 3, 96, 96, generator=torch_rng("start"))
+    for member in range(len(discriminator.probabilities)):
+        with torch.no_grad():
+            logits = discriminator(picture, picture, member=member)
+        assert float(logits.square().mean().sqrt()) < 5, member
