@@ -29,10 +29,10 @@ def close_hole(hole: Tensor) -> Tensor:
     hole = _as_bool(hole)
     grown = hole
     for dim in (-1, -2):
-        grown = _spread(grown, CLOSING_ROUNDS, CLOSING_ROUNDS, dim)
+        grown = spread(grown, CLOSING_ROUNDS, CLOSING_ROUNDS, dim)
     kept_out = ~grown
     for dim in (-1, -2):
-        kept_out = _spread(kept_out, CLOSING_ROUNDS, CLOSING_ROUNDS, dim)
+        kept_out = spread(kept_out, CLOSING_ROUNDS, CLOSING_ROUNDS, dim)
     return hole.logical_or(kept_out.logical_not_())
 
 
@@ -42,12 +42,12 @@ def dilate_inner(hole: Tensor, iterations: int, base_width: int | None = None) -
     In right-eye orientation that is towards the near object. `base_width`, in pixels: the width for which
     `iterations` is meant; it is scaled to the hole's width, to 1 px at least. Raises `InputError` if it is negative.
     """
-    return _spread(_as_bool(hole), 0, _scaled(iterations, hole.shape[-1], base_width), -1)
+    return spread(_as_bool(hole), 0, _scaled(iterations, hole.shape[-1], base_width), -1)
 
 
 def dilate_outer(hole: Tensor, iterations: int, base_width: int | None = None) -> Tensor:
     """Grow `hole` to the RIGHT, towards the background; everything else as `dilate_inner`."""
-    return _spread(_as_bool(hole), _scaled(iterations, hole.shape[-1], base_width), 0, -1)
+    return spread(_as_bool(hole), _scaled(iterations, hole.shape[-1], base_width), 0, -1)
 
 
 def dilate_edge(depth: Tensor, iterations: int | tuple[int, int]) -> Tensor:
@@ -60,11 +60,12 @@ def dilate_edge(depth: Tensor, iterations: int | tuple[int, int]) -> Tensor:
     if min(across, upright) < 0:
         raise InputError(f"edge_dilation: {iterations} is negative; give 0 or more rounds")
     both = min(across, upright)
-    windows = [(3, 3)] * both + [(1, 3)] * (across - both) + [(3, 1)] * (upright - both)
+    rounds = [(-1, -2)] * both + [(-1,)] * (across - both) + [(-2,)] * (upright - both)
     depth = depth.to(torch.float32)
-    for height, width in windows:
-        weight = edge_weight(depth)
-        nearest = F.max_pool2d(_blurred(depth), (height, width), stride=1, padding=(height // 2, width // 2))
+    for dims in rounds:
+        weight, nearest = edge_weight(depth), _blurred(depth)
+        for dim in dims:
+            nearest = spread(nearest, 1, 1, dim)
         depth = depth * (1 - weight) + weight * nearest
     return depth
 
@@ -76,10 +77,13 @@ def edge_weight(depth: Tensor) -> Tensor:
     standard deviations over the mean, becomes 1.
     """
     depth = depth.to(torch.float32)
-    spread = F.max_pool2d(depth, 3, stride=1, padding=1) + F.max_pool2d(-depth, 3, stride=1, padding=1)
-    mean = _mean(spread)
-    deviation = _mean((spread - mean).square()).sqrt()
-    score = ((spread - mean) / (deviation + _EPSILON)).clamp(-_OUTLIER_DEVIATIONS, _OUTLIER_DEVIATIONS)
+    near, far = depth, -depth
+    for dim in (-1, -2):
+        near, far = spread(near, 1, 1, dim), spread(far, 1, 1, dim)
+    step = near + far
+    mean = _mean(step)
+    deviation = _mean((step - mean).square()).sqrt()
+    score = ((step - mean) / (deviation + _EPSILON)).clamp(-_OUTLIER_DEVIATIONS, _OUTLIER_DEVIATIONS)
     low, high = score.amin((1, 2, 3), keepdim=True), score.amax((1, 2, 3), keepdim=True)
     return (score - low) / (high - low + _EPSILON)
 
@@ -112,17 +116,22 @@ def _scaled(iterations: int, width: int, base_width: int | None) -> int:
     return max(round(width / base_width * iterations), 1)
 
 
-def _spread(hole: Tensor, forward: int, backward: int, dim: int) -> Tensor:
-    """Return True where `hole` is True at most `forward` pixels before or `backward` pixels after it along `dim`."""
+def spread(values: Tensor, forward: int, backward: int, dim: int) -> Tensor:
+    """Return the largest of `values` (..., H, W) from `forward` pixels before to `backward` pixels after along `dim`.
+
+    Of bool: whether one is True. The outside of the picture has no influence; `dim` is -1 or -2. Several times faster on
+    CPUs than max pooling.
+    """
     if forward == backward == 0:
-        return hole.clone()
+        return values.clone()
+    join, least = (torch.logical_or, 0.0) if values.dtype == torch.bool else (torch.maximum, -torch.inf)
     # Windows of 1, 2, 4 ... pixels, joined in pairs, cost a logarithm of the distance.
     beside = (forward, backward) if dim == -1 else (0, 0, forward, backward)
-    window = F.pad(hole, beside)
+    window = F.pad(values, beside, value=least)
     length, covered = forward + backward + 1, 1
     while covered < length:
         step = min(covered, length - covered)
         remaining = window.shape[dim] - step
-        window = window.narrow(dim, 0, remaining).logical_or(window.narrow(dim, step, remaining))
+        window = join(window.narrow(dim, 0, remaining), window.narrow(dim, step, remaining))
         covered += step
     return window

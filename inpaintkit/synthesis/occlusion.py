@@ -6,11 +6,14 @@ takes depth that falls gradually, as every estimator's does at objects' borders,
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from inpaintkit.synthesis.warp import RowBlock, leftmost_source, padded_rows, run_blocks
+from inpaintkit.synthesis.morphology import spread
+from inpaintkit.synthesis.warp import RowBlock, leftmost_source, padded_rows, rows_per_block, run_blocks
 
 HALF_PIXEL = 0.5
 
@@ -70,19 +73,44 @@ def split_ramps(depth: Tensor) -> Tensor:
     """
     depth = depth.to(torch.float32)
     size = max(1, round(min(depth.shape[-2:]) / CELLS_PER_SIDE))
-    window = 2 * RAMP_REACH + 1
-    near = _pooled(F.max_pool2d(depth, size, ceil_mode=True), window)
-    far = _pooled(F.max_pool2d(-depth, size, ceil_mode=True), window)
-    spread = near + far
-    wide_spread = _pooled(near, window) + _pooled(far, window)
+    near, far = (_around(cells) for cells in _cells(depth, size))
+    reach = near + far
+    wide_reach = _around(near) + _around(far)
     down, across = (_slope_growth(cells, near.device) for cells in near.shape[-2:])
     limit = LARGEST_GROWTH * torch.minimum(down[:, None], across)
-    edge = (wide_spread < limit * spread) & (spread > LEAST_RANGE)
-    near = _enlarged(near.masked_fill_(~edge, torch.inf), size, depth)
-    far = _enlarged(far.neg_(), size, depth)
-    on_ramp = torch.maximum(_slope(depth, -1), _slope(depth, -2)) > LEAST_SLOPE * (near - far)
-    end = torch.where(depth + depth > near + far, near, far)
-    return torch.where(on_ramp, end, depth)
+    edge = (wide_reach < limit * reach) & (reach > LEAST_RANGE)
+    near.masked_fill_(~edge, torch.inf)
+    far.neg_()
+    steps = torch.empty_like(depth)
+    # Blocks that fit a processor's cache: some twenty passes over a whole picture would wait for its memory.
+    many = max(1, rows_per_block(depth.shape[-1], depth.device) // size)
+    for top in range(0, near.shape[-2], many):
+        rows, cells = slice(top * size, (top + many) * size), slice(top, top + many)
+        steps[..., rows, :] = _without_ramps(depth, rows, near[..., cells, :], far[..., cells, :], size)
+    return steps
+
+
+def _without_ramps(depth: Tensor, rows: slice, near: Tensor, far: Tensor, size: int) -> Tensor:
+    """Return some `rows` of `depth` with ramps made steps between `near` and `far` of their cells; infinite: no edge."""
+    first = max(rows.start - 1, 0)
+    beside, here = depth[..., first : rows.stop + 1, :], depth[..., rows, :]
+    down = _slope(beside, -2).narrow(-2, rows.start - first, here.shape[-2])
+    near, far = (_enlarged(cells, size, here) for cells in (near, far))
+    on_ramp = torch.maximum(_slope(here, -1), down) > LEAST_SLOPE * (near - far)
+    end = torch.where(here + here > near + far, near, far)
+    return torch.where(on_ramp, end, here)
+
+
+def _cells(depth: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Return the largest depth, and the largest negated one, of each `size` x `size` pixels, fewer at the far borders."""
+    height, width = depth.shape[-2:]
+    if height % size or width % size:
+        depth = F.pad(depth, (0, -width % size, 0, -height % size), mode="replicate")
+    near = far = depth
+    for dim in (-2, -1):
+        near = functools.reduce(torch.maximum, near.unflatten(dim, (-1, size)).unbind(dim))
+        far = functools.reduce(torch.minimum, far.unflatten(dim, (-1, size)).unbind(dim))
+    return near, -far
 
 
 def _slope_growth(cells: int, device: torch.device) -> Tensor:
@@ -106,10 +134,9 @@ def _slope(depth: Tensor, dim: int) -> Tensor:
     return F.pad(slope, (1, 1) if dim == -1 else (0, 0, 1, 1))
 
 
-def _pooled(cells: Tensor, window: int) -> Tensor:
-    """Return the maximum over `window` x `window` cells."""
-    across = F.max_pool2d(cells, (1, window), stride=1, padding=(0, window // 2))
-    return F.max_pool2d(across, (window, 1), stride=1, padding=(window // 2, 0))
+def _around(cells: Tensor) -> Tensor:
+    """Return the largest of the cells up to `RAMP_REACH` away in both directions."""
+    return spread(spread(cells, RAMP_REACH, RAMP_REACH, -1), RAMP_REACH, RAMP_REACH, -2)
 
 
 def _enlarged(cells: Tensor, size: int, depth: Tensor) -> Tensor:

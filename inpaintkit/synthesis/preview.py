@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from inpaintkit.errors import InputError
 from inpaintkit.synthesis.sampler import find_hole_method, prepare_depth
@@ -34,6 +35,13 @@ _COLOUR_STOPS = (
 _LEVELS = 256
 
 
+def mirrored(picture: Picture) -> Picture:
+    """Return the mirror image of `picture` (H, W, 3)."""
+    # A copy: OpenCV works on views from right to left by copying them, slowly, each time.
+    turned: Picture = cv2.flip(picture, 1)
+    return turned
+
+
 @dataclass(frozen=True)
 class Preview:
     """uint8 pictures (H, W, 3): `depth` in colours, light = near; the filled `view` of the eye, true to half a pixel; the
@@ -47,6 +55,10 @@ class Preview:
     hole_overlay: Picture
     hole_fraction: float
 
+    def turned(self) -> Preview:
+        """Return the mirror image."""
+        return Preview(mirrored(self.depth), mirrored(self.view), mirrored(self.hole_overlay), self.hole_fraction)
+
 
 def preview(
     picture: Picture,
@@ -57,33 +69,44 @@ def preview(
     edge_dilation: int = 0,
     hole_method: str = "occlusion",
     eye: Eye = "left",
+    size: tuple[int, int] | None = None,
 ) -> Preview:
     """Show depth, an eye's view and the hole of `picture` (H, W, 3) with `depth` (1, 1, h, w) of any size, 0..1, 1 = near.
 
     `divergence` is in percent of the width, `convergence` the depth on the screen plane; the rest as in `HoleDraw`.
-    The hole is what that eye cannot see: with the left one that of a training record, with the right one that of its
+    `size` (height, width): that of the photo whose hole is wanted, where `picture` is a smaller copy to look at; what
+    is shown then has the copy's size, the hole is still found pixel by pixel. The hole is what that eye cannot see: with the left one that of a training record, with the right one that of its
     mirror image's record, mirrored back. Raises `InputError` for another kind of picture or depth, an unknown eye and for
     values that can't work.
     """
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise InputError(f"picture: expected uint8 (H, W, 3), got {picture.dtype} {picture.shape}")
     if eye == "right":
-        turned = picture[:, ::-1]
-        shown = preview(turned, depth.flip(-1), divergence, convergence, mapper, edge_dilation, hole_method)
-        return Preview(shown.depth[:, ::-1], shown.view[:, ::-1], shown.hole_overlay[:, ::-1], shown.hole_fraction)
+        both = mirrored(picture), depth.flip(-1)
+        return preview(*both, divergence, convergence, mapper, edge_dilation, hole_method, size=size).turned()
     if eye != "left":
         raise InputError(f"eye: {eye!r} is unknown; use left or right")
-    height, width = picture.shape[:2]
-    ready = prepare_depth(depth, mapper, edge_dilation, (height, width))
+    ready = prepare_depth(depth, mapper, edge_dilation, size or (picture.shape[0], picture.shape[1]))
     missing = find_hole_method(hole_method)(ready, divergence, convergence, False)[0, 0].cpu().numpy()
-    overlay = picture.copy()
-    overlay[missing] = HOLE_COLOUR
+    # Not a mean: halfway between near and far lies nothing.
+    shown = ready if size is None else F.interpolate(ready, picture.shape[:2], mode="nearest")
     return Preview(
-        depth=colour_depth(ready[0, 0]),
-        view=_gathered(picture, seen_from_left(ready, divergence, convergence)),
-        hole_overlay=overlay,
-        hole_fraction=float(missing.mean()),
+        depth=colour_depth(shown[0, 0]),
+        view=_gathered(picture, seen_from_left(shown, divergence, convergence)),
+        hole_overlay=_painted(picture, missing),
+        hole_fraction=np.count_nonzero(missing) / missing.size,
     )
+
+
+def _painted(picture: Picture, missing: NDArray[np.bool_]) -> Picture:
+    """Return `picture` (h, w, 3) in the hole's colour, as much as is `missing` (H, W) of each of its pixels."""
+    height, width = picture.shape[:2]
+    percent = cv2.resize(missing.view(np.uint8) * np.uint8(100), (width, height), interpolation=cv2.INTER_AREA)
+    places = np.nonzero(percent)
+    share = percent[places][:, None] / 100
+    painted = picture.copy()
+    painted[places] = np.rint(picture[places] * (1 - share) + np.array(HOLE_COLOUR) * share)
+    return painted
 
 
 def _gathered(picture: Picture, columns: Tensor) -> Picture:

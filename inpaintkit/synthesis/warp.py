@@ -217,12 +217,17 @@ def _row_blocks(
         raise InputError(f"divergence: {divergence} is out of range; give 0 to 100 (percent of the width)")
     if base < 1:
         raise InputError(f"base_width: {base} is out of range; give the width, in pixels, that divergence refers to")
-    block_pixels = _BLOCK_PIXELS if depth.device.type == "cpu" else _BLOCK_PIXELS_ACCELERATOR
     for b, (percent, plane) in enumerate(zip(strengths, planes, strict=True)):
         shift = _Shift(0.5 * percent * 0.01 * base, plane, int(base * percent * 0.01 + _EXTRA_PADDING))
-        step = max(1, block_pixels // (width + max(2 * shift.padding + 1, FILL_REACH)))
+        step = rows_per_block(width + max(2 * shift.padding + 1, FILL_REACH), depth.device)
         for top in range(0, height, step):
             yield RowBlock(b, slice(top, top + step), shift)
+
+
+def rows_per_block(width: int, device: torch.device) -> int:
+    """Return how many rows of `width` px are best worked on at once, one at least, see `run_blocks`."""
+    pixels = _BLOCK_PIXELS if device.type == "cpu" else _BLOCK_PIXELS_ACCELERATOR
+    return max(1, pixels // width)
 
 
 def padded_rows(rows: Tensor, shift: _Shift, eye: Eye) -> Tensor:

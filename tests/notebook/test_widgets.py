@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import ipywidgets as ipw
 import numpy as np
 import pytest
@@ -119,8 +120,8 @@ def test_one_move_computes_once_however_often_the_cell_ran(
     preview: MaskPreview, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    original = preview.compute
-    monkeypatch.setattr(preview, "compute", lambda *a, **k: calls.append(1) or original(*a, **k))
+    original = preview.shown
+    monkeypatch.setattr(preview, "shown", lambda *a, **k: calls.append(1) or original(*a, **k))
     boxes = [preview.widget() for _ in range(3)]
     calls.clear()
     control(boxes[-1], "divergence %").value = 7.0
@@ -151,3 +152,19 @@ def test_the_static_figure_shows_the_same_hole(preview: MaskPreview) -> None:
     figure = preview.figure(PHOTOS[0], 4.0, 0.5)
     assert any(f"{shown.hole_fraction:.2%}" in axes.get_title() for axes in figure.axes)
     assert np.any(shown.hole_overlay == (255, 0, 255))
+
+
+@pytest.mark.parametrize("eye", ["left", "right"])
+@pytest.mark.parametrize("hole_method", ["occlusion", "occlusion_steps", "warp_back"])
+def test_the_widget_tells_the_hole_of_the_full_picture_whatever_was_kept(
+    preview: MaskPreview, eye: str, hole_method: str
+) -> None:
+    for mapper, edge_dilation in (("none", 0), ("mul_2", 2), ("none", 1)):
+        values = {"mapper": mapper, "edge_dilation": edge_dilation, "hole_method": hole_method, "eye": eye}
+        full = preview.compute(PHOTOS[0], 4.0, 0.5, **values)  # type: ignore[arg-type]
+        shown = preview.shown(PHOTOS[0], 4.0, 0.5, depth_model="FastDepth", **values)  # type: ignore[arg-type]
+        assert shown.hole_fraction == full.hole_fraction
+        height, width = shown.view.shape[:2]
+        assert (
+            np.abs(cv2.resize(full.view, (width, height), interpolation=cv2.INTER_AREA) - 1.0 * shown.view).mean() < 6
+        )

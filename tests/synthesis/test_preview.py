@@ -90,3 +90,25 @@ def test_other_pictures_are_refused() -> None:
             preview(wrong, depth, 5.0, 0.5)
     with pytest.raises(InputError, match="did you mean mul_1"):
         preview(picture, depth, 5.0, 0.5, mapper="mul1")
+
+
+def test_a_smaller_copy_of_the_picture_shows_the_whole_ones_hole() -> None:
+    picture, depth = scene()
+    small = picture[::2, ::2].copy()
+    for eye, where in (("left", slice(25, 40)), ("right", slice(0, 15))):
+        whole = preview(picture, depth, 20.0, 0.0, eye=eye)  # type: ignore[arg-type]
+        shown = preview(small, depth, 20.0, 0.0, eye=eye, size=(HEIGHT, WIDTH))  # type: ignore[arg-type]
+        assert shown.hole_fraction == whole.hole_fraction > 0
+        assert all(image.shape == small.shape for image in (shown.depth, shown.view, shown.hole_overlay))
+        painted = (shown.hole_overlay != small).any(axis=2)
+        missing = (whole.hole_overlay != picture).any(axis=2)
+        assert np.array_equal(painted, missing.reshape(HEIGHT // 2, 2, WIDTH // 2, 2).any(axis=(1, 3)))
+        assert painted[15, where].any()
+
+
+def test_a_thin_hole_tints_the_pixels_of_a_smaller_copy() -> None:
+    picture, depth = np.zeros((20, 40, 3), dtype=np.uint8), torch.zeros(1, 1, 20, 40)
+    depth[..., 10:20] = 1.0
+    shown = preview(picture[:, ::2].copy(), depth, 5.0, 0.0, size=(20, 40))  # 1 px, column 20
+    assert (shown.hole_overlay[:, 10] == (128, 0, 128)).all()
+    assert not shown.hole_overlay[:, :10].any()
