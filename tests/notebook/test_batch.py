@@ -148,7 +148,8 @@ def test_each_job_has_a_run_folder_and_a_second_call_does_nothing(
     assert manifest["status"] == "done"
     assert int(manifest["metrics"]["records"]) > 0
     assert (folder / "01_generate.ipynb").is_file()
-    assert (folder / "figures" / "parameter_effects.png").is_file()
+    figures = {path.stem for path in (folder / "figures").glob("*.png")}
+    assert figures == {"one_photo", "parameter_effects", "contact_sheet", "hole_histogram"}
     table = (out / "runs" / "batch_jobs.md").read_text()
     assert table in capsys.readouterr().out
     assert table.count("| done |") == 1
