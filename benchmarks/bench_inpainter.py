@@ -24,7 +24,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from inpaintkit.data import read_picture
 from inpaintkit.depth import create_depth_model
 from inpaintkit.inspection import Inpainter
-from inpaintkit.inspection.windows import Reach
 from inpaintkit.model import LightInpaintV1, load_model
 from inpaintkit.seeds import numpy_rng, torch_rng
 from inpaintkit.synthesis import close_hole, resize_depth, warp_back_hole
@@ -36,12 +35,7 @@ LARGE_HEIGHT = 1440
 """From this height on, one run and the two cases that real pictures resemble most will do."""
 EIGHT_K = 4320
 DIVERGENCE = 4.0
-REACHES = {
-    "48 px": Reach(48, (48, 48, 40, 32, 16), 8),
-    "64 px": Reach(64, (64, 48, 40, 32, 16), 8),
-    "80 px": Reach(80, (80, 48, 40, 32, 16), 8),
-    "96 px": Reach(96, (96, 96, 96, 96, 96), 16),
-}
+REACHES = (32, 48, 64, 80, 96)
 
 
 def photo(name: str, height: int) -> Tensor:
@@ -141,12 +135,12 @@ def print_costs(fill: Inpainter) -> None:
 def print_reaches(fill: Inpainter, height: int) -> None:
     """Largest differences to the whole frame by reach: only sensible with trained weights."""
     print("\nLargest difference to the whole frame inside holes, in 1/255, by how far the encoder computes:\n")
-    print(f"| hole | {' | '.join(REACHES)} |\n| --- |{' ---: |' * len(REACHES)}")
+    print(f"| hole | {' | '.join(f'{reach} px' for reach in REACHES)} |\n| --- |{' ---: |' * len(REACHES)}")
     usual = fill.reach
     for name, picture, hole in cases(height):
         x, gap = picture.to(fill.device), hole.to(fill.device)
         whole_frame, cells = fill.model.infer(x, gap, closing=True), []
-        for reach in REACHES.values():
+        for reach in REACHES:
             fill.reach = reach
             cells.append(f"{255 * float(((fill(x, gap) - whole_frame) * gap).abs().max()):.2f}")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)

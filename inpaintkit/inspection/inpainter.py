@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from inpaintkit.config import resolve_device
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.pictures import AnyPicture, Hole, hole_batch, is_left, picture_batch
-from inpaintkit.inspection.windows import GRAIN, WINDOW, Reach, WindowSet, chunked, predict_windows, touched_windows
+from inpaintkit.inspection.windows import GRAIN, REACH, WINDOW, WindowSet, chunked, predict_windows, touched_windows
 from inpaintkit.model import LightInpaintV1, load_model
 from inpaintkit.model.generator import HIDDEN_ABOVE, PATCH, SIZE_STEP
 from inpaintkit.model.layers import next_multiple
@@ -41,7 +41,7 @@ class Inpainter:
                 f"checkpoint: a {type(model).__name__} can't fill holes here; give a {LightInpaintV1.name}"
             )
         self.model = model.to(self.device).eval()
-        self.reach = Reach()
+        self.reach = REACH
 
     @torch.inference_mode()
     def __call__(
@@ -86,20 +86,23 @@ class Inpainter:
     def _fill(self, x: Tensor, gap: Tensor) -> Tensor:
         """Return picture x (3, H, W) with `gap` (1, H, W), bool, True = missing, filled."""
         everywhere = self._soft_area(gap)
-        softened = WindowSet(touched_windows(everywhere, 0))
+        softened = WindowSet(touched_windows(everywhere))
         masks = chunked(lambda part: self._soften(gap, softened.places[part]), len(softened))
-        no_mask = masks.new_tensor([1.0, 0.0])[:, None, None]
+        seen, soft = masks.split(1, dim=1)
+        hidden_cells = F.max_pool2d(soft, PATCH) > HIDDEN_ABOVE
 
         def pixels(places: Tensor) -> tuple[Tensor, Tensor]:
-            slots = softened.slots(places)[:, None, None, None]
-            seen, soft = masks[slots.flatten()].where(slots >= 0, no_mask).split(1, dim=1)
-            picture = cut_windows(x, places).float() * seen * 2 - 1
-            return picture, F.max_pool2d(soft, PATCH) > HIDDEN_ABOVE
+            slots = softened.slots(places)
+            picture = cut_windows(x, places).float()
+            hidden = hidden_cells.new_zeros(len(places), *hidden_cells.shape[1:])
+            picture[slots >= 0] *= seen[slots[slots >= 0]]
+            hidden[slots >= 0] = hidden_cells[slots[slots >= 0]]
+            return picture.mul_(2).sub_(1), hidden
 
         filled = x.clone()
-        for origin, area in blocks(everywhere, self.reach.embedding):
+        for origin, area in blocks(everywhere, self.reach + WINDOW):
             places, predictions = predict_windows(self.model, pixels, area, self.reach, origin)
-            wanted = touched_windows(area, 0)[places[:, 0], places[:, 1]]
+            wanted = touched_windows(area)[places[:, 0], places[:, 1]]
             places = places[wanted] + origin
             mixed = blend(cut_windows(x, places), masks[softened.slots(places)], predictions[wanted])
             for (row, column), window in zip((places * WINDOW).tolist(), mixed, strict=True):
@@ -160,7 +163,15 @@ def mirrored(values: Tensor, turn: bool) -> Tensor:
 
 def cut_windows(values: Tensor, places: Tensor) -> Tensor:
     """Return the windows of `values` (C, H, W) at `places` (n, 2) of the window grid, (n, C, 64, 64); see `cut_squares`."""
-    return cut_squares(values, places * WINDOW, WINDOW)
+    # A view of whole windows is several times faster to index than single pixels.
+    whole = values.unfold(1, WINDOW, WINDOW).unfold(2, WINDOW, WINDOW) if min(values.shape[1:]) >= WINDOW else None
+    rows, columns = values.shape[1] // WINDOW, values.shape[2] // WINDOW
+    inside = (places[:, 0] < rows) & (places[:, 1] < columns)
+    windows = values.new_empty(len(places), len(values), WINDOW, WINDOW)
+    if whole is not None:
+        windows[inside] = whole[:, places[inside, 0], places[inside, 1]].transpose(0, 1)
+    windows[~inside] = cut_squares(values, places[~inside] * WINDOW, WINDOW)
+    return windows
 
 
 def cut_squares(values: Tensor, origin: Tensor, side: int) -> Tensor:

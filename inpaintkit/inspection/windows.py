@@ -2,11 +2,12 @@
 
 `LightInpaintV1` mixes places within windows of 64 px (16 cells of 4 px, later 8 of 8 px), and between windows through windows
 shifted by half a side and through 3x3 convolutions. So windows can be computed as a list, whatever shape they form, when
-each layer finds its neighbours through an index; and the deeper a layer, the less around a hole it has to compute.
+each layer finds its neighbours through an index. Which windows a layer computes is planned from the picture back to the
+first layer: those that the next one takes values from, as far as they lie within reach of a hole.
 
 Where a layer computes nothing, cells get its residual path alone. A neighbour that isn't there counts as the picture's
-border does: zero for shifted windows, the nearest cell for convolutions. With all windows in reach the result is that of
-`LightInpaintV1.predict`; with those in the usual reach it differs inside holes by less than 1/255.
+border does: zero for shifted windows, the nearest cell for convolutions. With everything in reach the result is that of
+`LightInpaintV1.predict`; with the usual reach it differs inside holes by less than 1/255.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inpaintkit.model import LightInpaintV1
@@ -30,6 +31,16 @@ WINDOW = 64
 GRAIN = 8
 """Areas have one value for a square of so many px."""
 
+REACH = 64
+"""How far around a hole, in px, the encoder computes.
+
+A pixel depends on others up to 280 px away, but ever less. ``benchmarks/bench_inpainter.py CHECKPOINT`` measures what
+is lost for a checkpoint; the longer one was trained, the more.
+"""
+
+DECODER_REACH = 8
+"""Two 3x3 convolutions on cells of 4 px: without these values the result would be wrong, however little is asked of it."""
+
 CHUNK = 8
 """Windows of 16 x 16 cells that go through a layer at once, twice as many of 8 x 8 with their wider channels.
 
@@ -38,20 +49,6 @@ Few enough for a processor's cache (16 took 5 % longer on a Xeon, 4 took 7 %); a
 
 Pixels = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Places of windows (n, 2) -> their pixels (n, 3, 64, 64), -1..1, and hidden cells bool (n, 1, 16, 16)."""
-
-
-@dataclass(frozen=True)
-class Reach:
-    """How far around the area of interest, in px, each step of the network is computed.
-
-    By the network's structure a pixel depends on others up to 280 px away, but ever less. The defaults leave less than
-    0.01/255 with the released checkpoint; 80, 48, 40, 32 and 16 px left up to 3.3/255 with it although 0.04/255 with a shortly
-    trained one. ``benchmarks/bench_inpainter.py CHECKPOINT`` measures it for a checkpoint.
-    """
-
-    embedding: int = 96
-    encoder: tuple[int, ...] = (96, 96, 96, 96, 96)
-    decoder: int = 8
 
 
 class WindowSet:
@@ -84,39 +81,81 @@ class WindowSet:
         slot = self._slots[y.div(side, rounding_mode="floor") + 1, x.div(side, rounding_mode="floor") + 1]
         return torch.where(slot < 0, -1, slot * side * side + y.remainder(side) * side + x.remainder(side))
 
-    def padded_cells(self, side: int) -> Tensor:
-        """Return for each window the numbers of its cells and of one cell around: (n, side + 2, side + 2).
+    def neighbours(self, y: Tensor, x: Tensor, side: int) -> Tensor:
+        """Return the numbers of the 3 x 3 cells around the cells at `y`, `x` (n,) of the set: (n, 9), row by row.
 
-        A cell outside the picture or in a window that isn't there is replaced by the nearest one inside.
+        A neighbour outside the picture is replaced by the nearest cell inside, one that isn't in the set by the cell itself.
         """
-        steps = torch.arange(-1, side + 1, device=self.places.device)
-        y, x = (self.places[:, axis, None] * side + steps for axis in (0, 1))
-        y_own, x_own = (self.places[:, axis, None] * side + steps.clamp(0, side - 1) for axis in (0, 1))
-        cells = self.cells(y.clamp(0, self.rows * side - 1), x.clamp(0, self.columns * side - 1), side)
-        return torch.where(cells < 0, self.cells(y_own, x_own, side), cells)
+        steps = torch.arange(-1, 2, device=y.device)
+        rows = (y[:, None] + steps).clamp(0, self.rows * side - 1)
+        columns = (x[:, None] + steps).clamp(0, self.columns * side - 1)
+        cells = self.cells(rows, columns, side).flatten(1)
+        return torch.where(cells < 0, cells[:, 4:5], cells)
 
-    def shifted_cells(self, places: Tensor, side: int) -> Tensor:
-        """Return the numbers of the cells of windows half a side further up and left: (n, side, side), -1 = none."""
-        steps = torch.arange(side, device=places.device) - side // 2
-        return self.cells(places[:, :1] * side + steps, places[:, 1:] * side + steps, side)
+    def window_cells(self, places: Tensor, side: int, shifted: bool) -> Tensor:
+        """Return the numbers of the cells of windows at `places`, half a side further up and left if `shifted`: (n, side²), -1 = none."""
+        steps = torch.arange(side, device=places.device) - (side // 2 if shifted else 0)
+        return self.cells(places[:, :1] * side + steps, places[:, 1:] * side + steps, side).flatten(1)
 
 
-def touched_windows(area: Tensor, reach: int, shifted: bool = False) -> Tensor:
-    """Return which windows come within `reach` px of `area`: bool (rows, columns), one more of each if `shifted`.
+@dataclass(frozen=True)
+class Step:
+    """What one block computes: its gMLP in the windows `mixed`, bool (rows, columns), its convolution in the cells of `area`."""
+
+    mixed: Tensor
+    area: Tensor
+
+
+def grown(area: Tensor, reach: int) -> Tensor:
+    """Return where `area` (1, h, w), one value per `GRAIN` px, is within `reach` px: float, 1 or 0."""
+    steps = min(math.ceil(reach / GRAIN), max(area.shape))
+    wider = F.max_pool2d(area, (1, 2 * steps + 1), stride=1, padding=(0, steps))
+    return F.max_pool2d(wider, (2 * steps + 1, 1), stride=1, padding=(steps, 0))
+
+
+def touched_windows(area: Tensor, shifted: bool = False) -> Tensor:
+    """Return which windows hold some of `area`: bool (rows, columns), one more of each if `shifted`.
 
     `area`: float (1, h, w), 1 where a square of `GRAIN` px holds something of interest; covers whole windows.
     `shifted`: windows half a side further up and left.
     """
-    steps = min(math.ceil(reach / GRAIN), max(area.shape))
-    grown = F.max_pool2d(area, (1, 2 * steps + 1), stride=1, padding=(0, steps))
-    grown = F.max_pool2d(grown, (2 * steps + 1, 1), stride=1, padding=(steps, 0))
     if shifted:
-        grown = F.pad(grown, (WINDOW // GRAIN // 2,) * 4)
-    return F.max_pool2d(grown, WINDOW // GRAIN)[0] > 0
+        area = F.pad(area, (WINDOW // GRAIN // 2,) * 4)
+    return F.max_pool2d(area, WINDOW // GRAIN)[0] > 0
+
+
+def covered_area(windows: Tensor, shifted: bool = False) -> Tensor:
+    """Return the area that `windows`, bool (rows, columns), cover: the reverse of `touched_windows`."""
+    side = WINDOW // GRAIN
+    area = windows.float().repeat_interleave(side, 0).repeat_interleave(side, 1)[None]
+    border = side // 2
+    return area[:, border:-border, border:-border] if shifted else area
+
+
+def plan(area: Tensor, reach: int, shifts: list[bool]) -> tuple[list[Step], Tensor]:
+    """Choose what each block of the encoder computes.
+
+    Args:
+        area: see `touched_windows`: where the decoder's windows take values from.
+        reach: px around `area` beyond which no window is worth computing.
+        shifts: for each block, first to last, whether its windows are shifted.
+
+    Returns:
+        one step per block, and the windows that the first one takes values from, bool (rows, columns).
+    """
+    needed, near = covered_area(touched_windows(grown(area, DECODER_REACH))), grown(area, reach)
+    steps = []
+    for shifted in reversed(shifts):
+        convolved = needed * near
+        surroundings = torch.maximum(needed, grown(convolved, GRAIN))
+        mixed = touched_windows(surroundings * near, shifted)
+        needed = torch.maximum(surroundings, covered_area(mixed, shifted))
+        steps.append(Step(mixed, convolved))
+    return steps[::-1], touched_windows(needed)
 
 
 def predict_windows(
-    model: LightInpaintV1, pixels: Pixels, area: Tensor, reach: Reach, origin: Tensor
+    model: LightInpaintV1, pixels: Pixels, area: Tensor, reach: int, origin: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the windows around `area` and the network's prediction there.
 
@@ -124,77 +163,109 @@ def predict_windows(
         model: the generator.
         pixels: gives the windows' pixels and hidden cells, as `LightInpaintV1.predict` takes them.
         area: see `touched_windows`.
-        reach: how far around `area` to compute.
+        reach: how far around `area` the encoder computes, px.
         origin: row and column (2,) in the picture of the first window of `area`; `pixels` gets places in the picture.
 
     Returns:
         places (n, 2): rows and columns of windows within `area`; and predictions (n, 3, 64, 64), meant to be 0..1, not clamped,
         valid for the pixels of `area`.
     """
-    wide, near = (WindowSet(touched_windows(area, distance)) for distance in (reach.embedding, reach.decoder))
+    encoder = [model.enc1, *(cast(GMLPBlock, block) for block in model.enc2)]
+    steps, needed = plan(area, reach, [block.gmlp.shifted for block in encoder])
+    last = Step(touched_windows(grown(area, DECODER_REACH)), grown(area, DECODER_REACH))
+    wide, near = WindowSet(needed), WindowSet(last.mixed)
 
     def embed(part: slice) -> Tensor:
         picture, hidden = pixels(wide.places[part] + origin)
-        cells = model.patch(F.pixel_unshuffle(picture, PATCH).contiguous(memory_format=torch.channels_last))
-        return channels_last(torch.where(hidden, model.mask_bias.to(cells.dtype), cells))
+        cells = linear(embedding, channels_last(F.pixel_unshuffle(picture, PATCH)))
+        cells = F.leaky_relu(cells, nonlinearity.negative_slope)
+        cells[hidden[:, 0]] = model.mask_bias.flatten().to(cells.dtype)
+        return cells
 
     def halve(part: slice) -> Tensor:
-        return channels_last(model.down(channels_first(skip[part])))
+        quads = skip[part].unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).transpose(2, 3).flatten(3)
+        return F.linear(quads, last_channels(model.down), model.down.bias)
 
     def double(part: slice) -> Tensor:
-        return channels_last(F.pixel_shuffle(model.up(channels_first(take(x, kept[part]))), 2)) + take(skip, kept[part])
+        return channels_last(F.pixel_shuffle(channels_first(linear(model.up, take(x, kept[part]))), 2)) + take(
+            skip, kept[part]
+        )
 
-    def image(part: slice) -> Tensor:
-        return F.pixel_shuffle(to_pixels(channels_first(take(cells, around[part]))), PATCH)
-
-    skip = run_block(model.enc1, chunked(embed, len(wide)), wide, area, reach.encoder[0])
+    embedding, nonlinearity = cast(nn.Conv2d, model.patch[0]), cast(nn.LeakyReLU, model.patch[1])
+    skip = run_block(encoder[0], chunked(embed, len(wide)), wide, steps[0])
     x = chunked(halve, len(wide))
-    for block, distance in zip(model.enc2, reach.encoder[1:], strict=True):
-        x = run_block(cast(GMLPBlock, block), x, wide, area, distance)
+    for block, step in zip(encoder[1:], steps[1:], strict=True):
+        x = run_block(block, x, wide, step)
     kept = wide.slots(near.places)
-    x = run_block(model.dec1, chunked(double, len(near)), near, area, reach.decoder)
-    cells, around, to_pixels = x.flatten(0, 2), near.padded_cells(x.shape[1]), model.to_image[1]
-    return near.places, chunked(image, len(near))
+    x = run_block(model.dec1, chunked(double, len(near)), near, last)
+    cells = x.flatten(0, 2)
+    image = cells.new_zeros(len(cells), 3 * PATCH**2)
+    for numbers, values in convolved(cast(nn.Conv2d, model.to_image[1]), cells, near, area, x.shape[1]):
+        image.index_copy_(0, numbers, values)
+    return near.places, F.pixel_shuffle(channels_first(image.view(*x.shape[:3], -1)), PATCH)
 
 
-def run_block(block: GMLPBlock, x: Tensor, windows: WindowSet, area: Tensor, reach: int) -> Tensor:
-    """Return what `block` makes of the cells x (n, side, side, C) of `windows`, computed within `reach` px of `area`."""
-    x = add_mixed(block, x, windows, area, reach)
-    chosen = WindowSet(touched_windows(area, reach))
-    slots, around = windows.slots(chosen.places), chosen.padded_cells(x.shape[1])
-    narrow, convolve = block.glu_conv.w1, block.glu_conv.w2
-
-    def gate(part: slice) -> Tensor:
-        return F.glu(F.linear(take(x, slots[part]), narrow.weight[:, :, 0, 0], narrow.bias), dim=-1)
-
-    gated = chunked(gate, len(chosen), x.shape[1]).flatten(0, 2)
-    for part in chunks(len(chosen), x.shape[1]):
-        x.index_add_(0, slots[part], channels_last(convolve(channels_first(take(gated, around[part])))))
+def run_block(block: GMLPBlock, x: Tensor, windows: WindowSet, step: Step) -> Tensor:
+    """Return what `block` makes of the cells x (n, side, side, C) of `windows` where `step` says so; overwrites `x`."""
+    add_mixed(block, x, windows, step.mixed)
+    add_convolved(block, x, windows, step.area)
     return x
 
 
-def add_mixed(block: GMLPBlock, x: Tensor, windows: WindowSet, area: Tensor, reach: int) -> Tensor:
-    """Return x (n, side, side, C) plus the gMLP of `block`; beyond `reach`, x plus its residual path: x again."""
-    side, channels = x.shape[1], x.shape[-1]
-    places = touched_windows(area, reach, block.gmlp.shifted).nonzero()
-    if block.gmlp.shifted:
-        numbers = windows.shifted_cells(places, side).flatten(1)
-    else:
-        numbers = windows.slots(places)[:, None] * side**2 + torch.arange(side**2, device=x.device)
-    # One more cell, of zeros, stands for all that aren't there. Places come first and windows second, as the gMLP wants
-    # them: gathering costs the same in any order.
-    cells = torch.cat([x.flatten(0, 2), x.new_zeros(1, channels)])
-    numbers, total = numbers.where(numbers >= 0, len(cells) - 1).T, 2 * cells
-    for part in chunks(len(places), side):
-        tokens = take(cells, numbers[:, part])
-        mixed = block.gmlp.gmlp(tokens, block.norm1, block.norm2).add_(tokens)
-        total.index_copy_(0, numbers[:, part].flatten(), mixed.flatten(0, 1))
-    return total[:-1].view(x.shape)
+def add_mixed(block: GMLPBlock, x: Tensor, windows: WindowSet, mixed: Tensor) -> None:
+    """Add the gMLP of `block` to x (n, side, side, C) in the windows `mixed`; elsewhere its residual path: x again."""
+    side, cells = x.shape[1], x.flatten(0, 2)
+    numbers = windows.window_cells(mixed.nonzero(), side, block.gmlp.shifted)
+    there = numbers >= 0
+    alone = torch.ones(len(cells), dtype=torch.bool, device=x.device)
+    alone[numbers[there]] = False
+    cells[alone] *= 2
+    # Places come first and windows second, as the gMLP wants them: gathering costs the same in any order.
+    for part in chunks(len(numbers), side):
+        index, inside = numbers[part].T, there[part].T
+        tokens = take(cells, index.clamp(min=0))
+        whole = bool(inside.all())
+        if not whole:
+            tokens[~inside] = 0
+        result = block.gmlp.gmlp(tokens, block.norm1, block.norm2).add_(tokens)
+        cells.index_copy_(
+            0, index.flatten() if whole else index[inside], result.flatten(0, 1) if whole else result[inside]
+        )
+
+
+def add_convolved(block: GMLPBlock, x: Tensor, windows: WindowSet, area: Tensor) -> None:
+    """Add the gated convolution of `block` to x (n, side, side, C) in the cells of `area`."""
+    side, cells = x.shape[1], x.flatten(0, 2)
+    narrow, convolution = block.glu_conv.w1, block.glu_conv.w2
+    gated = chunked(lambda part: F.glu(linear(narrow, x[part]), dim=-1), len(x), side).flatten(0, 2)
+    for numbers, values in convolved(convolution, gated, windows, area, side):
+        cells.index_add_(0, numbers, values)
+
+
+def convolved(
+    layer: nn.Conv2d, cells: Tensor, windows: WindowSet, area: Tensor, side: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield, in chunks, the numbers (m,) of the cells of `area` and what a 3x3 convolution makes of `cells` (n, C) there: (m, C')."""
+    steps = side * GRAIN // WINDOW
+    chosen = (area[0] > 0).repeat_interleave(steps, 0).repeat_interleave(steps, 1).nonzero()
+    for part in chosen.split(CHUNK * (WINDOW // PATCH) ** 2):
+        numbers = windows.neighbours(part[:, 0], part[:, 1], side)
+        yield numbers[:, 4], F.linear(take(cells, numbers).flatten(1), last_channels(layer), layer.bias)
 
 
 def take(values: Tensor, index: Tensor) -> Tensor:
     """Return ``values[index]`` for an index of any shape into the first axis; faster than writing that."""
     return values.index_select(0, index.flatten()).view(*index.shape, *values.shape[1:])
+
+
+def last_channels(layer: nn.Conv2d) -> Tensor:
+    """Return the weight of a convolution as a matrix for inputs with their channels last: (C', k * k * C)."""
+    return layer.weight.permute(0, 2, 3, 1).flatten(1)
+
+
+def linear(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """Return a convolution without overlap as what it is: a linear layer; (..., C * k * k) -> (..., C')."""
+    return F.linear(x, layer.weight.flatten(1), layer.bias)
 
 
 def channels_first(x: Tensor) -> Tensor:
@@ -209,7 +280,13 @@ def channels_last(x: Tensor) -> Tensor:
 
 def chunked(work: Callable[[slice], Tensor], count: int, side: int = WINDOW // PATCH) -> Tensor:
     """Return what `work` gives for 0..count (at least 1), done in chunks."""
-    return torch.cat([work(part) for part in chunks(count, side)])
+    first, *others = chunks(count, side)
+    values = work(first)
+    result = values.new_empty(count, *values.shape[1:])
+    result[first] = values
+    for part in others:
+        result[part] = work(part)
+    return result
 
 
 def chunks(count: int, side: int) -> Iterator[slice]:

@@ -9,12 +9,11 @@ from torch import Tensor
 
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import Inpainter, inpainter
-from inpaintkit.inspection.windows import Reach, WindowSet, touched_windows
+from inpaintkit.inspection.windows import WindowSet, grown, plan, touched_windows
 from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import numpy_rng, torch_rng
 
 FAR = 10_000
-EVERYWHERE = Reach(FAR, (FAR,) * 5, FAR)
 ONE_LEVEL = 1 / 255
 ROUNDING = 1e-4
 
@@ -46,7 +45,7 @@ def test_with_all_windows_in_reach_the_result_is_that_of_the_whole_frame(
     generator: LightInpaintV1, height: int, width: int
 ) -> None:
     fill = Inpainter(generator)
-    fill.reach = EVERYWHERE
+    fill.reach = FAR
     picture, hole = photo(height, width), strips(height, width, 4)
     whole = generator.infer(picture, hole, closing=True)
     assert (fill(picture, hole) - torch.where(soft_mask(generator, hole) > 0, whole, picture)).abs().max() <= ROUNDING
@@ -55,7 +54,7 @@ def test_with_all_windows_in_reach_the_result_is_that_of_the_whole_frame(
 @torch.inference_mode()
 def test_inside_holes_it_equals_the_whole_frame_within_one_level(generator: LightInpaintV1) -> None:
     usual, short = Inpainter(generator), Inpainter(generator)
-    short.reach = Reach(16, (16, 16, 16, 16, 8), 8)
+    short.reach = 16
     picture = photo(448, 512)
     worst, worst_short = 0.0, 0.0
     for key in range(3):
@@ -142,7 +141,7 @@ def test_what_lies_in_the_hole_does_not_matter(generator: LightInpaintV1) -> Non
 @torch.inference_mode()
 def test_closing_and_dilation_are_those_of_the_generator(generator: LightInpaintV1, options: dict[str, int]) -> None:
     fill = Inpainter(generator)
-    fill.reach = EVERYWHERE
+    fill.reach = FAR
     picture, hole = photo(100, 120), strips(100, 120, 2)
     whole = generator.infer(picture, hole, **({"closing": True} | options))
     inside = hole.expand_as(picture)
@@ -205,13 +204,39 @@ def test_touched_windows_can_be_counted_by_eye() -> None:
     area = torch.zeros(1, 24, 24)
     area[0, 8, 15] = 1  # rows 64..71, columns 120..127 px: upper right corner of the window in the middle
     middle = [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
-    assert touched_windows(area, 0).int().tolist() == middle
-    assert touched_windows(area, 8).int().tolist() == [[0, 1, 1], [0, 1, 1], [0, 0, 0]]
-    assert touched_windows(area, 64).int().tolist() == [[1, 1, 1], [1, 1, 1], [1, 1, 1]]
-    assert touched_windows(area, 0, shifted=True).int().nonzero().tolist() == [[1, 2]]
+    assert touched_windows(area).int().tolist() == middle
+    assert touched_windows(grown(area, 8)).int().tolist() == [[0, 1, 1], [0, 1, 1], [0, 0, 0]]
+    assert touched_windows(grown(area, 64)).int().tolist() == [[1, 1, 1], [1, 1, 1], [1, 1, 1]]
+    assert touched_windows(area, shifted=True).int().nonzero().tolist() == [[1, 2]]
 
 
-def test_cells_outside_a_window_set_repeat_the_nearest_one() -> None:
-    windows = WindowSet(torch.tensor([[True, False], [True, True]]))
-    assert windows.padded_cells(2)[0].tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [4, 4, 5, 8]]
+def test_a_neighbour_that_is_not_there_is_the_nearest_cell_inside() -> None:
+    windows = WindowSet(torch.tensor([[True, False], [True, True]]))  # cells 0..3, none, 4..7, 8..11
+    around = windows.neighbours(torch.tensor([0, 1, 2]), torch.tensor([0, 1, 2]), 2)
+    assert around.tolist() == [
+        [0, 0, 1, 0, 0, 1, 2, 2, 3],  # corner of the picture: its border repeats
+        [0, 1, 3, 2, 3, 3, 4, 5, 8],  # no window at the upper right: the cell itself
+        [3, 8, 8, 5, 8, 9, 7, 10, 11],
+    ]
     assert windows.slots(torch.tensor([[1, 1], [0, 1]])).tolist() == [2, -1]
+
+
+def test_only_what_the_next_layer_takes_values_from_is_planned() -> None:
+    area = torch.zeros(1, 64, 64)  # 512 px, 8 x 8 windows
+    area[0, 28, 28] = 1  # in the window at row 3, column 3
+    steps, needed = plan(area, FAR, [True, False, True, False, True])
+    assert touched_windows(steps[-1].area).nonzero().tolist() == [[3, 3]]
+    assert steps[-1].mixed.nonzero().tolist() == [[3, 3], [3, 4], [4, 3], [4, 4]]  # shifted: the four that meet there
+    assert steps[-2].mixed.sum() == 9
+    assert steps[-3].mixed.sum() == 16
+    assert needed.sum() == 49  # of 64
+    assert plan(area, 0, [True])[1].sum() == 4
+
+
+@torch.inference_mode()
+def test_bfloat16_stays_near_float32(generator: LightInpaintV1) -> None:
+    picture, hole = photo(200, 200), strips(200, 200, 2)
+    exact = Inpainter(generator)(picture, hole)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = Inpainter(generator)(picture, hole)
+    assert 0 < (rough - exact).abs().max() < 0.05
