@@ -348,12 +348,10 @@ def depth_and_hole(picture: AnyPicture, depth: torch.Tensor | np.ndarray, hole: 
     near = depth_like(depth, batch)[0, 0]
     figure, axes = _image_grid(1, 3, aspect=batch.shape[-2] / batch.shape[-1], inches=3.6)
     _show(axes[0, 0], batch[0])
-    shown = axes[0, 1].imshow(near.cpu().numpy(), cmap="magma", vmin=0, vmax=1)
+    axes[0, 1].imshow(near.cpu().numpy(), cmap="magma", vmin=0, vmax=1)
     _show(axes[0, 2], _paint(batch[0], missing))
-    bar = figure.colorbar(shown, ax=axes[0, 1], orientation="horizontal", ticks=[0, 1], fraction=0.06, pad=0.02)
-    bar.ax.set_xticklabels(["far", "near"], fontsize=SMALL_SIZE, color=QUIET)
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    for ax, title in zip(axes[0], ("picture", "depth", f"hole, {float(missing.float().mean()):.2%}"), strict=True):
+    titles = ("picture", "depth, bright is near", f"hole, {float(missing.float().mean()):.2%}")
+    for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title, fontsize=TITLE_SIZE, color=INK)
     return figure
 
