@@ -38,16 +38,24 @@ Table = list[list[str]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", default=None, metavar="NAME", help="for instance scaling inpainter")
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        default=None,
+        metavar="NAME",
+        help="for instance scaling inpainter; the others' sections stay",
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
     options = parser.parse_args()
     scripts = [p for p in sorted((ROOT / "benchmarks").glob("bench_*.py")) if p.stem not in SKIPPED]
+    sections = {title_of(script): "" for script in scripts}
     if options.only is not None:
         scripts = [p for p in scripts if p.stem.removeprefix("bench_") in options.only]
-    parts = [HEAD, machine_lines()]
+        sections |= read_sections(options.output)
     for script in scripts:
-        parts += run(script, options.output.parent)
-        atomic_write_text(options.output, "\n\n".join(part.strip() for part in parts) + "\n")
+        sections[title_of(script)] = "\n\n".join(part.strip() for part in run(script, options.output.parent))
+        parts = [HEAD, machine_lines(), *(text for text in sections.values() if text)]
+        atomic_write_text(options.output, "\n\n".join(parts) + "\n")
     print(f"Written: {options.output}")
 
 
@@ -55,6 +63,16 @@ HEAD = """# Benchmarks
 
 Written by `make bench`; by hand only if you like it overwritten. What a table says is told at the top of its script in
 `benchmarks/`. Machines differ: compare ratios within one table rather than seconds of two."""
+
+
+def title_of(script: Path) -> str:
+    return script.stem.removeprefix("bench_").capitalize()
+
+
+def read_sections(path: Path) -> dict[str, str]:
+    """Return the sections of a file that was written before, by title."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return {part.split("\n", 1)[0].strip(): f"## {part.strip()}" for part in text.split("\n## ")[1:]}
 
 
 def machine_lines() -> str:
@@ -85,7 +103,7 @@ def run(script: Path, folder: Path) -> list[str]:
     seconds = time.perf_counter() - started
     print(f"{script.stem}: {seconds:.0f} s {failed}", flush=True)
     called = " ".join(["python", f"benchmarks/{script.name}", *arguments])
-    section = [f"## {name.capitalize()}", f"`{called}` took {seconds:.0f} s.", failed and f"**It {failed}**", printed]
+    section = [f"## {title_of(script)}", f"`{called}` took {seconds:.0f} s.", failed and f"**It {failed}**", printed]
     sizes = size_tables(printed)
     if sizes:
         picture = save_figure(plot(sizes), folder / "images" / f"bench_{name}.png")
