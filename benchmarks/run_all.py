@@ -26,6 +26,7 @@ SKIPPED = ("bench_recipe",)
 """Hours of training, not minutes."""
 
 SHORTER: dict[str, list[str]] = {
+    "bench_gan": ["--sizes", "4x188", "--perceptual", "alex", "--repeats", "3"],
     "bench_generate": ["--pictures", "10"],
     "bench_train": ["--crops", "128", "252", "--perceptual", "alex", "--repeats", "3"],
     "bench_holes": ["--scenes", "20"],
