@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import re
 from pathlib import Path
 
 import nbformat
@@ -70,7 +71,11 @@ class TestNotebook:
 @pytest.mark.parametrize("path", PARAMS, ids=lambda p: p.stem)
 def test_each_parameter_file_fits_its_notebook_and_states_its_cost(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert text.startswith("# "), "the first line says what the file is for and what it costs"
+    assert text.startswith("# "), "the first line says what the file is for"
+    comment = " ".join(line.strip("# ") for line in text.splitlines() if line.startswith("#"))
+    assert re.search(r"(\d|one|two|half a) (s|seconds?|minutes|hours|days|(million )?samples)\b", comment), (
+        "and what it costs"
+    )
     resolve(path.name.split(".")[0], yaml.safe_load(text))
 
 
