@@ -1,5 +1,6 @@
 """Figures: each can be made from real inputs and saved; nothing of matplotlib leaks."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 from toy_records import write_records
@@ -131,3 +134,33 @@ def test_the_zoom_stays_inside_and_finds_the_thickest_place_of_the_largest_hole(
 def test_empty_lists_are_refused() -> None:
     with pytest.raises(InputError, match="the list is empty"):
         figures.contact_sheet([])
+
+
+def test_whatever_has_a_scale_says_of_what(tmp_path: Path, data_folder: Path, records: InpaintDataset) -> None:
+    csv_file = tmp_path / "loss.csv"
+    csv_file.write_text(LOSSES)
+    evaluation = evaluate({"row": row_fill}, records)
+    made = [figures.hole_histogram(data_folder), figures.loss_curves(csv_file), figures.metrics_bars(evaluation)]
+    made += [figures.contact_sheet(data_folder, 2), figures.before_after(records, {"row": row_fill}, n=1)]
+    made.append(figures.hole_spectra(records, {"row": row_fill}))
+    for figure in made:
+        figures.png_bytes(figure)  # draws, so that ticks are known
+        for ax in figure.findobj(Axes):
+            for axis in (ax.xaxis, ax.yaxis) if ax.get_visible() and ax.axison else ():
+                scale = [tick for tick in axis.get_ticklabels() if tick.get_visible() and tick.get_text()]
+                named = axis.get_label().get_text() or ax.get_title() or ax.get_title(loc="left")
+                assert not scale or named, (figure, ax)
+
+
+def test_colour_maps_and_line_colours_suit_the_colour_blind() -> None:
+    source = ast.parse(Path(figures.__file__).read_text(encoding="utf-8"))
+    maps = {node.value.value for node in ast.walk(source) if isinstance(node, ast.keyword) and node.arg == "cmap"}  # type: ignore[attr-defined]
+    assert maps <= {"viridis", "magma", "inferno", "cividis", "RdBu"}
+    okabe_ito = {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000"}
+    assert set(figures.PALETTE) <= okabe_ito
+
+
+def test_texts_of_figures_stand_out_from_their_white_background() -> None:
+    for colour in (figures.INK, figures.QUIET):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+        assert 1.05 / (np.dot([0.2126, 0.7152, 0.0722], linear) + 0.05) >= 4.5
