@@ -87,16 +87,13 @@ class Inpainter:
         """Return picture x (3, H, W) with `gap` (1, H, W), bool, True = missing, filled."""
         everywhere = self._soft_area(gap)
         softened = WindowSet(touched_windows(everywhere))
-        masks = chunked(lambda part: self._soften(gap, softened.places[part]), len(softened))
-        seen, soft = masks.split(1, dim=1)
+        soft = chunked(lambda part: self._soften(gap, softened.places[part]), len(softened), gap.device)
         hidden_cells = F.max_pool2d(soft, PATCH) > HIDDEN_ABOVE
 
         def pixels(places: Tensor) -> tuple[Tensor, Tensor]:
             slots = softened.slots(places)
-            picture = cut_windows(x, places).float()
-            hidden = hidden_cells.new_zeros(len(places), *hidden_cells.shape[1:])
-            picture[slots >= 0] *= seen[slots[slots >= 0]]
-            hidden[slots >= 0] = hidden_cells[slots[slots >= 0]]
+            picture = cut_windows(x, places).float().masked_fill_(cut_windows(gap, places), 0)
+            hidden = hidden_cells[slots.clamp(min=0)] & (slots >= 0)[:, None, None, None]
             return picture.mul_(2).sub_(1), hidden
 
         filled = x.clone()
@@ -104,7 +101,7 @@ class Inpainter:
             places, predictions = predict_windows(self.model, pixels, area, self.reach, origin)
             wanted = touched_windows(area)[places[:, 0], places[:, 1]]
             places = places[wanted] + origin
-            mixed = blend(cut_windows(x, places), masks[softened.slots(places)], predictions[wanted])
+            mixed = blend(cut_windows(x, places), soft[softened.slots(places)], predictions[wanted])
             for (row, column), window in zip((places * WINDOW).tolist(), mixed, strict=True):
                 here = filled[:, row : row + WINDOW, column : column + WINDOW]
                 here.copy_(window[:, : here.shape[1], : here.shape[2]])
@@ -120,23 +117,19 @@ class Inpainter:
         return F.max_pool2d(F.pad(soft.float(), to_grid, mode="replicate"), GRAIN)
 
     def _soften(self, gap: Tensor, places: Tensor) -> Tensor:
-        """Return the generator's own preprocessing of `gap` (1, H, W) in the windows at `places` (n, 2): (n, 2, 64, 64).
-
-        First what is to be seen (0 in the hole, else 1), second the soft mask.
-        """
+        """Return the generator's own soft mask of `gap` (1, H, W) in the windows at `places` (n, 2): (n, 1, 64, 64)."""
         radius = self.model.mask_blur.radius
         height, width = gap.shape[-2:]
         # Beyond the lower and right border the soft mask repeats, not the hole: such windows are cut from the inside.
         inside = torch.tensor([max(height - WINDOW, 0), max(width - WINDOW, 0)], device=places.device)
         origin = torch.minimum(places * WINDOW, inside)
         hole = cut_squares(gap, origin - radius, WINDOW + 2 * radius)
-        white = torch.ones_like(hole, dtype=torch.float32)
-        masks = torch.cat(self.model.preprocess(white, hole), dim=1)
+        soft = self.model.preprocess(torch.zeros_like(hole, dtype=torch.float32), hole)[1]
         steps = places[:, :, None] * WINDOW - origin[:, :, None] + torch.arange(WINDOW, device=places.device)
         y = steps[:, 0].clamp(max=min(height, WINDOW) - 1) + radius
         x = steps[:, 1].clamp(max=min(width, WINDOW) - 1) + radius
         number = torch.arange(len(places), device=places.device)[:, None, None]
-        return masks.permute(0, 2, 3, 1)[number, y[:, :, None], x[:, None, :]].permute(0, 3, 1, 2)
+        return soft[number, 0, y[:, :, None], x[:, None, :]][:, None]
 
 
 def blocks(area: Tensor, reach: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -163,12 +156,12 @@ def mirrored(values: Tensor, turn: bool) -> Tensor:
 
 def cut_windows(values: Tensor, places: Tensor) -> Tensor:
     """Return the windows of `values` (C, H, W) at `places` (n, 2) of the window grid, (n, C, 64, 64); see `cut_squares`."""
-    # A view of whole windows is several times faster to index than single pixels.
-    whole = values.unfold(1, WINDOW, WINDOW).unfold(2, WINDOW, WINDOW) if min(values.shape[1:]) >= WINDOW else None
     rows, columns = values.shape[1] // WINDOW, values.shape[2] // WINDOW
     inside = (places[:, 0] < rows) & (places[:, 1] < columns)
     windows = values.new_empty(len(places), len(values), WINDOW, WINDOW)
-    if whole is not None:
+    if rows and columns:
+        # A view of whole windows is several times faster to index than single pixels.
+        whole = values.unfold(1, WINDOW, WINDOW).unfold(2, WINDOW, WINDOW)
         windows[inside] = whole[:, places[inside, 0], places[inside, 1]].transpose(0, 1)
     windows[~inside] = cut_squares(values, places[~inside] * WINDOW, WINDOW)
     return windows
@@ -185,11 +178,10 @@ def cut_squares(values: Tensor, origin: Tensor, side: int) -> Tensor:
     return values[:, y[:, :, None], x[:, None, :]].transpose(0, 1)
 
 
-def blend(x: Tensor, masks: Tensor, prediction: Tensor) -> Tensor:
-    """Mix x and the prediction (n, 3, 64, 64) by the soft mask, 0..1; where that is 0, x stays as it is.
+def blend(x: Tensor, soft: Tensor, prediction: Tensor) -> Tensor:
+    """Mix x and the prediction (n, 3, 64, 64) by the soft mask (n, 1, 64, 64), 0..1; where that is 0, x stays as it is.
 
-    `masks` (n, 2, 64, 64): what is to be seen of x, and the soft mask.
+    Where it is 1, so in the whole hole, x doesn't matter, be it NaN.
     """
-    seen, soft = masks.split(1, dim=1)
-    mixed = (x.float() * seen * (1 - soft) + prediction * soft).clamp(0, 1)
+    mixed = (x.float().masked_fill(soft == 1, 0) * (1 - soft) + prediction * soft).clamp(0, 1)
     return torch.where(soft > 0, mixed.to(x.dtype), x)

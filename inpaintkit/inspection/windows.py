@@ -42,10 +42,13 @@ DECODER_REACH = 8
 """Two 3x3 convolutions on cells of 4 px: without these values the result would be wrong, however little is asked of it."""
 
 CHUNK = 8
-"""Windows of 16 x 16 cells that go through a layer at once, twice as many of 8 x 8 with their wider channels.
+"""Windows of 16 x 16 cells that go through a layer at once on a processor, twice as many of 8 x 8 with their wider channels.
 
-Few enough for a processor's cache (16 took 5 % longer on a Xeon, 4 took 7 %); also bounds the memory.
+Few enough for a processor's cache (16 took 5 % longer on a Xeon, 4 took 7 %).
 """
+
+GPU_CHUNK = 256
+"""The same on a GPU, which would only wait for its next small piece of work otherwise; bounds the memory."""
 
 Pixels = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Places of windows (n, 2) -> their pixels (n, 3, 64, 64), -1..1, and hidden cells bool (n, 1, 16, 16)."""
@@ -132,26 +135,27 @@ def covered_area(windows: Tensor, shifted: bool = False) -> Tensor:
     return area[:, border:-border, border:-border] if shifted else area
 
 
-def plan(area: Tensor, reach: int, shifts: list[bool]) -> tuple[list[Step], Tensor]:
-    """Choose what each block of the encoder computes.
+def plan(area: Tensor, reach: int, shifts: list[bool]) -> tuple[Tensor, list[Step]]:
+    """Choose what each block computes.
 
     Args:
-        area: see `touched_windows`: where the decoder's windows take values from.
-        reach: px around `area` beyond which no window is worth computing.
-        shifts: for each block, first to last, whether its windows are shifted.
+        area: see `touched_windows`: where a prediction is wanted.
+        reach: px around `area` beyond which the encoder's windows aren't worth computing.
+        shifts: for each block of the encoder, first to last, whether its windows are shifted.
 
     Returns:
-        one step per block, and the windows that the first one takes values from, bool (rows, columns).
+        the windows that the first block takes values from, bool (rows, columns), and one step per block, the decoder's last.
     """
-    needed, near = covered_area(touched_windows(grown(area, DECODER_REACH))), grown(area, reach)
-    steps = []
+    decoded, near = grown(area, DECODER_REACH), grown(area, reach)
+    steps = [Step(touched_windows(decoded), decoded)]
+    needed = covered_area(steps[0].mixed)
     for shifted in reversed(shifts):
         convolved = needed * near
         surroundings = torch.maximum(needed, grown(convolved, GRAIN))
         mixed = touched_windows(surroundings * near, shifted)
         needed = torch.maximum(surroundings, covered_area(mixed, shifted))
         steps.append(Step(mixed, convolved))
-    return steps[::-1], touched_windows(needed)
+    return touched_windows(needed), steps[::-1]
 
 
 def predict_windows(
@@ -171,8 +175,7 @@ def predict_windows(
         valid for the pixels of `area`.
     """
     encoder = [model.enc1, *(cast(GMLPBlock, block) for block in model.enc2)]
-    steps, needed = plan(area, reach, [block.gmlp.shifted for block in encoder])
-    last = Step(touched_windows(grown(area, DECODER_REACH)), grown(area, DECODER_REACH))
+    needed, (*steps, last) = plan(area, reach, [block.gmlp.shifted for block in encoder])
     wide, near = WindowSet(needed), WindowSet(last.mixed)
 
     def embed(part: slice) -> Tensor:
@@ -192,12 +195,12 @@ def predict_windows(
         )
 
     embedding, nonlinearity = cast(nn.Conv2d, model.patch[0]), cast(nn.LeakyReLU, model.patch[1])
-    skip = run_block(encoder[0], chunked(embed, len(wide)), wide, steps[0])
-    x = chunked(halve, len(wide))
+    skip = run_block(encoder[0], chunked(embed, len(wide), area.device), wide, steps[0])
+    x = chunked(halve, len(wide), area.device)
     for block, step in zip(encoder[1:], steps[1:], strict=True):
         x = run_block(block, x, wide, step)
     kept = wide.slots(near.places)
-    x = run_block(model.dec1, chunked(double, len(near)), near, last)
+    x = run_block(model.dec1, chunked(double, len(near), area.device), near, last)
     cells = x.flatten(0, 2)
     image = cells.new_zeros(len(cells), 3 * PATCH**2)
     for numbers, values in convolved(cast(nn.Conv2d, model.to_image[1]), cells, near, area, x.shape[1]):
@@ -221,7 +224,7 @@ def add_mixed(block: GMLPBlock, x: Tensor, windows: WindowSet, mixed: Tensor) ->
     alone[numbers[there]] = False
     cells[alone] *= 2
     # Places come first and windows second, as the gMLP wants them: gathering costs the same in any order.
-    for part in chunks(len(numbers), side):
+    for part in chunks(len(numbers), side, x.device):
         index, inside = numbers[part].T, there[part].T
         tokens = take(cells, index.clamp(min=0))
         whole = bool(inside.all())
@@ -237,7 +240,7 @@ def add_convolved(block: GMLPBlock, x: Tensor, windows: WindowSet, area: Tensor)
     """Add the gated convolution of `block` to x (n, side, side, C) in the cells of `area`."""
     side, cells = x.shape[1], x.flatten(0, 2)
     narrow, convolution = block.glu_conv.w1, block.glu_conv.w2
-    gated = chunked(lambda part: F.glu(linear(narrow, x[part]), dim=-1), len(x), side).flatten(0, 2)
+    gated = chunked(lambda part: F.glu(linear(narrow, x[part]), dim=-1), len(x), x.device, side).flatten(0, 2)
     for numbers, values in convolved(convolution, gated, windows, area, side):
         cells.index_add_(0, numbers, values)
 
@@ -248,7 +251,7 @@ def convolved(
     """Yield, in chunks, the numbers (m,) of the cells of `area` and what a 3x3 convolution makes of `cells` (n, C) there: (m, C')."""
     steps = side * GRAIN // WINDOW
     chosen = (area[0] > 0).repeat_interleave(steps, 0).repeat_interleave(steps, 1).nonzero()
-    for part in chosen.split(CHUNK * (WINDOW // PATCH) ** 2):
+    for part in chosen.split(at_once(cells.device) * (WINDOW // PATCH) ** 2):
         numbers = windows.neighbours(part[:, 0], part[:, 1], side)
         yield numbers[:, 4], F.linear(take(cells, numbers).flatten(1), last_channels(layer), layer.bias)
 
@@ -278,9 +281,9 @@ def channels_last(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1)
 
 
-def chunked(work: Callable[[slice], Tensor], count: int, side: int = WINDOW // PATCH) -> Tensor:
-    """Return what `work` gives for 0..count (at least 1), done in chunks."""
-    first, *others = chunks(count, side)
+def chunked(work: Callable[[slice], Tensor], count: int, device: torch.device, side: int = WINDOW // PATCH) -> Tensor:
+    """Return what `work` gives for 0..count (at least 1), done in `chunks`."""
+    first, *others = chunks(count, side, device)
     values = work(first)
     result = values.new_empty(count, *values.shape[1:])
     result[first] = values
@@ -289,8 +292,13 @@ def chunked(work: Callable[[slice], Tensor], count: int, side: int = WINDOW // P
     return result
 
 
-def chunks(count: int, side: int) -> Iterator[slice]:
+def chunks(count: int, side: int, device: torch.device) -> Iterator[slice]:
     """Cut 0..count into slices for windows of `side` x `side` cells."""
-    size = CHUNK * (WINDOW // PATCH) // side
+    size = at_once(device) * (WINDOW // PATCH) // side
     for first in range(0, count, size):
         yield slice(first, first + size)
+
+
+def at_once(device: torch.device) -> int:
+    """Return how many windows of 16 x 16 cells go through a layer at once on `device`."""
+    return CHUNK if device.type == "cpu" else GPU_CHUNK

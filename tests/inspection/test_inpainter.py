@@ -9,7 +9,8 @@ from torch import Tensor
 
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import Inpainter, inpainter
-from inpaintkit.inspection.windows import WindowSet, grown, plan, touched_windows
+from inpaintkit.inspection.inpainter import blocks
+from inpaintkit.inspection.windows import GRAIN, REACH, WINDOW, WindowSet, grown, plan, touched_windows
 from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import numpy_rng, torch_rng
 
@@ -126,8 +127,10 @@ def test_the_left_eye_is_filled_mirrored(generator: LightInpaintV1) -> None:
 def test_what_lies_in_the_hole_does_not_matter(generator: LightInpaintV1) -> None:
     picture, hole = photo(90, 110), strips(90, 110, 2)
     other = torch.where(hole, 1 - picture, picture)
-    filled, filled_other = Inpainter(generator)(picture, hole), Inpainter(generator)(other, hole)
-    assert torch.equal(filled, filled_other)
+    nothing = picture.masked_fill(hole, torch.nan)
+    filled = Inpainter(generator)(picture, hole)
+    assert torch.equal(filled, Inpainter(generator)(other, hole))
+    assert torch.equal(filled, Inpainter(generator)(nothing, hole))
 
 
 @pytest.mark.parametrize(
@@ -224,13 +227,34 @@ def test_a_neighbour_that_is_not_there_is_the_nearest_cell_inside() -> None:
 def test_only_what_the_next_layer_takes_values_from_is_planned() -> None:
     area = torch.zeros(1, 64, 64)  # 512 px, 8 x 8 windows
     area[0, 28, 28] = 1  # in the window at row 3, column 3
-    steps, needed = plan(area, FAR, [True, False, True, False, True])
+    needed, (*steps, last) = plan(area, FAR, [True, False, True, False, True])
+    assert last.mixed.nonzero().tolist() == [[3, 3]]
     assert touched_windows(steps[-1].area).nonzero().tolist() == [[3, 3]]
     assert steps[-1].mixed.nonzero().tolist() == [[3, 3], [3, 4], [4, 3], [4, 4]]  # shifted: the four that meet there
     assert steps[-2].mixed.sum() == 9
     assert steps[-3].mixed.sum() == 16
     assert needed.sum() == 49  # of 64
-    assert plan(area, 0, [True])[1].sum() == 4
+    assert plan(area, 0, [True])[0].sum() == 4
+
+
+@pytest.mark.parametrize("reach", [REACH, 20, 96])
+def test_the_margin_around_a_block_holds_all_that_is_computed_for_it(
+    reach: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inpainter, "BLOCK", 128)
+    shifts = [True, False, True, False, True]
+    area = torch.zeros(1, 1024 // GRAIN, 1024 // GRAIN)
+    area[0, 448 // GRAIN : 576 // GRAIN, 512 // GRAIN] = 1  # from block to block, at the very border of both
+    seen = 0
+    for origin, block in blocks(area, reach + WINDOW):
+        alone = torch.zeros_like(area)
+        top, left = (origin * WINDOW // GRAIN).tolist()
+        alone[:, top : top + block.shape[1], left : left + block.shape[2]] = block
+        assert plan(block, reach, shifts)[0].sum() == plan(alone, reach, shifts)[0].sum()
+        seen += int(block.sum())
+    assert seen == area.sum()
+    tight = [plan(block, reach, shifts)[0].sum() for _, block in blocks(area, reach)]
+    assert reach != REACH or min(tight) < plan(alone, reach, shifts)[0].sum()
 
 
 @torch.inference_mode()
