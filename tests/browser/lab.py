@@ -112,6 +112,35 @@ def open_browser(profile: Path) -> Iterator[BrowserContext]:
         context.close()
 
 
+PALE_TEXTS = """least => {
+    const parts = colour => {
+        const found = colour.match(/[\\d.]+/g).map(Number), scale = colour.startsWith('color(') ? 255 : 1;
+        return [...found.slice(0, 3).map(value => value * scale), found[3] ?? 1];
+    };
+    const over = (front, back) => [0, 1, 2].map(i => front[i] * front[3] + back[i] * (1 - front[3]));
+    const behind = element => {
+        if (!element) return [255, 255, 255];
+        const colour = parts(getComputedStyle(element).backgroundColor);
+        return colour[3] === 1 ? colour.slice(0, 3) : over(colour, behind(element.parentElement));
+    };
+    const light = colour => {
+        const [r, g, b] = colour.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const says = element => element.matches('select, input:not([type=checkbox])') ||
+        [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
+    const seen = [...document.querySelectorAll('.jp-Cell-outputArea *')].filter(element =>
+        says(element) && element.offsetHeight && !element.disabled && getComputedStyle(element).visibility === 'visible');
+    const pale = seen.map(element => {
+        const back = behind(element), front = over(parts(getComputedStyle(element).color), back);
+        const [low, high] = [light(front), light(back)].sort((a, b) => a - b);
+        return [(high + 0.05) / (low + 0.05), element.tagName, (element.innerText || '').slice(0, 40)];
+    }).filter(text => text[0] < least);
+    return [seen.length, pale];
+}"""
+"""How many texts the outputs show, and those whose contrast to what is behind them (WCAG 2) is less than asked for."""
+
+
 class NotebookPage:
     """One notebook in a page of JupyterLab."""
 
@@ -141,6 +170,17 @@ class NotebookPage:
             new Promise(resolve => setTimeout(() => resolve('too late'), ms))])"""
         answer = self.page.evaluate(script, [command, dict(values), seconds * 1000])
         assert answer == "done", f"{command} took more than {seconds} s"
+
+    def change_theme(self, theme: str) -> None:
+        """Show the page in another theme and wait until its colours are there."""
+        self._call("apputils:change-theme", {"theme": theme}, 30)
+        self.page.wait_for_selector(f'body[data-jp-theme-name="{theme}"]', state="attached")
+        self.page.wait_for_timeout(SETTLE_MS)
+
+    def pale_texts(self, least: float) -> tuple[int, list[Any]]:
+        """Return how many texts the outputs show, and (contrast, tag, start) of those with less contrast than `least`."""
+        count, pale = self.page.evaluate(PALE_TEXTS, least)
+        return int(count), list(pale)
 
     def problems(self) -> list[str]:
         """Return the ends of errors and warnings in outputs; progress bars, which use the same channel, are none."""

@@ -34,6 +34,8 @@ from papermill.parameterize import parameterize_notebook
 from playwright.sync_api import BrowserContext, Locator
 
 ROOT = find_project()
+LEAST_CONTRAST = 4.5  # WCAG 2, level AA, text of usual size
+ABOVE_ALL_CONTRAST = 22.0  # black on white: 21
 SCREENSHOTS = Path(os.environ.get("INPAINTKIT_SCREENSHOTS") or ROOT / "build" / "screenshots")
 
 pytestmark = [
@@ -97,6 +99,17 @@ def check_pictures(page: NotebookPage) -> None:
     assert [tall for tall in heights if tall[0] > screen] == []
 
 
+def check_themes(page: NotebookPage, name: str, cell: Locator) -> None:
+    """Texts of all outputs can be read in both themes; figures bring their own background."""
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        page.change_theme(theme)
+        count, pale = page.pale_texts(LEAST_CONTRAST)
+        assert count == len(page.pale_texts(ABOVE_ALL_CONTRAST)[1]) > 0, "each text was measured"
+        assert pale == [], f"{theme}: contrast, element, text"
+        if theme.endswith("Dark"):
+            page.save(cell, SCREENSHOTS, f"{name}_dark")
+
+
 def answers(cell: Locator, label: str, key: str = "ArrowRight", times: int = 3) -> list[str]:
     """Move the slider `label` and return the pictures that this brings."""
     before = sources(cell)
@@ -144,6 +157,7 @@ def check_generate(page: NotebookPage, data: Path) -> None:
     browser.get_by_role("button", name="yes, delete 1 pairs").click()
     browser.get_by_text(f"{pairs + len(find_pairs(data / 'eval')) - 1} records in all, 0 marked").wait_for()
     assert len(find_pairs(data / "train")) == pairs - 1
+    check_themes(page, "mask_preview", preview)
     page.page.close()
 
 
@@ -154,12 +168,14 @@ def check_train(page: NotebookPage) -> None:
     before = sources(job)
     named(job, "epoch").locator("select").select_option("0")
     wait_for_change(job, before)
+    check_themes(page, "training_monitor", job)
     page.page.close()
 
 
 def check_gan(page: NotebookPage) -> None:
     comparer = page.cell("FillComparer(")
     answers(comparer, "filled by", times=1)
+    check_themes(page, "gan_comparer", comparer)
     page.page.close()
 
 
@@ -181,4 +197,5 @@ def check_inspect(page: NotebookPage) -> None:
         before = sources(stereo)
         stereo.get_by_role("button", name=view).click()
         wait_for_change(stereo, before)
+    check_themes(page, "fill_comparer", comparer)
     page.page.close()
