@@ -8,11 +8,13 @@ Layout of a best-model file (nagadomi/nunif's): ``torch.save`` of one dict with 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import pickle
 import warnings
+import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ FACTS = ("updated_at", "train_kwargs", "last_epoch", "best_loss")
 ZIP_MAGIC, PICKLE_MAGIC = b"PK\x03\x04", b"\x80"
 SAFETENSORS_HEADER_AT = 8
 PLAIN_TYPES = (str, int, float, bool, type(None))
-SHOWN_KEYS = 3
+SHOWN_KEYS, SHOWN_LETTERS = 3, 60
 
 Meta = dict[str, Any]
 
@@ -109,7 +111,7 @@ def describe_checkpoint(path: str | Path) -> dict[str, Any]:
     tensors = [value for value in payload["state_dict"].values() if isinstance(value, Tensor)]
     facts = {
         "file": str(path),
-        "architecture": payload["name"],
+        "architecture": _shown(payload["name"]),
         "parameters": sum(tensor.numel() for tensor in tensors),
         "dtype": ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors})),
         "kind": "training state" if "optimizer_state_dict" in payload else "model",
@@ -175,19 +177,20 @@ def _require_plain(value: Any, where: str, tensors: bool) -> None:
 
 def _require_file(path: str | Path) -> Path:
     file = Path(path)
-    if not file.exists():
-        raise InputError(f"{path}: the file does not exist; check the path")
-    if file.is_dir():
-        raise InputError(
-            f"{path}: it is a folder; give the model file inside it, such as {file / LightInpaintV1.name}.pth"
-        )
     try:
-        size = file.stat().st_size
-        with file.open("rb"):
-            pass
+        if not file.exists():
+            raise InputError(f"{path}: the file does not exist; check the path")
+        if file.is_dir():
+            raise InputError(
+                f"{path}: it is a folder; give the model file inside it, such as {file / LightInpaintV1.name}.pth"
+            )
+        if not file.is_file():
+            raise InputError(f"{path}: it is a device or a pipe; give a model file")
+        with file.open("rb") as handle:
+            empty = not handle.read(1)
     except OSError as error:
-        raise InputError(f"{path}: it can't be read ({error.strerror}); check its permissions") from None
-    if size == 0:
+        raise InputError(f"{path}: it can't be read ({error.strerror}); check path and permissions") from None
+    if empty:
         raise InputError(f"{path}: the file is empty; copy or download it again")
     return file
 
@@ -206,7 +209,7 @@ def _read_safetensors(file: Path) -> dict[str, Any]:
         extra = json.loads(header.get(EXTRA_KEY, "{}"))
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{file}: the safetensors file is damaged ({_first_line(error)}); copy or download it again"
+            f"{file}: the safetensors file is damaged ({_reason(error)}); copy or download it again"
         ) from None
     if "name" not in header or not isinstance(extra, dict):
         raise InputError(
@@ -220,6 +223,11 @@ def _read_pickle(file: Path) -> dict[str, Any]:
         start = handle.read(len(ZIP_MAGIC))
     if start != ZIP_MAGIC and not start.startswith(PICKLE_MAGIC):
         raise InputError(f"{file}: it is not a PyTorch file; choose a model file (.pth or .safetensors)")
+    if start == ZIP_MAGIC and _unpacks_to_more(file):
+        raise InputError(
+            f"{file}: refused, because it is compressed or damaged and would unpack to more than its own size; get a file "
+            "as PyTorch writes it"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -232,16 +240,31 @@ def _read_pickle(file: Path) -> dict[str, Any]:
     except Exception as error:
         # A damaged file can make the reader fail in any way; all of them mean the same to its owner.
         raise InputError(
-            f"{file}: the file is damaged or cut off ({_first_line(error)}); copy or download it again"
+            f"{file}: the file is damaged or cut off ({_reason(error)}); copy or download it again"
         ) from None
     if not isinstance(payload, dict):
         raise InputError(f"{file}: it holds a {type(payload).__name__} instead of a model; choose another file")
     return payload
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0].rstrip(".") if text else type(error).__name__
+def _unpacks_to_more(file: Path) -> bool:
+    """Tell whether the members of a zip file hold more bytes than the file itself, as no file of PyTorch's does: a bomb."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return sum(member.file_size for member in archive.infolist()) > file.stat().st_size
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False  # PyTorch's reader says what is wrong
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return _shown(lines[0].split(". ")[0].rstrip("."), 2 * SHOWN_LETTERS) if lines else type(error).__name__
+
+
+def _shown(name: Any, letters: int = SHOWN_LETTERS) -> str:
+    """Return what a file calls something as it may stand in a sentence: on one line, no control characters, not too long."""
+    text = str(name) if str(name).isprintable() else ascii(name)
+    return text if len(text) <= letters else f"{text[:letters]}..."
 
 
 def _model_problem(payload: Mapping[str, Any], model: LightInpaintV1) -> str | None:
@@ -250,9 +273,9 @@ def _model_problem(payload: Mapping[str, Any], model: LightInpaintV1) -> str | N
     if name == VIDEO_MODEL:
         return f"it holds iw3's video model {name}, but inpaintkit works with the image model {model.name}; choose that file"
     if name != model.name:
-        return f"it holds the model {name!r}, but inpaintkit works with {model.name}; choose such a file"
+        return f"it holds the model '{_shown(name)}', but inpaintkit works with {model.name}; choose such a file"
     if payload["kwargs"]:
-        return f"its model was built with unknown options {', '.join(map(str, payload['kwargs']))}; choose a file of {name} as released"
+        return f"its model was built with unknown options {_listed(payload['kwargs'])}; choose a file of {name} as released"
     return _key_problem(payload["state_dict"], model.state_dict()) or _weight_problem(payload["state_dict"])
 
 
@@ -264,20 +287,28 @@ def _key_problem(found: Mapping[Any, Any], expected: Mapping[str, Tensor]) -> st
     }
     for verb, names in misfits.items():
         if names:
-            shown = ", ".join(map(str, names[:SHOWN_KEYS])) + (", ..." if len(names) > SHOWN_KEYS else "")
-            return f"its state dict {verb} weights ({len(names)}: {shown}); the file is not a complete {LightInpaintV1.name}"
+            return f"its state dict {verb} weights ({len(names)}: {_listed(names)}); the file is not a complete {LightInpaintV1.name}"
     return None
 
 
+def _listed(names: Iterable[Any]) -> str:
+    """Return the first of `names` for a sentence."""
+    first = [_shown(name) for name in itertools.islice(names, SHOWN_KEYS + 1)]
+    return ", ".join(first[:SHOWN_KEYS] + ["..."] * (len(first) > SHOWN_KEYS))
+
+
 def _same_shape(found: Any, expected: Tensor) -> bool:
-    return isinstance(found, Tensor) and found.layout == torch.strided and found.shape == expected.shape
+    if not isinstance(found, Tensor) or found.layout != torch.strided or found.device != expected.device:
+        return False
+    return found.shape == expected.shape
 
 
 def _weight_problem(state: Mapping[str, Tensor]) -> str | None:
     for name, tensor in state.items():
         if not tensor.is_floating_point():
             return f"its weight {name} is of type {tensor.dtype} instead of float; choose another file"
-        if not torch.isfinite(tensor).all():
+        # As the float32 that it becomes: larger numbers would turn infinite only then.
+        if not torch.isfinite(tensor.float()).all():
             return f"its weight {name} holds NaN or infinite values; choose an earlier checkpoint"
     return None
 

@@ -6,8 +6,10 @@ import ast
 import contextlib
 import json
 import math
+import os
 import pickle
 import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -192,6 +194,17 @@ BAD_DICTS: dict[str, tuple[Callable[[LightInpaintV1], Any], str]] = {
     "integers": (lambda m: with_weight(m, "up.bias", torch.ones(384, dtype=torch.int64)), "instead of float"),
     "NaN": (lambda m: with_weight(m, "up.bias", torch.full((384,), math.nan)), "up.bias holds NaN"),
     "infinite": (lambda m: with_weight(m, "up.bias", torch.full((384,), -math.inf)), "infinite"),
+    "too large for float32": (
+        lambda m: with_weight(m, "up.bias", torch.full((384,), 1e300, dtype=torch.float64)),
+        "infinite",
+    ),
+    "complex": (lambda m: with_weight(m, "up.bias", torch.ones(384, dtype=torch.complex64)), "instead of float"),
+    "without numbers": (lambda m: with_weight(m, "up.bias", torch.ones(384, device="meta")), "misshapen"),
+    "claims a terabyte": (lambda m: with_weight(m, "up.bias", torch.ones(1).expand(10**12)), "misshapen"),
+    "control characters": (lambda m: with_weight(m, "a\n\x1b[2J", torch.ones(1)), r"\(1: 'a\\n\\x1b\[2J'\)"),
+    "a name without end": (lambda m: with_weight(m, "a" * 10**6, torch.ones(1)), r"a\.\.\.\)"),
+    "an architecture without end": (lambda m: iw3_dict(m, name="a" * 10**6), r"a\.\.\.'"),
+    "options in two lines": (lambda m: iw3_dict(m, kwargs={"x\ny": 1}), r"'x\\ny'"),
 }
 
 
@@ -207,7 +220,8 @@ def assert_refused(path: Path, reason: str) -> None:
         load_model(path)
     message = str(caught.value)
     assert message.startswith(str(path))
-    assert "\n" not in message
+    assert message.isprintable()
+    assert len(message.removeprefix(str(path))) < 300
     assert ";" in message
 
 
@@ -229,6 +243,36 @@ def test_files_that_are_no_models_are_refused(tmp_path: Path, model: LightInpain
         assert_refused(tmp_path / name, reason)
     save_file(model.state_dict(), tmp_path / "nameless.safetensors")
     assert_refused(tmp_path / "nameless.safetensors", "doesn't say which model")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused_before_that(
+    tmp_path: Path, model: LightInpaintV1, compression: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(with_weight(model, "extra", torch.zeros(25_000_000)), tmp_path / "large.pth")
+    bomb, read = tmp_path / "bomb.pth", []
+    with zipfile.ZipFile(tmp_path / "large.pth") as large, zipfile.ZipFile(bomb, "w", compression) as small:
+        for member in large.infolist():
+            small.writestr(member.filename, large.read(member))
+    monkeypatch.setattr(torch, "load", lambda *args, **options: read.append(args) or iw3_dict(model))
+    if compression == zipfile.ZIP_STORED:
+        load_model(bomb)
+        assert read, "what is as large as it says gets as far as torch"
+    else:
+        assert bomb.stat().st_size < 12_000_000
+        assert_refused(bomb, "would unpack to more than its own size")
+        assert not read
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pth")
+    assert_refused(tmp_path / "pipe.pth", "device or a pipe")
+
+
+def test_a_path_that_cannot_be_looked_at_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"can't be read|does not exist"):
+        load_model(tmp_path / ("a" * 300))
 
 
 @pytest.mark.parametrize("store", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, protocol=2))])
