@@ -300,6 +300,10 @@ class Evaluation:
     def _artefact_sentence(self) -> str:
         # The score scatters around 0 where there is no pattern, so only fills that are clearly above 0 are worth a word.
         found = {fill: self.mean(fill, "artefact") for fill in self.fills}
+        if all(np.isnan(value.mean) for value in found.values()):
+            return "Holes are too small to look for a grid in."
+        if all(np.isnan(value.low) for value in found.values()):
+            return ""
         seen = [f"{fill} ({METRICS['artefact'].text(value.mean)})" for fill, value in found.items() if value.low > 0]
         return f"A grid of 8 px or finer shows in {', '.join(seen)}." if seen else "None shows a grid of 8 px or finer."
 

@@ -2,17 +2,20 @@
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
+from inpaintkit.config import InspectConfig
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
-from inpaintkit.inspection import evaluate, examples
-from inpaintkit.inspection.evaluate import METRICS, WIDTH_BINS, Evaluation, Score, bootstrap
+from inpaintkit.inspection import evaluate, examples, make_fills
+from inpaintkit.inspection.evaluate import METRICS, WIDTH_BINS, Evaluation, Score, bootstrap, choose_truths
 
 WIDE_PIXELS = 50 * 12
 NARROW_PIXELS = 30 * 2
@@ -161,6 +164,59 @@ def test_tables_show_only_what_somebody_has(evaluation: Evaluation) -> None:
     assert "| near | 40.00 [40.00, 40.00] | 40.00 [40.00, 40.00] |" in tables  # by width: 1-2 px and 10+ px
     assert "3-5 px" not in tables
     assert "really hidden" not in tables
+
+
+def artefacts(*values: float) -> Evaluation:
+    nothing = dict.fromkeys(METRICS, math.nan)
+    return Evaluation(tuple(Score(str(n), str(n), "f", 1, nothing | {"artefact": v}) for n, v in enumerate(values)))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ((0.3, 0.4, math.nan), "A grid of 8 px or finer shows in f (0.350)."),
+        ((0.03, -0.04, 0.0), "None shows a grid of 8 px or finer."),
+        ((math.nan, math.nan), "Holes are too small to look for a grid in."),
+        ((0.3, math.nan), "by bootstrap over pictures."),  # one picture: no interval, so nothing is said
+    ],
+)
+def test_the_verdict_says_of_a_grid_what_the_artefact_score_knows(values: tuple[float, ...], words: str) -> None:
+    evaluation = artefacts(*values)
+    assert evaluation.verdict().endswith(words)
+    assert "nan" not in (evaluation.verdict() + evaluation.tables()).lower()
+
+
+def test_where_a_figure_does_not_exist_stands_a_dash(tmp_path: Path) -> None:
+    """Holes too small for an artefact score, in one fill's records only: no other column knows such a case."""
+    scores = (
+        *artefacts(0.1, 0.2).scores,
+        *(replace(score, fill="g") for score in artefacts(math.nan, math.nan).scores),
+    )
+    evaluation = Evaluation(scores)
+    assert evaluation.table().splitlines()[2:] == ["| f | 0.150 [0.100, 0.200] |", "| g | – |"]
+    assert "g artefact" not in evaluation.summary()
+    rows = list(csv.DictReader(evaluation.to_csv(tmp_path / "e.csv").read_text().splitlines()))
+    assert [row["artefact"] for row in rows] == ["0.1", "0.2", "", ""]
+
+
+def test_two_people_get_the_same_table(tmp_path: Path) -> None:
+    """Other folders, and another state of torch's and numpy's own random numbers."""
+    photo = Image.effect_noise((96, 64), 60).resize((480, 320), Image.Resampling.BICUBIC)
+    (tmp_path / "photos" / "eval").mkdir(parents=True)
+    photo.convert("RGB").save(tmp_path / "photos" / "eval" / "noise.png")
+    (tmp_path / "model.pth").touch()
+    tables = []
+    for person in (1, 2):
+        torch.manual_seed(person)
+        np.random.seed(person)  # noqa: NPY002
+        config = InspectConfig.from_params(
+            {"checkpoint": str(tmp_path / "model.pth"), "run_dir": str(tmp_path / f"run{person}")}
+            | {"compare_with": None, "data_dir": None, "photos": str(tmp_path / "photos"), "scenes": 1}
+        )
+        fills = make_fills("row, telea")
+        tables.append([evaluate(fills, truth, max_records=2).tables() for truth in choose_truths(config)])
+    assert len(tables[0]) == 2
+    assert tables[0] == tables[1]
 
 
 def test_both_networks_of_lpips_can_judge(records: InpaintDataset) -> None:

@@ -105,6 +105,13 @@ def test_a_function_of_ones_own_joins_in(tmp_path: Path, records: InpaintDataset
     assert evaluation.mean("grey", "psnr").mean == pytest.approx(-20 * math.log10(abs(128 / 255 - 0.5)), abs=0.1)
 
 
+def test_the_fill_in_the_documentation_works_as_it_stands(tmp_path: Path, records: InpaintDataset) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    (tmp_path / "mine.py").write_text(text.split("```python")[1].split("```")[0])
+    fills = make_fills(f"{tmp_path / 'mine.py'}:mean_fill")
+    assert evaluate(fills, records, max_records=1).mean("mean_fill", "psnr").mean > 10
+
+
 def test_a_model_file_joins_in(tmp_path: Path, generator: LightInpaintV1) -> None:
     save_model(generator, tmp_path / "other.pth")
     assert isinstance(make_fills(f"{tmp_path / 'other.pth'}", "cpu")["other"], Inpainter)
