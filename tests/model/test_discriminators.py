@@ -110,3 +110,24 @@ def test_every_member_starts_where_the_hinge_counts(name: str) -> None:
         with torch.no_grad():
             logits = discriminator(picture, picture, member=member)
         assert float(logits.square().mean().sqrt()) < 5, member
+
+
+@pytest.mark.parametrize("name", ["l3c", "ffc"])
+def test_channels_last_gives_the_same(name: str) -> None:
+    discriminator = create_discriminator(name, torch_rng("layout")).eval()
+    fake, truth = torch.rand(2, 1, 3, 72, 80, generator=torch_rng("layout picture"))
+    with torch.no_grad():
+        expected = discriminator(fake, truth)
+        twin = discriminator.to(memory_format=torch.channels_last)
+        result = twin(*(x.contiguous(memory_format=torch.channels_last) for x in (fake, truth)))
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["l3c", "ffc"])
+def test_a_member_compiles_to_one_graph(name: str) -> None:
+    discriminator = create_discriminator(name, torch_rng("compile")).eval()
+    fake, truth = torch.rand(2, 1, 3, 72, 80, generator=torch_rng("compile picture"))
+    compiled = torch.compile(discriminator, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(fake, truth), discriminator(fake, truth), rtol=1e-4, atol=1e-5)
+    torch._dynamo.reset()
