@@ -52,6 +52,19 @@ def test_with_all_windows_in_reach_the_result_is_that_of_the_whole_frame(
     assert (fill(picture, hole) - torch.where(soft_mask(generator, hole) > 0, whole, picture)).abs().max() <= ROUNDING
 
 
+@pytest.mark.parametrize(("height", "width"), [(128, 192), (65, 63)])
+@torch.inference_mode()
+def test_holes_along_all_borders_are_filled_as_in_the_whole_frame(
+    generator: LightInpaintV1, height: int, width: int
+) -> None:
+    fill = Inpainter(generator)
+    fill.reach = FAR
+    picture, hole = photo(height, width), torch.ones(1, 1, height, width, dtype=torch.bool)
+    hole[..., 9:-9, 9:-9] = False
+    whole = generator.infer(picture, hole, closing=True)
+    assert ((fill(picture, hole) - whole) * hole).abs().max() <= ROUNDING
+
+
 @torch.inference_mode()
 def test_inside_holes_it_equals_the_whole_frame_within_one_level(generator: LightInpaintV1) -> None:
     usual, short = Inpainter(generator), Inpainter(generator)
