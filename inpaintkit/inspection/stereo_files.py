@@ -44,9 +44,9 @@ def stereo_from_file(
 
 
 def save_stereo(pair: StereoPair, folder: str | Path, name: str) -> list[Path]:
-    """Save `pair` into `folder` as red-cyan anaglyph, side by side (full width) and wiggle GIF; return the files."""
+    """Save `pair` into `folder` as red-cyan anaglyph, side by side and over-under (full size), and wiggle GIF; return the files."""
     target = require_writable(folder, "output")
-    pictures = {"anaglyph": pair.anaglyph(), "side_by_side": pair.side_by_side()}
+    pictures = {"anaglyph": pair.anaglyph(), "side_by_side": pair.side_by_side(), "over_under": pair.over_under()}
     files = [_save_jpeg(pixels, target / f"{name}_{kind}.jpg") for kind, pixels in pictures.items()]
     return [*files, pair.save_wiggle(target / f"{name}_wiggle.gif")]
 

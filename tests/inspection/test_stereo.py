@@ -7,8 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from inpaintkit.__main__ import main
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import StereoPair, row_fill, stereo_pair
+from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import torch_rng
 
 HEIGHT, WIDTH = 40, 200
@@ -118,3 +120,26 @@ def test_what_cannot_work_is_refused(picture: torch.Tensor, depth: torch.Tensor,
         stereo_pair(picture, depth.repeat(1, 3, 1, 1))
     with pytest.raises(InputError, match=r"does not end in \.gif"):
         stereo_pair(picture, depth).save_wiggle(tmp_path / "w.png")
+
+
+def test_one_line_makes_a_stereo_pair_of_a_picture_with_a_checkpoint(
+    tmp_path: Path, generator: LightInpaintV1, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coarse = Image.effect_noise((12, 9), 90).resize((160, 120), Image.Resampling.BICUBIC)
+    coarse.convert("RGB").save(tmp_path / "photo.png")
+    save_model(generator, tmp_path / "model.pth")
+    command = ["stereo", str(tmp_path / "photo.png"), "--checkpoint", str(tmp_path / "model.pth"), "--divergence", "5"]
+    assert main([*command, "-o", str(tmp_path / "out")]) == 0
+    files = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    pictures = {}
+    for file in files:
+        with Image.open(file) as image:
+            pictures[file.stem] = np.asarray(image.convert("RGB")).astype(int)
+    assert {name: (pixels.shape[1], pixels.shape[0]) for name, pixels in pictures.items()} == {
+        "photo_anaglyph": (160, 120),
+        "photo_side_by_side": (320, 120),
+        "photo_over_under": (160, 240),
+        "photo_wiggle": (160, 120),
+    }
+    views = pictures["photo_side_by_side"]
+    assert np.abs(views[:, :160] - views[:, 160:]).max() > 30, "both eyes see the same"

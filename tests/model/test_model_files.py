@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import save_file
 
 import inpaintkit
+from inpaintkit.__main__ import main
 from inpaintkit.errors import InputError
 from inpaintkit.model import LightInpaintV1, describe_checkpoint, load_model, load_state, save_model, save_state
 from inpaintkit.seeds import torch_rng
@@ -158,6 +159,18 @@ def test_describe_says_what_a_file_is(tmp_path: Path, model: LightInpaintV1) -> 
     }
     torch.save(video, tmp_path / "video.pth")
     assert "video model" in describe_checkpoint(tmp_path / "video.pth")["problem"]
+
+
+def test_the_command_prints_what_a_checkpoint_is(
+    tmp_path: Path, model: LightInpaintV1, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save_model(model, tmp_path / "m.pth", half=True, epoch=4, config={"loss": "dct", "data_dir": "samples_v1"})
+    assert main(["inspect", str(path)]) == 0
+    lines = dict(line.strip().split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert (lines["architecture"], lines["parameters"], lines["dtype"]) == (NAME, "2259888", "float16")
+    assert lines["updated_at"].endswith("+00:00")
+    assert "dct" in lines["config"]
+    assert "samples_v1" in lines["config"]
 
 
 class Malicious:
