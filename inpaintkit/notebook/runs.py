@@ -41,6 +41,7 @@ from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import atomic_write_text, folder_lock, require_writable
 from inpaintkit.notebook.machine import machine_facts, source_revision, versions
 from inpaintkit.notebook.project import find_notebook, find_project
+from inpaintkit.notebook.stoppable import stoppable_kernel
 from inpaintkit.training.callbacks import PROGRESS_VARIABLE
 
 CONFIGS: dict[str, type[JobConfig]] = {
@@ -166,9 +167,11 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         params: flat parameters by name; what is missing keeps the notebook's default.
         run_dir: run folder; None takes the configuration's own (`run_folder`).
 
-    A run that was interrupted continues when it is started again with the same parameters.
+    A run that was interrupted continues when it is started again with the same parameters. SIGTERM and SIGINT interrupt it
+    politely: a training saves first.
 
     Raises:
+        KeyboardInterrupt: a signal stopped it; the message says where.
         InputError: a parameter or an input on disk can't work; nothing was started.
         RunFailed: a cell failed; the executed notebook and the manifest say where and why.
     """
@@ -179,18 +182,23 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         config.check_inputs()
         folder = require_writable(config.run_folder, "run_dir").resolve()
     with folder_lock(folder, "run_dir", name=f".{source.stem}.lock"):
-        injected = _continue_interrupted(config, values, folder, source.stem)
+        before = _same_run_cut_off(values, folder, source.stem)
+        injected = _continue_interrupted(config, values, folder, before)
         atomic_write_text(folder / "params.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
         manifest = _new_manifest(source, values, root)
+        manifest["begun"] = before["begun"] if before else manifest["started"]
         started = time.monotonic()
         try:
             _write_manifest(folder, manifest | {"status": "running"})
             _papermill(source, folder / source.name, injected, root)
         except papermill.exceptions.PapermillExecutionError as error:
-            status = "interrupted" if error.ename == "KeyboardInterrupt" else "failed"
+            stopped = error.ename == "KeyboardInterrupt"
+            status = "interrupted" if stopped else "failed"
             _write_manifest(folder, manifest | _ending(status, started, f"{error.ename}: {error.evalue}"))
+            if stopped:
+                raise KeyboardInterrupt(f"{source.stem} {error.evalue}".strip()) from None
             reason = error.evalue if error.ename == "InputError" else f"{error.ename}: {error.evalue}"
-            raise RunFailed(f"{source.stem} {status}: {reason} (see {folder / source.name})") from None
+            raise RunFailed(f"{source.stem} failed: {reason} (see {folder / source.name})") from None
         except BaseException as error:
             _write_manifest(folder, manifest | _ending("interrupted", started, repr(error)))
             raise
@@ -204,7 +212,7 @@ def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path
     previous = os.environ.get(PROGRESS_VARIABLE)
     os.environ[PROGRESS_VARIABLE] = "lines"
     try:
-        with _kernel_sockets() as transport:
+        with _kernel_sockets() as transport, stoppable_kernel() as kernel:
             papermill.execute_notebook(
                 str(source),
                 str(target),
@@ -216,6 +224,7 @@ def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path
                 stderr_file=sys.stderr,
                 autosave_cell_every=AUTOSAVE_SECONDS,
                 **transport,
+                **kernel,
             )
     finally:
         if previous is None:
@@ -238,16 +247,26 @@ def _kernel_sockets() -> Iterator[dict[str, Config]]:
         yield {"config": Config({"KernelManager": {"transport": "ipc", "ip": str(Path(folder) / "kernel")}})}
 
 
-def _continue_interrupted(config: JobConfig, values: Mapping[str, Any], folder: Path, name: str) -> dict[str, Any]:
-    """Return the parameters to inject: with ``resume`` when the same training was cut off in this folder."""
-    injected = dict(values)
-    if not isinstance(config, TrainConfig) or config.resume:
-        return injected
+def _same_run_cut_off(values: Mapping[str, Any], folder: Path, name: str) -> dict[str, Any] | None:
+    """Return the manifest of the run with these parameters that was cut off in `folder`, None when there was none."""
     manifest = read_manifest(folder)
     cut_off = manifest.get("notebook") == name and manifest.get("status") in ("running", "failed", "interrupted")
-    if cut_off and manifest.get("params") == dict(values) and any(folder.glob("*.checkpoint.pth")):
-        print(f"{name}: continuing the interrupted run in {folder}")
-        injected |= {"resume": True, "checkpoint_file": None}
+    same = cut_off and manifest.get("params") == dict(values)
+    return {"begun": manifest["started"]} | manifest if same else None
+
+
+def _continue_interrupted(
+    config: JobConfig, values: Mapping[str, Any], folder: Path, before: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the parameters to inject: with ``resume`` when the same training was cut off in this folder after saving."""
+    injected = dict(values)
+    if before is None or not isinstance(config, TrainConfig) or (config.resume and not config.reset_state):
+        return injected
+    # an older checkpoint is that of another run, from whose weights this one may have started
+    begun = datetime.fromisoformat(before["begun"]).timestamp()
+    if any(file.stat().st_mtime >= begun for file in folder.glob("*.checkpoint.pth")):
+        print(f"{before['notebook']}: continuing the interrupted run in {folder}", flush=True)
+        injected |= {"resume": True, "reset_state": False, "checkpoint_file": None}
     return injected
 
 

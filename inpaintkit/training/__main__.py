@@ -20,7 +20,7 @@ from inpaintkit.config import GanConfig, TrainConfig
 from inpaintkit.errors import InputError
 from inpaintkit.training.distributed import join_group
 from inpaintkit.training.gan import GanTrainer
-from inpaintkit.training.launch import REFUSED
+from inpaintkit.training.launch import INTERRUPTED, REFUSED
 from inpaintkit.training.trainer import Trainer
 
 
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{REFUSED}{error}", flush=True)
         return 2
     except KeyboardInterrupt as error:
-        print(f"{REFUSED}interrupted. {error}", flush=True)
+        print(f"{REFUSED}{INTERRUPTED}{error}", flush=True)
         return 130
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -49,7 +50,11 @@ class Feed:
         workers: dict[str, Any] = {"num_workers": config.num_workers, "pin_memory": device.startswith("cuda")}
         if config.num_workers:
             # forked workers hang after OpenCV's threads; a fork server's outlive a killed trainer
-            workers |= {"persistent_workers": True, "multiprocessing_context": "spawn"}
+            workers |= {
+                "persistent_workers": True,
+                "multiprocessing_context": "spawn",
+                "worker_init_fn": outlive_stop_signal,
+            }
         self.loader = DataLoader(records, config.batch_size, sampler=self.order, **workers)
 
     def batches(self, items: Sequence[Any]) -> Iterator[Batch]:
@@ -61,6 +66,16 @@ class Feed:
         self.order.items = items
         for x, hole, y, index in self.loader if items else ():
             yield (*(part.to(self.device, non_blocking=True) for part in (x, hole, y)), index)  # type: ignore[misc]
+
+
+def outlive_stop_signal(worker: int) -> None:
+    """Make this loader process deaf to SIGINT and to the first SIGTERM.
+
+    They may go to a whole group of processes, and the trainer needs its workers until it has saved. The second SIGTERM is obeyed:
+    with it the trainer ends them.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))
 
 
 def wants_resident(mode: str, records: InpaintDataset, device: str) -> bool:

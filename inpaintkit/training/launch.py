@@ -31,6 +31,8 @@ LOOK_SECONDS = 0.5
 TAIL_LINES = 20
 REFUSED = "inpaintkit: "
 """How a worker marks an error that a user can mend."""
+INTERRUPTED = "interrupted. "
+"""How a worker begins to say, after `REFUSED`, where it was stopped."""
 
 
 def worker_command(config_file: Path, processes: int) -> list[str]:
@@ -63,7 +65,7 @@ def fit_in_processes(trainer: Trainer, stop: StopRequest) -> bool:
     status = process.wait()
     rows.look()
     if stop.signal is not None:
-        raise KeyboardInterrupt(f"stopped by {signal.Signals(stop.signal).name}; resume=true continues")
+        raise KeyboardInterrupt(refusal.removeprefix(INTERRUPTED) or f"stopped by {signal.Signals(stop.signal).name}")
     if status:
         if refusal:
             raise InputError(refusal)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 
 class StopRequest:
@@ -16,14 +16,19 @@ class StopRequest:
 
 
 @contextlib.contextmanager
-def catch_stop_signals() -> Iterator[StopRequest]:
-    """Turn SIGTERM and SIGINT into a polite request for the time of the context (main thread only)."""
+def catch_stop_signals(tell: Callable[[int], None] | None = None) -> Iterator[StopRequest]:
+    """Turn SIGTERM and SIGINT into a polite request for the time of the context (main thread only).
+
+    `tell` hears each signal's number before the request is set; what it raises ends the context.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
 
     def ask(number: int, frame: object) -> None:
+        if tell is not None:
+            tell(number)
         request.signal = number
 
     previous = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}

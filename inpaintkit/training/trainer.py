@@ -277,7 +277,8 @@ class Trainer:
             if (self.group.size == 1 and self.device == "cpu") or progress.step % EXCHANGE_EVERY == 0:
                 self._take_losses()
             self.tell("on_step", StepInfo(progress.epoch, progress.step, self.steps_per_epoch, progress.means()))
-            if moved and not last and self._pause():
+            at_end = last and progress.epoch == self.last_epoch
+            if moved and self._pause() and not at_end:
                 return False
         return True
 
@@ -313,7 +314,10 @@ class Trainer:
     def _obey_stop(self) -> None:
         if self._stop.signal is not None:
             name = signal.Signals(self._stop.signal).name
-            raise KeyboardInterrupt(f"stopped by {name} after saving {self.state_file}; resume=true continues")
+            raise KeyboardInterrupt(
+                f"stopped by {name} at epoch {self.progress.epoch}, step {self.progress.step}, saved in {self.state_file}; "
+                "`inpaintkit run` goes on there with the same command, everything else with resume=true"
+            )
 
     def _train_batch(self, batch: Batch) -> None:
         """Forward and backward of one mini-batch; its losses go to the log."""

@@ -1,11 +1,12 @@
 """Run a trainer in a process of its own; optionally send it a signal after a number of steps.
 
-Usage: run_trainer.py CONFIG.json [STEP SIGNAL]
+Usage: run_trainer.py CONFIG.json [STEP SIGNAL [group]], where ``group`` signals the whole process group.
 """
 
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,18 +18,27 @@ from inpaintkit.training.callbacks import Callback, StepInfo
 
 
 class SendSignal(Callback):
-    def __init__(self, step: int, name: str) -> None:
+    def __init__(self, step: int, name: str, whom: str = "process") -> None:
         self.step, self.number = step, signal.Signals[name]
+        self.whom = whom
 
     def on_step(self, trainer: Trainer, info: StepInfo) -> None:
         if trainer.steps_done == self.step:
+            self.send()
+
+    def send(self) -> None:
+        if self.whom != "group":
             os.kill(os.getpid(), self.number)
+            return
+        # from outside, as a batch system does: loader workers take a signal of their parent's for its wish to end them
+        outside = f"import os; os.killpg({os.getpgrp()}, {int(self.number)})"
+        subprocess.run([sys.executable, "-S", "-c", outside], start_new_session=True)
 
 
 def main() -> None:
     torch.set_num_threads(1)
     params = json.loads(Path(sys.argv[1]).read_text())
-    callbacks = [SendSignal(int(sys.argv[2]), sys.argv[3])] if len(sys.argv) > 2 else []
+    callbacks = [SendSignal(int(sys.argv[2]), *sys.argv[3:])] if len(sys.argv) > 2 else []
     if "discriminator" in params:
         GanTrainer(GanConfig.from_params(params), callbacks).fit()
     else:

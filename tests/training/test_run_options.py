@@ -60,6 +60,21 @@ class TestMovingAverage:
         found = dict(trainer.average.module.named_parameters())["to_image.1.bias"]
         assert found[0].item() == pytest.approx(expected)
 
+    @pytest.mark.parametrize("way", ["checkpoint_file", "reset_state"])
+    def test_the_next_run_starts_from_the_average(self, way: str, records: Path, tmp_path: Path) -> None:
+        first = run(params(records, tmp_path / "one", ema_decay=0.5, learning_rate=1e-3))
+        assert first.average is not None
+        source = (
+            {"checkpoint_file": str(tmp_path / "one" / STATE), "model_dir": str(tmp_path / "two")}
+            if way == "checkpoint_file"
+            else {"resume": True, "reset_state": True}
+        )
+        second = Trainer(TrainConfig.from_params(params(records, tmp_path / "one") | source), callbacks=[])
+        means = dict(first.average.module.named_parameters())
+        for name, weight in second.model.named_parameters():
+            assert torch.equal(weight, means[name]), name
+        assert not torch.equal(first.model.to_image[1].bias, second.model.to_image[1].bias)
+
     def test_with_a_schedule_free_optimiser_it_is_refused(self, records: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="averages the weights itself"):
             TrainConfig.from_params(params(records, tmp_path, ema_decay=0.9, optimizer="adamw_schedulefree"))

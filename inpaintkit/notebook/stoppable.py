@@ -1,0 +1,52 @@
+"""Stop signals of a headless run: they reach the kernel, where the job can save.
+
+Left alone, SIGTERM (from a batch system or a container) would end only the process that drives the kernel; the kernel, finding
+itself alone, would then end without saving.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+from jupyter_client.manager import AsyncKernelManager
+
+from inpaintkit.training.stopping import catch_stop_signals
+
+SAID = b"stopping: the job ends its step and saves; Ctrl-C once more ends it at once\n"
+
+
+@contextlib.contextmanager
+def stoppable_kernel() -> Iterator[dict[str, Any]]:
+    """Yield options for `papermill.execute_notebook` whose kernel is interrupted when this process gets SIGTERM or SIGINT.
+
+    The interrupted cell ends with `KeyboardInterrupt`; a training saves first. Between two cells, while the kernel starts, and at a
+    second SIGINT it is raised here. On Windows signals stay as they are.
+    """
+    if os.name == "nt":
+        yield {}
+        return
+    made: list[AsyncKernelManager] = []
+
+    class Kernel(AsyncKernelManager):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            made.append(self)
+
+    def pass_on(number: int) -> None:
+        process = getattr(made[-1].provisioner, "pid", None) if made else None
+        if process is None or (number == signal.SIGINT and request.signal is not None):
+            raise KeyboardInterrupt
+        os.write(2, SAID)  # print is not safe within a signal handler
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGINT)  # the kernel alone: loader workers have to go on until it has saved
+
+    def stop_between_cells(**cell: Any) -> None:
+        if request.signal is not None:  # an idle kernel ignores interrupts
+            raise KeyboardInterrupt("stopped between two cells")
+
+    with catch_stop_signals(pass_on) as request:
+        yield {"kernel_manager_class": Kernel, "on_cell_execute": stop_between_cells}

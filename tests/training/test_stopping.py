@@ -1,0 +1,139 @@
+"""Stopping a run from outside, as batch systems, containers and Ctrl-C do: it saves, says where, and the same command goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from inpaintkit.config import TrainConfig
+from inpaintkit.model import LightInpaintV1, load_state
+from inpaintkit.notebook import runs
+from inpaintkit.training import Callback, Trainer
+
+STATE = f"{LightInpaintV1.name}.checkpoint.pth"
+SECONDS = 120
+
+
+def params(records: Path, model_dir: Path, **changes: Any) -> dict[str, Any]:
+    common = {"crop_size": 64, "max_epoch": 2, "batch_size": 2, "num_samples": 8, "backward_step": 1, "eval_step": 1}
+    places = {"data_dir": str(records), "model_dir": str(model_dir), "device": "cpu", "amp": "off"}
+    rare = {"checkpoint_seconds": 1e6}  # only the stop itself saves
+    return common | {"perceptual": "alex", "grey_start": True} | rare | places | changes
+
+
+def steps_done(folder: Path) -> int:
+    return int(load_state(folder / STATE)["inpaintkit_progress"]["steps_done"])
+
+
+def start(values: Mapping[str, Any]) -> subprocess.Popen[str]:
+    words = [word for name, value in values.items() for word in ("-p", f"{name}={value}")]
+    command = [sys.executable, "-m", "inpaintkit", "run", "02_train", *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.slow
+def test_sigterm_to_a_headless_run_saves_and_the_same_command_goes_on(records: Path, tmp_path: Path) -> None:
+    """The signal reaches only the process that was started, not the kernel in which the training runs."""
+    values = params(records, tmp_path / "run", num_samples=40)
+    stopped = start(values)
+    assert stopped.stdout is not None
+    said = ""
+    while "epoch 0 eval" not in said:
+        line = stopped.stdout.readline()
+        assert line, said
+        said += line
+    stopped.send_signal(signal.SIGTERM)
+    rest, _ = stopped.communicate(timeout=SECONDS)
+    place = re.search(
+        r"stopped by SIGINT at epoch (\d+), step (\d+), saved in .*goes on there with the same command", rest
+    )
+    assert place is not None, rest
+    assert stopped.returncode == 130
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "interrupted"
+    assert 1 <= steps_done(tmp_path / "run") < 40
+    again = start(values)
+    rest, _ = again.communicate(timeout=SECONDS)
+    assert again.returncode == 0, rest
+    assert f"resumed at epoch {place[1]}, step {place[2]}" in rest
+    assert steps_done(tmp_path / "run") == 40
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "done"
+
+
+def test_a_cut_off_round_of_fine_tuning_goes_on_instead_of_starting_anew(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``resume`` with ``reset_state`` takes the last run's weights once, not again after every interruption."""
+    folder = tmp_path / "run"
+    values = params(records, folder, optimizer="adamw_schedulefree", resume=True, reset_state=True)
+    given: list[Mapping[str, Any]] = []
+
+    def interrupted(source: Path, target: Path, values: Mapping[str, Any], root: Path) -> None:
+        given.append(values)
+        raise KeyboardInterrupt
+
+    def attempt() -> Mapping[str, Any]:
+        with pytest.raises(KeyboardInterrupt):
+            runs.execute("02_train", values)
+        return given[-1]
+
+    monkeypatch.setattr(runs, "_papermill", interrupted)
+    folder.mkdir()
+    (folder / STATE).touch()
+    os.utime(folder / STATE, (1e9, 1e9))  # of the run before
+    assert attempt()["reset_state"]
+    assert attempt()["reset_state"], "cut off before it had saved anything"
+    (folder / STATE).touch()
+    for _ in range(2):
+        assert attempt()["resume"]
+        assert not given[-1]["reset_state"], "cut off after its first checkpoint"
+
+
+class StopAt(Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, trainer: Trainer, info: object) -> None:
+        if trainer.steps_done == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_stop_at_the_end_of_an_epoch_does_not_wait_for_the_evaluation(records: Path, tmp_path: Path) -> None:
+    """Evaluating may take minutes, a container's grace ten seconds; the resumed run makes up for it."""
+    cut = Trainer(TrainConfig.from_params(params(records, tmp_path / "cut")), [StopAt(4)])
+    with pytest.raises(KeyboardInterrupt, match="at epoch 1, step 4"):
+        cut.fit()
+    assert [row["split"] for row in cut.progress.history] == ["eval"]
+    resumed = Trainer(TrainConfig.from_params(params(records, tmp_path / "cut", resume=True)), [])
+    whole = Trainer(TrainConfig.from_params(params(records, tmp_path / "whole")), [])
+    assert resumed.fit().finished
+    assert whole.fit().finished
+    assert resumed.progress.history == whole.progress.history
+    for one, other in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_max_seconds_also_ends_a_run_whose_epochs_are_single_steps(records: Path, tmp_path: Path) -> None:
+    run = Trainer(TrainConfig.from_params(params(records, tmp_path, num_samples=2, max_epoch=9, max_seconds=0.0)), [])
+    assert not run.fit().finished
+    assert run.steps_done == 1
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_whole_process_group_leaves_the_loader_workers_alive(records: Path, tmp_path: Path) -> None:
+    """Ctrl-C and batch systems signal the workers, too; their death would break the trainer before it has saved."""
+    (tmp_path / "config.json").write_text(json.dumps(params(records, tmp_path / "run", num_workers=2)))
+    script = Path(__file__).with_name("run_trainer.py")
+    command = [sys.executable, str(script), str(tmp_path / "config.json"), "2", "SIGTERM", "group"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, start_new_session=True)
+    assert "stopped by SIGTERM at epoch 1, step 2" in done.stderr, done.stderr
+    assert steps_done(tmp_path / "run") == 2
