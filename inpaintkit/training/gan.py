@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,15 @@ from inpaintkit.training.trainer import Trainer, crop_frame
 
 PSNR_ALLOWANCE = 0.5
 """Decibels of inside-hole PSNR that better texture may cost before an epoch is ranked lower for it."""
+
+
+def epoch_score(lost_psnr: float, lpips: float, artefact: float) -> float:
+    """Return what an epoch is judged by, the lower the better: LPIPS, artefact score within 0..1 and each dB lost beyond half a dB.
+
+    `artefact` is NaN where no hole is wide enough for that score; then the others decide.
+    """
+    grid = 0.0 if math.isnan(artefact) else min(max(artefact, 0.0), 1.0)
+    return lpips + grid + max(0.0, lost_psnr - PSNR_ALLOWANCE)
 
 
 class GanTrainer(Trainer):
@@ -156,8 +166,7 @@ class GanTrainer(Trainer):
     def _score(self, row: Row) -> float:
         start = next(r for r in self.progress.history if r["split"] == "eval")
         lost = float(start["hole_psnr"]) - float(row["hole_psnr"])
-        artefact = min(max(float(row["artefact"]), 0.0), 1.0)
-        score = float(row["hole_lpips"]) + artefact + max(0.0, lost - PSNR_ALLOWANCE)
+        score = epoch_score(lost, float(row["hole_lpips"]), float(row["artefact"]))
         row["score"] = score
         self._write_csv()
         return score if row["epoch"] else float("inf")

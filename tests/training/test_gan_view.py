@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from inpaintkit.inspection.fills import row_fill
 from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import GanTrainer
+from inpaintkit.training.gan import epoch_score
 
 Row = dict[str, Any]
 
@@ -93,3 +95,10 @@ class TestTheReason:
         monkeypatch.setattr(gan.progress, "history", [judged(0, 25, 0.2, 0, 0.2), judged(1, 25, 0.3, 0, 0.3)])
         monkeypatch.setattr(gan.progress, "best_epoch", 1)
         assert gan.picked_because().endswith("It is no better than the start by this score.")
+
+
+def test_an_epoch_is_judged_by_likeness_grid_and_lost_closeness() -> None:
+    assert epoch_score(0.2, 0.08, -0.03) == 0.08  # half a dB may be lost, and less pattern than the truth earns nothing
+    assert epoch_score(1.0, 0.08, 0.02) == pytest.approx(0.6)
+    assert epoch_score(0.0, 0.08, 7.0) == pytest.approx(1.08)
+    assert epoch_score(0.0, 0.08, math.nan) == 0.08  # no hole is wide enough for a score
