@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -29,6 +28,8 @@ JITTER_CHANCE = 0.25
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.4, 0.4, 0.2, 0.1
 GREY_CHANCE = 0.05
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+ALL_LUMINANCE = np.tile(LUMINANCE, (3, 1))
+SAME = np.eye(3, dtype=np.float32)
 
 # NumPy and OpenCV throughout: for pictures this small, waking torch's threads costs more than the arithmetic.
 Mask = NDArray[np.bool_]
@@ -73,18 +74,10 @@ def grow_hole(hole: Mask, right: int, left: int) -> Mask:
     >>> grow_hole(np.array([[False, False, True, False, False]]), right=2, left=1)[0].tolist()
     [False, True, True, True, True]
     """
-    # a run of n pixels is the union of two shifted runs of n/2: the cost grows with log(n)
-    grown = hole.copy()
-    for amount, to_right in ((right, True), (left, False)):
-        done = 0
-        while done < amount:
-            step = min(done + 1, amount - done)
-            before = grown.copy()
-            if to_right:
-                grown[:, step:] |= before[:, :-step]
-            else:
-                grown[:, :-step] |= before[:, step:]
-            done += step
+    if not (right or left):
+        return hole
+    reach = np.ones((1, right + 1 + left), np.uint8)
+    grown: Mask = cv2.dilate(hole.view(np.uint8), reach, anchor=(right, 0)).view(np.bool_)
     return grown
 
 
@@ -121,38 +114,43 @@ def draw_growth(rng: np.random.Generator) -> tuple[int, int]:
     return right, left
 
 
-def _clipped(picture: Any) -> Pixels:
-    clipped: Pixels = np.clip(picture, 0, 1)
-    return clipped
+def _mixed(picture: Pixels, matrix: NDArray[np.float32], offset: float = 0.0) -> Pixels:
+    """Return `picture` (H, W, 3) with `matrix` (3, 3) applied to each colour and `offset` added, clipped to 0..1."""
+    return _clipped(cv2.transform(picture, np.column_stack([matrix, np.full(3, offset, np.float32)])))
+
+
+def _clipped(picture: Pixels) -> Pixels:
+    """Clip `picture` to 0..1 in place."""
+    return np.clip(picture, 0, 1, out=picture)
 
 
 def to_grey(picture: Pixels) -> Pixels:
-    """Return the luminance (ITU-R BT.601) of `picture` (H, W, 3) in three equal channels."""
-    return np.repeat((picture @ LUMINANCE)[..., None], 3, axis=2)
+    """Return the luminance (ITU-R BT.601) of `picture` (H, W, 3), 0..1, in three equal channels."""
+    return _mixed(picture, ALL_LUMINANCE)
 
 
 def adjust_brightness(picture: Pixels, factor: float) -> Pixels:
     """Return `picture` (H, W, 3), 0..1, times `factor`."""
-    return _clipped(picture * np.float32(factor))
+    return _mixed(picture, SAME * np.float32(factor))
 
 
 def adjust_contrast(picture: Pixels, factor: float) -> Pixels:
     """Return `picture` (H, W, 3), 0..1, with the distance of each value to the mean luminance times `factor`."""
-    mean = np.float32((picture @ LUMINANCE).mean())
-    return _clipped(mean + (picture - mean) * np.float32(factor))
+    mean = float(np.dot(cv2.mean(picture)[:3], LUMINANCE))
+    return _mixed(picture, SAME * np.float32(factor), mean * (1 - factor))
 
 
 def adjust_saturation(picture: Pixels, factor: float) -> Pixels:
     """Return `picture` (H, W, 3), 0..1, with the distance of each value to its pixel's luminance times `factor`."""
-    grey = (picture @ LUMINANCE)[..., None]
-    return _clipped(grey + (picture - grey) * np.float32(factor))
+    return _mixed(picture, SAME * np.float32(factor) + ALL_LUMINANCE * np.float32(1 - factor))
 
 
 def adjust_hue(picture: Pixels, turns: float) -> Pixels:
     """Return `picture` (H, W, 3), 0..1, with its hue moved by `turns` of the colour circle (-0.5..0.5)."""
-    hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
-    hsv[..., 0] = (hsv[..., 0] + np.float32(360 * turns)) % 360  # OpenCV counts the hue of floats in degrees
-    return _clipped(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
+    hue, saturation, value = cv2.split(cv2.cvtColor(picture, cv2.COLOR_RGB2HSV))
+    hue += np.float32(360 * (turns % 1))  # OpenCV counts the hue of floats in degrees, from 0 to 360
+    np.subtract(hue, np.float32(360), out=hue, where=hue >= 360)
+    return _clipped(cv2.cvtColor(cv2.merge([hue, saturation, value]), cv2.COLOR_HSV2RGB))
 
 
 CHANGES = {
@@ -234,9 +232,9 @@ class InpaintDataset(Dataset[Sample]):
         top, left = hard_random_crop(torch.from_numpy(hole)[None], self.crop_size, rng)
         picture, cut = self._cut(pixels, hole, top, left)
         if rng.random() < JITTER_CHANCE:
-            picture = jitter_colours(picture, rng)
+            picture = _planes(jitter_colours(cv2.merge(list(picture)), rng))
         if rng.random() < GREY_CHANCE:
-            picture = to_grey(picture)
+            picture = _planes(to_grey(cv2.merge(list(picture))))
         return _as_sample(picture, cut, record)
 
     def _sample(self, pixels: Bytes, record: int) -> Sample:
@@ -246,10 +244,14 @@ class InpaintDataset(Dataset[Sample]):
 
     def _cut(self, pixels: Bytes, hole: Mask, top: int, left: int) -> tuple[Pixels, Mask]:
         window = np.s_[top : top + self.crop_size, left : left + self.crop_size]
-        return pixels[(np.s_[:3], *window)].transpose(1, 2, 0) * np.float32(1 / 255), hole[window]
+        return pixels[(np.s_[:3], *window)] * np.float32(1 / 255), hole[window]
 
 
-def _as_sample(picture: Pixels, hole: Mask, record: int) -> Sample:
-    x = np.ascontiguousarray(picture.transpose(2, 0, 1))
+def _planes(picture: Pixels) -> Pixels:
+    """Return `picture` (H, W, 3) as (3, H, W)."""
+    return np.stack(cv2.split(picture))
+
+
+def _as_sample(x: Pixels, hole: Mask, record: int) -> Sample:
     y = np.ascontiguousarray(x[:, FRAME:-FRAME, FRAME:-FRAME])
     return torch.from_numpy(x), torch.from_numpy(hole[None].copy()), torch.from_numpy(y), record

@@ -145,12 +145,7 @@ def _check_size(height: int, width: int, size: int) -> None:
 
 
 def _areas(hole: Tensor, candidates: np.ndarray[Any, np.dtype[np.int64]], size: int) -> np.ndarray[Any, Any]:
-    """Return the hole area of each crop from one integral image, in px."""
-    mask = hole.numpy().reshape(hole.shape[-2:])
-    integral: np.ndarray[Any, Any] = cv2.integral(mask.astype(np.uint8))
-    top, left = candidates[:, 0], candidates[:, 1]
-    bottom, right = top + size, left + size
-    areas: np.ndarray[Any, Any] = (
-        integral[bottom, right] - integral[top, right] - integral[bottom, left] + integral[top, left]
-    )
-    return areas
+    """Return the hole area of each crop, in px; counting a few crops is faster than an integral image of the record."""
+    mask = hole.numpy().reshape(hole.shape[-2:]).view(np.uint8)
+    corners = candidates.tolist()
+    return np.array([cv2.countNonZero(mask[top : top + size, left : left + size]) for top, left in corners])
