@@ -30,6 +30,7 @@ REFERENCE = {  # what the quick recipe changes, as the reference has it
     "hole_l1_weight": 1.0,
     "clip_grad_norm": 0.0,
     "grey_start": False,
+    "ema_decay": 0.0,
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "reference": REFERENCE,
@@ -37,6 +38,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "without grey_start": {"grey_start": False},
     "without clip_grad_norm": {"clip_grad_norm": 0.0},
     "without hole_l1_weight": {"hole_l1_weight": 1.0},
+    "without ema_decay": {"ema_decay": 0.0},
+    "constant learning rate": {"scheduler": "none"},
     "learning_rate 1e-4": {"learning_rate": 1e-4},
     "learning_rate 1e-3": {"learning_rate": 1e-3},
     "backward_step 4": {"backward_step": 4},
