@@ -23,7 +23,7 @@ class RunState:
     """What a run has left so far.
 
     `rows`: lines of the loss CSV as text by column; `strips`: evaluation pictures by epoch, in order of their batches;
-    `status`: of the run's manifest (``running``, ``done``, ``failed``, ``interrupted``; empty: started from elsewhere);
+    `status`: of the run's manifest (``running``, ``done``, ``failed``, ``interrupted``, ``out of time``; empty: started from elsewhere);
     `last_epoch`: the epoch it will end with, if known; `written`: when the CSV was written last (seconds since 1970).
     """
 

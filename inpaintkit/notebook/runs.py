@@ -52,6 +52,10 @@ CONFIGS: dict[str, type[JobConfig]] = {
 }
 """The configuration that each notebook's parameters fill."""
 
+OUT_OF_TIME = "out of time"
+CUT_OFF = ("running", "failed", "interrupted", OUT_OF_TIME)
+"""Status of a run that the same command goes on with."""
+
 AUTOSAVE_SECONDS = 30
 
 
@@ -167,7 +171,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         params: flat parameters by name; what is missing keeps the notebook's default.
         run_dir: run folder; None takes the configuration's own (`run_folder`).
 
-    A run that was interrupted continues when it is started again with the same parameters. SIGTERM and SIGINT interrupt it
+    A run that was interrupted or ran out of `max_seconds` continues when it is started again with the same parameters. SIGTERM and SIGINT interrupt it
     politely: a training saves first.
 
     Raises:
@@ -203,7 +207,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
             _write_manifest(folder, manifest | _ending("interrupted", started, repr(error)))
             raise
         metrics = read_metrics(folder)
-        _write_manifest(folder, manifest | _ending("done", started) | {"metrics": metrics})
+        _write_manifest(folder, manifest | _ending(_status(metrics), started) | {"metrics": metrics})
     return RunReport(source.stem, folder, folder / source.name, time.monotonic() - started, metrics)
 
 
@@ -250,7 +254,7 @@ def _kernel_sockets() -> Iterator[dict[str, Config]]:
 def _same_run_cut_off(values: Mapping[str, Any], folder: Path, name: str) -> dict[str, Any] | None:
     """Return the manifest of the run with these parameters that was cut off in `folder`, None when there was none."""
     manifest = read_manifest(folder)
-    cut_off = manifest.get("notebook") == name and manifest.get("status") in ("running", "failed", "interrupted")
+    cut_off = manifest.get("notebook") == name and manifest.get("status") in CUT_OFF
     same = cut_off and manifest.get("params") == dict(values)
     return {"begun": manifest["started"]} | manifest if same else None
 
@@ -294,6 +298,11 @@ def _new_manifest(source: Path, values: Mapping[str, Any], root: Path) -> dict[s
         "versions": versions(),
         "machine": machine_facts(),
     }
+
+
+def _status(metrics: Mapping[str, str]) -> str:
+    """A training that stopped at `max_seconds` left its cells in order, but isn't done."""
+    return OUT_OF_TIME if metrics.get("finished") == "0" else "done"
 
 
 def _ending(status: str, started: float, error: str | None = None) -> dict[str, Any]:

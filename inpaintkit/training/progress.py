@@ -102,6 +102,7 @@ class TrainReport:
         return {
             "epochs": self.epochs,
             "steps": self.steps,
+            "finished": int(self.finished),
             "seconds": round(self.seconds, 1),
             "best_epoch": self.best_epoch,
             "eval_loss_before": first["total"],

@@ -256,7 +256,10 @@ class Trainer:
             if not self._train_epoch():
                 self._save_state()
                 self._evaluate(self.progress.epoch)
-                self.tell("on_message", f"stopped at max_seconds={self.config.max_seconds:g}; resume=true continues")
+                self.tell(
+                    "on_message",
+                    f"stopped at max_seconds={self.config.max_seconds:g}; resume=true, headless the same command, continues",
+                )
                 return False
             self._finish_epoch()
         return True

@@ -69,6 +69,14 @@ def test_sigterm_to_a_headless_run_saves_and_the_same_command_goes_on(records: P
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "done"
 
 
+def test_a_headless_run_out_of_time_goes_on_with_the_same_command(records: Path, tmp_path: Path) -> None:
+    values = params(records, tmp_path / "run", num_samples=2, max_epoch=2, max_seconds=0.0)
+    for steps, status in ((1, "out of time"), (2, "done")):
+        runs.execute("02_train", values)
+        assert steps_done(tmp_path / "run") == steps
+        assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == status
+
+
 def test_a_cut_off_round_of_fine_tuning_goes_on_instead_of_starting_anew(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
