@@ -187,13 +187,13 @@ def predict_windows(
 
     def halve(part: slice) -> Tensor:
         quads = skip[part].unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).transpose(2, 3).flatten(3)
-        return F.linear(quads, last_channels(model.down), model.down.bias)
+        return F.linear(quads, halving, model.down.bias)
 
     def double(part: slice) -> Tensor:
-        return channels_last(F.pixel_shuffle(channels_first(linear(model.up, take(x, kept[part]))), 2)) + take(
-            skip, kept[part]
-        )
+        quads = linear(model.up, take(x, kept[part]))
+        return channels_last(F.pixel_shuffle(channels_first(quads), 2)) + take(skip, kept[part])
 
+    halving = last_channels(model.down)
     embedding, nonlinearity = cast(nn.Conv2d, model.patch[0]), cast(nn.LeakyReLU, model.patch[1])
     skip = run_block(encoder[0], chunked(embed, len(wide), area.device), wide, steps[0])
     x = chunked(halve, len(wide), area.device)
@@ -231,9 +231,10 @@ def add_mixed(block: GMLPBlock, x: Tensor, windows: WindowSet, mixed: Tensor) ->
         if not whole:
             tokens[~inside] = 0
         result = block.gmlp.gmlp(tokens, block.norm1, block.norm2).add_(tokens)
-        cells.index_copy_(
-            0, index.flatten() if whole else index[inside], result.flatten(0, 1) if whole else result[inside]
-        )
+        if whole:
+            cells.index_copy_(0, index.flatten(), result.flatten(0, 1))
+        else:
+            cells.index_copy_(0, index[inside], result[inside])
 
 
 def add_convolved(block: GMLPBlock, x: Tensor, windows: WindowSet, area: Tensor) -> None:
@@ -249,11 +250,11 @@ def convolved(
     layer: nn.Conv2d, cells: Tensor, windows: WindowSet, area: Tensor, side: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield, in chunks, the numbers (m,) of the cells of `area` and what a 3x3 convolution makes of `cells` (n, C) there: (m, C')."""
-    steps = side * GRAIN // WINDOW
+    weight, steps = last_channels(layer), side * GRAIN // WINDOW
     chosen = (area[0] > 0).repeat_interleave(steps, 0).repeat_interleave(steps, 1).nonzero()
     for part in chosen.split(at_once(cells.device) * (WINDOW // PATCH) ** 2):
         numbers = windows.neighbours(part[:, 0], part[:, 1], side)
-        yield numbers[:, 4], F.linear(take(cells, numbers).flatten(1), last_channels(layer), layer.bias)
+        yield numbers[:, 4], F.linear(take(cells, numbers).flatten(1), weight, layer.bias)
 
 
 def take(values: Tensor, index: Tensor) -> Tensor:
