@@ -33,7 +33,7 @@ types: $(READY)  ## mypy, strict
 unit: $(READY)   ## pytest, one process per core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-bench: $(READY)  ## all benchmarks -> docs/benchmarks.md (10 minutes; wants a quiet machine)
+bench: $(READY)  ## all benchmarks -> docs/benchmarks.md (15 minutes; wants a quiet machine)
 	$(BIN)/python benchmarks/run_all.py
 
 clean:           ## remove caches; data, models and .venv stay
