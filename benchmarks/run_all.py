@@ -1,7 +1,7 @@
 """Run all benchmarks and write ``docs/benchmarks.md``: ``make bench``, a quarter of an hour on two quiet cores.
 
 The convention: ``benchmarks/bench_NAME.py`` has a ``main()`` that prints Markdown, tables above all, to stdout. A table whose
-first column is called ``size`` and holds 1x, 2x, ... is plotted as well: its columns ``seconds`` and ``MiB`` against size, both
+first column is called ``size`` and holds 1x, 2x, ... is plotted as well, if it has columns ``seconds`` and ``MiB``, against size, both
 axes logarithmic, with a dotted line for a cost that grows as fast as the size.
 """
 
@@ -27,7 +27,6 @@ SKIPPED = ("bench_recipe",)
 
 SHORTER: dict[str, list[str]] = {
     "bench_gan": ["--sizes", "4x188", "--perceptual", "alex", "--repeats", "3"],
-    "bench_generate": ["--pictures", "10", "100"],
     "bench_train": ["--crops", "128", "252", "--perceptual", "alex", "--repeats", "3"],
     "bench_holes": ["--scenes", "20"],
 }
@@ -113,7 +112,7 @@ def run(script: Path, folder: Path) -> list[str]:
 
 
 def size_tables(text: str) -> dict[str, Table]:
-    """Return the tables of `text` whose first column is ``size``, by the line of words above them; the head comes first."""
+    """Return the tables of `text` with columns ``size``, ``seconds`` and ``MiB``, by the line of words above; the head comes first."""
     found: dict[str, Table] = {}
     title = ""
     for line in text.splitlines():
@@ -124,7 +123,7 @@ def size_tables(text: str) -> dict[str, Table]:
             found[title] = [cells]
         elif title in found and cells[0].endswith("x") and cells[0][:-1].isdecimal():
             found[title].append(cells)
-    return {name: table for name, table in found.items() if len(table) > 2}
+    return {name: table for name, table in found.items() if len(table) > 2 and {"seconds", "MiB"} <= set(table[0])}
 
 
 def plot(tables: Mapping[str, Table]) -> Figure:
