@@ -155,9 +155,8 @@ def _shard_locks(folder: Path, name: str) -> list[Path]:
 
 def remove_leftovers(files: Iterable[Path]) -> None:
     """Delete the temporary files that a killed run left beside `files`; those of other shards stay."""
-    found: dict[
-        Path, dict[str, list[Path]]
-    ] = {}  # by folder and name, as `files` may be millions and leftovers are few
+    # by folder and name, as `files` may be millions and leftovers are few
+    found: dict[Path, dict[str, list[Path]]] = {}
     for path in files:
         if path.parent not in found:
             found[path.parent] = _leftovers(path.parent)
