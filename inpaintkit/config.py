@@ -23,7 +23,7 @@ _Config = TypeVar("_Config", bound="JobConfig")
 
 LOSSES = ("l1lpips", "dct", "l1dctlpips", "l1dinov2")
 PERCEPTUAL_NETWORKS = ("vgg", "alex")
-OPTIMIZERS = ("adamw", "adamw_schedulefree", "adam", "sgd", "radam_schedulefree")
+OPTIMIZERS = ("adamw", "adamw_schedulefree", "adam", "sgd", "radam_schedulefree", "muon")
 SCHEDULERS = ("cosine_wd", "cosine", "none")
 AMP_MODES = ("auto", "off", "bf16", "fp16")
 RESIDENT_MODES = ("auto", "on", "off")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from inpaintkit.data.colours import jitter_colours, to_grey
 from inpaintkit.data.manifest import HOLE_SUFFIX, PICTURE_SUFFIX
 from inpaintkit.data.packed import Bytes, PackedRecords, open_packed, read_record, record_shape
 from inpaintkit.data.sampling import grid_crop, hard_random_crop
@@ -25,11 +26,7 @@ FRAME = 16  # px on each side that training and loss never see
 GROW_RIGHT_CHANCE, GROW_RIGHT_MAX = 0.5, 20  # px
 GROW_LEFT_CHANCE, GROW_LEFT_MAX = 0.25, 4  # px
 JITTER_CHANCE = 0.25
-BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.4, 0.4, 0.2, 0.1
 GREY_CHANCE = 0.05
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
-ALL_LUMINANCE = np.tile(LUMINANCE, (3, 1))
-SAME = np.eye(3, dtype=np.float32)
 
 # NumPy and OpenCV throughout: for pictures this small, waking torch's threads costs more than the arithmetic.
 Mask = NDArray[np.bool_]
@@ -81,85 +78,11 @@ def grow_hole(hole: Mask, right: int, left: int) -> Mask:
     return grown
 
 
-def jitter_colours(picture: Pixels, rng: np.random.Generator) -> Pixels:
-    """Return `picture` (H, W, 3), 0..1, with brightness, contrast, saturation and hue drawn from `rng`, in random order.
-
-    The changes and their ranges are those of torchvision's ColorJitter.
-    """
-
-    for change, amount in draw_jitter(rng):
-        picture = CHANGES[change](picture, amount)
-    return picture
-
-
-def draw_jitter(rng: np.random.Generator) -> list[tuple[str, float]]:
-    """Draw colour changes, by name, with their amounts, in the order in which they come."""
-
-    def around_one(spread: float) -> float:
-        return float(rng.uniform(1 - spread, 1 + spread))
-
-    changes = [
-        ("brightness", around_one(BRIGHTNESS)),
-        ("contrast", around_one(CONTRAST)),
-        ("saturation", around_one(SATURATION)),
-        ("hue", float(rng.uniform(-HUE, HUE))),
-    ]
-    return [changes[place] for place in rng.permutation(len(changes))]
-
-
 def draw_growth(rng: np.random.Generator) -> tuple[int, int]:
     """Draw by how many px a hole grows to the right and to the left."""
     right = int(rng.integers(1, GROW_RIGHT_MAX + 1)) if rng.random() < GROW_RIGHT_CHANCE else 0
     left = int(rng.integers(1, GROW_LEFT_MAX + 1)) if rng.random() < GROW_LEFT_CHANCE else 0
     return right, left
-
-
-def _mixed(picture: Pixels, matrix: NDArray[np.float32], offset: float = 0.0) -> Pixels:
-    """Return `picture` (H, W, 3) with `matrix` (3, 3) applied to each colour and `offset` added, clipped to 0..1."""
-    return _clipped(cv2.transform(picture, np.column_stack([matrix, np.full(3, offset, np.float32)])))
-
-
-def _clipped(picture: Pixels) -> Pixels:
-    """Clip `picture` to 0..1 in place."""
-    return np.clip(picture, 0, 1, out=picture)
-
-
-def to_grey(picture: Pixels) -> Pixels:
-    """Return the luminance (ITU-R BT.601) of `picture` (H, W, 3), 0..1, in three equal channels."""
-    return _mixed(picture, ALL_LUMINANCE)
-
-
-def adjust_brightness(picture: Pixels, factor: float) -> Pixels:
-    """Return `picture` (H, W, 3), 0..1, times `factor`."""
-    return _mixed(picture, SAME * np.float32(factor))
-
-
-def adjust_contrast(picture: Pixels, factor: float) -> Pixels:
-    """Return `picture` (H, W, 3), 0..1, with the distance of each value to the mean luminance times `factor`."""
-    mean = float(np.dot(cv2.mean(picture)[:3], LUMINANCE))
-    return _mixed(picture, SAME * np.float32(factor), mean * (1 - factor))
-
-
-def adjust_saturation(picture: Pixels, factor: float) -> Pixels:
-    """Return `picture` (H, W, 3), 0..1, with the distance of each value to its pixel's luminance times `factor`."""
-    return _mixed(picture, SAME * np.float32(factor) + ALL_LUMINANCE * np.float32(1 - factor))
-
-
-def adjust_hue(picture: Pixels, turns: float) -> Pixels:
-    """Return `picture` (H, W, 3), 0..1, with its hue moved by `turns` of the colour circle (-0.5..0.5)."""
-    hue, saturation, value = cv2.split(cv2.cvtColor(picture, cv2.COLOR_RGB2HSV))
-    hue += np.float32(360 * (turns % 1))  # OpenCV counts the hue of floats in degrees, from 0 to 360
-    np.subtract(hue, np.float32(360), out=hue, where=hue >= 360)
-    return _clipped(cv2.cvtColor(cv2.merge([hue, saturation, value]), cv2.COLOR_HSV2RGB))
-
-
-CHANGES = {
-    "brightness": adjust_brightness,
-    "contrast": adjust_contrast,
-    "saturation": adjust_saturation,
-    "hue": adjust_hue,
-}
-"""The colour changes by name."""
 
 
 class InpaintDataset(Dataset[Sample]):
@@ -242,16 +165,18 @@ class InpaintDataset(Dataset[Sample]):
         top, left = grid_crop(torch.from_numpy(hole)[None], self.crop_size)
         return _as_sample(*self._cut(pixels, hole, top, left), record)
 
-    def _cut(self, pixels: Bytes, hole: Mask, top: int, left: int) -> tuple[Pixels, Mask]:
+    def _cut(self, pixels: Bytes, hole: Mask, top: int, left: int) -> tuple[Bytes, Mask]:
         window = np.s_[top : top + self.crop_size, left : left + self.crop_size]
-        return pixels[(np.s_[:3], *window)] * np.float32(1 / 255), hole[window]
+        return pixels[(np.s_[:3], *window)], hole[window]
 
 
-def _planes(picture: Pixels) -> Pixels:
+def _planes(picture: Bytes) -> Bytes:
     """Return `picture` (H, W, 3) as (3, H, W)."""
     return np.stack(cv2.split(picture))
 
 
-def _as_sample(x: Pixels, hole: Mask, record: int) -> Sample:
+def _as_sample(picture: Bytes, hole: Mask, record: int) -> Sample:
+    """Return the sample of a crop (3, S, S), 0..255, with its hole (S, S)."""
+    x = picture * np.float32(1 / 255)
     y = np.ascontiguousarray(x[:, FRAME:-FRAME, FRAME:-FRAME])
     return torch.from_numpy(x), torch.from_numpy(hole[None].copy()), torch.from_numpy(y), record

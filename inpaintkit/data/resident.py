@@ -9,15 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2 import functional as colours
 
-from inpaintkit.data.dataset import (
-    FRAME,
-    GREY_CHANCE,
-    JITTER_CHANCE,
-    LUMINANCE,
-    InpaintDataset,
-    draw_growth,
-    draw_jitter,
-)
+from inpaintkit.data.colours import LUMINANCE, draw_jitter
+from inpaintkit.data.dataset import FRAME, GREY_CHANCE, JITTER_CHANCE, InpaintDataset, draw_growth
 from inpaintkit.data.packed import CHANNELS
 from inpaintkit.data.sampling import crop_candidates
 from inpaintkit.errors import InputError

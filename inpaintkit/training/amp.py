@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 
 import torch
 
 from inpaintkit.arithmetic import WORTHWHILE, bf16_speedup
+
+NEVER = 2**31 - 1  # moves between two growths of the scale
+BACKOFF = 0.5
 
 
 def choose_amp(mode: str, device: str) -> tuple[str, str]:
@@ -26,6 +30,24 @@ def choose_amp(mode: str, device: str) -> tuple[str, str]:
     chosen = "bf16" if ratio >= WORTHWHILE else "off"
     name = "bf16" if chosen == "bf16" else "fp32"
     return chosen, f"arithmetic: {name}; a bf16 matrix product takes {1 / ratio:.2f} of the fp32 time on this CPU"
+
+
+def gradient_scaler(mode: str, device: str) -> torch.amp.GradScaler:
+    """Return what stands between loss and optimiser for a resolved `mode` on `device`.
+
+    In every arithmetic it leaves out moves of the weights whose gradients are NaN or infinite, without making the host wait
+    for the device (schedule-free optimisers make it wait all the same). In fp16 it also keeps small gradients in range; otherwise its
+    scale stays 1 but for a factor of 1/2 per move left out, see `moves_left_out`.
+    """
+    kind = device.partition(":")[0]
+    if mode == "fp16":
+        return torch.amp.GradScaler(kind)
+    return torch.amp.GradScaler(kind, init_scale=1.0, backoff_factor=BACKOFF, growth_interval=NEVER)
+
+
+def moves_left_out(mode: str, scaler: torch.amp.GradScaler) -> int:
+    """Return how many moves `scaler` has left out so far; 0 in fp16, where that is part of finding the scale."""
+    return 0 if mode == "fp16" else round(math.log(scaler.get_scale(), BACKOFF))
 
 
 def autocast(mode: str, device: str) -> contextlib.AbstractContextManager[object]:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from inpaintkit.config import TrainConfig
+from inpaintkit.training.muon import Muon
 
 BETAS = (0.9, 0.999)
 SGD_MOMENTUM = 0.9
@@ -36,6 +37,11 @@ def weight_decay_groups(model: nn.Module) -> tuple[dict[str, nn.Parameter], dict
     }
     decayed = {name: p for name, p in parameters.items() if name in names}
     return decayed, {name: p for name, p in parameters.items() if name not in names}
+
+
+def hidden_matrices(decayed: dict[str, nn.Parameter]) -> list[str]:
+    """Return the names of the weights, out of `decayed`, that `Muon` treats as matrices: all but the first and the last layer's."""
+    return list(decayed)[1:-1]
 
 
 def is_schedule_free(config: TrainConfig) -> bool:
@@ -63,6 +69,11 @@ def create_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optim
         return torch.optim.Adam(groups, lr=config.learning_rate, betas=BETAS, fused=fused)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=SGD_MOMENTUM)
+    if config.optimizer == "muon":
+        matrices = set(hidden_matrices(decayed))
+        groups[0] |= {"params": [decayed[name] for name in decayed if name in matrices], "matrices": True}
+        outer = [decayed[name] for name in decayed if name not in matrices]
+        return Muon([*groups, {"params": outer, "weight_decay": config.weight_decay}], lr=config.learning_rate)
     free = {
         "adamw_schedulefree": schedulefree.AdamWScheduleFree,
         "radam_schedulefree": schedulefree.RAdamScheduleFree,

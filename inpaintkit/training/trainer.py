@@ -18,7 +18,7 @@ import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ from inpaintkit.training.strips import save_strips
 from inpaintkit.training.tensorboard import TensorBoardLog
 
 MAX_SKIPPED = 100
-"""So many steps with a NaN or infinite loss in one epoch end the run."""
+"""So many steps with a NaN or infinite loss, or with such gradients, in one epoch end the run."""
 
 EXCHANGE_EVERY = 16
 """Steps between two looks at the losses where looking costs time: on a GPU, or with several processes."""
@@ -125,7 +125,7 @@ class Trainer:
         self.last_epoch = last_epoch(config)
         self.amp, amp_reason = amp.choose_amp(config.amp, self.device)
         self._messages.append(amp_reason)
-        self.scalers = [torch.amp.GradScaler(self.device, enabled=self.amp == "fp16") for _ in self.optimizers]
+        self._create_scalers()
         if config.resume and not config.reset_state:
             self._restore()
         elif self.state_file.exists() and not config.resume:
@@ -158,6 +158,13 @@ class Trainer:
         self.criterion = loss.to(self.device)
         self.optimizers = [create_optimizer(config, self.model)]
         self.schedulers = [create_scheduler(config, optimizer) for optimizer in self.optimizers]
+
+    def _create_scalers(self, states: Sequence[dict[str, Any]] = ()) -> None:
+        self.scalers = [amp.gradient_scaler(self.amp, self.device) for _ in self.optimizers]
+        for scaler, state in zip(self.scalers, states, strict=False):
+            if state:  # empty in checkpoints of older versions
+                scaler.load_state_dict(state)
+        self._left_out = max(amp.moves_left_out(self.amp, scaler) for scaler in self.scalers)
 
     def _initial_model(self) -> LightInpaintV1:
         config = self.config
@@ -339,10 +346,22 @@ class Trainer:
             if progress.skipped == skipped:
                 self.sampler.record(step.records, torch.tensor(step.losses, dtype=torch.float64))
         if progress.skipped >= MAX_SKIPPED:
-            raise FloatingPointError(
-                f"the loss was NaN or infinite in {MAX_SKIPPED} steps of epoch {progress.epoch}; "
-                f"lower learning_rate (now {self.config.learning_rate:g}) or set amp=off, then resume from {self.state_file}"
-            )
+            self._give_up(f"the loss was NaN or infinite in {MAX_SKIPPED} steps of epoch {progress.epoch}")
+
+    def _give_up(self, reason: str) -> NoReturn:
+        raise FloatingPointError(
+            f"{reason}; lower learning_rate (now {self.config.learning_rate:g}) or set amp=off, then resume from {self.state_file}"
+        )
+
+    def _count_moves_left_out(self) -> None:
+        """Say how often the weights stood still in this epoch because a gradient was NaN or infinite."""
+        count = max(amp.moves_left_out(self.amp, scaler) for scaler in self.scalers)
+        new, self._left_out = count - self._left_out, count
+        if new:
+            reason = f"gradients were NaN or infinite in {new} moves of the weights in epoch {self.progress.epoch}"
+            self.tell("on_message", f"{reason}; these were left out")
+            if new >= MAX_SKIPPED:
+                self._give_up(reason)
 
     def _generate(self, x: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
         """Return the generator's output without its 16 px frame, and its soft mask."""
@@ -357,8 +376,7 @@ class Trainer:
         """Add this batch's gradients; return the named loss terms and the loss of each sample (B,)."""
         output, _ = self._generate(x, hole)
         total, terms, per_sample = self._loss(output, y, hole, rng)
-        if torch.isfinite(total):
-            self.scalers[0].scale(total / self.config.backward_step).backward()
+        self.scalers[0].scale(total / self.config.backward_step).backward()
         return terms, per_sample
 
     def _loss(
@@ -401,6 +419,7 @@ class Trainer:
         progress, config = self.progress, self.config
         epoch = progress.epoch
         self._take_losses()
+        self._count_moves_left_out()
         rates = self.optimizers[0].param_groups[0]
         self._add_row(
             epoch, "train", progress.means(), learning_rate=rates["lr"], weight_decay=float(rates["weight_decay"])
@@ -567,8 +586,7 @@ class Trainer:
                 scheduler.load_state_dict(saved)
         self._read_progress(state)
         self.amp = state["inpaintkit_amp"]
-        for scaler, saved in zip(self.scalers, state["grad_scaler_state_dict"], strict=True):
-            scaler.load_state_dict(saved)
+        self._create_scalers(state["grad_scaler_state_dict"])
         self._load_more_state(state)
         self._messages.append(f"resumed at epoch {self.progress.epoch}, step {self.progress.step}")
 

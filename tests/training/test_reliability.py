@@ -15,7 +15,7 @@ from PIL import Image
 from inpaintkit.config import TrainConfig
 from inpaintkit.errors import InputError
 from inpaintkit.model import LightInpaintV1, load_state
-from inpaintkit.training import Trainer
+from inpaintkit.training import Callback, Trainer
 from inpaintkit.training.progress import Progress, StepLosses
 from inpaintkit.training.trainer import mean_figures
 
@@ -124,6 +124,38 @@ def test_steps_with_nan_are_skipped_and_counted_and_move_nothing(data: Path) -> 
     assert run.progress.skipped == run.steps_per_epoch
     assert run.progress.means() == {}
     assert all(torch.equal(a, b) for a, b in zip(weights, run.model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"clip_grad_norm": 1.0}, {"optimizer": "muon"}, {"optimizer": "adamw_schedulefree"}]
+)
+def test_an_infinite_gradient_under_a_finite_loss_moves_nothing_and_is_said(
+    data: Path, options: dict[str, Any]
+) -> None:
+    class Listener(Callback):
+        def on_message(self, trainer: Trainer, text: str) -> None:
+            said.append(text)
+
+    said: list[str] = []
+    run = trainer(data, max_epoch=2, **options)
+    run.callbacks = [Listener()]
+    weights = [parameter.detach().clone() for parameter in run.model.parameters()]
+    hook = run.model.mask_bias.register_hook(lambda gradient: gradient * float("inf"))
+    report = run.fit()
+    hook.remove()
+    assert all(torch.equal(a, b) for a, b in zip(weights, run.model.parameters(), strict=True))
+    assert report.rows("train")[0]["total"] > 0  # the losses themselves were finite
+    told = [text for text in said if "gradients were NaN or infinite in 2 moves of the weights" in text]
+    assert len(told) == 2  # in each of the two epochs
+    run = trainer(data, resume=True, max_epoch=2, **options)
+    assert run._left_out == 4
+
+
+def test_ever_infinite_gradients_end_the_run(data: Path) -> None:
+    run = trainer(data, num_samples=100, batch_size=1)
+    run.model.mask_bias.register_hook(lambda gradient: gradient * float("nan"))
+    with pytest.raises(FloatingPointError, match=r"in 100 moves .* lower learning_rate"):
+        run.fit()
 
 
 def test_a_nan_does_not_reach_the_running_mean() -> None:
