@@ -3,7 +3,7 @@
 torchrun starts the processes. Each one trains on its share of every step; gradients are averaged once per optimiser step,
 right before the weights move. That is what DistributedDataParallel does, without its hooks on the backward pass: GAN
 fine-tuning runs several backward passes through parts of both networks, an ensemble uses other members in each
-step, and a step with a NaN loss has no backward pass at all. With 9 MB of gradients there is nothing to gain from overlapping.
+step, and a step whose losses aren't finite has no backward pass there at all. With 9 MB of gradients there is nothing to gain from overlapping.
 """
 
 from __future__ import annotations

@@ -226,7 +226,8 @@ def test_the_thread_of_the_network_does_nothing_else(
     for name in ("find", "store"):
         watch(DepthCache, name)
     generate_dataset(GenerateConfig(str(pictures), str(tmp_path), "p", "Any_B", size=256, workers=2, device="cpu"))
-    assert network.threads == ["MainThread"] * 3
+    assert len(network.threads) in (3, 5)  # where bf16 is fast it is asked twice more, about a probe
+    assert set(network.threads) == {"MainThread"}
     assert elsewhere.keys() == {*steps, "find", "store"}
     assert all(name.startswith("generate") for threads in elsewhere.values() for name in threads)
 
