@@ -44,6 +44,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "learning_rate 1e-3": {"learning_rate": 1e-3},
     "backward_step 4": {"backward_step": 4},
     "five cycles": {"learning_rate_cycles": 5},
+    "amp off": {"amp": "off"},
+    "amp bf16": {"amp": "bf16"},
     "muon": {"optimizer": "muon"},
     "muon, learning_rate 1e-3": {"optimizer": "muon", "learning_rate": 1e-3},
 }

@@ -122,8 +122,8 @@ def probe_picture() -> Tensor:
 class NetworkDepthModel:
     """Depth by a loaded network: prepare, run, turn near up, scale to 0..1.
 
-    Half precision on CUDA; on a CPU bf16 where that is faster, with this network too, and changes no depth of a probe
-    picture by more than 0.01. With `flip`, depth is averaged with that of the mirrored picture.
+    Half precision on CUDA; on a CPU bf16 where that is possible and faster, with this network too, and changes no depth of a
+    probe picture by more than 0.01. With `flip`, depth is averaged with that of the mirrored picture.
     """
 
     def __init__(
@@ -172,7 +172,15 @@ class NetworkDepthModel:
         depths, seconds = {}, {}
         for dtype in (torch.bfloat16, None):  # bf16 first: whoever is first pays for warming up
             self.dtype, started = dtype, time.perf_counter()
-            depths[dtype] = self.infer(probe_picture())
+            try:
+                depths[dtype] = self.infer(probe_picture())
+            except (
+                RuntimeError,
+                InputError,
+            ):  # torch lacks some operation in bf16 (DepthPro's resizing), or it overflows
+                if dtype is None:
+                    raise
+                return None
             seconds[dtype] = time.perf_counter() - started
         close = bool((depths[torch.bfloat16] - depths[None]).abs().max() <= BF16_TOLERANCE)
         return torch.bfloat16 if close and seconds[torch.bfloat16] < seconds[None] else None

@@ -243,6 +243,24 @@ def test_bf16_is_not_used_where_it_is_slow_or_far_off(
     assert create("Any_B", checkpoints, 56).dtype is None
 
 
+@pytest.mark.parametrize("failure", [NotImplementedError("not implemented for 'BFloat16'"), InputError("holds NaN")])
+def test_a_network_that_fails_in_bf16_is_used_in_fp32(
+    failure: Exception, checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network_model, "bf16_speedup", lambda: 4.0)
+    infer = NetworkDepthModel.infer
+
+    def failing(self: NetworkDepthModel, given: torch.Tensor) -> torch.Tensor:
+        if self.dtype is not None:
+            raise failure
+        return infer(self, given)
+
+    monkeypatch.setattr(NetworkDepthModel, "infer", failing)
+    model = create("Any_B", checkpoints, 56)
+    assert model.dtype is None
+    assert model.infer(pictures()).isfinite().all()
+
+
 def test_a_weights_file_may_stand_for_its_folder(checkpoints: dict[str, Path]) -> None:
     path = checkpoints["relative"] / "model.safetensors"
     assert create_depth_model("Any_B", model_path=path).version == create("Any_B", checkpoints).version
