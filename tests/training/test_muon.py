@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from inpaintkit.config import TrainConfig
-from inpaintkit.model import LightInpaintV1
+from inpaintkit.model import DISCRIMINATORS, LightInpaintV1, create_discriminator
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training.muon import STEP_LENGTH, Muon, orthogonal
 from inpaintkit.training.schedule import create_optimizer
@@ -81,3 +81,15 @@ def test_all_layers_of_the_generator_but_the_first_and_the_last_are_matrices() -
     assert all(model.get_parameter(name).ndim >= 2 for name in groups["matrices"])
     assert sum(map(len, groups.values())) == len(list(model.parameters()))
     assert [group["weight_decay"] > 0 for group in optimizer.param_groups] == [True, False, True]
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_it_moves_every_discriminator(name: str) -> None:
+    network = create_discriminator(name, torch_rng(6))
+    optimizer = create_optimizer(TrainConfig(optimizer="muon", learning_rate=1e-3), network)
+    before = {key: p.detach().clone() for key, p in network.named_parameters()}
+    for key, p in network.named_parameters():
+        p.grad = torch.randn(p.shape, generator=torch_rng(7, key))
+    optimizer.step()
+    moved = {key: float((p.detach() - before[key]).abs().max()) for key, p in network.named_parameters()}
+    assert all(0 < distance < 0.1 for distance in moved.values())
