@@ -73,7 +73,7 @@ def plain_step(trainer: Trainer, records: InpaintDataset, number: int) -> dict[s
     parts["forward"] = clock.look()
     total, _, _ = trainer._loss(output, y, hole, torch_rng("bench", number))
     parts["L1 and LPIPS"] = clock.look()
-    total.backward()
+    trainer.scalers[0].scale(total).backward()
     parts["backward"] = clock.look()
     trainer._move_weights()
     return parts | {"optimiser": clock.look()}
