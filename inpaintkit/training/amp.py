@@ -46,7 +46,10 @@ def gradient_scaler(mode: str, device: str) -> torch.amp.GradScaler:
 
 
 def moves_left_out(mode: str, scaler: torch.amp.GradScaler) -> int:
-    """Return how many moves `scaler` has left out so far; 0 in fp16, where that is part of finding the scale."""
+    """Return how many moves `scaler` has left out; 0 in fp16, where that is part of finding the scale.
+
+    Only small counts: after some 100, fp32 hardly holds gradients times the scale any more.
+    """
     return 0 if mode == "fp16" else round(math.log(scaler.get_scale(), BACKOFF))
 
 

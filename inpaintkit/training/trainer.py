@@ -164,7 +164,6 @@ class Trainer:
         for scaler, state in zip(self.scalers, states, strict=False):
             if state:  # empty in checkpoints of older versions
                 scaler.load_state_dict(state)
-        self._left_out = max(amp.moves_left_out(self.amp, scaler) for scaler in self.scalers)
 
     def _initial_model(self) -> LightInpaintV1:
         config = self.config
@@ -347,21 +346,27 @@ class Trainer:
                 self.sampler.record(step.records, torch.tensor(step.losses, dtype=torch.float64))
         if progress.skipped >= MAX_SKIPPED:
             self._give_up(f"the loss was NaN or infinite in {MAX_SKIPPED} steps of epoch {progress.epoch}")
+        if self._moves_left_out() >= MAX_SKIPPED:
+            self._give_up(
+                f"gradients were NaN or infinite in {MAX_SKIPPED} moves of the weights in epoch {progress.epoch}"
+            )
 
     def _give_up(self, reason: str) -> NoReturn:
         raise FloatingPointError(
             f"{reason}; lower learning_rate (now {self.config.learning_rate:g}) or set amp=off, then resume from {self.state_file}"
         )
 
-    def _count_moves_left_out(self) -> None:
-        """Say how often the weights stood still in this epoch because a gradient was NaN or infinite."""
-        count = max(amp.moves_left_out(self.amp, scaler) for scaler in self.scalers)
-        new, self._left_out = count - self._left_out, count
-        if new:
-            reason = f"gradients were NaN or infinite in {new} moves of the weights in epoch {self.progress.epoch}"
+    def _moves_left_out(self) -> int:
+        """Return how often the weights have stood still in this epoch because a gradient was NaN or infinite."""
+        return max(amp.moves_left_out(self.amp, scaler) for scaler in self.scalers)
+
+    def _tell_moves_left_out(self) -> None:
+        """Say how many there were, and count from 0 again."""
+        count = self._moves_left_out()
+        if count:
+            reason = f"gradients were NaN or infinite in {count} moves of the weights in epoch {self.progress.epoch}"
             self.tell("on_message", f"{reason}; these were left out")
-            if new >= MAX_SKIPPED:
-                self._give_up(reason)
+            self._create_scalers()
 
     def _generate(self, x: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
         """Return the generator's output without its 16 px frame, and its soft mask."""
@@ -419,7 +424,7 @@ class Trainer:
         progress, config = self.progress, self.config
         epoch = progress.epoch
         self._take_losses()
-        self._count_moves_left_out()
+        self._tell_moves_left_out()
         rates = self.optimizers[0].param_groups[0]
         self._add_row(
             epoch, "train", progress.means(), learning_rate=rates["lr"], weight_decay=float(rates["weight_decay"])
