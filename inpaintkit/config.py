@@ -250,6 +250,9 @@ class TrainConfig(JobConfig):
     batch_size: int = option(8, "samples per step and process", minimum=1)
     backward_step: int = option(4, "steps whose gradients are summed before the weights move", minimum=1)
     crop_size: int = option(256, "side of the training crops", unit="px", minimum=64)
+    mixed_border: float = option(
+        0.0, "chance of mixed colours right of holes, as in warped pictures", minimum=0, maximum=1
+    )
     loss: str = option("l1lpips", "training loss", choices=LOSSES)
     perceptual: str = option("vgg", "network inside LPIPS; alex is about 10 times cheaper", choices=PERCEPTUAL_NETWORKS)
     perceptual_path: str | None = option(

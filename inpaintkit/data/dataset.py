@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from inpaintkit.data.colours import jitter_colours, to_grey
 from inpaintkit.data.manifest import HOLE_SUFFIX, PICTURE_SUFFIX
+from inpaintkit.data.mixed_border import draw_border, mix_border
 from inpaintkit.data.packed import Bytes, PackedRecords, open_packed, read_record, record_shape
 from inpaintkit.data.sampling import grid_crop, hard_random_crop
 from inpaintkit.errors import InputError
@@ -34,7 +35,9 @@ Pixels = NDArray[np.float32]
 
 
 Sample = tuple[Tensor, Tensor, Tensor, int]
-"""What the trainer sees: picture x (3, S, S) in 0..1, hole (1, S, S) True = missing, target y = x without frame, index."""
+"""What the trainer sees: picture x (3, S, S) in 0..1, hole (1, S, S) True = missing, target y = x without frame, index.
+
+Only with `mixed_border` do input and target differ, right of holes."""
 
 
 def find_pairs(folder: Path, being_written: bool = False) -> list[tuple[Path, Path]]:
@@ -91,17 +94,20 @@ class InpaintDataset(Dataset[Sample]):
     An item is a record's index (in training: draw 0 of epoch 0) or `(record, epoch, draw)`. In training, everything
     random comes from (seed, epoch, draw) alone: any process, at any time, gets the same sample. Training: the hole
     grows to the right (chance 0.5, 1..20 px) and to the left (0.25, 1..4 px); the crop is the best of 4 random ones by
-    its hole; colour jitter (0.25) and greyscale (0.05) change the picture before it becomes input and target.
+    its hole; colour jitter (0.25) and greyscale (0.05) change the picture before it becomes input and target; with
+    probability `mixed_border` the hole's background border is mixed with the near object in the input alone.
     Evaluation: the crop on a 64 px grid with the largest hole, unchanged.
 
     Raises `InputError` when records are missing, broken, halves of pairs, or smaller than `crop_size` (px).
     """
 
-    def __init__(self, folder: str | Path, training: bool, seed: int = 0, crop_size: int = 256) -> None:
+    def __init__(
+        self, folder: str | Path, training: bool, seed: int = 0, crop_size: int = 256, mixed_border: float = 0.0
+    ) -> None:
         self.folder = require_folder(folder, "data_dir")
         if crop_size <= 2 * FRAME:
             raise InputError(f"crop_size: {crop_size} px leaves nothing inside the {FRAME} px frame; take 64 or more")
-        self.training, self.seed, self.crop_size = training, seed, crop_size
+        self.training, self.seed, self.crop_size, self.mixed_border = training, seed, crop_size, mixed_border
         self._pairs = find_pairs(self.folder)
         self._packed: PackedRecords | None = open_packed(self.folder, self._pairs)
         self._check_sizes()
@@ -158,7 +164,8 @@ class InpaintDataset(Dataset[Sample]):
             picture = _planes(jitter_colours(cv2.merge(list(picture)), rng))
         if rng.random() < GREY_CHANCE:
             picture = _planes(to_grey(cv2.merge(list(picture))))
-        return _as_sample(picture, cut, record)
+        shares = draw_border(rng, self.mixed_border, self.crop_size)
+        return _as_sample(picture, cut, record, shares)
 
     def _sample(self, pixels: Bytes, record: int) -> Sample:
         hole = pixels[3] > 0
@@ -175,8 +182,10 @@ def _planes(picture: Bytes) -> Bytes:
     return np.stack(cv2.split(picture))
 
 
-def _as_sample(picture: Bytes, hole: Mask, record: int) -> Sample:
-    """Return the sample of a crop (3, S, S), 0..255, with its hole (S, S)."""
+def _as_sample(picture: Bytes, hole: Mask, record: int, shares: Pixels | None = None) -> Sample:
+    """Return the sample of a crop (3, S, S), 0..255, with its hole (S, S); `shares` of `mix_border` change its input alone."""
     x = picture * np.float32(1 / 255)
-    y = np.ascontiguousarray(x[:, FRAME:-FRAME, FRAME:-FRAME])
+    y = x[:, FRAME:-FRAME, FRAME:-FRAME].copy()
+    if shares is not None and shares.any():
+        mix_border(x, hole, shares)
     return torch.from_numpy(x), torch.from_numpy(hole[None].copy()), torch.from_numpy(y), record

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional as colours
 
 from inpaintkit.data.colours import LUMINANCE, draw_jitter
 from inpaintkit.data.dataset import FRAME, GREY_CHANCE, JITTER_CHANCE, InpaintDataset, draw_growth
+from inpaintkit.data.mixed_border import draw_border, mix_borders
 from inpaintkit.data.packed import CHANNELS
 from inpaintkit.data.sampling import crop_candidates
 from inpaintkit.errors import InputError
@@ -45,6 +48,7 @@ class ResidentRecords:
                 f"resident: the records of {records.folder} differ in size; use resident=off or records of one size"
             )
         (self.height, self.width), self.seed, self.crop_size = shapes.pop(), records.seed, records.crop_size
+        self.mixed_border = records.mixed_border
         self.pixels = torch.empty(len(records), CHANNELS, self.height, self.width, dtype=torch.uint8, device=device)
         for index in range(len(records)):
             self.pixels[index] = torch.tensor(records.pixels(index))
@@ -65,9 +69,13 @@ class ResidentRecords:
                     x[index] = CHANGES[change](x[index], amount)
             if rng.random() < GREY_CHANCE:
                 x[index] = (x[index] * self.luminance).sum(dim=0, keepdim=True)
-        return x, hole, x[:, :, FRAME:-FRAME, FRAME:-FRAME].contiguous(), record
+        y = x[:, :, FRAME:-FRAME, FRAME:-FRAME].contiguous()
+        if self.mixed_border:
+            shares = np.stack([draw_border(rng, self.mixed_border, self.crop_size) for rng in rngs])
+            x = mix_borders(x, hole[:, 0], self._tensor(shares))
+        return x, hole, y, record
 
-    def _tensor(self, values: Sequence[object]) -> Tensor:
+    def _tensor(self, values: Sequence[object] | NDArray[np.float32]) -> Tensor:
         return torch.tensor(values).to(self.pixels.device, non_blocking=True)
 
     def _cut(self, record: Tensor, holes: Tensor, corner: Tensor) -> tuple[Tensor, Tensor]:

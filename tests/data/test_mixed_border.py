@@ -1,0 +1,122 @@
+"""Mixed colours right of holes: what forward warps leave there, in the input of training samples and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from PIL import Image
+
+from inpaintkit.config import TrainConfig
+from inpaintkit.data.dataset import InpaintDataset
+from inpaintkit.data.mixed_border import BORDER_REACH, draw_border, mix_border, mix_borders
+from inpaintkit.data.resident import ResidentRecords
+from inpaintkit.errors import InputError
+from inpaintkit.seeds import numpy_rng
+from inpaintkit.synthesis import Scene, close_hole, draw_scene, forward_warp
+
+SIZE, CROP, FRAME = 96, 64, 16
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Records of noise with two upright bars of hole, so that every change shows."""
+    for number in range(4):
+        rng = np.random.default_rng(number)
+        hole = np.zeros((SIZE, SIZE), np.uint8)
+        hole[10:90, 30:37] = hole[20:80, 50 + number : 52 + number] = 255
+        Image.fromarray(rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)).save(tmp_path / f"p_{number}_C.png")
+        Image.fromarray(hole).save(tmp_path / f"p_{number}_M.png")
+    return tmp_path
+
+
+def mixed_by_hand(picture: np.ndarray, hole: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Walk along each row: a known pixel k px right of a hole takes its share from 2 px left of where that hole starts."""
+    mixed = picture.copy()
+    for row in range(hole.shape[0]):
+        start = last = None
+        for column in range(hole.shape[1]):
+            if hole[row, column]:
+                start = column if last is None or last != column - 1 else start
+                last = column
+            elif last is not None and start is not None and column - last <= BORDER_REACH:
+                near, share = picture[:, row, max(start - 2, 0)], shares[row, column - last - 1]
+                mixed[:, row, column] += share * (near - picture[:, row, column])
+    return mixed
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=14, max_size=14), min_size=2, max_size=2), st.integers(0, 99))
+def test_both_ways_mix_as_a_walk_along_the_rows_does(rows: list[list[bool]], seed: int) -> None:
+    hole, rng = np.array(rows), np.random.default_rng(seed)
+    picture = rng.uniform(size=(3, *hole.shape)).astype(np.float32)
+    shares = draw_border(rng, 1.0, len(rows))
+    expected = mixed_by_hand(picture, hole, shares)
+    as_batch = mix_borders(*(torch.from_numpy(part)[None] for part in (picture, hole, shares)))
+    mix_border(picture, hole, shares)
+    np.testing.assert_allclose(picture, expected, atol=1e-6)
+    np.testing.assert_allclose(as_batch[0], expected, atol=1e-6)
+
+
+def test_only_the_input_changes_and_only_right_of_holes(folder: Path) -> None:
+    plain = InpaintDataset(folder, training=True, crop_size=CROP)
+    mixed = InpaintDataset(folder, training=True, crop_size=CROP, mixed_border=1.0)
+    for draw in range(20):
+        (x, hole, y, _), (changed, same_hole, target, _) = (data[draw % 4, 0, draw] for data in (plain, mixed))
+        assert torch.equal(hole, same_hole)
+        assert torch.equal(y, target)
+        assert torch.equal(target, x[:, FRAME:-FRAME, FRAME:-FRAME])
+        columns = (changed != x).any(dim=0).nonzero()
+        assert len(columns)
+        for row, column in columns.tolist():
+            assert not hole[0, row, column]
+            assert hole[0, row, max(0, column - BORDER_REACH) : column].any()
+
+
+def test_evaluation_samples_stay_as_they_are(folder: Path) -> None:
+    x, _, y, _ = InpaintDataset(folder, training=False, crop_size=CROP, mixed_border=1.0)[0]
+    assert torch.equal(y, x[:, FRAME:-FRAME, FRAME:-FRAME])
+
+
+def test_records_on_a_device_are_mixed_alike(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("dataset", "resident"):
+        for name in ("JITTER_CHANCE", "GREY_CHANCE"):  # whose rounding differs
+            monkeypatch.setattr(f"inpaintkit.data.{module}.{name}", 0.0)
+    data = InpaintDataset(folder, training=True, seed=3, crop_size=CROP, mixed_border=0.5)
+    items = [(draw % 4, 1, draw) for draw in range(20)]
+    x, hole, y, _ = ResidentRecords(data, "cpu").batch(items)
+    for place, item in enumerate(items):
+        for mine, loaders in zip((x[place], hole[place], y[place]), data[item][:3], strict=True):
+            torch.testing.assert_close(mine, loaders, atol=1e-6, rtol=0)
+
+
+def test_the_chance_is_kept() -> None:
+    drawn = [bool(draw_border(numpy_rng(0, n), 0.3, 8).any()) for n in range(2000)]
+    assert 0.26 < np.mean(drawn) < 0.34
+    with pytest.raises(InputError, match="mixed_border"):
+        TrainConfig(mixed_border=1.5)
+
+
+def test_shares_are_like_those_that_forward_warps_leave() -> None:
+    """White things before a dark ground: how white is the ground right of the holes that moving them leaves?"""
+    found: list[list[float]] = [[] for _ in range(BORDER_REACH)]
+    for number in range(40):
+        scene = draw_scene(numpy_rng("border", number), (96, 160))
+        ground, thing = scene.layers[0], replace(scene.layers[-1], texture=torch.ones(3, 96, 160))
+        scene = Scene(scene.size, (replace(ground, texture=torch.zeros(3, 96, 160)), thing))
+        warped, torn = forward_warp(*scene.render(), 8.0, 0.5, "right")
+        hole, white = close_hole(torn)[0, 0].numpy(), warped[0, 0].numpy()
+        for row, column in zip(*np.nonzero(hole[:, :-1] & ~hole[:, 1:]), strict=True):
+            beyond = slice(column + 1, column + 1 + BORDER_REACH)
+            if not hole[row, beyond].any() and white[row, beyond].max() < 0.99:
+                for distance, share in enumerate(white[row, beyond]):
+                    found[distance].append(float(share))
+    drawn = np.mean([draw_border(numpy_rng(1, n), 1.0, 32).mean(axis=0) for n in range(400)], axis=0)
+    warped_shares = np.array([np.mean(shares) for shares in found])
+    assert min(map(len, found)) > 500
+    assert (np.abs(drawn - warped_shares) < 0.15).all(), (drawn, warped_shares)
+    assert (np.diff(warped_shares) < 0).all()
