@@ -132,6 +132,12 @@ def _add_checkpoint_commands(add: AddCommand) -> None:
     stereo.add_argument(
         "--convergence", type=float, default=0.5, help="depth on the screen plane (default: %(default)s)"
     )
+    stereo.add_argument(
+        "--edge-dilation", type=int, default=0, metavar="ROUNDS", help="grow near edges of the depth map first"
+    )
+    stereo.add_argument(
+        "--outer-dilation", type=int, default=0, metavar="PX", help="grow holes to the background side before filling"
+    )
     stereo.add_argument("-o", "--output", type=Path, help="folder for the results (default: beside the picture)")
 
 
@@ -241,6 +247,8 @@ def _stereo(options: argparse.Namespace) -> None:
         divergence=options.divergence,
         convergence=options.convergence,
         folder=options.output,
+        edge_dilation=options.edge_dilation,
+        outer_dilation=options.outer_dilation,
     )
     for file in files:
         print(file)

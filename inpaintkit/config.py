@@ -403,6 +403,12 @@ class InspectConfig(JobConfig):
     disparity_scale: float | None = option(
         None, "stored disparity per px, None: 1, in 16-bit PNG files 256", minimum=1e-3
     )
+    edge_dilation: int = option(
+        0, "rounds by which near edges of depth grow before scenes, pairs and the preview are warped", minimum=0
+    )
+    outer_dilation: int = option(
+        0, "by how much holes grow to the background side before they are filled", unit="px", minimum=0
+    )
     max_records: int | None = option(None, "judge only so many of each truth, None: all", minimum=1)
     lpips: str = option("both", "networks of LPIPS; vgg takes most of the time", choices=tuple(LPIPS_CHOICES))
     picture: str | None = option(None, "photo for the stereo preview, None: none", path=True)

@@ -8,6 +8,7 @@ from inpaintkit.inspection.fills import (
     biharmonic_fill,
     make_fills,
     navier_stokes_fill,
+    on_grown_hole,
     row_fill,
     telea_fill,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "make_fills",
     "make_stereo_files",
     "navier_stokes_fill",
+    "on_grown_hole",
     "photo_truth",
     "read_textures",
     "record_truth",

@@ -417,9 +417,9 @@ def choose_truths(config: InspectConfig) -> list[Truth]:
     else:
         truths = [record_truth(InpaintDataset(Path(config.data_dir) / "eval", training=False))]
     if config.scenes:
-        truths.append(scene_truth(config.scenes, read_textures(config.photos), config.seed))
+        truths.append(scene_truth(config.scenes, read_textures(config.photos), config.seed, config.edge_dilation))
     if config.stereo_dir is not None:
-        truths.append(stereo_truth(config.stereo_dir, config.disparity_scale))
+        truths.append(stereo_truth(config.stereo_dir, config.disparity_scale, config.edge_dilation))
     return truths
 
 

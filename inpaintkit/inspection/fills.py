@@ -22,6 +22,7 @@ from inpaintkit.config import ALL_FILLS, check_fill_name, is_fill_function
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.pictures import UINT8_MAX, is_left
+from inpaintkit.synthesis import dilate_inner, dilate_outer
 from inpaintkit.training import row_fill as fill_from_right
 
 Fill = Callable[[torch.Tensor, torch.Tensor, str], torch.Tensor]
@@ -100,6 +101,24 @@ def _fill_each(
             answer = torch.from_numpy(solve(rgb, missing.cpu().numpy())).permute(2, 0, 1)
             filled[index] = torch.where(missing, answer.to(picture), picture[index])
     return filled
+
+
+def on_grown_hole(fill: Fill, outer_dilation: int) -> Fill:
+    """Return `fill` as a fill of the hole grown by `outer_dilation` px to the background side.
+
+    It replaces what edge pixels of mixed colour leave there. Raises `InputError` for a negative number.
+    """
+    if outer_dilation < 0:
+        raise InputError(f"outer_dilation: {outer_dilation} is negative; give 0 or more px")
+    if not outer_dilation:
+        return fill
+
+    def fill_more(picture: torch.Tensor, hole: torch.Tensor, eye: str = "right") -> torch.Tensor:
+        grow = dilate_inner if is_left(eye) else dilate_outer
+        grown = grow(hole, outer_dilation)
+        return fill(picture.masked_fill(grown, 0), grown, eye)
+
+    return fill_more
 
 
 FILLS: dict[str, Fill] = {

@@ -13,7 +13,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.pictures import AnyPicture, picture_batch, to_uint8
-from inpaintkit.synthesis import close_hole, forward_warp, resize_depth
+from inpaintkit.synthesis import close_hole, dilate_edge, forward_warp, resize_depth
 from inpaintkit.synthesis.warp import Eye
 
 WIGGLE_MS = 140
@@ -87,6 +87,7 @@ def stereo_pair(
     divergence: float = 2.5,
     convergence: float = 0.5,
     inpainter: Fill | None = None,
+    edge_dilation: int = 0,
 ) -> StereoPair:
     """Return the left and the right view of `picture`, both synthesised, holes filled.
 
@@ -96,13 +97,15 @@ def stereo_pair(
         divergence: strength of the 3D effect in percent of the picture's width, shared by the two eyes.
         convergence: the depth that stays on the screen plane.
         inpainter: an `Inpainter` or any other fill; None leaves the holes black.
+        edge_dilation: rounds by which near edges of `depth` grow first, at its own size, so that edge pixels of mixed
+            colour move with the near object.
 
     Raises `InputError` if `depth` has no such shape, or more than one picture is given.
     """
     batch, _ = picture_batch(picture)
     if len(batch) != 1:
         raise InputError(f"picture: a stereo pair is made from one picture, got {len(batch)}; call once for each")
-    near = depth_like(depth, batch)
+    near = depth_like(depth, batch, edge_dilation)
     left, left_hole = _view(batch, near, divergence, convergence, "left", inpainter)
     right, right_hole = _view(batch, near, divergence, convergence, "right", inpainter)
     return StereoPair(left, right, left_hole, right_hole)
@@ -117,10 +120,13 @@ def _view(
     return (warped if fill is None else fill(warped, hole, eye)), hole
 
 
-def depth_like(depth: torch.Tensor | np.ndarray, picture: torch.Tensor) -> torch.Tensor:
-    """Return `depth` as float (1, 1, H, W) of the picture's size, type and device; raise `InputError` if it can't be."""
+def depth_like(depth: torch.Tensor | np.ndarray, picture: torch.Tensor, edge_dilation: int = 0) -> torch.Tensor:
+    """Return `depth`, its near edges grown first, as float (1, 1, H, W) of the picture's size, type and device.
+
+    Raises `InputError` if it has no such shape.
+    """
     near = torch.as_tensor(depth).to(picture)
     near = near.reshape((1,) * (4 - near.ndim) + tuple(near.shape))
     if near.ndim != 4 or tuple(near.shape[:2]) != (1, 1):
         raise InputError(f"depth: expected one map (1, 1, h, w) or (h, w), got {tuple(torch.as_tensor(depth).shape)}")
-    return resize_depth(near, (picture.shape[-2], picture.shape[-1]))
+    return resize_depth(dilate_edge(near, edge_dilation).to(picture), (picture.shape[-2], picture.shape[-1]))

@@ -22,7 +22,7 @@ from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder
 from inpaintkit.inspection.truths import Case, Truth
-from inpaintkit.synthesis import close_hole, forward_warp
+from inpaintkit.synthesis import close_hole, dilate_edge, forward_warp
 from inpaintkit.training.row_fill import nearest_known
 
 NAMES = (("left", "right", "disparity"), ("im0", "im1", "disp0"), ("view1", "view5", "disp1"), ("im2", "im6", "disp2"))
@@ -49,10 +49,11 @@ _ALL_MEASURED = 0.999
 _PFM_HEADER = re.compile(rb"(Pf|PF)\s+(\d+)\s+(\d+)\s+([-+.eE\d]+)\s")
 
 
-def stereo_truth(folder: str | Path, scale: float | None = None) -> Truth:
+def stereo_truth(folder: str | Path, scale: float | None = None, edge_dilation: int = 0) -> Truth:
     """Return the stereo pairs in the folders inside `folder` (or `folder` itself) as a truth; files are read when needed.
 
-    `scale`: stored disparity per px; None: 1, in 16-bit PNG files 256. Each pair is read once at first, so that a bad one
+    `scale`: stored disparity per px; None: 1, in 16-bit PNG files 256. `edge_dilation`: rounds by which near edges of the
+    disparity grow before the warp. Each pair is read once at first, so that a bad one
     is said before anything is judged: raises `InputError` for it as `read_case` does, and if there is no pair.
     """
     root = require_folder(folder, "stereo_dir")
@@ -65,7 +66,9 @@ def stereo_truth(folder: str | Path, scale: float | None = None) -> Truth:
     names = list(found)
     for name, files in found.items():
         read_case(*files, name, scale)
-    return Truth("stereo pairs", names, lambda index: read_case(*found[names[index]], names[index], scale))
+    return Truth(
+        "stereo pairs", names, lambda index: read_case(*found[names[index]], names[index], scale, edge_dilation)
+    )
 
 
 def find_pair(place: Path) -> tuple[Path, Path, Path] | None:
@@ -82,7 +85,14 @@ def find_pair(place: Path) -> tuple[Path, Path, Path] | None:
     return None
 
 
-def read_case(left_file: Path, right_file: Path, disparity_file: Path, name: str, scale: float | None = None) -> Case:
+def read_case(
+    left_file: Path,
+    right_file: Path,
+    disparity_file: Path,
+    name: str,
+    scale: float | None = None,
+    edge_dilation: int = 0,
+) -> Case:
     """Return one stereo pair as a case. Raises `InputError` for unreadable files, sizes that differ, and as `stereo_case`."""
     left, right = (_read_picture(path) for path in (left_file, right_file))
     disparity = read_disparity(disparity_file, scale)
@@ -96,10 +106,10 @@ def read_case(left_file: Path, right_file: Path, disparity_file: Path, name: str
         left, right = (F.avg_pool2d(x, factor) for x in (left, right))
         disparity = disparity[..., factor // 2 :: factor, factor // 2 :: factor] / factor
         disparity = disparity[..., : left.shape[-2], : left.shape[-1]]
-    return stereo_case(left, right, disparity, name)
+    return stereo_case(left, right, disparity, name, edge_dilation)
 
 
-def stereo_case(left: Tensor, right: Tensor, disparity: Tensor, name: str) -> Case:
+def stereo_case(left: Tensor, right: Tensor, disparity: Tensor, name: str, edge_dilation: int = 0) -> Case:
     """Return a stereo pair as a case: the left picture warped to the right eye, the right picture as truth in its holes.
 
     `left` and `right`: (1, 3, H, W), 0..1; `disparity`: (1, 1, H, W) px, not finite where it isn't measured. Hole pixels
@@ -117,7 +127,8 @@ def stereo_case(left: Tensor, right: Tensor, disparity: Tensor, name: str) -> Ca
     sure = measured.clone()
     sure[..., [0, -1]] = False
     values = torch.cat([left, sure.to(left)], dim=1)
-    warped, hole = forward_warp(values, (known - far) / reach, 200 * reach / width, -far / reach, "right")
+    depth = dilate_edge((known - far) / reach, edge_dilation)
+    warped, hole = forward_warp(values, depth, 200 * reach / width, -far / reach, "right")
     hole = close_hole(hole)
     judged = hole & between(hole, warped[:, 3:] > _ALL_MEASURED)
     picture = warped[:, :3].clamp(0, 1)

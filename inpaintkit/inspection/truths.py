@@ -20,7 +20,7 @@ from inpaintkit.data import InpaintDataset, UnreadablePicture, generate_dataset,
 from inpaintkit.data.manifest import PICTURE_SUFFIX, Row, data_set_names, is_record, read_manifest
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng
-from inpaintkit.synthesis import Scene, close_hole, draw_scene, forward_warp
+from inpaintkit.synthesis import Scene, close_hole, dilate_edge, draw_scene, forward_warp
 
 SCENE_SIZE = (384, 512)
 SCENE_DIVERGENCE = (2.0, 8.0)
@@ -102,25 +102,28 @@ def photo_truth(photos: str | Path, folder: str | Path, seed: int = 0) -> Truth:
     return record_truth(InpaintDataset(Path(folder) / "eval", training=False))
 
 
-def scene_truth(count: int, textures: Sequence[Tensor] = (), seed: int = 0) -> Truth:
+def scene_truth(count: int, textures: Sequence[Tensor] = (), seed: int = 0, edge_dilation: int = 0) -> Truth:
     """Return `count` procedural scenes: the right view as the kit's own stereo path warps it, and as it really is.
 
     A fill gets the scene's picture, warped forward by its exact depth, with the closed hole that this leaves. All hole
     pixels count but those near the left and right border, where points come in from outside the picture. `textures`:
-    photos (3, h, w), 0..1, to cut surfaces from (none: noise).
+    photos (3, h, w), 0..1, to cut surfaces from (none: noise). `edge_dilation`: rounds by which near edges of the depth
+    grow before the warp; the holes then begin a little further from the object.
     """
 
     def load(index: int) -> Case:
         rng = numpy_rng("evaluation scene", seed, index)
         divergence, convergence = float(rng.uniform(*SCENE_DIVERGENCE)), float(rng.uniform())
-        return scene_case(draw_scene(rng, SCENE_SIZE, textures), divergence, convergence, f"scene_{index:03d}")
+        scene = draw_scene(rng, SCENE_SIZE, textures)
+        return scene_case(scene, divergence, convergence, f"scene_{index:03d}", edge_dilation)
 
     return Truth("scenes", [f"scene_{index:03d}" for index in range(count)], load)
 
 
-def scene_case(scene: Scene, divergence: float, convergence: float, name: str) -> Case:
+def scene_case(scene: Scene, divergence: float, convergence: float, name: str, edge_dilation: int = 0) -> Case:
     """Return the right view of `scene` as a case; the left view of the pair is the scene's own picture."""
     picture, depth = scene.render()
+    depth = dilate_edge(depth, edge_dilation)
     warped, hole = forward_warp(picture, depth, divergence, convergence, "right")
     hole = close_hole(hole)
     exact = scene.view("right", divergence, convergence)

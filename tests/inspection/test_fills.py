@@ -9,7 +9,7 @@ import torch
 from inpaintkit.config import FILL_NAMES
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
-from inpaintkit.inspection import FILLS, Inpainter, evaluate, make_fills, row_fill
+from inpaintkit.inspection import FILLS, Inpainter, evaluate, make_fills, on_grown_hole, row_fill
 from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import torch_rng
 
@@ -35,6 +35,17 @@ def one_row(values: list[float], missing: str) -> tuple[torch.Tensor, torch.Tens
 def test_row_fill_takes_the_nearest_pixel_of_the_background_side(eye: str, missing: str, expected: list[float]) -> None:
     picture, hole = one_row([0.1, 0.2, 0.3, 0.4, 0.5], missing)
     assert torch.equal(row_fill(picture, hole, eye), torch.tensor(expected).expand(1, 3, 1, 5))
+
+
+@pytest.mark.parametrize(
+    ("eye", "expected"), [("right", [0.1, 0.5, 0.5, 0.5, 0.5]), ("left", [0.1, 0.1, 0.1, 0.4, 0.5])]
+)
+def test_a_hole_grows_to_the_background_side_before_it_is_filled(eye: str, expected: list[float]) -> None:
+    # The pixel beside the hole on that side is what an edge of mixed colour leaves.
+    picture, hole = one_row([0.1, 0.2, 0.3, 0.4, 0.5], "..#.." if eye == "left" else ".##..")
+    filled = on_grown_hole(row_fill, 1)(picture, hole, eye)
+    assert torch.equal(filled, torch.tensor(expected).expand(1, 3, 1, 5))
+    assert on_grown_hole(row_fill, 0) is row_fill
 
 
 @pytest.fixture

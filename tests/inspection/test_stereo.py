@@ -67,6 +67,14 @@ def test_a_flat_scene_on_the_screen_plane_stays_as_it_is() -> None:
     assert not pair.left_hole.any()
 
 
+def test_edge_dilation_takes_the_rim_along(picture: torch.Tensor, depth: torch.Tensor) -> None:
+    plain, dilated = (stereo_pair(picture, depth, 8, 0, edge_dilation=rounds) for rounds in (0, 2))
+    for hole, grown in ((plain.left_hole, dilated.left_hole), (plain.right_hole, dilated.right_hole)):
+        assert not torch.equal(hole, grown)
+    # The square's neighbours move with it, so the hole begins behind them: further left in the left view.
+    assert dilated.left_hole[0, 0, 20].nonzero().min() < plain.left_hole[0, 0, 20].nonzero().min()
+
+
 def test_the_left_eye_is_filled_as_the_left_eye(picture: torch.Tensor, depth: torch.Tensor) -> None:
     eyes = []
     stereo_pair(picture, depth, 8, 0, lambda p, h, eye: (eyes.append(eye), p)[1])
@@ -143,3 +151,8 @@ def test_one_line_makes_a_stereo_pair_of_a_picture_with_a_checkpoint(
     }
     views = pictures["photo_side_by_side"]
     assert np.abs(views[:, :160] - views[:, 160:]).max() > 30, "both eyes see the same"
+
+    for option in ("--edge-dilation", "--outer-dilation"):
+        assert main([*command, option, "2", "-o", str(tmp_path / option)]) == 0
+        with Image.open(tmp_path / option / "photo_side_by_side.jpg") as image:
+            assert np.abs(np.asarray(image).astype(int) - views).max() > 10, "the option changes nothing"

@@ -53,6 +53,13 @@ def test_the_hole_is_where_the_post_was_and_holds_the_right_picture() -> None:
     assert (case.picture - right).abs()[..., 42:60].max() < 1e-3
 
 
+def test_edge_dilation_makes_the_hole_begin_further_from_the_post() -> None:
+    case = stereo_case(*rendered(), "post", edge_dilation=2)
+    assert columns(case.hole)[0] > 61
+    inside = case.hole.expand_as(case.truth)
+    assert torch.equal(case.truth[inside], rendered()[1][inside])
+
+
 def test_holes_beside_unmeasured_pixels_do_not_count() -> None:
     left, right, disparity = rendered()
     disparity[:, :, :30, 70:90] = torch.nan

@@ -1,5 +1,6 @@
 """Truths: the hole content that fills are measured against is really right, and the same for everybody."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,21 @@ def test_the_hole_of_exact_depth_is_the_exact_one() -> None:
     assert metrics.hole_iou(case.judged, case.exact_hole).item() == 1
     assert metrics.stray_pixels(case.judged, case.exact_hole).item() == 0
     assert not hidden_in_right_view(post(depth=0.0), 8.0, CONVERGENCE).any()
+
+
+def test_edge_dilation_moves_mixed_colours_along_with_the_near_object() -> None:
+    soft = Scene(post().size, (post().layers[0], replace(post().layers[1], softness=3.0)))
+    left_over = {}
+    for rounds in (0, 2):
+        case = scene_case(soft, DIVERGENCE, CONVERGENCE, "post", rounds)
+        assert case.right_view is not None
+        beside = case.hole.roll(1, -1) & ~case.hole
+        left_over[rounds] = float((case.picture - case.right_view).abs()[beside.expand_as(case.picture)].mean())
+        assert torch.equal(
+            case.truth[case.hole.expand_as(case.truth)], case.right_view[case.hole.expand_as(case.truth)]
+        )
+    assert left_over[0] > 0.05
+    assert left_over[2] < left_over[0] / 3
 
 
 def test_who_fills_a_scene_with_the_right_view_is_perfect() -> None:

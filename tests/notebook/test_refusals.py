@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from inpaintkit.__main__ import main
 from inpaintkit.notebook.runs import execute
@@ -132,6 +133,15 @@ class TestCommandLine:
     def test_stereo_of_what_is_no_picture(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         (tmp_path / "x.jpg").write_text("hello")
         assert "can't be read" in refusal(capsys, "stereo", str(tmp_path / "x.jpg"))
+
+    @pytest.mark.parametrize("name", ["edge_dilation", "outer_dilation"])
+    def test_stereo_with_less_than_no_dilation(
+        self, name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        Image.new("RGB", (80, 72)).save(tmp_path / "x.png")
+        option = "--" + name.replace("_", "-")
+        assert f"{name}: -1 is negative" in refusal(capsys, "stereo", str(tmp_path / "x.png"), option, "-1")
+        assert not list(tmp_path.glob("x_*"))
 
     def test_dry_run_prints_every_parameter_and_starts_nothing(
         self, capsys: pytest.CaptureFixture[str], tmp_path: Path
