@@ -96,7 +96,8 @@ class InpaintDataset(Dataset[Sample]):
     grows to the right (chance 0.5, 1..20 px) and to the left (0.25, 1..4 px); the crop is the best of 4 random ones by
     its hole; colour jitter (0.25) and greyscale (0.05) change the picture before it becomes input and target; with
     probability `mixed_border` the hole's background border is mixed with the near object in the input alone.
-    Evaluation: the crop on a 64 px grid with the largest hole, unchanged.
+    Evaluation: the crop on a 64 px grid with the largest hole, unchanged but for `mixed_border`, drawn from (seed,
+    record): the same at every look.
 
     Raises `InputError` when records are missing, broken, halves of pairs, or smaller than `crop_size` (px).
     """
@@ -170,7 +171,8 @@ class InpaintDataset(Dataset[Sample]):
     def _sample(self, pixels: Bytes, record: int) -> Sample:
         hole = pixels[3] > 0
         top, left = grid_crop(torch.from_numpy(hole)[None], self.crop_size)
-        return _as_sample(*self._cut(pixels, hole, top, left), record)
+        shares = draw_border(numpy_rng(self.seed, "evaluation", record), self.mixed_border, self.crop_size)
+        return _as_sample(*self._cut(pixels, hole, top, left), record, shares)
 
     def _cut(self, pixels: Bytes, hole: Mask, top: int, left: int) -> tuple[Bytes, Mask]:
         window = np.s_[top : top + self.crop_size, left : left + self.crop_size]
@@ -182,10 +184,10 @@ def _planes(picture: Bytes) -> Bytes:
     return np.stack(cv2.split(picture))
 
 
-def _as_sample(picture: Bytes, hole: Mask, record: int, shares: Pixels | None = None) -> Sample:
+def _as_sample(picture: Bytes, hole: Mask, record: int, shares: Pixels) -> Sample:
     """Return the sample of a crop (3, S, S), 0..255, with its hole (S, S); `shares` of `mix_border` change its input alone."""
     x = picture * np.float32(1 / 255)
     y = x[:, FRAME:-FRAME, FRAME:-FRAME].copy()
-    if shares is not None and shares.any():
+    if shares.any():
         mix_border(x, hole, shares)
     return torch.from_numpy(x), torch.from_numpy(hole[None].copy()), torch.from_numpy(y), record

@@ -142,7 +142,7 @@ class Trainer:
     def _load_data(self) -> None:
         config, root = self.config, Path(self.config.data_dir)
         self.train_set = InpaintDataset(root / "train", True, config.seed, config.crop_size, config.mixed_border)
-        self.eval_set = InpaintDataset(root / "eval", training=False, seed=config.seed, crop_size=config.crop_size)
+        self.eval_set = InpaintDataset(root / "eval", False, config.seed, config.crop_size, config.mixed_border)
         self.eval_records = choose_records(self.eval_set.names, config.eval_records)
         self.sampler = HardExampleSampler(len(self.train_set))
         self.feed = Feed(config, self.train_set, self.device)

@@ -77,9 +77,16 @@ def test_only_the_input_changes_and_only_right_of_holes(folder: Path) -> None:
             assert hole[0, row, max(0, column - BORDER_REACH) : column].any()
 
 
-def test_evaluation_samples_stay_as_they_are(folder: Path) -> None:
-    x, _, y, _ = InpaintDataset(folder, training=False, crop_size=CROP, mixed_border=1.0)[0]
-    assert torch.equal(y, x[:, FRAME:-FRAME, FRAME:-FRAME])
+def test_evaluation_is_mixed_the_same_way_at_every_look(folder: Path) -> None:
+    plain = InpaintDataset(folder, training=False, crop_size=CROP)
+    one, other = (InpaintDataset(folder, training=False, crop_size=CROP, mixed_border=1.0) for _ in range(2))
+    for number in range(4):
+        (x, _, y, _), (changed, _, target, _) = plain[number], one[number]
+        assert not torch.equal(x, changed)
+        assert torch.equal(y, target)
+        assert torch.equal(changed, other[number][0])
+    shifts = [one[number][0] - plain[number][0] for number in range(2)]
+    assert not torch.equal(shifts[0] != 0, shifts[1] != 0)
 
 
 def test_records_on_a_device_are_mixed_alike(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
