@@ -8,12 +8,25 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SMALL = {
     "bench_train": ["--crops", "64", "--batches", "1", "--perceptual", "alex", "--repeats", "1", "--device", "cpu"],
     "bench_gan": ["--sizes", "1x64", "--perceptual", "alex", "--repeats", "1", "--device", "cpu"],
 }
+
+
+def test_the_network_that_generation_waits_for_is_timed_where_bf16_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setattr("inpaintkit.depth.network_model.bf16_speedup", lambda: 2.0)
+    import bench_generate
+
+    monkeypatch.setattr(bench_generate, "NETWORK_SECONDS", 0.05)
+    model = bench_generate.TimedModel()
+    assert model.seconds == 0
+    model.infer(torch.rand(1, 3, 64, 64))
+    assert model.seconds >= 0.05
 
 
 @pytest.mark.parametrize("name", SMALL)
