@@ -133,7 +133,11 @@ def _add_checkpoint_commands(add: AddCommand) -> None:
         "--convergence", type=float, default=0.5, help="depth on the screen plane (default: %(default)s)"
     )
     stereo.add_argument(
-        "--edge-dilation", type=int, default=0, metavar="ROUNDS", help="grow near edges of the depth map first"
+        "--edge-dilation",
+        type=int,
+        default=2,
+        metavar="ROUNDS",
+        help="grow near edges of the depth map first, so that objects keep their rims (default: %(default)s)",
     )
     stereo.add_argument(
         "--outer-dilation", type=int, default=0, metavar="PX", help="grow holes to the background side before filling"

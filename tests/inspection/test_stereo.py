@@ -152,7 +152,7 @@ def test_one_line_makes_a_stereo_pair_of_a_picture_with_a_checkpoint(
     views = pictures["photo_side_by_side"]
     assert np.abs(views[:, :160] - views[:, 160:]).max() > 30, "both eyes see the same"
 
-    for option in ("--edge-dilation", "--outer-dilation"):
-        assert main([*command, option, "2", "-o", str(tmp_path / option)]) == 0
+    for option, value in (("--edge-dilation", "0"), ("--outer-dilation", "2")):
+        assert main([*command, option, value, "-o", str(tmp_path / option)]) == 0
         with Image.open(tmp_path / option / "photo_side_by_side.jpg") as image:
             assert np.abs(np.asarray(image).astype(int) - views).max() > 10, "the option changes nothing"
