@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from house_scripts import load_script
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "run_all.py"
 PRINTED = """filling, size = pixels:
@@ -27,12 +27,7 @@ training step:
 
 @pytest.fixture(scope="module")
 def run_all() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("run_all", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SCRIPT)
 
 
 def test_only_cost_and_memory_against_size_are_plotted(run_all: ModuleType, tmp_path: Path) -> None:

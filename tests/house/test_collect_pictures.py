@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import doctest
-import importlib.util
 import io
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from types import ModuleType
 import cv2
 import numpy as np
 import pytest
+from house_scripts import load_script
 from PIL import Image
 
 SCRIPT = Path(__file__).parents[2] / "models" / "released" / "collect_pictures.py"
@@ -24,12 +24,7 @@ HEAD = "file\tpackage version (registry)\tpath in package\n"
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("collect_pictures", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SCRIPT)
 
 
 @pytest.fixture
