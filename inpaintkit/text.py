@@ -1,0 +1,70 @@
+"""Text that came from outside (file names, metadata, other libraries' messages), made safe to be shown.
+
+Whoever names a file can write line breaks that fake a line of a log, marks that turn the reading direction, escape sequences
+that steer a terminal, HTML that runs in a notebook, and dollar signs that a figure takes for a formula.
+"""
+
+from __future__ import annotations
+
+import html as _html
+import re
+import unicodedata
+
+LONGEST = 200
+"""Characters of one foreign text that are shown."""
+
+_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+"""Unicode categories that show nothing, or change how what surrounds them is shown: controls, formats (marks of reading direction
+among them), surrogates, private and unassigned characters, line and paragraph separators."""
+
+_MARKDOWN_ENTITIES = re.compile(r"[<>&|$:@#]")
+_MARKDOWN_MARKS = re.compile(r"[\\`*\[\]{}~!]|(?<![^\W_])_|_(?![^\W_])")
+
+
+def shown(text: object, longest: int = LONGEST) -> str:
+    r"""Return `text` as one line of at most `longest` characters; what can't be seen is written as Python escapes it.
+
+    >>> shown("a\nb\u202egnp")
+    'a\\nb\\u202egnp'
+    """
+    line = str(text)
+    if len(line) > longest:
+        half = (longest - 1) // 2
+        line = f"{line[:half]}…{line[-half:]}"
+    line = "".join(
+        _escaped(character) if unicodedata.category(character) in _UNSEEN else character for character in line
+    )
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def html(text: object, longest: int = LONGEST) -> str:
+    """Return `text` as `shown` does, to stand in HTML, in an attribute as well.
+
+    >>> html("<img src=x onerror='a()'>")
+    '&lt;img src=x onerror=&#x27;a()&#x27;&gt;'
+    """
+    return _html.escape(shown(text, longest))
+
+
+def markdown(text: object, longest: int = LONGEST) -> str:
+    r"""Return `text` as `shown` does, to stand in Markdown, in a table as well: nothing in it is a mark, a link or HTML.
+
+    >>> markdown("a|<b> *c* d_e")
+    'a&#124;&#60;b&#62; \\*c\\* d_e'
+    """
+    # Entities where a backslash doesn't reach: tables, formulas, HTML, bare addresses. Marks first: a backslash is one.
+    marked = _MARKDOWN_MARKS.sub(r"\\\g<0>", shown(text, longest))
+    return _MARKDOWN_ENTITIES.sub(lambda mark: f"&#{ord(mark[0])};", marked)
+
+
+def figure(text: object, longest: int = LONGEST) -> str:
+    r"""Return `text` as `shown` does, to stand in a matplotlib figure: no formulas.
+
+    >>> figure("$5")
+    '\\$5'
+    """
+    return shown(text, longest).replace("$", r"\$")
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
