@@ -65,7 +65,6 @@ def train(name: str, changes: Mapping[str, Any], options: argparse.Namespace, se
     common = {"data_dir": str(options.data_dir), "crop_size": options.crop_size, "perceptual": options.perceptual}
     places = {"model_dir": str(folder), "device": options.device, "seed": seed}
     values = yaml.safe_load(QUICK.read_text(encoding="utf-8")) | common | sizes | dict(changes) | places
-    values["resume"] = any(folder.glob("*.checkpoint.pth"))
     trainer = Trainer(TrainConfig.from_params(values), [ProgressLines()])
     report = trainer.fit()
     last = report.rows("eval")[-1]
@@ -82,11 +81,11 @@ def train(name: str, changes: Mapping[str, Any], options: argparse.Namespace, se
 
 def lpips_in_holes(trainer: Trainer, options: argparse.Namespace) -> float:
     """Return the mean LPIPS inside holes of the last weights (not the best ones), on all evaluation records."""
-    judge = Lpips("alex").to(trainer.device)
-    with trainer._evaluation_weights():
-        trainer.model.eval()
+    setup = trainer.setup
+    judge = Lpips("alex").to(setup.device)
+    with setup.task.judging():
         values = []
-        for x, hole, _, _ in trainer.eval_feed.batches(trainer.eval_records):
+        for x, hole, _, _ in setup.eval_feed.batches(setup.eval_records):
             filled = trainer.model.infer(x, hole).detach()
             values += metrics.hole_lpips(filled, x, hole, judge).tolist()
     finite = [value for value in values if value == value]

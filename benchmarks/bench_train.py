@@ -3,9 +3,8 @@
     OMP_NUM_THREADS=2 python benchmarks/bench_train.py
 
 Prints Markdown tables: processor time of one augmented sample from the packed cache (goal: 0.3 ms of clock with both cores at
-work); then, for each crop, seconds of data, forward, loss (L1 and LPIPS), backward and optimiser per step. With ``--gan``
-also the ratio of a GAN step to a plain one (goal: at most 2.2; parts of it: bench_gan.py). Pictures are noise, holes upright
-bars. Best of `--repeats` steps each. Some two minutes on two quiet cores.
+work); then, for each crop, seconds of data, forward, loss (L1 and LPIPS), backward and optimiser per step. A GAN step:
+bench_gan.py. Pictures are noise, holes upright bars. Best of `--repeats` steps each. Some two minutes on two quiet cores.
 """
 
 from __future__ import annotations
@@ -60,22 +59,22 @@ class Clock:
         return passed
 
 
-def plain_step(trainer: Trainer, records: InpaintDataset, number: int) -> dict[str, float]:
-    """Do one step as the trainer does it, and return the seconds of each part."""
-    clock = Clock(trainer.device)
+def plain_step(trainer: Trainer, number: int) -> dict[str, float]:
+    """Do one step as the task does it, and return the seconds of each part."""
+    setup, records = trainer.setup, trainer.train_set
+    task, clock = setup.plain, Clock(setup.device)
     clock.look()
-    size = trainer.config.batch_size
-    items = [(draw % len(records), number, draw) for draw in range(size)]
-    x, hole, y, _ = next(trainer.feed.batches(items))
+    items = [(draw % len(records), number, draw) for draw in range(trainer.config.batch_size)]
+    x, hole, y, _ = next(setup.feed.batches(items))
     parts = {"data": clock.look()}
-    trainer.model.train()
-    output, _ = trainer._generate(x, hole)
+    task.train_mode()
+    output, _ = task.generate(x, hole)
     parts["forward"] = clock.look()
-    total, _, _ = trainer._loss(output, y, hole, torch_rng("bench", number))
+    total, _ = task.reconstruction(output, y, hole, torch_rng("bench", number))
     parts["L1 and LPIPS"] = clock.look()
-    trainer.scalers[0].scale(total).backward()
+    task.updater.scale(total).backward()
     parts["backward"] = clock.look()
-    trainer._move_weights()
+    task.updater.update(number + 1)
     return parts | {"optimiser": clock.look()}
 
 
@@ -91,21 +90,6 @@ def sample_costs(root: Path, crop: int) -> tuple[float, float]:
         costs.append(1000 * (time.process_time() - started) / SAMPLES)
     augmentation.JITTER_CHANCE = usual
     return costs[0], costs[1]
-
-
-def whole_steps(trainer: Trainer, repeats: int) -> float:
-    """Return the seconds of the fastest of some steps, data left out."""
-    clock, best = Clock(trainer.device), float("inf")
-    trainer._set_mode(training=True)
-    items = [(draw % len(trainer.train_set), 1, draw) for draw in range(trainer.config.batch_size)]
-    batch = next(trainer.feed.batches(items))
-    for _ in range(repeats):
-        clock.look()
-        trainer._train_batch(batch)
-        trainer._move_weights()
-        best = min(best, clock.look())
-        trainer.losses.take(trainer.group)
-    return best
 
 
 def make(folder: Path, options: argparse.Namespace, crop: int, batch: int, gan: bool = False) -> Trainer:
@@ -139,7 +123,6 @@ def main() -> None:
     parser.add_argument("--amp", default="auto")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--gan", action="store_true", help="GAN steps, too: several times as long")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -157,18 +140,14 @@ def print_steps(folder: Path, options: argparse.Namespace, crop: int) -> None:
     print(
         f"\nsteps on crops of {crop} px, LPIPS-{options.perceptual}, {torch.get_num_threads()} threads, size = samples:\n"
     )
-    columns = ["size", "samples", *PARTS, "seconds", "samples/s"] + (["GAN step", "ratio"] if options.gan else [])
+    columns = ["size", "samples", *PARTS, "seconds", "samples/s"]
     print(f"| {' | '.join(columns)} |\n| --- |" + " ---: |" * (len(columns) - 1))
     for batch in options.batches:
         trainer = make(folder, options, crop, batch)
-        parts = fastest(lambda number, t=trainer: plain_step(t, t.train_set, number), options.repeats)  # type: ignore[misc]
+        parts = fastest(lambda number, t=trainer: plain_step(t, number), options.repeats)  # type: ignore[misc]
         whole = sum(parts.values())
         cells = [f"{batch // options.batches[0]}x", f"{batch}", *(f"{parts[part]:.3f}" for part in PARTS)]
         cells += [f"{whole:.3f}", f"{batch / whole:.1f}"]
-        if options.gan:
-            plain = whole_steps(trainer, options.repeats)
-            gan = whole_steps(make(folder, options, crop, batch, gan=True), options.repeats)
-            cells += [f"{gan:.2f}", f"{gan / plain:.2f}"]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 

@@ -23,7 +23,7 @@ _Config = TypeVar("_Config", bound="JobConfig")
 
 LOSSES = ("l1lpips", "dct", "l1dctlpips", "l1dinov2")
 PERCEPTUAL_NETWORKS = ("vgg", "alex")
-OPTIMIZERS = ("adamw", "adamw_schedulefree", "adam", "sgd", "radam_schedulefree", "muon")
+OPTIMIZERS = ("adamw", "adamw_schedulefree", "muon")
 SCHEDULERS = ("cosine_wd", "cosine", "none")
 AMP_MODES = ("auto", "off", "bf16", "fp16")
 RESIDENT_MODES = ("auto", "on", "off")
@@ -35,6 +35,14 @@ ALL_FILLS = "all"
 LPIPS_CHOICES: dict[str, tuple[str, ...]] = {"alex": ("alex",), "vgg": ("vgg",), "both": ("alex", "vgg")}
 
 
+FIXED = "fixed"
+"""The option can't change once a run or a data set has begun: its results would mix."""
+ASKED = "asked"
+"""The option may change where a person asks to go on with other options (`resume`)."""
+FREE = "free"
+"""The option says how the work is done, not what comes out: it may change at any time."""
+
+
 def option(
     default: Any,
     help: str,
@@ -44,10 +52,32 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     path: bool = False,
+    later: str = FIXED,
 ) -> Any:
-    """Return a dataclass field that carries what a person (and the checks) must know about an option."""
+    """Return a dataclass field that carries what a person (and the checks) must know about an option.
+
+    `later`: whether it may change once a run or a data set has begun, `FIXED`, `ASKED` or `FREE`. What says nothing stays fixed.
+    """
     metadata = {"help": help, "unit": unit, "choices": choices, "minimum": minimum, "maximum": maximum, "path": path}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata | {"later": later})
+
+
+def changes(config: JobConfig, before: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return {option: (value before, value now)} of what differs from the options `before`, those left out that are `FREE`.
+
+    Options that `before` doesn't know are new since then and don't count.
+    """
+    found = {}
+    for field in dataclasses.fields(config):
+        now, then = getattr(config, field.name), before.get(field.name, getattr(config, field.name))
+        if field.metadata["later"] != FREE and then != now:
+            found[field.name] = (then, now)
+    return found
+
+
+def is_fixed(config_class: type[JobConfig], name: str) -> bool:
+    """Return whether the option `name` can't change once a run or a data set has begun."""
+    return bool(next(f for f in dataclasses.fields(config_class) if f.name == name).metadata["later"] == FIXED)
 
 
 @dataclass(frozen=True)
@@ -156,33 +186,43 @@ class GenerateConfig(JobConfig):
     """Notebook 01: pictures -> a data set of `_C` (picture) and `_M` (hole) crops."""
 
     dataset_dir: str = option(
-        "data/samples", "folder with train/ and eval/, or pictures and videos straight in it, or a video", path=True
+        "data/samples",
+        "folder with train/ and eval/, or pictures and videos straight in it, or a video",
+        path=True,
+        later=FREE,
     )
-    output_dir: str = option("data/inpaint_v1", "data set folder to write, gets train/ and eval/", path=True)
-    prefix: str = option("", "start of every file name, one per data set (required)")
+    output_dir: str = option(
+        "data/inpaint_v1", "data set folder to write, gets train/ and eval/", path=True, later=FREE
+    )
+    prefix: str = option("", "start of every file name, one per data set (required)", later=FREE)
     model_type: str = option("FastDepth", "depth model by iw3's name")
     resolution: int | None = option(None, "short side of the depth map, None: the model's own", unit="px", minimum=32)
     model_path: str | None = option(
-        None, "local checkpoint of model_type instead of a download; for File: folder of the maps", path=True
+        None,
+        "local checkpoint of model_type instead of a download; for File: folder of the maps",
+        path=True,
+        later=FREE,
     )
-    hub_dir: str | None = option(None, "folder for what model hubs send, None: their own cache folders", path=True)
-    flip_average: bool = option(False, "average depth with that of the mirrored picture; doubles its time")
+    hub_dir: str | None = option(
+        None, "folder for what model hubs send, None: their own cache folders", path=True, later=FREE
+    )
+    flip_average: bool = option(False, "average depth with that of the mirrored picture; doubles its time", later=FREE)
     map_name: str = option(
         "{name}_depth", "for File: a map's name without ending; other names than this need model_path"
     )
-    map_values: str = option("near_is_bright", "for File: what large values mean", choices=MAP_VALUES)
+    map_values: str = option("near_is_bright", "for File: what large values mean", choices=MAP_VALUES, later=FREE)
     depth_cache: str | None = option(
-        None, "folder of depth maps shared between runs, None: OUTPUT_DIR/depth_cache", path=True
+        None, "folder of depth maps shared between runs, None: OUTPUT_DIR/depth_cache", path=True, later=FREE
     )
     depth_cache_gb: float = option(
-        10.0, "largest size of depth_cache, least used go first; 0: keep none", unit="GB", minimum=0
+        10.0, "largest size of depth_cache, least used go first; 0: keep none", unit="GB", minimum=0, later=FREE
     )
     size: int = option(512, "side of the square crops", unit="px", minimum=256)
     num_samples: int = option(2, "crops per record", minimum=1)
     divergence_level: int = option(
         1, "strength of the 3D effect: 1 up to 5 %, 2 up to 8 %, 3 up to 11 %", minimum=1, maximum=3
     )
-    eval_only: bool = option(False, "write eval/ only")
+    eval_only: bool = option(False, "write eval/ only", later=FREE)
     eval_fraction: float = option(
         0.1, "share of the files for eval/ where dataset_dir has no train/ and eval/", minimum=0, maximum=1
     )
@@ -190,7 +230,7 @@ class GenerateConfig(JobConfig):
     video_frames: int | None = option(None, "frames to take from each video, None: one per video_interval", minimum=1)
     max_fps: float = option(8.0, "frames looked at per second of a video", minimum=0.1)
     skip_first: float = option(0.0, "start of each video that is left out", unit="s", minimum=0)
-    save_frames: bool = option(False, "keep the frames taken from videos as pictures in OUTPUT_DIR/frames")
+    save_frames: bool = option(False, "keep the frames taken from videos as pictures in OUTPUT_DIR/frames", later=FREE)
     repeats: int = option(1, "passes over the pictures, each with draws of its own", minimum=1)
     scenes: int = option(
         0,
@@ -202,13 +242,15 @@ class GenerateConfig(JobConfig):
         "how holes are found; occlusion_steps is for soft depth, warp_back is iw3's rule",
         choices=HOLE_METHODS,
     )
-    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", later=FREE)
     workers: int = option(
-        2, "threads that read, warp and encode, 0: none beside the one that estimates depth", minimum=0
+        2, "threads that read, warp and encode, 0: none beside the one that estimates depth", minimum=0, later=FREE
     )
     seed: int = option(0, "same seed and pictures: same data set, byte by byte")
-    shard: str = option("0/1", "i/n: do only every n-th picture from the i-th, one machine of n")
-    run_dir: str | None = option(None, "folder for notebook and figures, None: OUTPUT_DIR/runs/PREFIX_MODEL", path=True)
+    shard: str = option("0/1", "i/n: do only every n-th picture from the i-th, one machine of n", later=FREE)
+    run_dir: str | None = option(
+        None, "folder for notebook and figures, None: OUTPUT_DIR/runs/PREFIX_MODEL", path=True, later=FREE
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -243,12 +285,12 @@ class GenerateConfig(JobConfig):
 class TrainConfig(JobConfig):
     """Notebook 02: a data set -> a generator checkpoint."""
 
-    data_dir: str = option("data/inpaint_v1", "data set folder with train/ and eval/ records", path=True)
-    model_dir: str = option("models/inpaint_v1", "run folder: checkpoints, eval/ pictures, CSV", path=True)
-    max_epoch: int = option(200, "epochs; 200 resets the learning rate every 40", minimum=1)
-    num_samples: int = option(20000, "training samples per epoch", minimum=1)
-    batch_size: int = option(8, "samples per step and process", minimum=1)
-    backward_step: int = option(4, "steps whose gradients are summed before the weights move", minimum=1)
+    data_dir: str = option("data/inpaint_v1", "data set folder with train/ and eval/ records", path=True, later=FREE)
+    model_dir: str = option("models/inpaint_v1", "run folder: checkpoints, eval/ pictures, CSV", path=True, later=FREE)
+    max_epoch: int = option(200, "epochs; 200 resets the learning rate every 40", minimum=1, later=ASKED)
+    num_samples: int = option(20000, "training samples per epoch", minimum=1, later=ASKED)
+    batch_size: int = option(8, "samples per step and process", minimum=1, later=ASKED)
+    backward_step: int = option(4, "steps whose gradients are summed before the weights move", minimum=1, later=ASKED)
     crop_size: int = option(256, "side of the training crops", unit="px", minimum=64)
     mixed_border: float = option(
         0.0, "chance of mixed colours right of holes, as in warped pictures", minimum=0, maximum=1
@@ -259,10 +301,11 @@ class TrainConfig(JobConfig):
         None,
         "local copy of the perceptual network: VGG16 or AlexNet file, DINOv2 folder; None: found by itself",
         path=True,
+        later=FREE,
     )
     hole_l1_weight: float = option(1.0, "weight of the L1 term inside the hole, 1: as outside", minimum=0)
     optimizer: str = option("adamw", "optimiser of the generator", choices=OPTIMIZERS)
-    learning_rate: float = option(1e-4, "highest learning rate", minimum=0)
+    learning_rate: float = option(1e-4, "highest learning rate", minimum=0, later=ASKED)
     scheduler: str = option(
         "cosine_wd", "learning-rate schedule; not used by schedule-free optimisers", choices=SCHEDULERS
     )
@@ -277,27 +320,38 @@ class TrainConfig(JobConfig):
     )
     grey_start: bool = option(False, "start the output layer near mid-grey; helps short runs")
     disable_hard_example: bool = option(False, "draw records evenly instead of hard ones more often")
-    eval_step: int = option(4, "epochs between evaluations", minimum=1)
+    eval_step: int = option(4, "epochs between evaluations", minimum=1, later=ASKED)
     eval_records: int | str | None = option(
         None, "judge on a subset: so many records, or a pattern such as photos1_*; None: all"
     )
-    save_eval_step: int = option(20, "keep the pictures of every n-th evaluation batch, 1: all", minimum=1)
-    save_epoch: bool = option(False, "keep the weights of every epoch under epoch/N/")
-    checkpoint_seconds: float = option(300.0, "longest time between two full-state checkpoints", unit="s", minimum=0)
-    keep_last: int = option(2, "full-state checkpoints kept, the newest included", minimum=1)
-    max_seconds: float | None = option(None, "stop and save after this time, None: no limit", unit="s", minimum=0)
-    resume: bool = option(False, "continue the run in model_dir")
-    reset_state: bool = option(False, "with resume: take only the weights, start optimiser and epochs anew")
-    checkpoint_file: str | None = option(None, "start from this model file (ours or iw3's)", path=True)
-    amp: str = option("auto", "arithmetic: auto measures what is fastest here", choices=AMP_MODES)
-    compile: bool = option(False, "compile the generator: minutes of waiting first, then faster steps on a GPU")
-    resident: str = option(
-        "auto", "hold all records in the device's memory; auto: on a GPU with room", choices=RESIDENT_MODES
+    save_eval_step: int = option(20, "keep the pictures of every n-th evaluation batch, 1: all", minimum=1, later=FREE)
+    save_epoch: bool = option(False, "keep the weights of every epoch under epoch/N/", later=FREE)
+    checkpoint_seconds: float = option(
+        300.0, "longest time between two full-state checkpoints", unit="s", minimum=0, later=FREE
     )
-    num_workers: int = option(0, "processes that load samples, 0: none beside this one", minimum=0)
-    processes: int = option(1, "training processes on this machine, one per GPU, started by torchrun", minimum=1)
-    tensorboard: bool = option(False, "also write the curves for TensorBoard, to model_dir/tensorboard/")
-    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps")
+    keep_last: int = option(2, "full-state checkpoints kept, the newest included", minimum=1, later=FREE)
+    max_seconds: float | None = option(
+        None, "stop and save after this time, None: no limit", unit="s", minimum=0, later=FREE
+    )
+    resume: bool = option(False, "go on with the run in model_dir, also with other options", later=FREE)
+    reset_state: bool = option(
+        False, "with resume: take only the weights, start optimiser and epochs anew", later=ASKED
+    )
+    overwrite: bool = option(False, "move another run in model_dir to model_dir/old/ and start anew", later=ASKED)
+    checkpoint_file: str | None = option(None, "start from this model file (ours or iw3's)", path=True, later=ASKED)
+    amp: str = option("auto", "arithmetic: auto measures what is fastest here", choices=AMP_MODES, later=FREE)
+    compile: bool = option(
+        False, "compile the generator: minutes of waiting first, then faster steps on a GPU", later=FREE
+    )
+    resident: str = option(
+        "auto", "hold all records in the device's memory; auto: on a GPU with room", choices=RESIDENT_MODES, later=FREE
+    )
+    num_workers: int = option(0, "processes that load samples, 0: none beside this one", minimum=0, later=FREE)
+    processes: int = option(
+        1, "training processes on this machine, one per GPU, started by torchrun", minimum=1, later=FREE
+    )
+    tensorboard: bool = option(False, "also write the curves for TensorBoard, to model_dir/tensorboard/", later=FREE)
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", later=FREE)
     seed: int = option(0, "same seed, data and machine: same weights, bit by bit")
 
     def __post_init__(self) -> None:
@@ -306,9 +360,9 @@ class TrainConfig(JobConfig):
             raise InputError(
                 "reset_state: it only has a meaning together with resume=true; set resume or drop reset_state"
             )
-        if self.resume and self.checkpoint_file:
+        if self.overwrite and self.resume:
             raise InputError(
-                "checkpoint_file: it contradicts resume=true (weights from model_dir); set only one of the two"
+                "overwrite: it contradicts resume=true, which goes on with the run; set only one of the two"
             )
         if self.crop_size % 4:
             raise InputError(
@@ -326,10 +380,6 @@ class TrainConfig(JobConfig):
         if self.ema_decay > 0 and self.optimizer.endswith("schedulefree"):
             raise InputError(
                 f"ema_decay: {self.optimizer} averages the weights itself; use ema_decay=0 or another optimizer"
-            )
-        if self.warmup_steps > 0 and self.optimizer == "radam_schedulefree":
-            raise InputError(
-                "warmup_steps: radam_schedulefree warms up by itself; use warmup_steps=0 or another optimizer"
             )
 
     @property
@@ -356,12 +406,14 @@ class TrainConfig(JobConfig):
 class GanConfig(TrainConfig):
     """Notebook 03: a trained generator -> the same, fine-tuned against a discriminator."""
 
-    model_dir: str = option("models/inpaint_gan_v1", "run folder: checkpoints, eval/ pictures, CSV", path=True)
-    max_epoch: int = option(30, "epochs; too many lose the effect", minimum=1)
+    model_dir: str = option(
+        "models/inpaint_gan_v1", "run folder: checkpoints, eval/ pictures, CSV", path=True, later=FREE
+    )
+    max_epoch: int = option(30, "epochs; too many lose the effect", minimum=1, later=ASKED)
     optimizer: str = option("adamw_schedulefree", "optimiser of generator and discriminator", choices=OPTIMIZERS)
-    save_epoch: bool = option(True, "keep the weights of every epoch under epoch/N/")
+    save_epoch: bool = option(True, "keep the weights of every epoch under epoch/N/", later=FREE)
     disable_hard_example: bool = option(True, "draw records evenly instead of hard ones more often")
-    eval_step: int = option(1, "epochs between evaluations", minimum=1)
+    eval_step: int = option(1, "epochs between evaluations", minimum=1, later=ASKED)
     discriminator: str = option("l3cffce", "discriminator to train against", choices=DISCRIMINATOR_NAMES)
     discriminator_weight: float = option(0.2, "weight of the adversarial term", minimum=0)
     generator_warmup_iteration: int = option(

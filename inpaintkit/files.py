@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from inpaintkit.errors import InputError
+
+TEMPORARY_NAME = re.compile(r"\..+\.\d+\.tmp")
+"""Name of the file beside another one in which its new content is collected."""
 
 
 def sync_folder(folder: Path) -> None:
@@ -50,6 +54,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise InputError(f"cannot write {path}: {reason}; any older version of the file is unchanged") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Remove what killed writers left in `folder`. Only for the one that holds the folder's lock."""
+    for path in folder.glob(".*.tmp"):
+        if TEMPORARY_NAME.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def atomic_write_text(path: str | Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -119,16 +120,23 @@ class InpaintDataset(Dataset[Sample]):
         return [picture.name for picture, _ in self._pairs]
 
     def fingerprint(self) -> int:
-        """Return a number that changes when a file is exchanged for another of the same name.
+        """Return a number that changes when a file is exchanged for another of the same name."""
+        return derive_seed(*self._file_ends)
 
-        From the end of each PNG file alone: it holds checksums of the pixels.
-        """
+    def hashes(self) -> tuple[int, ...]:
+        """Return for each record a number that changes when one of its files is exchanged."""
+        ends = self._file_ends
+        return tuple(derive_seed(*pair) for pair in zip(ends[::2], ends[1::2], strict=True))
+
+    @functools.cached_property
+    def _file_ends(self) -> list[bytes]:
+        """The end of each PNG file, picture and hole in turn, read once: it holds checksums of the pixels."""
         ends = []
         for path in (path for pair in self._pairs for path in pair):
             with open(path, "rb") as handle:
                 handle.seek(-min(PNG_END, path.stat().st_size), os.SEEK_END)
                 ends.append(handle.read())
-        return derive_seed(*ends)
+        return ends
 
     @property
     def shapes(self) -> list[tuple[int, int]]:

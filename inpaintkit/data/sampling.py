@@ -80,16 +80,16 @@ class HardExampleSampler:
         """Return copies of everything that `load_state_dict` needs."""
         return {"weights": self.weights.clone(), "history": self._history.clone(), "count": self._count.clone()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a `state_dict`; raise `InputError` when it belongs to a data set of another size."""
-        if len(state["count"]) != self.num_records:
-            raise InputError(
-                f"data_dir: it holds {self.num_records} training records but the checkpoint was made with "
-                f"{len(state['count'])}; restore the data set or start anew with reset_state=true"
-            )
-        self.weights = state["weights"].clone()
-        self._history = state["history"].clone()
-        self._count = state["count"].clone()
+    def load_state_dict(self, state: dict[str, Any], places: Sequence[int] | None = None) -> None:
+        """Restore a `state_dict`.
+
+        `places`: where its records are among those of today, if some were added since then; None: they are the same.
+        """
+        where = torch.arange(self.num_records) if places is None else torch.tensor(places, dtype=torch.int64)
+        self.weights = torch.ones(self.num_records, dtype=torch.float64)
+        self.weights[where] = state["weights"]
+        self._history[where] = state["history"]
+        self._count[where] = state["count"]
 
 
 def hard_random_crop(hole: Tensor, size: int, rng: np.random.Generator, tries: int = CROP_TRIES) -> tuple[int, int]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from inpaintkit.inspection.figures import loss_curves, save_figure
-from inpaintkit.training.callbacks import Callback
-from inpaintkit.training.trainer import Trainer
+from inpaintkit.training.callbacks import Callback, RunView
 
 
 class CurveFile(Callback):
     """Draws ``figures/loss_curves.png`` anew after every evaluation."""
 
-    def on_row(self, trainer: Trainer, row: Mapping[str, float | int | str]) -> None:
+    def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
         if row["split"] == "eval":
-            save_figure(loss_curves(trainer.csv_file), trainer.folder / "figures" / "loss_curves.png")
+            save_figure(loss_curves(run.csv_file), run.folder / "figures" / "loss_curves.png")

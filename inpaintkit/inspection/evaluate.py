@@ -29,9 +29,6 @@ WIDTH_BINS: dict[str, tuple[int, int | None]] = {"1-2": (1, 2), "3-5": (3, 5), "
 BOOTSTRAP_ROUNDS = 2000
 CONFIDENCE = 0.95
 
-HIGHEST_PSNR = 60.0
-"""What an equal fill counts as, in dB: rounding to 8 bit alone costs as much as 58.9 dB leave."""
-
 
 @dataclass(frozen=True)
 class Metric:
@@ -461,7 +458,7 @@ def judge(filled: torch.Tensor, case: Case, networks: Mapping[str, Lpips]) -> di
     for width, (low, high) in WIDTH_BINS.items():
         areas[f"_{width}"] = judged & (widths >= low) & (widths <= (high or widths.shape[-1]))
     for suffix, area in areas.items():
-        figures[f"psnr{suffix}"] = metrics.hole_psnr(filled, truth, area).clamp(max=HIGHEST_PSNR)
+        figures[f"psnr{suffix}"] = metrics.hole_psnr(filled, truth, area).clamp(max=metrics.HIGHEST_PSNR)
         figures[f"ssim{suffix}"] = metrics.hole_mean(similarity, area)
         figures[f"lpips{suffix}"] = metrics.hole_mean(distances["alex"], area) if "alex" in distances else none
     return figures

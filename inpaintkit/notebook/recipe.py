@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inpaintkit.config import nearest_name
+from inpaintkit.config import TrainConfig, nearest_name
 from inpaintkit.errors import InputError
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.notebook import runs
 from inpaintkit.notebook.project import find_project
+from inpaintkit.training import find_run
 
 SECTIONS = ("common", "folder", "runs")
 NOTEBOOKS = ("02_train", "03_finetune_gan")
@@ -89,6 +90,6 @@ def run_recipe(recipe: list[RecipeRun]) -> list[runs.RunReport]:
 
 def is_done(run: RecipeRun) -> bool:
     """Return whether `run` has been finished with these very parameters."""
-    _, values = runs.resolve(run.notebook, run.params)
-    manifest = runs.read_manifest(find_project() / run.folder)
-    return manifest.get("status") == "done" and manifest.get("params") == values
+    config, _ = runs.resolve(run.notebook, run.params | {"model_dir": str(find_project() / run.folder)})
+    assert isinstance(config, TrainConfig)
+    return find_run(config).finished

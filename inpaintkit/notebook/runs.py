@@ -43,6 +43,7 @@ from inpaintkit.notebook.machine import machine_facts, source_revision, versions
 from inpaintkit.notebook.project import find_notebook, find_project
 from inpaintkit.notebook.stoppable import stoppable_kernel
 from inpaintkit.training.callbacks import PROGRESS_VARIABLE
+from inpaintkit.training.resume import find_run, move_old_run
 
 CONFIGS: dict[str, type[JobConfig]] = {
     "01_generate": GenerateConfig,
@@ -52,9 +53,9 @@ CONFIGS: dict[str, type[JobConfig]] = {
 }
 """The configuration that each notebook's parameters fill."""
 
-OUT_OF_TIME = "out of time"
-CUT_OFF = ("running", "failed", "interrupted", OUT_OF_TIME)
-"""Status of a run that the same command goes on with."""
+OUT_OF_TIME, DONE = "out of time", "done"
+RUN_FILES = ("manifest.json", "params.yaml", "metrics.csv", "*.ipynb")
+"""What a headless run leaves beside what its notebook writes."""
 
 AUTOSAVE_SECONDS = 30
 
@@ -171,8 +172,8 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         params: flat parameters by name; what is missing keeps the notebook's default.
         run_dir: run folder; None takes the configuration's own (`run_folder`).
 
-    A run that was interrupted or ran out of `max_seconds` continues when it is started again with the same parameters. SIGTERM and SIGINT interrupt it
-    politely: a training saves first.
+    A training that was interrupted or ran out of `max_seconds` continues when it is started again with the same parameters; a
+    finished one is found done and left as it is. SIGTERM and SIGINT interrupt it politely: a training saves first.
 
     Raises:
         KeyboardInterrupt: a signal stopped it; the message says where.
@@ -186,15 +187,20 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         config.check_inputs()
         folder = require_writable(config.run_folder, "run_dir").resolve()
     with folder_lock(folder, "run_dir", name=f".{source.stem}.lock"):
-        before = _same_run_cut_off(values, folder, source.stem)
-        injected = _continue_interrupted(config, values, folder, before)
+        if isinstance(config, TrainConfig):
+            with _working_folder(root):
+                found = find_run(config)
+            if found.finished and read_manifest(folder).get("status") == DONE:
+                print(f"{source.stem}: this run is done, nothing was changed; see {folder / source.name}", flush=True)
+                return RunReport(source.stem, folder, folder / source.name, 0.0, read_metrics(folder))
+            if found.replaces:
+                move_old_run(folder, (*RUN_FILES, "figures"))
         atomic_write_text(folder / "params.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
         manifest = _new_manifest(source, values, root)
-        manifest["begun"] = before["begun"] if before else manifest["started"]
         started = time.monotonic()
         try:
             _write_manifest(folder, manifest | {"status": "running"})
-            _papermill(source, folder / source.name, injected, root)
+            _papermill(source, folder / source.name, values, root)
         except papermill.exceptions.PapermillExecutionError as error:
             stopped = error.ename == "KeyboardInterrupt"
             status = "interrupted" if stopped else "failed"
@@ -251,29 +257,6 @@ def _kernel_sockets() -> Iterator[dict[str, Config]]:
         yield {"config": Config({"KernelManager": {"transport": "ipc", "ip": str(Path(folder) / "kernel")}})}
 
 
-def _same_run_cut_off(values: Mapping[str, Any], folder: Path, name: str) -> dict[str, Any] | None:
-    """Return the manifest of the run with these parameters that was cut off in `folder`, None when there was none."""
-    manifest = read_manifest(folder)
-    cut_off = manifest.get("notebook") == name and manifest.get("status") in CUT_OFF
-    same = cut_off and manifest.get("params") == dict(values)
-    return {"begun": manifest["started"]} | manifest if same else None
-
-
-def _continue_interrupted(
-    config: JobConfig, values: Mapping[str, Any], folder: Path, before: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """Return the parameters to inject: with ``resume`` when the same training was cut off in this folder after saving."""
-    injected = dict(values)
-    if before is None or not isinstance(config, TrainConfig) or (config.resume and not config.reset_state):
-        return injected
-    # an older checkpoint is that of another run, from whose weights this one may have started
-    begun = datetime.fromisoformat(before["begun"]).timestamp()
-    if any(file.stat().st_mtime >= begun for file in folder.glob("*.checkpoint.pth")):
-        print(f"{before['notebook']}: continuing the interrupted run in {folder}", flush=True)
-        injected |= {"resume": True, "reset_state": False, "checkpoint_file": None}
-    return injected
-
-
 class _working_folder:
     """`contextlib.chdir` for Python 3.10."""
 
@@ -302,7 +285,7 @@ def _new_manifest(source: Path, values: Mapping[str, Any], root: Path) -> dict[s
 
 def _status(metrics: Mapping[str, str]) -> str:
     """A training that stopped at `max_seconds` left its cells in order, but isn't done."""
-    return OUT_OF_TIME if metrics.get("finished") == "0" else "done"
+    return OUT_OF_TIME if metrics.get("finished") == "0" else DONE
 
 
 def _ending(status: str, started: float, error: str | None = None) -> dict[str, Any]:

@@ -48,5 +48,5 @@ def stoppable_kernel() -> Iterator[dict[str, Any]]:
         if request.signal is not None:  # an idle kernel ignores interrupts
             raise KeyboardInterrupt("stopped between two cells")
 
-    with catch_stop_signals(pass_on) as request:
+    with catch_stop_signals(tell=pass_on) as request:
         yield {"kernel_manager_class": Kernel, "on_cell_execute": stop_between_cells}

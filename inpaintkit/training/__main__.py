@@ -17,11 +17,10 @@ from typing import Any
 import yaml
 
 from inpaintkit.config import GanConfig, TrainConfig
-from inpaintkit.errors import InputError
+from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.training.distributed import join_group
-from inpaintkit.training.gan import GanTrainer
-from inpaintkit.training.launch import INTERRUPTED, REFUSED
-from inpaintkit.training.trainer import Trainer
+from inpaintkit.training.launch import FAILED, INTERRUPTED, REFUSED
+from inpaintkit.training.trainer import GanTrainer, Trainer
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,6 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"{REFUSED}{error}", flush=True)
         return 2
+    except RunFailed as error:
+        print(f"{FAILED}{error}", flush=True)
+        return 1
     except KeyboardInterrupt as error:
         print(f"{REFUSED}{INTERRUPTED}{error}", flush=True)
         return 130

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 STE_OVERSHOOT = 0.1
 WEIGHT_LIMITS = (1e-3, 10.0)
@@ -16,42 +16,27 @@ WARMUP_CUTOFF = 0.1
 MASK_EPS = 1e-4
 HALF_STEP_8BIT = 0.5 / 255
 
-Logits = Tensor | Sequence[Tensor]
-Masks = Tensor | Sequence[Tensor | None] | None
-
 
 class MaskedHingeLoss:
-    """Hinge loss on the logits of a patch discriminator (Lim & Ye, "Geometric GAN", 2017), counted in a mask only.
+    """Hinge loss on the logits (B, 1, h, w) of a patch discriminator (Lim & Ye, "Geometric GAN", 2017), counted in a mask only.
 
-    Each argument is one map (B, 1, h, w) or, for a discriminator with several outputs, one per output. A mask counts
-    where it is > 0 (so bool and soft masks do); None counts everywhere.
+    A mask counts where it is > 0 (so bool and soft masks do); None counts everywhere.
 
     Args:
-        weights: weight of each output of a discriminator with several outputs; None: 1 each.
         mean_count: turns the number of counted values into its mean over all processes of a run, so that several
             processes with small batches have the loss of one with all of them; None: one process.
     """
 
-    def __init__(
-        self, weights: Sequence[float] | None = None, mean_count: Callable[[Tensor], Tensor] | None = None
-    ) -> None:
-        self.weights = weights
+    def __init__(self, mean_count: Callable[[Tensor], Tensor] | None = None) -> None:
         self.mean_count = mean_count
 
-    def generator(self, fake: Logits, mask: Masks = None) -> Tensor:
+    def generator(self, fake: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the generator's loss: minus the mean logit of its pictures."""
-        return self._weighted([self._mean(-f, m) for f, m in zip(*_as_lists(fake, mask), strict=True)])
+        return self._mean(-fake, mask)
 
-    def discriminator(self, real: Logits, fake: Logits, mask: Masks = None) -> Tensor:
+    def discriminator(self, real: Tensor, fake: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the discriminator's loss: real logits below 1 and fake logits above -1 cost."""
-        reals, masks = _as_lists(real, mask)
-        fakes, _ = _as_lists(fake, mask)
-        return self._weighted(
-            [
-                0.5 * (self._mean(torch.relu(1 - r), m) + self._mean(torch.relu(1 + f), m))
-                for r, f, m in zip(reals, fakes, masks, strict=True)
-            ]
-        )
+        return 0.5 * (self._mean(torch.relu(1 - real), mask) + self._mean(torch.relu(1 + fake), mask))
 
     def _mean(self, values: Tensor, mask: Tensor | None) -> Tensor:
         values = values.float()
@@ -60,16 +45,6 @@ class MaskedHingeLoss:
         counted = mask > 0
         count = counted.sum(dtype=values.dtype)
         return (values * counted).sum() / ((count if self.mean_count is None else self.mean_count(count)) + MASK_EPS)
-
-    def _weighted(self, losses: list[Tensor]) -> Tensor:
-        weights = [1.0] * len(losses) if self.weights is None or len(losses) == 1 else self.weights
-        return torch.stack([w * loss for w, loss in zip(weights, losses, strict=True)]).sum()
-
-
-def _as_lists(logits: Logits, mask: Masks) -> tuple[list[Tensor], list[Tensor | None]]:
-    values = [logits] if isinstance(logits, Tensor) else list(logits)
-    masks = [mask] * len(values) if mask is None or isinstance(mask, Tensor) else list(mask)
-    return values, masks
 
 
 def ste_clamp(x: Tensor, overshoot: float = STE_OVERSHOOT) -> Tensor:
@@ -101,11 +76,6 @@ def warmup_weight(iteration: int, warmup: int) -> float:
     return weight if weight >= WARMUP_CUTOFF else 0.0
 
 
-def optimizer_iteration(epoch: int, batch: int, batches_per_epoch: int, backward_step: int) -> int:
-    """Return the optimiser steps done when batch number `batch` of `epoch` is in work (both counted from 1)."""
-    return ((epoch - 1) * batches_per_epoch + batch) // backward_step
-
-
 class AdaptiveWeight:
     """Weight that gives reconstruction and adversarial loss gradients of equal length at the last layer.
 
@@ -115,18 +85,6 @@ class AdaptiveWeight:
 
     def __init__(self) -> None:
         self.average: float | None = None
-
-    def __call__(self, reconstruction: Tensor, adversarial: Tensor, last_layer: nn.Parameter | Tensor) -> float | None:
-        """Return the weight of the adversarial loss, or None when this step must leave that loss out.
-
-        `reconstruction` and `adversarial` are scalar losses whose graph is kept; `last_layer` is the parameter at which
-        gradients are compared. None follows from a ratio that isn't a number (NaN gradients, or 0/0).
-        """
-        lengths = [
-            torch.linalg.vector_norm(torch.autograd.grad(loss, last_layer, retain_graph=True)[0].float())
-            for loss in (reconstruction, adversarial)
-        ]
-        return self.update(float(lengths[0] / lengths[1]))
 
     def update(self, ratio: float) -> float | None:
         """Average a ratio of gradient lengths in and return the weight; None for NaN, which changes nothing."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import math
 
 import torch
 
 from inpaintkit.arithmetic import WORTHWHILE, bf16_speedup
 
-NEVER = 2**31 - 1  # moves between two growths of the scale
-BACKOFF = 0.5
+NEVER = 2**31 - 1  # optimiser steps between two growths of the scale
 
 
 def choose_amp(mode: str, device: str) -> tuple[str, str]:
@@ -35,22 +33,14 @@ def choose_amp(mode: str, device: str) -> tuple[str, str]:
 def gradient_scaler(mode: str, device: str) -> torch.amp.GradScaler:
     """Return what stands between loss and optimiser for a resolved `mode` on `device`.
 
-    In every arithmetic it leaves out moves of the weights whose gradients are NaN or infinite, without making the host wait
-    for the device (schedule-free optimisers make it wait all the same). In fp16 it also keeps small gradients in range; otherwise its
-    scale stays 1 but for a factor of 1/2 per move left out, see `moves_left_out`.
+    In every arithmetic it skips optimiser steps whose gradients are NaN or infinite, without making the host wait for the
+    device (schedule-free optimisers make it wait all the same). In fp16 it also keeps small gradients in range; otherwise
+    its scale is 1 before every step, and 1/2 after one that was skipped.
     """
     kind = device.partition(":")[0]
     if mode == "fp16":
         return torch.amp.GradScaler(kind)
-    return torch.amp.GradScaler(kind, init_scale=1.0, backoff_factor=BACKOFF, growth_interval=NEVER)
-
-
-def moves_left_out(mode: str, scaler: torch.amp.GradScaler) -> int:
-    """Return how many moves `scaler` has left out; 0 in fp16, where that is part of finding the scale.
-
-    Only small counts: after some 100, fp32 hardly holds gradients times the scale any more.
-    """
-    return 0 if mode == "fp16" else round(math.log(scaler.get_scale(), BACKOFF))
+    return torch.amp.GradScaler(kind, init_scale=1.0, backoff_factor=0.5, growth_interval=NEVER)
 
 
 def autocast(mode: str, device: str) -> contextlib.AbstractContextManager[object]:

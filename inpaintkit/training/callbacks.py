@@ -1,6 +1,6 @@
 """What a person sees of a running job: a bar when somebody watches, plain lines in a log file.
 
-The trainer calls these and knows nothing of notebooks; a notebook or a test passes its own.
+The loop calls these and knows nothing of notebooks; a notebook or a test passes its own.
 """
 
 from __future__ import annotations
@@ -9,18 +9,41 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Protocol
 
 from tqdm.auto import tqdm
 
-if TYPE_CHECKING:
-    from inpaintkit.training.trainer import Trainer
+from inpaintkit.training.stopping import StopRequest
 
 PROGRESS_VARIABLE = "INPAINTKIT_PROGRESS"
 """Environment variable: ``lines`` asks for plain lines (set for headless runs), ``steps`` for those without the
 rows (set where somebody else shows them), ``off`` for silence."""
 
 LINE_EVERY = 0.05
+
+
+class RunView(Protocol):
+    """What callbacks may know of a run."""
+
+    stop: StopRequest
+    """Set it to end the run politely."""
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+
+    @property
+    def csv_file(self) -> Path:
+        """One row per epoch and split, a column per figure."""
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+
+    @property
+    def steps_done(self) -> int:
+        """Steps behind us, those before a resume included."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +59,15 @@ class StepInfo:
 class Callback:
     """Base of all callbacks: every hook does nothing. `row` is what also stands in the loss CSV."""
 
-    def on_start(self, trainer: Trainer) -> None: ...
+    def on_start(self, run: RunView) -> None: ...
 
-    def on_step(self, trainer: Trainer, info: StepInfo) -> None: ...
+    def on_step(self, run: RunView, info: StepInfo) -> None: ...
 
-    def on_row(self, trainer: Trainer, row: Mapping[str, float | int | str]) -> None: ...
+    def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None: ...
 
-    def on_message(self, trainer: Trainer, message: str) -> None: ...
+    def on_message(self, run: RunView, message: str) -> None: ...
 
-    def on_end(self, trainer: Trainer) -> None: ...
+    def on_end(self, run: RunView) -> None: ...
 
 
 def format_row(row: Mapping[str, float | int | str]) -> str:
@@ -61,13 +84,13 @@ def shown_loss(info: StepInfo) -> str:
 class StepLines(Callback):
     """One plain line per 5 % of the job, with the time that is left."""
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, run: RunView) -> None:
         self._started = time.monotonic()
-        self._first = trainer.fraction_done
+        self._first = run.steps_done / max(run.total_steps, 1)
         self._next = self._first + LINE_EVERY
 
-    def on_step(self, trainer: Trainer, info: StepInfo) -> None:
-        done = trainer.fraction_done
+    def on_step(self, run: RunView, info: StepInfo) -> None:
+        done = run.steps_done / max(run.total_steps, 1)
         if done < self._next:
             return
         self._next = done + LINE_EVERY
@@ -79,35 +102,35 @@ class StepLines(Callback):
             flush=True,
         )
 
-    def on_message(self, trainer: Trainer, message: str) -> None:
+    def on_message(self, run: RunView, message: str) -> None:
         print(message, flush=True)
 
 
 class ProgressLines(StepLines):
     """One plain line per 5 % of the job and per row, for logs in which a bar would freeze."""
 
-    def on_row(self, trainer: Trainer, row: Mapping[str, float | int | str]) -> None:
+    def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
         print(format_row(row), flush=True)
 
 
 class ProgressBar(Callback):
     """A bar over all steps of the job with the running loss."""
 
-    def on_start(self, trainer: Trainer) -> None:
-        self._bar = tqdm(total=trainer.total_steps, initial=trainer.steps_done, unit="step", desc="training")
+    def on_start(self, run: RunView) -> None:
+        self._bar = tqdm(total=run.total_steps, initial=run.steps_done, unit="step", desc="training")
 
-    def on_step(self, trainer: Trainer, info: StepInfo) -> None:
+    def on_step(self, run: RunView, info: StepInfo) -> None:
         self._bar.set_postfix(epoch=info.epoch, loss=shown_loss(info))
-        self._bar.update(trainer.steps_done - self._bar.n)
+        self._bar.update(run.steps_done - self._bar.n)
 
-    def on_row(self, trainer: Trainer, row: Mapping[str, float | int | str]) -> None:
+    def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
         if row["split"] == "eval":
             self._bar.write(format_row(row))
 
-    def on_message(self, trainer: Trainer, message: str) -> None:
+    def on_message(self, run: RunView, message: str) -> None:
         self._bar.write(message)
 
-    def on_end(self, trainer: Trainer) -> None:
+    def on_end(self, run: RunView) -> None:
         self._bar.close()
 
 

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from inpaintkit.config import TrainConfig
-from inpaintkit.data import InpaintDataset
+from inpaintkit.data import HardExampleSampler, InpaintDataset
 from inpaintkit.data.resident import Batch, ResidentRecords, resident_bytes
 from inpaintkit.errors import InputError
 
@@ -36,10 +36,11 @@ class _Order(Sampler[Any]):
 
 
 class Feed:
-    """Batches of a data set on `device`, whichever way is fastest there."""
+    """Batches of a data set on `device`, whichever way is fastest there; `sampler` draws what to train on."""
 
     def __init__(self, config: TrainConfig, records: InpaintDataset, device: str) -> None:
         self.device, self.batch_size = device, config.batch_size
+        self.records, self.sampler = records, HardExampleSampler(len(records))
         self.messages: list[str] = []
         self.resident: ResidentRecords | None = None
         if records.training and wants_resident(config.resident, records, device):

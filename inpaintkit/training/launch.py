@@ -13,24 +13,24 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import yaml
 
-from inpaintkit.errors import InputError
+from inpaintkit.config import TrainConfig
+from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import atomic_write_text
-from inpaintkit.model import load_model, load_state
 from inpaintkit.training.callbacks import PROGRESS_VARIABLE
 from inpaintkit.training.progress import Row
-from inpaintkit.training.stopping import StopRequest
-
-if TYPE_CHECKING:
-    from inpaintkit.training.trainer import Trainer
+from inpaintkit.training.run import Run
+from inpaintkit.training.stopping import PARENT_VARIABLE, StopRequest
 
 LOOK_SECONDS = 0.5
 TAIL_LINES = 20
 REFUSED = "inpaintkit: "
 """How a worker marks an error that a user can mend."""
+FAILED = "failed: "
+"""How a worker marks what ended its training."""
 INTERRUPTED = "interrupted. "
 """How a worker begins to say, after `REFUSED`, where it was stopped."""
 
@@ -41,59 +41,59 @@ def worker_command(config_file: Path, processes: int) -> list[str]:
     return [*torchrun, "-m", "inpaintkit.training", "--config", str(config_file)]
 
 
-def fit_in_processes(trainer: Trainer, stop: StopRequest) -> bool:
-    """Train with ``config.processes`` processes; return whether the last epoch was reached.
+def fit_in_processes(config: TrainConfig, run: Run) -> None:
+    """Train with ``config.processes`` processes, until they end.
 
-    Lines of the workers reach the callbacks as messages, rows of the loss CSV as rows; afterwards `trainer` holds the best
-    model and the history. Raises `InputError` or `RuntimeError` with what a worker failed of, `KeyboardInterrupt` after a
-    stop signal, once the workers have saved.
+    Lines of the workers reach the callbacks of `run` as messages, rows of the loss CSV as rows. Raises `InputError` or
+    `RunFailed` with what a worker failed of, `KeyboardInterrupt` after a stop signal, once the workers have saved.
     """
-    config_file = trainer.folder / "processes.yaml"
-    values = dataclasses.asdict(trainer.config)
+    config_file = run.folder / "processes.yaml"
+    values = dataclasses.asdict(config)
     atomic_write_text(config_file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-    command = worker_command(config_file, trainer.config.processes)
     tail: list[str] = []
-    refusal = ""
-    rows = RowFollower(trainer)
-    with _started(command) as process:
-        for line in _lines(process, stop):
+    said = {REFUSED: "", FAILED: ""}
+    rows = RowFollower(run)
+    with _started(worker_command(config_file, config.processes)) as process:
+        for line in _lines(process, run.stop):
             if line is not None:
                 tail = [*tail[-TAIL_LINES:], line]
-                refusal = line.removeprefix(REFUSED) if line.startswith(REFUSED) else refusal
-                trainer.tell("on_message", line)
+                for mark in said:
+                    said[mark] = line.removeprefix(mark) if line.startswith(mark) else said[mark]
+                run.say(line)
             rows.look()
     status = process.wait()
     rows.look()
-    if stop.signal is not None:
-        raise KeyboardInterrupt(refusal.removeprefix(INTERRUPTED) or f"stopped by {signal.Signals(stop.signal).name}")
+    if run.stop.signal is not None:
+        where = said[REFUSED].removeprefix(INTERRUPTED)
+        raise KeyboardInterrupt(where or f"stopped by {signal.Signals(run.stop.signal).name}")
+    if run.stop.asked:
+        return
+    if status and said[REFUSED]:
+        raise InputError(said[REFUSED])
     if status:
-        if refusal:
-            raise InputError(refusal)
-        raise RuntimeError("a training process failed; its last lines:\n" + "\n".join(tail))
-    trainer.take_over(load_state(trainer.state_file), load_model(trainer.model_file)[0])
-    return trainer.progress.epoch > trainer.last_epoch
+        raise RunFailed(said[FAILED] or "a training process failed; its last lines:\n" + "\n".join(tail))
 
 
 class RowFollower:
-    """Tells a trainer's callbacks the rows that other processes add to its loss CSV."""
+    """Tells the callbacks of a run the rows that other processes add to its loss CSV."""
 
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-        self._known = len(trainer.progress.history)
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._known = len(run.progress.history)
         self._changed = self._time()
 
     def _time(self) -> int:
-        return self.trainer.csv_file.stat().st_mtime_ns if self.trainer.csv_file.exists() else 0
+        return self.run.csv_file.stat().st_mtime_ns if self.run.csv_file.exists() else 0
 
     def look(self) -> None:
         """Report the rows that are new since the last look."""
         if self._time() == self._changed:
             return
         self._changed = self._time()
-        with self.trainer.csv_file.open(newline="", encoding="utf-8") as file:
+        with self.run.csv_file.open(newline="", encoding="utf-8") as file:
             rows = [typed_row(row) for row in csv.DictReader(file)]
         for row in rows[self._known :]:
-            self.trainer.tell("on_row", row)
+            self.run.tell("on_row", row)
         self._known = len(rows)
 
 
@@ -108,6 +108,7 @@ def _started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
     """Run `command`; whatever happens here, it doesn't outlive the context."""
     # lines without rows of the CSV; one thread each, as torchrun itself would choose, unless told otherwise
     environment = {"OMP_NUM_THREADS": "1", **os.environ, PROGRESS_VARIABLE: "steps", "PYTHONUNBUFFERED": "1"}
+    environment[PARENT_VARIABLE] = str(os.getpid())
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -131,7 +132,7 @@ def _lines(process: subprocess.Popen[str], stop: StopRequest) -> Iterator[str | 
     threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
     passed_on = False
     while True:
-        if stop.signal is not None and not passed_on:
+        if (stop.signal is not None or stop.asked) and not passed_on:
             process.send_signal(signal.SIGTERM)
             passed_on = True
         try:

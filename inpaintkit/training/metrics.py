@@ -32,6 +32,9 @@ LEAST_PLACES = 100
 # Patterns on pictures flatter than this per-pixel contrast are judged as on this one (4 steps of 8 bit).
 FLAT_CONTRAST = 4 / 255
 RING_WIDTH = 8
+HIGHEST_PSNR = 60.0
+"""What an equal fill, whose PSNR is infinite, counts as in a mean, in dB: rounding to 8 bit alone leaves 58.9 dB."""
+
 # Yu et al., "Mono2Stereo: A Benchmark and Empirical Study for Stereo Conversion", CVPR 2025; the numbers are those of the
 # authors' published evaluation code (song2yu/Mono2Stereo, compute_siou), in steps of 8 bit.
 SIOU_CANNY = (100, 200)

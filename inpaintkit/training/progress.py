@@ -1,22 +1,83 @@
-"""Where a run stands, what it has lost so far, and what it reports in the end."""
+"""Where a run stands, how it is laid out in steps, and what it reports in the end."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from inpaintkit.training.distributed import Group
+from inpaintkit.config import TrainConfig
+from inpaintkit.seeds import Key, torch_rng
+from inpaintkit.training.schedule import last_epoch
 
 Row = dict[str, float | int | str]
+"""A line of the loss CSV: epoch, split, and a figure per column."""
+
+Draw = Callable[[int, torch.Generator], Tensor]
+"""Draws so many record numbers, (N,) int64."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run is laid out: `samples_per_step` of all processes together, steps of an epoch, the last epoch."""
+
+    samples_per_step: int
+    steps_per_epoch: int
+    last_epoch: int
+    backward_step: int
+
+    @classmethod
+    def of(cls, config: TrainConfig, processes: int) -> Plan:
+        """Return the plan of `config` for so many processes."""
+        together = config.batch_size * processes
+        return cls(together, math.ceil(config.num_samples / together), last_epoch(config), config.backward_step)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.steps_per_epoch * self.last_epoch
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Optimiser steps of an epoch."""
+        return math.ceil(self.steps_per_epoch / self.backward_step)
+
+    def updates(self, step: int) -> bool:
+        """Return whether the weights are updated after `step` of an epoch (from 1)."""
+        return step % self.backward_step == 0 or step == self.steps_per_epoch
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A step of a run, from which all its random numbers follow.
+
+    `epoch` and `step` count from 1; `update`: number of the optimiser step that takes this step's gradients, from 1 over
+    the whole run; `updates_done`: optimiser steps after this step, as the reference counts them.
+    """
+
+    seed: int
+    epoch: int
+    step: int
+    update: int
+    updates_done: int
+
+    def key(self, purpose: str) -> tuple[Key, ...]:
+        """Return the key of a random generator for `purpose`."""
+        return (self.seed, purpose, self.epoch, self.step - 1)
 
 
 @dataclass
 class Progress:
-    """Where a run stands; together with weights and optimisers all that a resume needs."""
+    """Where a run stands; with weights and optimisers all that a resumed run needs.
+
+    `sums`, `counted`, `skipped`: of this epoch; skipped are steps whose loss was NaN or infinite. `skipped_in_row`: such
+    steps since the last one that counted. `skipped_updates`: optimiser steps of the whole run that were left out for NaN
+    or infinite gradients, `skipped_before` those of earlier epochs.
+    """
 
     epoch: int = 1
     step: int = 0
@@ -27,61 +88,56 @@ class Progress:
     best_score: float = math.inf
     best_epoch: int = 0
     history: list[Row] = field(default_factory=list)
+    skipped_in_row: int = 0
+    skipped_updates: int = 0
+    skipped_before: int = 0
 
     def means(self) -> dict[str, float]:
-        """Return the running mean of each loss term in this epoch."""
-        return {name: value / max(self.counted, 1) for name, value in self.sums.items()}
+        """Return the running mean of each loss term in this epoch; nothing before a step counted."""
+        return {name: value / self.counted for name, value in self.sums.items()}
 
-    def add(self, losses: StepLosses) -> None:
-        """Count a step; one whose loss isn't finite counts as skipped."""
-        if not all(math.isfinite(value) for value in losses.terms.values()):
+    def add(self, terms: dict[str, float], samples: int) -> bool:
+        """Count a step of so many samples; return False for one that is skipped because its loss isn't finite."""
+        if not all(math.isfinite(value) for value in terms.values()):
             self.skipped += 1
-            return
-        for name, value in losses.terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value * len(losses.records)
-        self.counted += len(losses.records)
+            self.skipped_in_row += 1
+            return False
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * samples
+        self.counted += samples
+        self.skipped_in_row = 0
+        return True
+
+    def moment(self, seed: int, plan: Plan) -> Moment:
+        """Return the step that comes next."""
+        batches = (self.epoch - 1) * plan.steps_per_epoch + self.step + 1
+        update = (self.epoch - 1) * plan.updates_per_epoch + self.step // plan.backward_step + 1
+        return Moment(seed, self.epoch, self.step + 1, update, batches // plan.backward_step)
 
     def start_epoch(self, epoch: int) -> None:
         """Forget the running means and begin `epoch`."""
         self.epoch, self.step, self.sums, self.counted, self.skipped = epoch, 0, {}, 0, 0
+        self.skipped_before = self.skipped_updates
 
 
-@dataclass(frozen=True)
-class StepLosses:
-    """One mini-batch of one process: its records, the loss of each, and the named terms of the loss."""
+def epoch_items(config: TrainConfig, epoch: int, processes: int, draw: Draw) -> list[tuple[int, int, int]]:
+    """Return (record, epoch, draw) of each sample of `epoch`, the records drawn with replacement by `draw`.
 
-    records: list[int]
-    losses: list[float]
-    terms: dict[str, float]
-
-
-class LossLog:
-    """Losses that wait on the device until somebody wants to read them: reading each at once would stall a GPU."""
-
-    def __init__(self) -> None:
-        self._waiting: list[tuple[Tensor, Tensor, dict[str, Tensor]]] = []
-
-    def add(self, records: Tensor, losses: Tensor, terms: dict[str, Tensor]) -> None:
-        """Note a mini-batch: record numbers (B,), their losses (B,) and scalar terms."""
-        self._waiting.append((records, losses.detach(), {name: term.detach() for name, term in terms.items()}))
-
-    def take(self, group: Group) -> list[StepLosses]:
-        """Return what came in since the last call, of all processes, ordered by step, then by process."""
-        mine = [
-            StepLosses(
-                records.tolist(),
-                losses.double().tolist(),
-                dict(zip(terms, torch.stack([t.double().cpu() for t in terms.values()]).tolist(), strict=True)),
-            )
-            for records, losses, terms in self._waiting
-        ]
-        self._waiting.clear()
-        return [losses for step in zip(*group.gather(mine), strict=True) for losses in step]
+    So many that each of the `processes` gets equally many.
+    """
+    count = math.ceil(config.num_samples / processes) * processes
+    records = draw(count, torch_rng(config.seed, "order", epoch))
+    return [(int(record), epoch, number) for number, record in enumerate(records)]
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a run did: ``finished`` is False when it stopped at `max_seconds` (continue with ``resume``)."""
+    """What a run did.
+
+    `finished` is False when it stopped at `max_seconds`; the same call goes on there. `improved`: whether an epoch beat the
+    start, so that `model_file` isn't the model that the run began with. `skipped_updates`: optimiser steps left out for
+    NaN or infinite gradients.
+    """
 
     model_file: Path
     best_epoch: int
@@ -90,11 +146,27 @@ class TrainReport:
     steps: int
     seconds: float
     finished: bool
+    skipped_updates: int
     history: tuple[Row, ...]
+
+    @property
+    def improved(self) -> bool:
+        start, *later = self.rows("eval")
+        column = "score" if "score" in start else "total"
+        best = next((row for row in later if row["epoch"] == self.best_epoch), start)
+        return float(best[column]) < float(start[column])
 
     def rows(self, split: str) -> list[Row]:
         """Return the history of ``train`` or ``eval``."""
         return [row for row in self.history if row["split"] == split]
+
+    def closing_words(self) -> str:
+        """Return in one sentence which model was kept."""
+        if self.improved:
+            return f"best model: epoch {self.best_epoch}, in {self.model_file}"
+        if self.best_epoch:
+            return f"no epoch beat the start by its score: {self.model_file} holds epoch {self.best_epoch}, the best after it"
+        return f"no epoch beat the start: {self.model_file} holds the model that this run started from"
 
     def summary(self) -> dict[str, float | int | str]:
         """Return the run's figures, flat, ready to record."""
@@ -105,6 +177,7 @@ class TrainReport:
             "finished": int(self.finished),
             "seconds": round(self.seconds, 1),
             "best_epoch": self.best_epoch,
+            "improved": int(self.improved),
             "eval_loss_before": first["total"],
             "eval_loss_after": last["total"],
             "hole_psnr_before": first["hole_psnr"],

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 
-import schedulefree
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
@@ -15,9 +14,8 @@ from inpaintkit.config import TrainConfig
 from inpaintkit.training.muon import Muon
 
 BETAS = (0.9, 0.999)
-SGD_MOMENTUM = 0.9
 FUSED_ON = ("cuda", "cpu")
-SCHEDULE_FREE = ("adamw_schedulefree", "radam_schedulefree")
+SCHEDULE_FREE = ("adamw_schedulefree",)
 DECAYED_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)
 # The reference stops its 200-epoch recipe one epoch before the minimum (at 6e-7); runs stay comparable with it.
 REFERENCE_RECIPE, REFERENCE_LAST_EPOCH = (200, 5), 199
@@ -60,41 +58,36 @@ def create_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optim
         {"params": list(decayed.values()), "weight_decay": config.weight_decay},
         {"params": list(plain.values()), "weight_decay": 0.0},
     ]
-    warmup = {"warmup_steps": config.warmup_steps} if config.optimizer == "adamw_schedulefree" else {}
     # one pass over all weights instead of one per operation: a third of the time on a CPU, too
     fused = all(p.device.type in FUSED_ON for p in itertools.chain(decayed.values(), plain.values()))
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, fused=fused)
-    if config.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=config.learning_rate, betas=BETAS, fused=fused)
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=SGD_MOMENTUM)
     if config.optimizer == "muon":
         matrices = set(hidden_matrices(decayed))
         groups[0] |= {"params": [decayed[name] for name in decayed if name in matrices], "matrices": True}
         outer = [decayed[name] for name in decayed if name not in matrices]
         return Muon([*groups, {"params": outer, "weight_decay": config.weight_decay}], lr=config.learning_rate)
-    free = {
-        "adamw_schedulefree": schedulefree.AdamWScheduleFree,
-        "radam_schedulefree": schedulefree.RAdamScheduleFree,
-    }[config.optimizer]
-    optimizer: torch.optim.Optimizer = free(groups, lr=config.learning_rate, betas=BETAS, **warmup)
+    from schedulefree import AdamWScheduleFree
+
+    optimizer: torch.optim.Optimizer = AdamWScheduleFree(
+        groups, lr=config.learning_rate, betas=BETAS, warmup_steps=config.warmup_steps
+    )
     return optimizer
 
 
 @contextlib.contextmanager
-def warmed_up(optimizer: torch.optim.Optimizer, config: TrainConfig, move: int) -> Iterator[None]:
-    """For the time of the context, optimiser step number `move` (from 1), the learning rate is warmed up so far.
+def warmed_up(optimizer: torch.optim.Optimizer, config: TrainConfig, number: int) -> Iterator[None]:
+    """For the time of the context, optimiser step `number` (from 1), the learning rate is warmed up so far.
 
     It rises linearly over ``config.warmup_steps``; outside the context stands the schedule's. The schedule-free optimiser
     does the same by itself.
     """
-    if move >= config.warmup_steps or is_schedule_free(config):
+    if number >= config.warmup_steps or is_schedule_free(config):
         yield
         return
     scheduled = [group["lr"] for group in optimizer.param_groups]
     for group in optimizer.param_groups:
-        group["lr"] = group["lr"] * move / config.warmup_steps
+        group["lr"] = group["lr"] * number / config.warmup_steps
     try:
         yield
     finally:
@@ -143,6 +136,20 @@ def create_scheduler(
     return CosineWithWeightDecay(
         optimizer, cycle, config.learning_rate_cosine_min, config.weight_decay, config.weight_decay_end
     )
+
+
+def restart_schedule(
+    config: TrainConfig, optimizer: torch.optim.Optimizer, epochs_done: int
+) -> CosineAnnealingWarmRestarts | CosineWithWeightDecay | None:
+    """Return the schedule of `config` as it stands after `epochs_done` epochs, for an `optimizer` that had another one."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] = config.learning_rate
+        if group["weight_decay"]:
+            group["weight_decay"] = config.weight_decay
+    scheduler = create_scheduler(config, optimizer)
+    if scheduler is not None and epochs_done:
+        scheduler.step(epochs_done)
+    return scheduler
 
 
 def _has_schedule(config: TrainConfig) -> bool:

@@ -1,27 +1,38 @@
-"""Stop signals: SIGTERM and SIGINT as a polite request to finish the step, save and stop."""
+"""When a run pauses: stop signals as a polite request, time limits, and the time of the next checkpoint."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
+
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
+PARENT_VARIABLE = "INPAINTKIT_PARENT"
+"""Environment variable: number of the process without which this one has nobody to train for."""
+
+LOOK_SECONDS = 1.0
 
 
 class StopRequest:
-    """Set by SIGTERM or SIGINT; the trainer finishes its step, saves and stops."""
+    """A polite request to finish the step, save and stop: by a `signal`, or `asked` for by a button (any thread may)."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.asked = False
 
 
 @contextlib.contextmanager
-def catch_stop_signals(tell: Callable[[int], None] | None = None) -> Iterator[StopRequest]:
-    """Turn SIGTERM and SIGINT into a polite request for the time of the context (main thread only).
+def catch_stop_signals(
+    request: StopRequest | None = None, tell: Callable[[int], None] | None = None
+) -> Iterator[StopRequest]:
+    """Turn SIGTERM, SIGINT and SIGHUP into a polite `request` for the time of the context (main thread only).
 
     `tell` hears each signal's number before the request is set; what it raises ends the context.
     """
-    request = StopRequest()
+    request = StopRequest() if request is None else request
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
@@ -31,9 +42,60 @@ def catch_stop_signals(tell: Callable[[int], None] | None = None) -> Iterator[St
             tell(number)
         request.signal = number
 
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {number: signal.signal(number, ask) for number in STOP_SIGNALS}
     try:
         yield request
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+class Timer:
+    """The clocks of a run: how long it lasts, and when it was saved last."""
+
+    def __init__(self, max_seconds: float | None, checkpoint_seconds: float) -> None:
+        self.max_seconds, self.checkpoint_seconds = max_seconds, checkpoint_seconds
+        self.started = self.saved_at = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started
+
+    @property
+    def time_up(self) -> bool:
+        """Whether `max_seconds` have passed."""
+        return self.max_seconds is not None and self.seconds >= self.max_seconds
+
+    @property
+    def save_due(self) -> bool:
+        """Whether the last checkpoint is `checkpoint_seconds` old."""
+        return time.monotonic() - self.saved_at >= self.checkpoint_seconds
+
+    def saved(self) -> None:
+        """Note that a checkpoint was written."""
+        self.saved_at = time.monotonic()
+
+
+def stop_without_parent() -> None:
+    """Ask this process to stop as soon as the process that `PARENT_VARIABLE` names is gone; nothing if it names none."""
+    parent = os.environ.get(PARENT_VARIABLE)
+    if parent is None:
+        return
+
+    def watch() -> None:
+        while _lives(int(parent)):
+            time.sleep(LOOK_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="watch parent").start()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

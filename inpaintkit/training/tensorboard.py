@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from inpaintkit.errors import InputError
-from inpaintkit.training.callbacks import Callback, StepInfo
-
-if TYPE_CHECKING:
-    from inpaintkit.training.trainer import Trainer
+from inpaintkit.training.callbacks import Callback, RunView, StepInfo
 
 
 class TensorBoardLog(Callback):
@@ -25,22 +21,22 @@ class TensorBoardLog(Callback):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise InputError(
-                "tensorboard: the package is missing; run `pip install inpaintkit[tensorboard]` or use tensorboard=false"
+                "tensorboard: the package is missing; run `pip install tensorboard` or use tensorboard=false"
             ) from None
         self.folder, self._writer_class = Path(folder), SummaryWriter
 
-    def on_start(self, trainer: Trainer) -> None:
-        self._writer = self._writer_class(str(self.folder), purge_step=trainer.steps_done or None)
+    def on_start(self, run: RunView) -> None:
+        self._writer = self._writer_class(str(self.folder), purge_step=run.steps_done or None)
 
-    def on_step(self, trainer: Trainer, info: StepInfo) -> None:
+    def on_step(self, run: RunView, info: StepInfo) -> None:
         for name, value in info.terms.items():
-            self._writer.add_scalar(f"step/{name}", value, trainer.steps_done)
+            self._writer.add_scalar(f"step/{name}", value, run.steps_done)
 
-    def on_row(self, trainer: Trainer, row: Mapping[str, float | int | str]) -> None:
+    def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
         for name, value in row.items():
             if isinstance(value, float):
-                self._writer.add_scalar(f"{row['split']}/{name}", value, trainer.steps_done)
+                self._writer.add_scalar(f"{row['split']}/{name}", value, run.steps_done)
         self._writer.flush()
 
-    def on_end(self, trainer: Trainer) -> None:
+    def on_end(self, run: RunView) -> None:
         self._writer.close()

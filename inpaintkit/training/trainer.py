@@ -1,645 +1,234 @@
-"""The training loop: samples -> generator checkpoint, resumable at any step.
-
-Nothing here depends on the state of a random generator: the order of an epoch comes from ``(seed, epoch)``,
-a sample from ``(seed, epoch, draw)`` and a step's noise from ``(seed, epoch, step)``. A resumed run therefore
-needs the weights, the optimisers, the sampler's losses and two counters, and continues bit by bit.
-
-Several processes (see `distributed`) each take their share of every step and of the evaluation; only the first writes.
-"""
+"""The entries for whoever trains: `Trainer` for the plain recipe, `GanTrainer` for fine-tuning."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
-import io
-import math
-import signal
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from inpaintkit.config import TrainConfig, resolve_device
-from inpaintkit.data import HardExampleSampler, InpaintDataset
-from inpaintkit.data.resident import Batch
-from inpaintkit.errors import InputError
-from inpaintkit.files import atomic_write_text, folder_lock
-from inpaintkit.model import LightInpaintV1, load_model, save_model
-from inpaintkit.seeds import derive_seed, torch_rng
-from inpaintkit.training import amp
-from inpaintkit.training.averaging import averaged_weights, moving_average
-from inpaintkit.training.callbacks import Callback, StepInfo, default_callbacks
-from inpaintkit.training.checkpoints import newest_checkpoint, save_checkpoint
-from inpaintkit.training.compiling import Network, compiled
-from inpaintkit.training.distributed import current_group
-from inpaintkit.training.feeding import Feed, choose_records
+from inpaintkit.config import GanConfig, TrainConfig, resolve_device
+from inpaintkit.data import InpaintDataset
+from inpaintkit.errors import InputError, RunFailed
+from inpaintkit.files import folder_lock, remove_temporary_files
+from inpaintkit.model import LightInpaintV1, load_state
+from inpaintkit.training.callbacks import Callback, default_callbacks
+from inpaintkit.training.checkpoints import save_checkpoint
+from inpaintkit.training.distributed import Group, current_group
+from inpaintkit.training.epochs import epoch_table, picked_because
+from inpaintkit.training.judging import judge_records
 from inpaintkit.training.launch import fit_in_processes
-from inpaintkit.training.losses import create_loss
-from inpaintkit.training.metrics import hole_psnr
-from inpaintkit.training.progress import LossLog, Progress, Row, TrainReport
-from inpaintkit.training.row_fill import row_fill
-from inpaintkit.training.schedule import create_optimizer, create_scheduler, is_schedule_free, last_epoch, warmed_up
-from inpaintkit.training.stopping import catch_stop_signals
-from inpaintkit.training.strips import save_strips
+from inpaintkit.training.loop import fit
+from inpaintkit.training.progress import Plan, TrainReport
+from inpaintkit.training.resume import TRAINING_FILES, find_run, move_old_run, take_progress
+from inpaintkit.training.run import Run, RunFiles
+from inpaintkit.training.setup import Setup, set_up
+from inpaintkit.training.stopping import catch_stop_signals, stop_without_parent
+from inpaintkit.training.tasks.gan import GanTask
+from inpaintkit.training.tasks.plain import PlainTask
+from inpaintkit.training.tasks.task import Task
 from inpaintkit.training.tensorboard import TensorBoardLog
-
-MAX_SKIPPED = 100
-"""So many steps with a NaN or infinite loss, or with such gradients, in one epoch end the run."""
-
-EXCHANGE_EVERY = 16
-"""Steps between two looks at the losses where looking costs time: on a GPU, or with several processes."""
-
-RESUME_MAY_CHANGE = frozenset(
-    {
-        "resume",
-        "reset_state",
-        "checkpoint_file",
-        "data_dir",
-        "model_dir",
-        "device",
-        "num_workers",
-        "amp",
-        "max_seconds",
-        "checkpoint_seconds",
-        "save_eval_step",
-        "save_epoch",
-        "keep_last",
-        "compile",
-        "resident",
-        "processes",
-        "tensorboard",
-        "perceptual_path",
-    }
-)
-"""Options that may differ between a run and its continuation: they don't change what is learnt (`amp` is kept as it was)."""
-
-
-def mean_figures(judged: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean of each figure over all records.
-
-    Figures of holes are NaN for records without a hole and don't count there; a NaN loss is bad news and stays.
-    """
-    columns: dict[str, list[float]] = {}
-    for figures in judged:
-        for name, value in figures.items():
-            columns.setdefault(name, []).append(value)
-    means = {}
-    for name, values in columns.items():
-        known = values if name == "total" else [value for value in values if math.isfinite(value)]
-        means[name] = math.fsum(known) / max(len(known), 1)
-    return means
-
-
-def samples_per_step(state: Mapping[str, Any]) -> int:
-    """Return how many samples the run of a checkpoint took per step, in all its processes together."""
-    return int(state["train_kwargs"]["batch_size"]) * int(state.get("inpaintkit_processes", 1))
-
-
-def crop_frame(mask: Tensor, frame: int) -> Tensor:
-    """Return `mask` without a border of `frame` px, as wide as the generator's training output."""
-    return mask[..., frame:-frame, frame:-frame]
 
 
 class Trainer:
-    """Trains `LightInpaintV1` by the recipe of a `TrainConfig`; `GanTrainer` adds the discriminator."""
+    """Trains `LightInpaintV1` by the recipe of a `TrainConfig`: ``Trainer(config).fit()``.
+
+    What it does is in `loop.fit`; here is only put together what that needs. A run in ``config.model_dir`` is continued,
+    found finished, or refused, see `resume.find_run`.
+    """
 
     def __init__(self, config: TrainConfig, callbacks: Sequence[Callback] | None = None) -> None:
-        """Check the configuration against the disk and load data and weights. Raises `InputError`."""
+        """Check the configuration against the disk; load data and weights if they are needed. Raises `InputError`."""
         config.check_inputs()
-        self.config = config
-        self.group = current_group()
+        self.config, self.group = config, current_group()
+        self.found = find_run(config)
         self.launches = config.processes > 1 and self.group.size == 1
-        self.device = self.group.device(resolve_device(config.device))
-        self.folder = Path(config.model_dir)
-        self.callbacks = self._choose_callbacks(callbacks)
-        self.progress, self.losses = Progress(), LossLog()
-        self.judged: dict[int, dict[str, float]] = {}
-        self._messages: list[str] = []
-        with self.group.leader_first():
-            self._load_data()
-        self._create_networks()
-        self.last_epoch = last_epoch(config)
-        self.amp, amp_reason = amp.choose_amp(config.amp, self.device)
-        self._messages.append(amp_reason)
-        self._create_scalers()
-        if config.resume and not config.reset_state:
-            self._restore()
-        elif self.state_file.exists() and not config.resume:
-            self._messages.append(f"starting anew: {self.state_file} will be replaced (resume=true would continue it)")
+        self.run = Run(config, self.group, self._choose_callbacks(callbacks))
+        if self.launches:
+            self.run.plan = Plan.of(config, config.processes)
+        if self.found.state is not None:
+            self.run.progress = take_progress(self.found.state, self.run.plan)
+        if not (self.launches or self.found.finished):
+            self.run.sampler = self.setup.feed.sampler
 
     def _choose_callbacks(self, given: Sequence[Callback] | None) -> list[Callback]:
         if not self.group.leads:
             return []
         callbacks = list(default_callbacks(lines=self.launches) if given is None else given)
         if self.config.tensorboard and not self.launches:
-            callbacks.append(TensorBoardLog(self.folder / "tensorboard"))
+            callbacks.append(TensorBoardLog(self.files.folder / "tensorboard"))
         return callbacks
 
-    def _load_data(self) -> None:
-        config, root = self.config, Path(self.config.data_dir)
-        self.train_set = InpaintDataset(root / "train", True, config.seed, config.crop_size, config.mixed_border)
-        self.eval_set = InpaintDataset(root / "eval", False, config.seed, config.crop_size, config.mixed_border)
-        self.eval_records = choose_records(self.eval_set.names, config.eval_records)
-        self.sampler = HardExampleSampler(len(self.train_set))
-        self.feed = Feed(config, self.train_set, self.device)
-        self.eval_feed = Feed(config, self.eval_set, self.device)
-        self._messages += self.feed.messages
+    @cached_property
+    def setup(self) -> Setup:
+        """Data and networks; where they weren't needed to train, as the run left them."""
+        device = self.group.device(resolve_device(self.config.device))
+        return set_up(self.config, self.found, self.group, device, self._make_task)
 
-    def _create_networks(self) -> None:
-        config = self.config
-        self.model = self._initial_model().to(self.device)
-        self.network = self._compiled() if config.compile else self.model
-        self.average = moving_average(self.model, config.ema_decay)
-        loss = create_loss(config.loss, config.perceptual, config.hole_l1_weight, config.perceptual_path)
-        self.criterion = loss.to(self.device)
-        self.optimizers = [create_optimizer(config, self.model)]
-        self.schedulers = [create_scheduler(config, optimizer) for optimizer in self.optimizers]
-
-    def _create_scalers(self, states: Sequence[dict[str, Any]] = ()) -> None:
-        self.scalers = [amp.gradient_scaler(self.amp, self.device) for _ in self.optimizers]
-        for scaler, state in zip(self.scalers, states, strict=False):
-            if state:  # empty in checkpoints of older versions
-                scaler.load_state_dict(state)
-
-    def _initial_model(self) -> LightInpaintV1:
-        config = self.config
-        if config.checkpoint_file:
-            return load_model(config.checkpoint_file)[0]
-        if config.resume:
-            source = self.state_file if self.state_file.exists() else self.model_file
-            if not source.exists():
-                raise InputError(
-                    f"resume: {self.folder} holds no checkpoint; start without resume or name another model_dir"
-                )
-            return load_model(source)[0]
-        return LightInpaintV1(torch_rng(config.seed, "weights"), grey_start=config.grey_start)
-
-    def _compiled(self) -> Network:
-        network, message = compiled(self.model, self.config, self.device)
-        self._messages.append(message)
-        return network
+    def _make_task(self, plain: PlainTask, group: Group) -> Task:
+        return plain
 
     @property
-    def model_file(self) -> Path:
-        """The best model, in iw3's format."""
-        return self.folder / f"{LightInpaintV1.name}.pth"
+    def files(self) -> RunFiles:
+        """Where the run keeps what."""
+        return RunFiles(Path(self.config.model_dir))
 
     @property
-    def state_file(self) -> Path:
-        """The full training state."""
-        return self.folder / f"{LightInpaintV1.name}.checkpoint.pth"
+    def model(self) -> LightInpaintV1:
+        """The generator with its training weights."""
+        return self.setup.task.model
 
     @property
-    def csv_file(self) -> Path:
-        """One row per epoch and split, a column per loss term."""
-        return self.folder / f"loss_{LightInpaintV1.name}.csv"
+    def train_set(self) -> InpaintDataset:
+        """The records that are trained on."""
+        return self.setup.feed.records
 
-    @property
-    def processes(self) -> int:
-        """How many processes train together."""
-        return self.config.processes if self.launches else self.group.size
-
-    @property
-    def samples_per_step(self) -> int:
-        """Samples in a step of all processes together."""
-        return self.config.batch_size * self.processes
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Mini-batches of each process in an epoch."""
-        return math.ceil(self.config.num_samples / self.samples_per_step)
-
-    @property
-    def total_steps(self) -> int:
-        """Mini-batches in the whole run."""
-        return self.steps_per_epoch * self.last_epoch
-
-    @property
-    def steps_done(self) -> int:
-        """Mini-batches behind us, those before a resume included."""
-        return self.progress.steps_done
-
-    @property
-    def fraction_done(self) -> float:
-        """Share of the run that is done, 0..1."""
-        return self.steps_done / max(self.total_steps, 1)
+    def hardest(self, count: int = 8) -> list[tuple[int, float]]:
+        """Return (number, loss) of the training records with the largest recent losses, the largest first."""
+        losses = self.setup.feed.sampler.mean_losses()
+        order = torch.argsort(losses, descending=True).tolist()
+        return [(record, float(losses[record])) for record in order if torch.isfinite(losses[record])][:count]
 
     def fit(self) -> TrainReport:
         """Train until the last epoch, `max_seconds` or a stop signal (then `KeyboardInterrupt`, after saving).
 
-        With several `processes` this one starts them, follows what they say, and reads what they leave.
+        A finished run is told and left as it is. With several `processes` this one starts them, follows what they say, and
+        reads what they leave. Raises `RunFailed` when training diverges or a GPU's memory doesn't suffice.
         """
-        self._started = self._saved_at = time.monotonic()
-        lock = folder_lock(self.folder, "model_dir") if self.group.leads and not self.launches else None
-        with lock or contextlib.nullcontext(), catch_stop_signals() as self._stop:
+        lock = folder_lock(self.files.folder, "model_dir") if self.group.leads and not self.launches else None
+        with lock or contextlib.nullcontext(), catch_stop_signals(self.run.stop):
+            self._begin()
             try:
-                self.tell("on_start")
-                for message in self._messages:
-                    self.tell("on_message", message)
-                finished = fit_in_processes(self, self._stop) if self.launches else self._run()
+                self.run.tell("on_start")
+                for message in self._messages():
+                    self.run.say(message)
+                finished = self._train()
+                report = self._report(finished)
+                self.run.say(report.closing_words())
             finally:
-                self.tell("on_end")
-        progress = self.progress
+                self.run.tell("on_end")
+        return report
+
+    def stop(self) -> None:
+        """Ask the running `fit` to finish its step, save and return; any thread may."""
+        self.run.stop.asked = True
+
+    def _begin(self) -> None:
+        """Make the folder ready; nothing in it may have changed since it was looked at."""
+        if not self.group.leads or self.launches or self.found.finished:
+            return
+        again = find_run(self.config)
+        if (again.state is None, again.finished) != (self.found.state is None, self.found.finished):
+            raise InputError(f"model_dir: another run has been at work in {self.files.folder}; start again")
+        remove_temporary_files(self.files.folder)
+        if self.found.replaces:
+            moved = move_old_run(self.files.folder, TRAINING_FILES)
+            self.run.say(f"the run that was in {self.files.folder} lies in {moved} now")
+
+    def _messages(self) -> Sequence[str]:
+        if self.found.finished:
+            done = f"this run is done: {self.run.plan.last_epoch} epochs in {self.files.folder}; nothing was changed"
+            return (f"{done}. To go on, set resume=true and a larger max_epoch; for a new run name another model_dir",)
+        return self.found.messages if self.launches else self.setup.messages
+
+    def _train(self) -> bool:
+        """Train here or in several processes; return whether the last epoch was reached."""
+        if self.found.finished:
+            return True
+        if self.launches:
+            fit_in_processes(self.config, self.run)
+            self.found = dataclasses.replace(find_run(self.config), messages=())
+            self.run.progress = take_progress(load_state(self.files.state), self.run.plan)
+            return self.run.progress.epoch > self.run.plan.last_epoch
+        stop_without_parent()
+        setup, config = self.setup, self.config
+        judge = partial(
+            judge_records,
+            setup.task,
+            setup.eval_feed,
+            setup.eval_records,
+            self.group,
+            self.files.strips,
+            config.save_eval_step,
+        )
+        try:
+            return fit(self.run, setup.task, setup.feed, judge, self.save, self.group)
+        except torch.OutOfMemoryError as error:
+            raise RunFailed(
+                f"the memory of {setup.device} doesn't suffice; halve batch_size (now {config.batch_size}) and double "
+                f"backward_step (now {config.backward_step}), take a smaller crop_size (now {config.crop_size}) or "
+                "resident=off; with resume=true the run goes on from its last checkpoint"
+            ) from error
+
+    def save(self) -> None:
+        """Write the full state."""
+        run, setup = self.run, self.setup
+        run.timer.saved()
+        run.take_losses()
+        run.count_skipped_updates(setup.task.skipped_updates())
+        if not self.group.leads:
+            return
+        payload = {
+            **setup.task.state(),
+            **setup.facts.state(),
+            "best_loss": run.progress.best_score,
+            "last_epoch": run.progress.epoch - 1,
+            "train_kwargs": dataclasses.asdict(self.config),
+            "inpaintkit_progress": dataclasses.asdict(run.progress),
+            "inpaintkit_sampler": setup.feed.sampler.state_dict(),
+            "inpaintkit_amp": setup.arithmetic,
+            "inpaintkit_processes": self.group.size,
+        }
+        save_checkpoint(self.model, self.files.state, payload, self.config.keep_last)
+
+    def _report(self, finished: bool) -> TrainReport:
+        progress = self.run.progress
         return TrainReport(
-            self.model_file,
+            self.files.model,
             progress.best_epoch,
             progress.best_score,
-            min(progress.epoch - 1, self.last_epoch),
+            min(progress.epoch - 1, self.run.plan.last_epoch),
             progress.steps_done,
-            time.monotonic() - self._started,
+            self.run.timer.seconds,
             finished,
+            progress.skipped_updates,
             tuple(progress.history),
         )
 
-    def _run(self) -> bool:
-        if not self.progress.history:
-            self._evaluate(epoch=0)
-        while self.progress.epoch <= self.last_epoch:
-            if not self._train_epoch():
-                self._save_state()
-                self._evaluate(self.progress.epoch)
-                self.tell(
-                    "on_message",
-                    f"stopped at max_seconds={self.config.max_seconds:g}; resume=true, headless the same command, continues",
-                )
-                return False
-            self._finish_epoch()
-        return True
 
-    def _train_epoch(self) -> bool:
-        """Train what is left of the current epoch; return False when the time was up before its end."""
-        progress, config = self.progress, self.config
-        self._set_mode(training=True)
-        items = self._epoch_items(progress.epoch)[progress.step * self.samples_per_step :]
-        for batch in self.feed.batches(self.group.share(items, config.batch_size)):
-            self._train_batch(batch)
-            progress.step += 1
-            progress.steps_done += 1
-            last = progress.step == self.steps_per_epoch
-            moved = progress.step % config.backward_step == 0 or last
-            if moved:
-                self._move_weights()
-            if (self.group.size == 1 and self.device == "cpu") or progress.step % EXCHANGE_EVERY == 0:
-                self._take_losses()
-            self.tell("on_step", StepInfo(progress.epoch, progress.step, self.steps_per_epoch, progress.means()))
-            at_end = last and progress.epoch == self.last_epoch
-            if moved and self._pause() and not at_end:
-                return False
-        return True
+class GanTrainer(Trainer):
+    """Fine-tunes a trained generator against a discriminator: ``GanTrainer(config).fit()``."""
 
-    def _epoch_items(self, epoch: int) -> list[tuple[int, int, int]]:
-        """Return (record, epoch, draw) for each sample of `epoch`, drawn with replacement.
+    config: GanConfig
 
-        With several processes so many that each gets equally many.
-        """
-        rng = torch_rng(self.config.seed, "order", epoch)
-        count = math.ceil(self.config.num_samples / self.group.size) * self.group.size
-        if self.config.disable_hard_example:
-            records = torch.randint(len(self.train_set), (count,), generator=rng)
-        else:
-            records = self.sampler.draw(count, rng)
-        return [(int(record), epoch, draw) for draw, record in enumerate(records)]
-
-    def _pause(self) -> bool:
-        """Between two steps: save when it is time, obey a stop signal, tell whether the time is up.
-
-        The first process's clock counts for all, a signal counts whoever got it.
-        """
-        now = time.monotonic()
-        time_up = self.config.max_seconds is not None and now - self._started >= self.config.max_seconds
-        save_due = now - self._saved_at >= self.config.checkpoint_seconds
-        said = self.group.gather((self._stop.signal, time_up, save_due))
-        self._stop.signal = next((signal for signal, _, _ in said if signal is not None), None)
-        _, time_up, save_due = said[0]
-        if self._stop.signal is not None or (save_due and not time_up):
-            self._save_state()
-        self._obey_stop()
-        return time_up
-
-    def _obey_stop(self) -> None:
-        if self._stop.signal is not None:
-            name = signal.Signals(self._stop.signal).name
-            raise KeyboardInterrupt(
-                f"stopped by {name} at epoch {self.progress.epoch}, step {self.progress.step}, saved in {self.state_file}; "
-                "`inpaintkit run` goes on there with the same command, everything else with resume=true"
-            )
-
-    def _train_batch(self, batch: Batch) -> None:
-        """Forward and backward of one mini-batch; its losses go to the log."""
-        progress = self.progress
-        rng = torch_rng(self.config.seed, "step", progress.epoch, progress.step)
-        x, hole, y, index = batch
-        terms, per_sample = self._losses_and_gradients(x, hole, y, rng)
-        self.losses.add(index, per_sample, terms)
-
-    def _take_losses(self) -> None:
-        """Let what was logged count: in the running means and for the sampler."""
-        progress = self.progress
-        for step in self.losses.take(self.group):
-            skipped = progress.skipped
-            progress.add(step)
-            if progress.skipped == skipped:
-                self.sampler.record(step.records, torch.tensor(step.losses, dtype=torch.float64))
-        if progress.skipped >= MAX_SKIPPED:
-            self._give_up(f"the loss was NaN or infinite in {MAX_SKIPPED} steps of epoch {progress.epoch}")
-        if self._moves_left_out() >= MAX_SKIPPED:
-            self._give_up(
-                f"gradients were NaN or infinite in {MAX_SKIPPED} moves of the weights in epoch {progress.epoch}"
-            )
-
-    def _give_up(self, reason: str) -> NoReturn:
-        raise FloatingPointError(
-            f"{reason}; lower learning_rate (now {self.config.learning_rate:g}) or set amp=off, then resume from {self.state_file}"
-        )
-
-    def _moves_left_out(self) -> int:
-        """Return how often the weights have stood still in this epoch because a gradient was NaN or infinite."""
-        return max(amp.moves_left_out(self.amp, scaler) for scaler in self.scalers)
-
-    def _tell_moves_left_out(self) -> None:
-        """Say how many there were, and count from 0 again."""
-        count = self._moves_left_out()
-        if count:
-            reason = f"gradients were NaN or infinite in {count} moves of the weights in epoch {self.progress.epoch}"
-            self.tell("on_message", f"{reason}; these were left out")
-            self._create_scalers()
-
-    def _generate(self, x: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the generator's output without its 16 px frame, and its soft mask."""
-        masked, mask = self.model.preprocess(x, hole)
-        with amp.autocast(self.amp, self.device):
-            output = self.network(masked, mask)
-        return output.float(), mask
-
-    def _losses_and_gradients(
-        self, x: Tensor, hole: Tensor, y: Tensor, rng: torch.Generator
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Add this batch's gradients; return the named loss terms and the loss of each sample (B,)."""
-        output, _ = self._generate(x, hole)
-        total, terms, per_sample = self._loss(output, y, hole, rng)
-        self.scalers[0].scale(total / self.config.backward_step).backward()
-        return terms, per_sample
-
-    def _loss(
-        self, output: Tensor, y: Tensor, hole: Tensor, rng: torch.Generator | None = None
-    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """Return the loss to minimise, its named terms, and the loss of each sample (B,), the last two detached.
-
-        With `rng`, output and target are moved together first (the pair augmentation of training).
-        """
-        with amp.autocast(self.amp, self.device):
-            inner = crop_frame(hole, self.model.i2i_offset)
-            total, terms = self.criterion(output, y, hole=inner, generator=rng)
-        per_sample = terms.pop("per_sample")
-        return total, {"total": total.detach(), **terms}, per_sample
-
-    def _move_weights(self) -> None:
-        """One step of every optimiser with the gradients summed so far, averaged over all processes."""
-        for optimizer, scaler in zip(self.optimizers, self.scalers, strict=True):
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            self.group.average_gradients(parameters)
-            if all(parameter.grad is None for parameter in parameters):
-                continue  # every step since the last move was skipped
-            if self.config.clip_grad_norm > 0:
-                scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_(parameters, self.config.clip_grad_norm)
-            with warmed_up(optimizer, self.config, self._moves_done + 1):
-                scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad(set_to_none=True)
-        if self.average is not None:
-            self.average.update_parameters(self.model)
-
-    @property
-    def _moves_done(self) -> int:
-        """Optimiser steps before the one that the present mini-batch belongs to."""
-        per_epoch = math.ceil(self.steps_per_epoch / self.config.backward_step)
-        return (self.progress.epoch - 1) * per_epoch + (self.progress.step - 1) // self.config.backward_step
-
-    def _finish_epoch(self) -> None:
-        progress, config = self.progress, self.config
-        epoch = progress.epoch
-        self._take_losses()
-        self._tell_moves_left_out()
-        rates = self.optimizers[0].param_groups[0]
-        self._add_row(
-            epoch, "train", progress.means(), learning_rate=rates["lr"], weight_decay=float(rates["weight_decay"])
-        )
-        self.sampler.update_weights()
-        for scheduler in self.schedulers:
-            if scheduler is not None:
-                scheduler.step()
-        if epoch % config.eval_step == 0 or epoch == self.last_epoch:
-            self._evaluate(epoch)
-        if config.save_epoch:
-            with self._evaluation_weights():
-                self._save_model(self.folder / "epoch" / str(epoch) / self.model_file.name, epoch)
-        progress.start_epoch(epoch + 1)
-        self._save_state()
-        self._stop.signal = next((s for s in self.group.gather(self._stop.signal) if s is not None), None)
-        self._obey_stop()
-
-    def _evaluate(self, epoch: int) -> None:
-        """Judge the present weights on the evaluation records; keep them if they are the best so far."""
-        with self._evaluation_weights():
-            self._set_mode(training=False)
-            self.judged = self._judge_records(epoch)
-            row = self._add_row(epoch, "eval", mean_figures(self.judged.values()))
-            score = self._score(row)
-            if score < self.progress.best_score:
-                self.progress.best_score, self.progress.best_epoch = score, epoch
-                self._save_model(self.model_file, epoch)
-        self._set_mode(training=True)
-
-    @torch.no_grad()
-    def _judge_records(self, epoch: int) -> dict[int, dict[str, float]]:
-        """Return the figures of each evaluation record by its number; each process judges its share."""
-        mine: dict[int, dict[str, float]] = {}
-        records = self.eval_records[self.group.rank :: self.group.size]
-        for number, (x, hole, y, index) in enumerate(self.eval_feed.batches(records)):
-            output, _ = self._generate(x, hole)
-            figures = self._judge(x, output, y, hole)
-            values = torch.stack([value.double().cpu() for value in figures.values()], dim=1).tolist()
-            mine |= {
-                record: dict(zip(figures, of_record, strict=True))
-                for record, of_record in zip(index.tolist(), values, strict=True)
-            }
-            if number % self.config.save_eval_step == 0 and self.group.leads:
-                save_strips(x, hole, output, y, self.folder / "eval" / f"epoch{epoch:04}_batch{number:04}.png")
-        judged = {record: figures for part in self.group.gather(mine) for record, figures in part.items()}
-        return dict(sorted(judged.items()))
-
-    def _judge(self, x: Tensor, output: Tensor, y: Tensor, hole: Tensor) -> dict[str, Tensor]:
-        """Return each evaluation figure per record, (B,); the hole PSNR of row fill is what has to be beaten."""
-        _, terms, per_sample = self._loss(output, y, hole)
-        inner = crop_frame(hole, self.model.i2i_offset)
-        filled = crop_frame(row_fill(x, hole), self.model.i2i_offset)
-        figures = {name: term.expand(len(output)) for name, term in terms.items()}
-        return figures | {
-            "total": per_sample,
-            "hole_psnr": hole_psnr(output.clamp(0, 1), y, inner),
-            "hole_psnr_row_fill": hole_psnr(filled, y, inner),
-        }
-
-    def _score(self, row: Row) -> float:
-        """Return what the best model has least of: here the evaluation loss (NaN never beats anything)."""
-        return float(row["total"])
-
-    def hardest(self, count: int = 8) -> list[tuple[int, float]]:
-        """Return (number, loss) of the training records with the largest recent losses, the largest first."""
-        losses = self.sampler.mean_losses()
-        seen = [(int(i), float(losses[i])) for i in torch.argsort(losses, descending=True) if torch.isfinite(losses[i])]
-        return seen[:count]
-
-    def _set_mode(self, training: bool) -> None:
-        self.model.train(training)
-        if training and is_schedule_free(self.config):
-            for optimizer in self.optimizers:
-                optimizer.train()  # type: ignore[attr-defined]
-
-    @contextlib.contextmanager
-    def _evaluation_weights(self) -> Iterator[None]:
-        """For the time of the context the model holds the weights to use, see `averaged_weights`."""
-        with averaged_weights(self.optimizers[0], self.model, self.average):
-            yield
-
-    def _add_row(self, epoch: int, split: str, means: Mapping[str, float], **more: float) -> Row:
-        row: Row = {"epoch": epoch, "split": split, **means, **more}
-        self.progress.history.append(row)
-        self._write_csv()
-        self.tell("on_row", row)
-        return row
-
-    def _save_model(self, path: Path, epoch: int) -> None:
-        if self.group.leads:
-            save_model(self.model, path, **self._meta(epoch))
-
-    def _write_csv(self) -> None:
-        if not self.group.leads:
-            return
-        names = list(dict.fromkeys(name for row in self.progress.history for name in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.progress.history)
-        atomic_write_text(self.csv_file, text.getvalue())
-
-    def _meta(self, epoch: int) -> dict[str, Any]:
-        """Return what a checkpoint says about how it came to be."""
-        return {"epoch": epoch, "config": dataclasses.asdict(self.config), "records": len(self.train_set)}
-
-    def _data_key(self) -> int:
-        return derive_seed(*(str(name) for name in self.train_set.names), len(self.eval_set))
-
-    def _save_state(self) -> None:
-        self._saved_at = time.monotonic()
-        self._take_losses()
-        if not self.group.leads:
-            return
-        training_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
-        optimizer_states = [
-            optimizer.state_dict() for optimizer in self.optimizers
-        ]  # before the averaging changes their mode
-        with self._evaluation_weights():
-            payload = {
-                "state_dict": self.model.state_dict(),
-                "training_state_dict": training_weights,
-                "optimizer_state_dict": optimizer_states,
-                "scheduler_state_dict": [s.state_dict() if s is not None else {} for s in self.schedulers],
-                "grad_scaler_state_dict": [scaler.state_dict() for scaler in self.scalers],
-                "best_loss": self.progress.best_score,
-                "last_epoch": self.progress.epoch - 1,
-                "train_kwargs": dataclasses.asdict(self.config),
-                "inpaintkit_progress": dataclasses.asdict(self.progress),
-                "inpaintkit_sampler": self.sampler.state_dict(),
-                "inpaintkit_data_key": self._data_key(),
-                "inpaintkit_data_content": self._data_content(),
-                "inpaintkit_amp": self.amp,
-                "inpaintkit_processes": self.group.size,
-                "inpaintkit_average": {} if self.average is None else self.average.state_dict(),
-                **self._more_state(),
-            }
-            save_checkpoint(self.model, self.state_file, payload, self.config.keep_last)
-
-    def _data_content(self) -> int:
-        return derive_seed(self.train_set.fingerprint(), self.eval_set.fingerprint())
-
-    def _restore(self) -> None:
-        """Load the full state of an earlier run; refuse one that this configuration can't continue exactly."""
-        if not self.state_file.exists():
-            raise InputError(f"resume: {self.state_file} does not exist; start without resume, or use checkpoint_file")
-        state, source = newest_checkpoint(self.state_file)
-        if source != self.state_file:
-            self._messages.append(f"{self.state_file} is damaged; going on from the one before it, {source}")
-        if "inpaintkit_progress" not in state:
+    def __init__(self, config: GanConfig, callbacks: Sequence[Callback] | None = None) -> None:
+        if not config.checkpoint_file and not config.resume:
             raise InputError(
-                f"resume: {self.state_file} was not written by inpaintkit; add reset_state=true to take its weights"
+                "checkpoint_file: GAN fine-tuning starts from a trained generator; name the .pth of 02_train"
             )
-        self._refuse_other_config(state)
-        self._refuse_other_data(state)
-        self.model.load_state_dict(state["training_state_dict"])
-        if self.average is not None:
-            self.average.load_state_dict(state["inpaintkit_average"])
-        for optimizer, saved in zip(self.optimizers, state["optimizer_state_dict"], strict=True):
-            optimizer.load_state_dict(saved)
-        for scheduler, saved in zip(self.schedulers, state["scheduler_state_dict"], strict=True):
-            if scheduler is not None:
-                scheduler.load_state_dict(saved)
-        self._read_progress(state)
-        self.amp = state["inpaintkit_amp"]
-        self._create_scalers(state["grad_scaler_state_dict"])
-        self._load_more_state(state)
-        self._messages.append(f"resumed at epoch {self.progress.epoch}, step {self.progress.step}")
+        super().__init__(config, callbacks)
 
-    def _read_progress(self, state: Mapping[str, Any]) -> None:
-        """Take counters, history and the sampler's losses from a checkpoint of any number of processes."""
-        self.progress = Progress(**state["inpaintkit_progress"])
-        self.sampler.load_state_dict(state["inpaintkit_sampler"])
-        before = samples_per_step(state)
-        if before != self.samples_per_step:
-            self.progress.step = self.progress.step * before // self.samples_per_step
-            self.progress.steps_done = (self.progress.epoch - 1) * self.steps_per_epoch + self.progress.step
-            self._messages.append(
-                f"another number of processes: {self.samples_per_step} instead of {before} samples per step from here on"
-            )
+    def _make_task(self, plain: PlainTask, group: Group) -> Task:
+        return GanTask(self.config, plain, group)
 
-    def take_over(self, state: Mapping[str, Any], model: LightInpaintV1) -> None:
-        """Stand where other processes ended: their counters, history and losses from `state`, their best `model`."""
-        self._read_progress(state)
-        self.model.load_state_dict(model.state_dict())
+    def _begin(self) -> None:
+        super()._begin()
+        if self.found.state is None and not self.launches:
+            self.run.save_model(self.model, self.files.start, epoch=0)
 
-    def _refuse_other_data(self, state: Mapping[str, Any]) -> None:
-        """Raise `InputError` when records came, went or were exchanged since the checkpoint."""
-        same = state["inpaintkit_data_key"] == self._data_key()
-        content = state.get("inpaintkit_data_content")  # unknown in checkpoints of older versions
-        if not same or (content is not None and content != self._data_content()):
-            raise InputError(
-                f"resume: the records in {self.config.data_dir} have changed; restore them or use reset_state=true"
-            )
+    def realness(self, picture: Tensor, target: Tensor) -> Tensor:
+        """Return how real the discriminator finds each place of `picture`, see `GanTask.realness`."""
+        assert isinstance(self.setup.task, GanTask)
+        return self.setup.task.realness(picture, target)
 
-    def _refuse_other_config(self, state: Mapping[str, Any]) -> None:
-        old = state["train_kwargs"]
-        # more processes with smaller batches, or the other way round, go on exactly
-        may_change = {"batch_size"} if samples_per_step(state) == self.samples_per_step else set()
-        for name, value in dataclasses.asdict(self.config).items():
-            if name not in RESUME_MAY_CHANGE | may_change and old.get(name, value) != value:
-                raise InputError(
-                    f"resume: {name} was {old[name]!r} and is now {value!r}; use the old value, "
-                    "or reset_state=true to start a new run from these weights"
-                )
+    def picked_because(self) -> str:
+        """Return in words which epoch was picked and why."""
+        return picked_because(self.run.progress.history, self.run.progress.best_epoch)
 
-    def _more_state(self) -> dict[str, Any]:
-        """Return what a subclass adds to the checkpoint."""
-        return {}
-
-    def _load_more_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `_more_state` saved."""
-
-    def tell(self, hook: str, *details: object) -> None:
-        """Call `hook` of every callback."""
-        for callback in self.callbacks:
-            getattr(callback, hook)(self, *details)
+    def epoch_table(self) -> str:
+        """Return a Markdown table of the inside-hole figures of each evaluated epoch, the picked one in bold."""
+        return epoch_table(self.run.progress.history, self.run.progress.best_epoch)

@@ -14,7 +14,7 @@ import torch
 
 from inpaintkit.config import GanConfig, TrainConfig
 from inpaintkit.training import GanTrainer, Trainer
-from inpaintkit.training.callbacks import Callback, StepInfo
+from inpaintkit.training.callbacks import Callback, RunView, StepInfo
 
 
 class SendSignal(Callback):
@@ -22,8 +22,8 @@ class SendSignal(Callback):
         self.step, self.number = step, signal.Signals[name]
         self.whom = whom
 
-    def on_step(self, trainer: Trainer, info: StepInfo) -> None:
-        if trainer.steps_done == self.step:
+    def on_step(self, run: RunView, info: StepInfo) -> None:
+        if run.steps_done == self.step:
             self.send()
 
     def send(self) -> None:

@@ -18,7 +18,8 @@ from inpaintkit.inspection.fills import row_fill
 from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import GanTrainer
-from inpaintkit.training.gan import epoch_score
+from inpaintkit.training.epochs import picked_because
+from inpaintkit.training.tasks.gan import epoch_score
 
 Row = dict[str, Any]
 
@@ -41,9 +42,9 @@ def test_the_map_is_the_mean_judgement_of_the_ensemble(gan: GanTrainer) -> None:
     picture = torch.rand(1, 3, 128, 128, generator=torch_rng("picture"))
     found = gan.realness(picture, picture)
     assert found.shape == (1, 1, 12, 12)  # 16 cells of 8 px without a frame of two
-    gan.discriminator.eval()
+    discriminator = gan.setup.task.discriminator.eval()
     with torch.no_grad():
-        members = [gan.discriminator(picture, picture, member=member) for member in range(4)]
+        members = [discriminator(picture, picture, member=member) for member in range(4)]
     expected = (members[0] + 0.5 * members[1] + members[2] + 0.5 * members[3]) / 3
     torch.testing.assert_close(found, expected)
 
@@ -56,12 +57,12 @@ def test_maps_spectra_and_epochs_are_drawn(gan: GanTrainer, records: Path) -> No
     assert [len(ax.images) for ax in maps.axes[:3]] == [1, 2, 2]
     spectra = figures.hole_spectra(data, fills, n=2).axes[0]
     assert [line.get_label() for line in spectra.get_lines()[:2]] == ["truth", "row"]
-    epochs = figures.gan_epochs(gan.csv_file, picked=1)
+    epochs = figures.gan_epochs(gan.files.csv, picked=1)
     assert [ax.get_title(loc="left") for ax in epochs.axes] == list(figures.GAN_FIGURES.values())
 
 
 def test_curves_lie_in_the_run_folder_while_it_runs(gan: GanTrainer) -> None:
-    assert (gan.folder / "figures" / "loss_curves.png").stat().st_size > 1000
+    assert (gan.files.folder / "figures" / "loss_curves.png").stat().st_size > 1000
 
 
 def test_hardest_records_come_with_their_losses(gan: GanTrainer) -> None:
@@ -80,21 +81,16 @@ def judged(epoch: int, psnr: float, lpips: float, artefact: float, score: float)
 
 
 class TestTheReason:
-    def test_names_what_changed_and_that_later_epochs_lost_it(
-        self, gan: GanTrainer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_names_what_changed_and_that_later_epochs_lost_it(self) -> None:
         rows = [judged(0, 25.0, 0.2, 0.5, 0.7), judged(1, 24.9, 0.15, 0.1, 0.25), judged(2, 24.8, 0.16, 0.3, 0.46)]
-        monkeypatch.setattr(gan.progress, "history", rows)
-        monkeypatch.setattr(gan.progress, "best_epoch", 1)
-        said = gan.picked_because()
+        said = picked_because(rows, 1)
         assert said.startswith("Epoch 1 was picked: its score 0.25 is the lowest of 2 judged epochs")
         assert "artefact score 0.5 -> 0.1, hole LPIPS 0.2 -> 0.15, hole PSNR (dB) 25 -> 24.9" in said
         assert said.endswith("The last one, 2, has 0.46.")
 
-    def test_says_when_nothing_got_better(self, gan: GanTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(gan.progress, "history", [judged(0, 25, 0.2, 0, 0.2), judged(1, 25, 0.3, 0, 0.3)])
-        monkeypatch.setattr(gan.progress, "best_epoch", 1)
-        assert gan.picked_because().endswith("It is no better than the start by this score.")
+    def test_says_when_nothing_got_better(self) -> None:
+        rows = [judged(0, 25, 0.2, 0, 0.2), judged(1, 25, 0.3, 0, 0.3)]
+        assert picked_because(rows, 1).endswith("It is no better than the start by this score.")
 
 
 def test_an_epoch_is_judged_by_likeness_grid_and_lost_closeness() -> None:

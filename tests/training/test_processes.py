@@ -16,8 +16,10 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import folder_lock
 from inpaintkit.model import LightInpaintV1, load_state, save_model
 from inpaintkit.seeds import torch_rng
-from inpaintkit.training import Callback, GanTrainer, Trainer
+from inpaintkit.training import Callback, GanTrainer, RunView, Trainer
 from inpaintkit.training.distributed import Group
+from inpaintkit.training.progress import Plan
+from inpaintkit.training.resume import take_progress
 
 STATE = f"{LightInpaintV1.name}.checkpoint.pth"
 FLOAT_NOISE = 2e-3
@@ -35,15 +37,15 @@ class Listener(Callback):
         self.rows: list[Mapping[str, Any]] = []
         self.messages: list[str] = []
 
-    def on_row(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
+    def on_row(self, run: RunView, row: Mapping[str, Any]) -> None:
         self.rows.append(row)
 
-    def on_message(self, trainer: Trainer, message: str) -> None:
+    def on_message(self, run: RunView, message: str) -> None:
         self.messages.append(message)
 
 
 def assert_same_curve(one: Trainer, other: Trainer) -> None:
-    rows, others = one.progress.history, other.progress.history
+    rows, others = one.run.progress.history, other.run.progress.history
     assert [(r["epoch"], r["split"]) for r in rows] == [(r["epoch"], r["split"]) for r in others]
     for row, twin in zip(rows, others, strict=True):
         assert row.keys() == twin.keys()
@@ -62,12 +64,12 @@ def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(records: Pat
     assert report.steps == 6
     assert_same_curve(one, two)
     assert [(row["epoch"], row["split"]) for row in heard.rows] == [
-        (row["epoch"], row["split"]) for row in two.progress.history
+        (row["epoch"], row["split"]) for row in two.run.progress.history
     ]
     for name, weight in load_state(tmp_path / "one" / STATE)["training_state_dict"].items():
         twin = load_state(tmp_path / "two" / STATE)["training_state_dict"][name]
         torch.testing.assert_close(twin, weight, rtol=1e-3, atol=1e-5)
-    assert torch.allclose(one.sampler.weights, two.sampler.weights, rtol=1e-3)
+    assert torch.allclose(one.setup.feed.sampler.weights, two.setup.feed.sampler.weights, rtol=1e-3)
 
 
 def test_gan_in_two_processes_goes_on_in_one(records: Path, tmp_path: Path) -> None:
@@ -82,15 +84,15 @@ def test_gan_in_two_processes_goes_on_in_one(records: Path, tmp_path: Path) -> N
     whole.fit()
     cut = trainer("cut", checkpoint_file=start, processes=2, max_seconds=0.0)
     assert not cut.fit().finished
-    assert cut.steps_done == 1
+    assert cut.run.steps_done == 1
     resumed = trainer("cut", resume=True, batch_size=4)
     resumed.fit()
     assert_same_curve(whole, resumed)
-    assert float(whole.progress.history[1]["discriminator"]) > 0
+    assert float(whole.run.progress.history[1]["discriminator"]) > 0
 
 
 class StopAfterStart(Callback):
-    def on_row(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
+    def on_row(self, run: RunView, row: Mapping[str, Any]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -123,10 +125,7 @@ class TestShares:
 
 
 def test_fewer_processes_take_more_steps_from_where_the_others_were(records: Path, tmp_path: Path) -> None:
-    first = Trainer(TrainConfig.from_params(params(records, tmp_path, max_seconds=0.0)), callbacks=[])
-    first.fit()
+    Trainer(TrainConfig.from_params(params(records, tmp_path, max_seconds=0.0)), callbacks=[]).fit()
     state = load_state(tmp_path / STATE) | {"inpaintkit_processes": 2}
-    second = Trainer(TrainConfig.from_params(params(records, tmp_path / "other")), callbacks=[])
-    second._read_progress(state)
-    assert (second.progress.step, second.steps_done) == (2, 2)  # of 4 steps; two processes had done 1 of 2
-    assert "2 instead of 4 samples per step" in second._messages[-1]
+    progress = take_progress(state, Plan(samples_per_step=2, steps_per_epoch=4, last_epoch=2, backward_step=1))
+    assert (progress.step, progress.steps_done) == (2, 2)  # of 4 steps; two processes had done 1 of 2

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
+import math
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +14,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from toy_data import Listener, write_record
+from toy_data import tiny_trainer as trainer
 
-from inpaintkit.config import TrainConfig
-from inpaintkit.errors import InputError
+from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.model import LightInpaintV1, load_state
-from inpaintkit.training import Callback, Trainer
-from inpaintkit.training.progress import Progress, StepLosses
-from inpaintkit.training.trainer import mean_figures
+from inpaintkit.training import Trainer
+from inpaintkit.training.judging import mean_figures
+from inpaintkit.training.metrics import HIGHEST_PSNR
+from inpaintkit.training.progress import Progress
 
 STATE = f"{LightInpaintV1.name}.checkpoint.pth"
-
-
-def write_record(folder: Path, number: int, size: int = 96, hole: bool = True) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(number)
-    mask = np.zeros((size, size), np.uint8)
-    mask[20:60, 30:45] = 255 * hole
-    Image.fromarray(rng.integers(0, 255, (size, size, 3), np.uint8)).save(folder / f"p_{number}_C.png")
-    Image.fromarray(mask).save(folder / f"p_{number}_M.png")
 
 
 @pytest.fixture
@@ -39,17 +35,10 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def trainer(data: Path, **changes: Any) -> Trainer:
-    common = {"crop_size": 64, "max_epoch": 2, "batch_size": 4, "num_samples": 8, "backward_step": 1, "eval_step": 1}
-    places = {"data_dir": str(data), "model_dir": str(data.parent / "run"), "device": "cpu", "amp": "off"}
-    given = common | {"perceptual": "alex", "grey_start": True} | places | changes
-    return Trainer(TrainConfig.from_params(given), callbacks=[])
-
-
 def test_one_record_is_enough(data: Path) -> None:
     run = trainer(data)
     assert run.fit().finished
-    assert run.hardest() == [(0, pytest.approx(float(run.sampler.mean_losses()[0])))]
+    assert run.hardest() == [(0, pytest.approx(float(run.setup.feed.sampler.mean_losses()[0])))]
 
 
 @pytest.mark.parametrize("split", ["train", "eval"])
@@ -93,7 +82,7 @@ def test_a_record_exchanged_under_a_resume_is_noticed(data: Path) -> None:
     for suffix in ("C", "M"):
         (data / "train" / f"p_7_{suffix}.png").rename(data / "train" / f"p_0_{suffix}.png")
     with pytest.raises(InputError, match=r"records in .* have changed"):
-        trainer(data, resume=True)
+        trainer(data)
 
 
 def test_a_full_disk_stops_with_a_sentence_and_the_last_checkpoint_stays(
@@ -101,7 +90,7 @@ def test_a_full_disk_stops_with_a_sentence_and_the_last_checkpoint_stays(
 ) -> None:
     trainer(data, max_seconds=0.0).fit()
     before = load_state(data.parent / "run" / STATE)["inpaintkit_progress"]["steps_done"]
-    resumed = trainer(data, resume=True, checkpoint_seconds=0.0)
+    resumed = trainer(data, checkpoint_seconds=0.0)
 
     def no_room(path: Path, content: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -111,19 +100,13 @@ def test_a_full_disk_stops_with_a_sentence_and_the_last_checkpoint_stays(
         resumed.fit()
     monkeypatch.undo()
     assert load_state(data.parent / "run" / STATE)["inpaintkit_progress"]["steps_done"] == before
-    assert trainer(data, resume=True).fit().finished
+    assert trainer(data).fit().finished
 
 
-def test_steps_with_nan_are_skipped_and_counted_and_move_nothing(data: Path) -> None:
-    run = trainer(data, max_epoch=1)
-    weights = [parameter.detach().clone() for parameter in run.model.parameters()]
-    run._stop = type("NoStop", (), {"signal": None})()
-    run._started = run._saved_at = 0.0
-    run.criterion.hole_l1_weight = float("nan")
-    run._train_epoch()
-    assert run.progress.skipped == run.steps_per_epoch
-    assert run.progress.means() == {}
-    assert all(torch.equal(a, b) for a, b in zip(weights, run.model.parameters(), strict=True))
+def breaks(run: Trainer, steps: Collection[int], value: float = math.inf) -> None:
+    """Spoil the gradients of `run` in these steps (from 0)."""
+    count = itertools.count()
+    run.model.mask_bias.register_hook(lambda gradient: gradient * (value if next(count) in steps else 1.0))
 
 
 @pytest.mark.parametrize(
@@ -132,42 +115,57 @@ def test_steps_with_nan_are_skipped_and_counted_and_move_nothing(data: Path) -> 
 def test_an_infinite_gradient_under_a_finite_loss_moves_nothing_and_is_said(
     data: Path, options: dict[str, Any]
 ) -> None:
-    class Listener(Callback):
-        def on_message(self, trainer: Trainer, text: str) -> None:
-            said.append(text)
-
-    said: list[str] = []
-    run = trainer(data, max_epoch=2, **options)
-    run.callbacks = [Listener()]
-    weights = [parameter.detach().clone() for parameter in run.model.parameters()]
-    hook = run.model.mask_bias.register_hook(lambda gradient: gradient * float("inf"))
+    heard = Listener()
+    run = trainer(data, heard, **options)
+    breaks(run, {1, 2})  # the last step of the first epoch, the first one of the second
     report = run.fit()
-    hook.remove()
-    assert all(torch.equal(a, b) for a, b in zip(weights, run.model.parameters(), strict=True))
-    assert report.rows("train")[0]["total"] > 0  # the losses themselves were finite
-    told = [text for text in said if "gradients were NaN or infinite in 2 moves of the weights" in text]
-    assert len(told) == 2  # in each of the two epochs
-    assert all(scaler.get_scale() == 1 for scaler in run.scalers)  # so that many of them, over many epochs, do no harm
+    for epoch in (1, 2):
+        assert heard.heard(f"gradients were NaN or infinite in 1 optimiser step of epoch {epoch}; skipped")
+    assert report.skipped_updates == 2
+    assert all(torch.isfinite(parameter).all() for parameter in run.model.parameters())
 
 
-def test_moves_left_out_before_a_stop_still_count_after_it(data: Path) -> None:
+def test_skipped_optimiser_steps_before_a_stop_still_count_after_it(data: Path) -> None:
     run = trainer(data, max_seconds=0.0)
-    run.model.mask_bias.register_hook(lambda gradient: gradient * float("inf"))
+    breaks(run, {0})
     assert not run.fit().finished
-    assert trainer(data, resume=True)._moves_left_out() == 1
+    assert trainer(data).fit().skipped_updates == 1
 
 
-def test_ever_infinite_gradients_end_the_run(data: Path) -> None:
-    run = trainer(data, num_samples=100, batch_size=1)
-    run.model.mask_bias.register_hook(lambda gradient: gradient * float("nan"))
-    with pytest.raises(FloatingPointError, match=r"in 100 moves .* lower learning_rate"):
-        run.fit()
+class TestNothingLearnt:
+    """A run that has diverged fails with its reason, however short its epochs are."""
+
+    def test_gradients_that_are_never_finite(self, data: Path) -> None:
+        run = trainer(data)
+        breaks(run, range(1000), math.nan)
+        with pytest.raises(
+            RunFailed, match=r"every optimiser step of epoch 1: the training has diverged; lower learning_rate"
+        ):
+            run.fit()
+
+    def test_losses_that_are_never_finite(self, data: Path) -> None:
+        run = trainer(data)
+        run.setup.plain.criterion.hole_l1_weight = float("nan")
+        weights = [parameter.detach().clone() for parameter in run.model.parameters()]
+        with pytest.raises(RunFailed, match="the loss was NaN or infinite in every step of epoch 1"):
+            run.fit()
+        assert all(torch.equal(a, b) for a, b in zip(weights, run.model.parameters(), strict=True))
+
+    def test_a_learning_rate_far_too_large(self, data: Path) -> None:
+        with pytest.raises(RunFailed, match=r"lower learning_rate \(now 1e\+10\).* best model so far is in"):
+            trainer(data, learning_rate=1e10, max_epoch=4).fit()
+
+    def test_a_hundred_in_an_epoch(self, data: Path) -> None:
+        run = trainer(data, num_samples=110, batch_size=1, checkpoint_seconds=0.0)
+        breaks(run, range(1, 1000))
+        with pytest.raises(RunFailed, match="in 100 optimiser steps of epoch 1"):
+            run.fit()
 
 
 def test_a_nan_does_not_reach_the_running_mean() -> None:
     progress = Progress()
     for value in (1.0, float("nan"), 3.0):
-        progress.add(StepLosses([0, 1], [value, value], {"total": value}))
+        progress.add({"total": value}, samples=2)
     assert progress.means() == {"total": 2.0}
     assert progress.skipped == 1
 
@@ -177,3 +175,8 @@ def test_records_without_a_hole_do_not_count_for_hole_figures_but_a_nan_loss_doe
     means = mean_figures([{"total": 1.0, "hole_psnr": 20.0}, {"total": 3.0, "hole_psnr": nan}])
     assert means == {"total": 2.0, "hole_psnr": 20.0}
     assert np.isnan(mean_figures([{"total": nan}, {"total": 1.0}])["total"])
+    assert np.isnan(mean_figures([{"hole_psnr": nan}])["hole_psnr"])  # a mean of nothing
+
+
+def test_a_perfect_fill_counts_with_the_highest_psnr() -> None:
+    assert mean_figures([{"hole_psnr": math.inf}, {"hole_psnr": 20.0}]) == {"hole_psnr": (HIGHEST_PSNR + 20) / 2}

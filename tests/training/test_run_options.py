@@ -39,38 +39,38 @@ def run(given: dict[str, Any]) -> Trainer:
 class TestMovingAverage:
     def test_the_average_is_judged_and_kept_not_the_last_weights(self, records: Path, tmp_path: Path) -> None:
         trainer = run(params(records, tmp_path, ema_decay=0.5, num_samples=6, learning_rate=1e-3))
-        assert trainer.average is not None
+        assert trainer.setup.plain.average is not None
         state = load_state(tmp_path / STATE)
         mean, last = state["state_dict"]["to_image.1.bias"], state["training_state_dict"]["to_image.1.bias"]
-        assert torch.equal(mean, dict(trainer.average.module.named_parameters())["to_image.1.bias"])
+        assert torch.equal(mean, dict(trainer.setup.plain.average.module.named_parameters())["to_image.1.bias"])
         assert torch.equal(last, trainer.model.to_image[1].bias)
         assert not torch.equal(mean, last)
-        if trainer.progress.best_epoch == 1:
-            assert torch.equal(load_model(trainer.model_file)[0].to_image[1].bias, mean)
+        if trainer.run.progress.best_epoch == 1:
+            assert torch.equal(load_model(trainer.files.model)[0].to_image[1].bias, mean)
 
     def test_it_is_the_decayed_mean_of_what_came_before(self, records: Path, tmp_path: Path) -> None:
         trainer = Trainer(TrainConfig.from_params(params(records, tmp_path, ema_decay=0.75)), callbacks=[])
-        assert trainer.average is not None
+        assert trainer.setup.plain.average is not None
         bias, expected = trainer.model.to_image[1].bias, None
         for value in (1.0, 3.0, 7.0):
             with torch.no_grad():
                 bias.fill_(value)
-            trainer.average.update_parameters(trainer.model)
+            trainer.setup.plain.average.update_parameters(trainer.model)
             expected = value if expected is None else 0.75 * expected + 0.25 * value
-        found = dict(trainer.average.module.named_parameters())["to_image.1.bias"]
+        found = dict(trainer.setup.plain.average.module.named_parameters())["to_image.1.bias"]
         assert found[0].item() == pytest.approx(expected)
 
     @pytest.mark.parametrize("way", ["checkpoint_file", "reset_state"])
     def test_the_next_run_starts_from_the_average(self, way: str, records: Path, tmp_path: Path) -> None:
         first = run(params(records, tmp_path / "one", ema_decay=0.5, learning_rate=1e-3))
-        assert first.average is not None
+        assert first.setup.plain.average is not None
         source = (
             {"checkpoint_file": str(tmp_path / "one" / STATE), "model_dir": str(tmp_path / "two")}
             if way == "checkpoint_file"
             else {"resume": True, "reset_state": True}
         )
         second = Trainer(TrainConfig.from_params(params(records, tmp_path / "one") | source), callbacks=[])
-        means = dict(first.average.module.named_parameters())
+        means = dict(first.setup.plain.average.module.named_parameters())
         for name, weight in second.model.named_parameters():
             assert torch.equal(weight, means[name]), name
         assert not torch.equal(first.model.to_image[1].bias, second.model.to_image[1].bias)
@@ -81,7 +81,7 @@ class TestMovingAverage:
 
 
 def test_warm_up_raises_the_rate_step_by_step_and_leaves_the_schedule_alone() -> None:
-    config = TrainConfig(warmup_steps=4, learning_rate=0.1, optimizer="sgd")
+    config = TrainConfig(warmup_steps=4, learning_rate=0.1, optimizer="adamw")
     optimizer = create_optimizer(config, torch.nn.Linear(2, 2))
     rates = []
     for move in range(1, 7):
@@ -141,7 +141,7 @@ class TestKeptCheckpoints:
 
 class TestSubsets:
     def test_evaluation_of_so_many_records(self, records: Path, tmp_path: Path) -> None:
-        assert len(run(params(records, tmp_path, eval_records=1, max_seconds=0.0)).judged) == 1
+        assert len(run(params(records, tmp_path, eval_records=1, max_seconds=0.0)).run.judged) == 1
 
     def test_by_pattern(self) -> None:
         assert choose_records(["one_1_C.png", "two_1_C.png", "one_2_C.png"], "one_*") == [0, 2]
@@ -162,8 +162,8 @@ def test_where_nothing_compiles_training_goes_on_without(
     monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
     monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
     trainer = Trainer(TrainConfig.from_params(params(records, tmp_path, compile=True)), callbacks=[])
-    assert trainer.network is trainer.model
-    assert any(message.startswith("compile: not possible here") for message in trainer._messages)
+    assert trainer.setup.plain.network is trainer.model
+    assert any(message.startswith("compile: not possible here") for message in trainer.setup.messages)
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
 
 
@@ -182,7 +182,7 @@ class TestResidentRecords:
         assert index.tolist() == [item[0] for item in items]
 
     def test_a_run_learns_the_same_from_them(self, records: Path, tmp_path: Path) -> None:
-        rows = [run(params(records, tmp_path / mode, resident=mode)).progress.history for mode in ("on", "off")]
+        rows = [run(params(records, tmp_path / mode, resident=mode)).run.progress.history for mode in ("on", "off")]
         assert [row["total"] for row in rows[0]] == pytest.approx([row["total"] for row in rows[1]], rel=2e-2)
 
     def test_records_of_different_sizes_are_refused(self, tmp_path: Path) -> None:
@@ -201,4 +201,4 @@ def test_tensorboard_gets_the_curves_under_the_names_of_the_csv(records: Path, t
     events.Reload()
     assert {"step/total", "train/l1", "train/learning_rate", "eval/hole_psnr"} <= set(events.Tags()["scalars"])
     shown = [event.value for event in events.Scalars("eval/total")]
-    assert shown == pytest.approx([row["total"] for row in trainer.progress.history if row["split"] == "eval"])
+    assert shown == pytest.approx([row["total"] for row in trainer.run.progress.history if row["split"] == "eval"])

@@ -18,7 +18,7 @@ import torch
 from inpaintkit.config import TrainConfig
 from inpaintkit.model import LightInpaintV1, load_state
 from inpaintkit.notebook import runs
-from inpaintkit.training import Callback, Trainer
+from inpaintkit.training import Callback, RunView, Trainer
 
 STATE = f"{LightInpaintV1.name}.checkpoint.pth"
 SECONDS = 120
@@ -54,9 +54,7 @@ def test_sigterm_to_a_headless_run_saves_and_the_same_command_goes_on(records: P
         said += line
     stopped.send_signal(signal.SIGTERM)
     rest, _ = stopped.communicate(timeout=SECONDS)
-    place = re.search(
-        r"stopped by SIGINT at epoch (\d+), step (\d+), saved in .*goes on there with the same command", rest
-    )
+    place = re.search(r"stopped by SIGINT at epoch (\d+), step (\d+), saved in .*the same again goes on there", rest)
     assert place is not None, rest
     assert stopped.returncode == 130
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "interrupted"
@@ -77,41 +75,12 @@ def test_a_headless_run_out_of_time_goes_on_with_the_same_command(records: Path,
         assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == status
 
 
-def test_a_cut_off_round_of_fine_tuning_goes_on_instead_of_starting_anew(
-    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """``resume`` with ``reset_state`` takes the last run's weights once, not again after every interruption."""
-    folder = tmp_path / "run"
-    values = params(records, folder, optimizer="adamw_schedulefree", resume=True, reset_state=True)
-    given: list[Mapping[str, Any]] = []
-
-    def interrupted(source: Path, target: Path, values: Mapping[str, Any], root: Path) -> None:
-        given.append(values)
-        raise KeyboardInterrupt
-
-    def attempt() -> Mapping[str, Any]:
-        with pytest.raises(KeyboardInterrupt):
-            runs.execute("02_train", values)
-        return given[-1]
-
-    monkeypatch.setattr(runs, "_papermill", interrupted)
-    folder.mkdir()
-    (folder / STATE).touch()
-    os.utime(folder / STATE, (1e9, 1e9))  # of the run before
-    assert attempt()["reset_state"]
-    assert attempt()["reset_state"], "cut off before it had saved anything"
-    (folder / STATE).touch()
-    for _ in range(2):
-        assert attempt()["resume"]
-        assert not given[-1]["reset_state"], "cut off after its first checkpoint"
-
-
 class StopAt(Callback):
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def on_step(self, trainer: Trainer, info: object) -> None:
-        if trainer.steps_done == self.step:
+    def on_step(self, run: RunView, info: object) -> None:
+        if run.steps_done == self.step:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -120,12 +89,12 @@ def test_a_stop_at_the_end_of_an_epoch_does_not_wait_for_the_evaluation(records:
     cut = Trainer(TrainConfig.from_params(params(records, tmp_path / "cut")), [StopAt(4)])
     with pytest.raises(KeyboardInterrupt, match="at epoch 1, step 4"):
         cut.fit()
-    assert [row["split"] for row in cut.progress.history] == ["eval"]
-    resumed = Trainer(TrainConfig.from_params(params(records, tmp_path / "cut", resume=True)), [])
+    assert [row["split"] for row in cut.run.progress.history] == ["eval"]
+    resumed = Trainer(TrainConfig.from_params(params(records, tmp_path / "cut")), [])
     whole = Trainer(TrainConfig.from_params(params(records, tmp_path / "whole")), [])
     assert resumed.fit().finished
     assert whole.fit().finished
-    assert resumed.progress.history == whole.progress.history
+    assert resumed.run.progress.history == whole.run.progress.history
     for one, other in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(one, other)
 
@@ -133,7 +102,7 @@ def test_a_stop_at_the_end_of_an_epoch_does_not_wait_for_the_evaluation(records:
 def test_max_seconds_also_ends_a_run_whose_epochs_are_single_steps(records: Path, tmp_path: Path) -> None:
     run = Trainer(TrainConfig.from_params(params(records, tmp_path, num_samples=2, max_epoch=9, max_seconds=0.0)), [])
     assert not run.fit().finished
-    assert run.steps_done == 1
+    assert run.run.steps_done == 1
 
 
 @pytest.mark.slow

@@ -10,8 +10,7 @@ import ipywidgets as ipw
 from inpaintkit.inspection.figures import Figure, loss_curves, png_bytes
 from inpaintkit.inspection.run_state import RunState, describe_run, read_run
 from inpaintkit.notebook.widgets import parts
-from inpaintkit.training.callbacks import Callback
-from inpaintkit.training.trainer import Trainer
+from inpaintkit.training.callbacks import Callback, RunView
 
 FOLLOW_MS = 3000
 
@@ -100,13 +99,13 @@ class LiveCurves(Callback):
         """Take what puts a widget onto the page."""
         self._place = place
 
-    def on_start(self, trainer: Trainer) -> None:
-        self._watching = _Watching(TrainingMonitor(trainer.folder))
+    def on_start(self, run: RunView) -> None:
+        self._watching = _Watching(TrainingMonitor(run.folder))
         self._place(self._watching.box)
 
-    def on_row(self, trainer: Trainer, row: Mapping[str, float | int | str]) -> None:
+    def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
         self._watching.refresh()
 
-    def on_end(self, trainer: Trainer) -> None:
+    def on_end(self, run: RunView) -> None:
         self._watching.follow.playing = False
         self._watching.refresh()

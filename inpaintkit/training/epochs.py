@@ -1,0 +1,40 @@
+"""The epochs of a fine-tuning in words and as a table: what each is worth, and why one was picked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inpaintkit.training.progress import Row
+
+FIGURES = ("hole_psnr", "hole_lpips", "artefact", "score")
+NAMES = {"artefact": "artefact score", "hole_lpips": "hole LPIPS", "hole_psnr": "hole PSNR (dB)"}
+
+
+def picked_because(history: Sequence[Row], picked: int) -> str:
+    """Return in words why epoch `picked` is the best one; 0: none is."""
+    rows = {int(row["epoch"]): row for row in history if row["split"] == "eval"}
+    if picked not in rows or not picked:
+        return "No epoch was judged after the start, so none was picked."
+    start, row, last = rows[0], rows[picked], max(rows)
+    changes = [f"{name} {float(start[key]):.4g} -> {float(row[key]):.4g}" for key, name in NAMES.items()]
+    later = f" The last one, {last}, has {float(rows[last]['score']):.4g}." if last != picked else ""
+    worse = "" if float(row["score"]) < float(start["score"]) else " It is no better than the start by this score."
+    return (
+        f"Epoch {picked} was picked: its score {float(row['score']):.4g} is the lowest of {len(rows) - 1} judged epochs "
+        f"({', '.join(changes)}; start {float(start['score']):.4g}).{later}{worse}"
+    )
+
+
+def epoch_table(history: Sequence[Row], picked: int) -> str:
+    """Return a Markdown table of the inside-hole figures of each evaluated epoch, epoch `picked` in bold."""
+    lines = [
+        "| epoch | hole PSNR (dB) | hole LPIPS | artefact score | score |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in history:
+        if row["split"] != "eval":
+            continue
+        epoch = f"**{row['epoch']}** (picked)" if row["epoch"] == picked else f"{row['epoch']}"
+        start = " (start)" if row["epoch"] == 0 else ""
+        lines.append(f"| {epoch}{start} | " + " | ".join(f"{float(row[name]):.4g}" for name in FIGURES) + " |")
+    return "\n".join(lines)

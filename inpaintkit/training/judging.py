@@ -1,0 +1,55 @@
+"""Judging a task on the evaluation records: figures of each record, their means, and pictures to look at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from inpaintkit.training.distributed import Group
+from inpaintkit.training.feeding import Feed
+from inpaintkit.training.metrics import HIGHEST_PSNR
+from inpaintkit.training.strips import save_strips
+from inpaintkit.training.tasks.task import Task
+
+Figures = dict[str, float]
+
+
+def mean_figures(judged: Iterable[Mapping[str, float]]) -> Figures:
+    """Return the mean of each figure over all records; NaN where no record has it.
+
+    Figures of holes are NaN for records without a hole and don't count there; a NaN loss is bad news and stays. The PSNR of a
+    perfect fill, which is infinite, counts as `HIGHEST_PSNR`.
+    """
+    columns: dict[str, list[float]] = {}
+    for figures in judged:
+        for name, value in figures.items():
+            columns.setdefault(name, []).append(min(value, HIGHEST_PSNR) if "psnr" in name else value)
+    return {name: _mean(values, skip_nan=name != "total") for name, values in columns.items()}
+
+
+def _mean(values: Sequence[float], skip_nan: bool) -> float:
+    known = [value for value in values if not (skip_nan and math.isnan(value))]
+    return math.fsum(known) / len(known) if known else math.nan
+
+
+def judge_records(
+    task: Task, feed: Feed, records: Sequence[int], group: Group, strips: Path, save_every: int, epoch: int
+) -> dict[int, Figures]:
+    """Return the figures of each of `records` by its number; each process of `group` judges its share.
+
+    Of every `save_every`-th batch a picture is kept in the folder `strips`.
+    """
+    mine: dict[int, Figures] = {}
+    for number, batch in enumerate(feed.batches(records[group.rank :: group.size])):
+        x, hole, y, index = batch
+        output, figures = task.judge(batch)
+        values = torch.stack([value.double() for value in figures.values()], dim=1).tolist()
+        for record, row in zip(index.tolist(), values, strict=True):
+            mine[record] = dict(zip(figures, row, strict=True))
+        if number % save_every == 0 and group.leads:
+            save_strips(x, hole, output, y, strips / f"epoch{epoch:04}_batch{number:04}.png")
+    judged = {record: figures for part in group.gather(mine) for record, figures in part.items()}
+    return dict(sorted(judged.items()))

@@ -1,0 +1,116 @@
+"""The training algorithm, from the first step to the last. What is trained is a `Task`, where it is kept a `Run`.
+
+Nothing here depends on the state of a random generator: the order of an epoch comes from ``(seed, epoch)``, a sample from
+``(seed, epoch, draw)``, a step's noise from ``(seed, epoch, step)``. A resumed run therefore needs the state of task and
+sampler and two counters, and goes on bit by bit.
+
+Several processes (see `distributed`) each take their share of every step and of the evaluation; only the first one writes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+
+from inpaintkit.data import HardExampleSampler
+from inpaintkit.training.distributed import Group
+from inpaintkit.training.feeding import Feed
+from inpaintkit.training.judging import Figures, mean_figures
+from inpaintkit.training.progress import Draw, Row, epoch_items
+from inpaintkit.training.run import Run
+from inpaintkit.training.tasks.task import Task
+
+Judge = Callable[[int], Mapping[int, Figures]]
+"""Judges the task after an epoch, on the evaluation records: figures by the record's number."""
+
+Save = Callable[[], None]
+"""Writes the full state."""
+
+
+def fit(run: Run, task: Task, feed: Feed, judge: Judge, save: Save, group: Group) -> bool:
+    """Train until the last epoch; return False when the time was up before.
+
+    Raises `KeyboardInterrupt` after a stop signal, once all is saved, and `RunFailed` when the training has diverged.
+    """
+    progress, plan, config = run.progress, run.plan, run.config
+    if not progress.history:
+        save()  # from here on the folder belongs to this run
+        evaluate(run, task, judge, epoch=0)
+    draw = draw_evenly(feed.sampler) if config.disable_hard_example else feed.sampler.draw
+    while progress.epoch <= plan.last_epoch:
+        task.train_mode()
+        items = epoch_items(config, progress.epoch, group.size, draw)[progress.step * plan.samples_per_step :]
+        for batch in feed.batches(group.share(items, config.batch_size)):
+            moment = progress.moment(config.seed, plan)
+            run.losses.add(batch[3], task.step(batch, moment))
+            updates = plan.updates(moment.step)
+            if updates:
+                task.update(moment)
+            run.step_done()
+            if updates and time_is_up(run, save) and not at_end(run):
+                save()
+                evaluate(run, task, judge, progress.epoch)
+                reason = "as asked" if run.stop.asked else f"at max_seconds={config.max_seconds:g}"
+                run.say(f"stopped {reason}; the same again goes on there")
+                return False
+        finish_epoch(run, task, feed, judge, save)
+    return True
+
+
+def finish_epoch(run: Run, task: Task, feed: Feed, judge: Judge, save: Save) -> None:
+    """Note the epoch's losses, move the schedules on, judge when it is time, and save."""
+    progress, config, epoch = run.progress, run.config, run.progress.epoch
+    run.close_epoch(task.rates(), task.skipped_updates())
+    feed.sampler.update_weights()
+    task.next_epoch()
+    if epoch % config.eval_step == 0 or epoch == run.plan.last_epoch:
+        evaluate(run, task, judge, epoch)
+    if config.save_epoch:
+        with task.judging():
+            run.save_model(task.model, run.files.of_epoch(epoch), epoch)
+    progress.start_epoch(epoch + 1)
+    save()
+    run.agree_on_stop()
+    run.obey_stop()
+
+
+def evaluate(run: Run, task: Task, judge: Judge, epoch: int) -> None:
+    """Judge the present weights on the evaluation records; keep them if they are the best so far."""
+    progress = run.progress
+    with task.judging():
+        run.judged = judge(epoch)
+        row: Row = {"epoch": epoch, "split": "eval", **mean_figures(run.judged.values())}
+        score = task.score(row, progress.history)
+        run.add_row(row)
+        if not math.isfinite(float(row["total"])) and epoch:
+            run.give_up(f"the evaluation loss after epoch {epoch} is {row['total']}")
+        if score < progress.best_score:
+            progress.best_score, progress.best_epoch = score, epoch
+            run.save_model(task.model, run.files.model, epoch)
+            if epoch:
+                run.say(f"best model updated: epoch {epoch}")
+    task.train_mode()
+
+
+def time_is_up(run: Run, save: Save) -> bool:
+    """Between two updates: save when it is time, obey a stop signal, tell whether the time is up.
+
+    The first process's clock counts for all, a signal counts whoever got it.
+    """
+    time_up, save_due = run.agree_on_stop(run.timer.time_up or run.stop.asked, run.timer.save_due)
+    if run.stop.signal is not None or (save_due and not time_up):
+        save()
+    run.obey_stop()
+    return bool(time_up)
+
+
+def at_end(run: Run) -> bool:
+    """Return whether the last step of the last epoch is done."""
+    return run.progress.epoch == run.plan.last_epoch and run.progress.step == run.plan.steps_per_epoch
+
+
+def draw_evenly(sampler: HardExampleSampler) -> Draw:
+    """Return what draws every record of `sampler` equally often."""
+    return lambda count, rng: torch.randint(sampler.num_records, (count,), generator=rng)

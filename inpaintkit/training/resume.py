@@ -1,0 +1,248 @@
+"""What a run folder means for the next call: nothing there, a run to go on with, a finished one, or one that refuses.
+
+The checkpoint alone decides: it holds the options, the progress and the data that it was made with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inpaintkit.config import TrainConfig, changes, is_fixed
+from inpaintkit.data import HardExampleSampler, InpaintDataset
+from inpaintkit.errors import InputError
+from inpaintkit.seeds import derive_seed
+from inpaintkit.training.checkpoints import newest_checkpoint, older
+from inpaintkit.training.progress import Plan, Progress
+from inpaintkit.training.run import RunFiles
+
+OLD_RUNS = "old"
+CHOICES = (
+    "set resume=true to go on with it under these options, or name another model_dir, or set overwrite=true, "
+    f"which moves it to {OLD_RUNS}/"
+)
+RECORD_CHOICES = "restore them, or start anew in another model_dir or with overwrite=true"
+TRAINING_FILES = ("*.pth", "loss_*.csv", "eval", "epoch", "start", "figures", "tensorboard", "processes.yaml")
+"""What training leaves in a run folder; the rest belongs to the notebook."""
+
+MADE_ANEW = ("overwrite", "reset_state")
+"""Options that ask for a new run in the folder of another one."""
+
+State = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """What the folder of a configuration holds for it.
+
+    `state`: the checkpoint to go on from, None: a new run starts; `finished`: there is nothing left to do; `replaces`: a run
+    lies there that has to be moved away first; `weights_from`: model file that a new run starts from; `changed`: options that
+    differ from those of the checkpoint, which was asked for; `messages`: what to tell.
+    """
+
+    state: State | None = None
+    finished: bool = False
+    replaces: bool = False
+    weights_from: Path | None = None
+    changed: Mapping[str, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
+    messages: tuple[str, ...] = ()
+
+
+def find_run(config: TrainConfig) -> FoundRun:
+    """Return what ``config.model_dir`` holds for `config`; changes nothing.
+
+    The same options continue an unfinished run and find a finished one done. Other options need ``resume`` or ``overwrite``.
+    Raises `InputError` where neither the folder nor the options allow to go on.
+    """
+    files = RunFiles(Path(config.model_dir))
+    anew = FoundRun(weights_from=_given(config))
+    if not files.state.exists() and not older(files.state, 1).exists():
+        return _without_state(config, files, anew)
+    if config.overwrite and not files.state.exists():
+        return dataclasses.replace(anew, replaces=True)
+    try:
+        state, source = newest_checkpoint(files.state)
+    except InputError:
+        if config.overwrite:
+            return dataclasses.replace(anew, replaces=True)
+        raise
+    ours = "inpaintkit_progress" in state
+    before = state["train_kwargs"] if ours else {}
+    if any(getattr(config, name) and not before.get(name, False) for name in MADE_ANEW):
+        weights = source if config.reset_state else anew.weights_from
+        return FoundRun(replaces=True, weights_from=weights)
+    if not ours:
+        raise InputError(
+            f"model_dir: {files.state} was not written by inpaintkit; take its weights with resume=true and reset_state=true, "
+            "or name another model_dir"
+        )
+    changed = _checked_changes(config, state)
+    found = FoundRun(state, changed=changed, messages=tuple(_messages(config, files, source, state, changed)))
+    plan = Plan.of(config, 1)
+    return dataclasses.replace(found, finished=state["inpaintkit_progress"]["epoch"] > plan.last_epoch)
+
+
+def _given(config: TrainConfig) -> Path | None:
+    return Path(config.checkpoint_file) if config.checkpoint_file else None
+
+
+def _without_state(config: TrainConfig, files: RunFiles, anew: FoundRun) -> FoundRun:
+    if config.resume and not (config.reset_state and files.model.exists()):
+        raise InputError(f"resume: {files.folder} holds no checkpoint; start without resume or name another model_dir")
+    if not files.model.exists():
+        return anew
+    if config.reset_state:
+        return FoundRun(replaces=True, weights_from=files.model)
+    if config.overwrite:
+        return dataclasses.replace(anew, replaces=True)
+    raise InputError(
+        f"model_dir: {files.model} is there already, without the state of its training; name another model_dir, or set "
+        f"overwrite=true, which moves it to {OLD_RUNS}/"
+    )
+
+
+def _checked_changes(config: TrainConfig, state: State) -> dict[str, tuple[Any, Any]]:
+    """Return the options that differ from those of the checkpoint; raise `InputError` if they may not."""
+    changed = changes(config, state["train_kwargs"])
+    if samples_per_step(state) == config.batch_size * config.processes:
+        changed.pop("batch_size", None)  # more processes with smaller batches, or the other way round, go on exactly
+    fixed = [name for name in changed if is_fixed(type(config), name)]
+    if fixed:
+        (then, now), name = changed[fixed[0]], fixed[0]
+        raise InputError(
+            f"model_dir: {config.model_dir} holds a run with {name}={then!r}, now it is {now!r}, which can't change on the way; "
+            f"use the old value, name another model_dir, or set overwrite=true, which moves that run to {OLD_RUNS}/"
+        )
+    if changed and not config.resume:
+        raise InputError(
+            f"model_dir: {config.model_dir} holds a run with other options ({_listed(changed)}); {CHOICES}"
+        )
+    return changed
+
+
+def _listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    return ", ".join(f"{name} {then!r}, now {now!r}" for name, (then, now) in changed.items())
+
+
+def _messages(
+    config: TrainConfig, files: RunFiles, source: Path, state: State, changed: Mapping[str, tuple[Any, Any]]
+) -> list[str]:
+    said = []
+    if source != files.state:
+        said.append(f"{files.state} is missing or damaged; going on from the one before it, {source}")
+    matters = {name: pair for name, pair in changed.items() if name not in ("checkpoint_file", *MADE_ANEW)}
+    if "checkpoint_file" in changed and config.checkpoint_file:
+        said.append(f"resume: going on with the weights of {source}, not with those of {config.checkpoint_file}")
+    if matters:
+        said.append(
+            f"options changed on the way: {_listed(matters)}; from here on the run is not an exact continuation"
+        )
+    progress = state["inpaintkit_progress"]
+    said.append(f"resumed at epoch {progress['epoch']}, step {progress['step']}")
+    return said
+
+
+def move_old_run(folder: Path, names: Iterable[str]) -> Path:
+    """Move what fits `names` (patterns) in a run `folder` to ``old/DATE``, the time of its last checkpoint; return that folder.
+
+    What lies there under the same name already stays where it is.
+    """
+    files = RunFiles(folder)
+    last = next((file for file in (files.state, files.model) if file.exists()), folder)
+    date = datetime.fromtimestamp(last.stat().st_mtime).strftime("%Y-%m-%d_%H-%M-%S")
+    target = folder / OLD_RUNS / date
+    target.mkdir(parents=True, exist_ok=True)
+    found = [path for name in names for path in sorted(folder.glob(name))]
+    for path in sorted(found, key=lambda path: path == last):  # the date's file last: a kill on the way is made good
+        if not (target / path.name).exists():
+            os.replace(path, target / path.name)
+    return target
+
+
+def samples_per_step(state: State) -> int:
+    """Return how many samples the run of a checkpoint took per step, in all its processes together."""
+    return int(state["train_kwargs"]["batch_size"]) * int(state.get("inpaintkit_processes", 1))
+
+
+def take_progress(state: State, plan: Plan) -> Progress:
+    """Return the progress of a checkpoint, counted in the steps of `plan`."""
+    progress = Progress(**state["inpaintkit_progress"])
+    before = samples_per_step(state)
+    if before != plan.samples_per_step:
+        progress.step = progress.step * before // plan.samples_per_step
+    progress.step = min(progress.step, plan.steps_per_epoch)
+    if before != plan.samples_per_step:
+        progress.steps_done = (progress.epoch - 1) * plan.steps_per_epoch + progress.step
+    return progress
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a checkpoint notes of the records: their names, a hash of each training record, one of all of them.
+
+    Taken once, when the records are opened: a checkpoint can be written while records disappear.
+    """
+
+    names: tuple[str, ...]
+    hashes: tuple[int, ...]
+    key: int
+    content: int
+    evaluation: int
+
+    @classmethod
+    def of(cls, train_set: InpaintDataset, eval_set: InpaintDataset) -> DataFacts:
+        """Return the facts of two sets of records."""
+        names = tuple(train_set.names)
+        content = derive_seed(train_set.fingerprint(), eval_set.fingerprint())
+        return cls(names, train_set.hashes(), derive_seed(*names, len(eval_set)), content, eval_set.fingerprint())
+
+    def state(self) -> dict[str, Any]:
+        """Return the facts as a checkpoint keeps them."""
+        return {
+            "inpaintkit_data_key": self.key,
+            "inpaintkit_data_content": self.content,
+            "inpaintkit_data_evaluation": self.evaluation,
+            "inpaintkit_records": {"names": "\n".join(self.names), "hashes": torch.tensor(self.hashes)},
+        }
+
+
+def match_records(state: State, facts: DataFacts, config: TrainConfig, sampler: HardExampleSampler) -> list[str]:
+    """Give `sampler` the losses of a checkpoint; return what to tell if records were added since then.
+
+    Raises `InputError` when records were taken away or exchanged, or were added without ``resume``.
+    """
+    content = state.get("inpaintkit_data_content")  # unknown in checkpoints of early versions
+    if state["inpaintkit_data_key"] == facts.key and content in (None, facts.content):
+        sampler.load_state_dict(state["inpaintkit_sampler"])
+        return []
+    places = _places(state, facts)
+    if places is None:
+        raise InputError(
+            f"data_dir: the records in {config.data_dir} have changed since the run began; {RECORD_CHOICES}"
+        )
+    added = len(facts.names) - len(places)
+    if not config.resume:
+        raise InputError(f"data_dir: {added} records were added to {config.data_dir} since the run began; {CHOICES}")
+    sampler.load_state_dict(state["inpaintkit_sampler"], places)
+    return [f"{added} records were added since the run began; they are drawn from here on"]
+
+
+def _places(state: State, facts: DataFacts) -> Sequence[int] | None:
+    """Return where the checkpoint's records are among those of today; None if one is missing or another one now."""
+    if state.get("inpaintkit_data_evaluation") != facts.evaluation:
+        return None
+    records = state["inpaintkit_records"]
+    now = {name: place for place, name in enumerate(facts.names)}
+    places = [now.get(name, -1) for name in records["names"].split("\n")]
+    same = all(
+        place >= 0 and facts.hashes[place] == known
+        for place, known in zip(places, records["hashes"].tolist(), strict=True)
+    )
+    return places if same else None

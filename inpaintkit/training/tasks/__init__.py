@@ -1,0 +1,1 @@
+"""What a run trains: the plain task, and GAN fine-tuning on top of it."""

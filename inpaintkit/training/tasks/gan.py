@@ -1,0 +1,207 @@
+"""GAN fine-tuning: a plain task, and a discriminator that judges only what lies in holes."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inpaintkit.config import GanConfig
+from inpaintkit.data.resident import Batch
+from inpaintkit.model import create_discriminator
+from inpaintkit.seeds import torch_rng
+from inpaintkit.training import amp
+from inpaintkit.training.adversarial import (
+    AdaptiveWeight,
+    MaskedHingeLoss,
+    dequantisation_noise,
+    ste_clamp,
+    warmup_weight,
+)
+from inpaintkit.training.distributed import Group
+from inpaintkit.training.loss_log import BatchLosses
+from inpaintkit.training.metrics import artefact_score, hole_lpips
+from inpaintkit.training.perceptual import Lpips
+from inpaintkit.training.progress import Moment, Row
+from inpaintkit.training.tasks.plain import PlainTask, crop_frame, of_updater, updater_state
+from inpaintkit.training.tasks.updater import Updater
+
+PSNR_ALLOWANCE = 0.5
+"""Decibels of inside-hole PSNR that better texture may cost before an epoch is ranked lower for it."""
+
+
+def epoch_score(lost_psnr: float, lpips: float, artefact: float) -> float:
+    """Return what an epoch is judged by, the lower the better: LPIPS, artefact score within 0..1 and each dB lost beyond half a dB.
+
+    `artefact` is NaN where no hole is wide enough for that score; then the others decide.
+    """
+    grid = 0.0 if math.isnan(artefact) else min(max(artefact, 0.0), 1.0)
+    return lpips + grid + max(0.0, lost_psnr - PSNR_ALLOWANCE)
+
+
+class GanTask:
+    """Trains the generator of `plain` against a discriminator; see `Task` for what the methods promise.
+
+    The best epoch has the lowest ``score`` = inside-hole LPIPS + artefact score (within 0..1) + every decibel of
+    inside-hole PSNR that is lost beyond `PSNR_ALLOWANCE`, among the epochs after the start.
+    """
+
+    def __init__(self, config: GanConfig, plain: PlainTask, group: Group) -> None:
+        self.config, self.plain, self.group = config, plain, group
+        self.model, self.device, self.arithmetic = plain.model, plain.device, plain.arithmetic
+        weights = torch_rng(config.seed, "discriminator")
+        self.discriminator = create_discriminator(config.discriminator, weights).to(self.device)
+        self.updater = Updater(config, self.discriminator, self.arithmetic, self.device, group)
+        self.hinge = MaskedHingeLoss(mean_count=group.mean)
+        self.adaptive = AdaptiveWeight()
+        self.judge_lpips = Lpips("alex").to(self.device)
+
+    def train_mode(self) -> None:
+        self.plain.train_mode()
+        self.discriminator.train()
+        self.updater.train_mode()
+
+    def step(self, batch: Batch, moment: Moment) -> BatchLosses:
+        x, hole, y, _ = batch
+        rng = torch_rng(*moment.key("step"))
+        output, mask = self.plain.generate(x, hole)
+        total, losses = self.plain.reconstruction(output, y, hole, rng)
+        adversarial, discriminator_loss = self.discriminate(output, y, mask, moment, rng)
+        warmup = warmup_weight(moment.updates_done, self.config.generator_warmup_iteration)
+        weight = self.add_gradients(output, total, adversarial, discriminator_loss, warmup)
+        terms = {"adversarial": adversarial, "discriminator": discriminator_loss, "adversarial_weight": weight}
+        return BatchLosses(losses.terms | {name: term.detach() for name, term in terms.items()}, losses.per_sample)
+
+    def discriminate(
+        self, output: Tensor, y: Tensor, mask: Tensor, moment: Moment, rng: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return the generator's adversarial loss and the discriminator's loss.
+
+        Both come from one pass over the output: the two gradients are taken apart in `add_gradients`.
+        """
+        noise = self._noise(y, moment)
+        member = self.discriminator.pick(float(torch.rand((), generator=rng)))
+        with amp.autocast(self.arithmetic, self.device):
+            fake, counted = self.discriminator(ste_clamp(output) + noise, y, mask=mask, member=member)
+            real, _ = self.discriminator(y + noise, y, mask=mask, member=member)
+        return self.hinge.generator(fake, counted), self.hinge.discriminator(real, fake, counted)
+
+    def _noise(self, y: Tensor, moment: Moment) -> Tensor:
+        """Return this process's share of the step's dequantisation noise, drawn on the device."""
+        whole = y.new_empty(()).expand(len(y) * self.group.size, *y.shape[1:])
+        noise = dequantisation_noise(whole, torch_rng(*moment.key("noise"), device=self.device))
+        return noise[self.group.rank * len(y) :][: len(y)]
+
+    def add_gradients(
+        self, output: Tensor, total: Tensor, adversarial: Tensor, discriminator_loss: Tensor, warmup: float
+    ) -> Tensor:
+        """Add the gradients of both networks; return the weight that the adversarial loss got.
+
+        Each loss is differentiated down to `output` once; comparing the two gradients at the last layer and sending
+        their weighted sum through the generator costs no second pass through the perceptual network. Where a loss of any
+        process isn't finite, nothing is added.
+        """
+        finite = torch.isfinite(torch.stack([total, adversarial, discriminator_loss]).detach()).all()
+        if not all(self.group.gather(bool(finite))):
+            return torch.zeros(())  # all processes together: comparing gradients takes all of them
+        scale = self.plain.updater.scaler.scale
+        gradient = torch.autograd.grad(scale(total), output)[0]
+        weight = 0.0
+        if warmup > 0 and self.config.discriminator_weight > 0:
+            towards_real = torch.autograd.grad(scale(adversarial), output, retain_graph=True)[0]
+            lengths = torch.stack([self._length(output, arriving) for arriving in (gradient, towards_real)])
+            adaptive = self.adaptive.update(float(lengths[0] / lengths[1]))
+            if adaptive is not None:
+                weight = adaptive * self.config.discriminator_weight * warmup
+                gradient = gradient + weight * towards_real
+        output.backward(gradient / self.config.backward_step, retain_graph=True)
+        self.updater.scale(discriminator_loss).backward(inputs=list(self.discriminator.parameters()))  # type: ignore[no-untyped-call]
+        return torch.tensor(weight, device=output.device)
+
+    def _length(self, output: Tensor, gradient: Tensor) -> Tensor:
+        """Return the length of the last layer's gradient when `gradient` arrives at `output`."""
+        at_layer = torch.autograd.grad(output, self.plain.last_layer, gradient, retain_graph=True)[0]
+        length: Tensor = torch.linalg.vector_norm(self.group.mean(at_layer).float())
+        return length
+
+    def update(self, moment: Moment) -> None:
+        self.plain.updater.update(moment.update)
+        self.updater.update(moment.update)
+        if self.plain.average is not None:
+            self.plain.average.update_parameters(self.model)
+
+    def next_epoch(self) -> None:
+        self.plain.next_epoch()
+        self.updater.next_epoch()
+
+    def change_schedule(self, epochs_done: int) -> None:
+        self.plain.change_schedule(epochs_done)
+        self.updater.change_schedule(epochs_done)
+
+    def rates(self) -> dict[str, float]:
+        return self.plain.rates()
+
+    def skipped_updates(self) -> int:
+        return max(self.plain.skipped_updates(), self.updater.skipped())
+
+    @contextlib.contextmanager
+    def judging(self) -> Iterator[None]:
+        with self.plain.judging():
+            was_training = self.discriminator.training
+            self.discriminator.eval()
+            try:
+                yield
+            finally:
+                self.discriminator.train(was_training)
+
+    @torch.no_grad()
+    def judge(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        _, hole, y, _ = batch
+        output, figures = self.plain.judge(batch)
+        clean, inner = output.clamp(0, 1), crop_frame(hole, self.model.i2i_offset)
+        return output, figures | {
+            "hole_lpips": hole_lpips(clean, y, inner, self.judge_lpips),
+            "artefact": artefact_score(clean, y, inner),
+        }
+
+    def score(self, row: Row, history: Sequence[Row]) -> float:
+        """Return `epoch_score` of the row, which is noted in it; infinity for the start, which is never picked."""
+        start = next((r for r in history if r["split"] == "eval"), row)
+        lost = float(start["hole_psnr"]) - float(row["hole_psnr"])
+        score = epoch_score(lost, float(row["hole_lpips"]), float(row["artefact"]))
+        row["score"] = score
+        return score if row["epoch"] else math.inf
+
+    @torch.no_grad()
+    def realness(self, picture: Tensor, target: Tensor) -> Tensor:
+        """Return how real the discriminator finds each place of `picture`, (B, 1, h, w) logits, high = real.
+
+        `picture` and its truth `target` are (B, 3, H, W), 0..1; the map covers them but for a frame of two cells of 8 px. The
+        members of an ensemble judge as much as each of them is picked.
+        """
+        self.discriminator.eval()
+        shares = self.discriminator.probabilities
+        picture, target = picture.to(self.device), target.to(self.device)
+        judged = [self.discriminator(picture, target, member=member) for member in range(len(shares))]
+        weighted = [share * logits.float() for share, logits in zip(shares, judged, strict=True)]
+        return torch.stack(weighted).sum(dim=0).cpu()
+
+    def state(self) -> dict[str, Any]:
+        generator = self.plain.updater.state()
+        discriminator = self.updater.state()
+        return {
+            **self.plain.state(),
+            **updater_state([generator, discriminator]),
+            "discriminator_state_dict": self.discriminator.state_dict(),
+            "adaptive_weight": self.adaptive.state_dict(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.plain.load_state(state)
+        self.updater.load_state(of_updater(state, 1))
+        self.discriminator.load_state_dict(state["discriminator_state_dict"])
+        self.adaptive.load_state_dict(state["adaptive_weight"])

@@ -1,0 +1,171 @@
+"""The plain task: a generator learns to fill holes by a reconstruction loss."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inpaintkit.config import TrainConfig
+from inpaintkit.data.resident import Batch
+from inpaintkit.model import LightInpaintV1
+from inpaintkit.seeds import torch_rng
+from inpaintkit.training import amp
+from inpaintkit.training.averaging import averaged_weights, moving_average
+from inpaintkit.training.compiling import Network, compiled
+from inpaintkit.training.distributed import Group
+from inpaintkit.training.loss_log import BatchLosses
+from inpaintkit.training.losses import create_loss
+from inpaintkit.training.metrics import hole_psnr
+from inpaintkit.training.progress import Moment, Row
+from inpaintkit.training.row_fill import row_fill
+from inpaintkit.training.tasks.updater import Updater
+
+
+def crop_frame(mask: Tensor, frame: int) -> Tensor:
+    """Return `mask` without a border of `frame` px, as wide as the generator's training output."""
+    return mask[..., frame:-frame, frame:-frame]
+
+
+class PlainTask:
+    """Trains `model` by the loss of `config`; see `Task` for what the methods promise."""
+
+    def __init__(self, config: TrainConfig, model: LightInpaintV1, arithmetic: str, device: str, group: Group) -> None:
+        self.config, self.arithmetic, self.device = config, arithmetic, device
+        self.model = model.to(device)
+        self.network: Network = self.model
+        self.average = moving_average(self.model, config.ema_decay)
+        loss = create_loss(config.loss, config.perceptual, config.hole_l1_weight, config.perceptual_path)
+        self.criterion = loss.to(device)
+        self.updater = Updater(config, self.model, arithmetic, device, group)
+
+    def compile(self) -> str:
+        """Compile the generator if the machine can; return what to tell the user."""
+        self.network, message = compiled(self.model, self.config, self.device, self.arithmetic)
+        return message
+
+    def train_mode(self) -> None:
+        self.model.train()
+        self.updater.train_mode()
+
+    def step(self, batch: Batch, moment: Moment) -> BatchLosses:
+        x, hole, y, _ = batch
+        output, _ = self.generate(x, hole)
+        total, losses = self.reconstruction(output, y, hole, torch_rng(*moment.key("step")))
+        self.updater.scale(total).backward()  # type: ignore[no-untyped-call]
+        return losses
+
+    def generate(self, x: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the generator's output without its 16 px frame, and its soft mask."""
+        masked, mask = self.model.preprocess(x, hole)
+        with amp.autocast(self.arithmetic, self.device):
+            output = self.network(masked, mask)
+        return output.float(), mask
+
+    def reconstruction(
+        self, output: Tensor, y: Tensor, hole: Tensor, rng: torch.Generator | None = None
+    ) -> tuple[Tensor, BatchLosses]:
+        """Return the loss to minimise, and what it consists of, detached.
+
+        With `rng`, output and target are moved together first (the pair augmentation of training).
+        """
+        with amp.autocast(self.arithmetic, self.device):
+            inner = crop_frame(hole, self.model.i2i_offset)
+            total, terms = self.criterion(output, y, hole=inner, generator=rng)
+        per_sample = terms.pop("per_sample")
+        return total, BatchLosses({"total": total.detach(), **terms}, per_sample)
+
+    def update(self, moment: Moment) -> None:
+        self.updater.update(moment.update)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    def next_epoch(self) -> None:
+        self.updater.next_epoch()
+
+    def change_schedule(self, epochs_done: int) -> None:
+        self.updater.change_schedule(epochs_done)
+
+    def rates(self) -> dict[str, float]:
+        group = self.updater.optimizer.param_groups[0]
+        return {"learning_rate": group["lr"], "weight_decay": float(group["weight_decay"])}
+
+    def skipped_updates(self) -> int:
+        return self.updater.skipped()
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The weights of the output layer."""
+        return self.model.to_image[1].weight  # type: ignore[return-value]
+
+    @contextlib.contextmanager
+    def judging(self) -> Iterator[None]:
+        with averaged_weights(self.updater.optimizer, self.model, self.average):
+            was_training = self.model.training
+            self.model.eval()
+            try:
+                yield
+            finally:
+                self.model.train(was_training)
+
+    @torch.no_grad()
+    def judge(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the output, and the figures: loss terms, and the hole PSNR next to that of row fill, which has to be beaten."""
+        x, hole, y, _ = batch
+        output, _ = self.generate(x, hole)
+        _, losses = self.reconstruction(output, y, hole)
+        inner = crop_frame(hole, self.model.i2i_offset)
+        filled = crop_frame(row_fill(x, hole), self.model.i2i_offset)
+        figures = {name: term.expand(len(output)) for name, term in losses.terms.items()}
+        return output, figures | {
+            "total": losses.per_sample,
+            "hole_psnr": hole_psnr(output.clamp(0, 1), y, inner),
+            "hole_psnr_row_fill": hole_psnr(filled, y, inner),
+        }
+
+    def score(self, row: Row, history: Sequence[Row]) -> float:
+        """Return the evaluation loss; NaN never beats anything."""
+        return float(row["total"])
+
+    def state(self) -> dict[str, Any]:
+        training_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+        updater = self.updater.state()  # before the averaging changes the optimiser's mode
+        with averaged_weights(self.updater.optimizer, self.model, self.average):
+            to_use = {name: value.clone() for name, value in self.model.state_dict().items()}
+        return {
+            "state_dict": to_use,
+            "training_state_dict": training_weights,
+            "inpaintkit_average": {} if self.average is None else self.average.state_dict(),
+            **updater_state([updater]),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(state["training_state_dict"])
+        if self.average is not None:
+            self.average.load_state_dict(state["inpaintkit_average"])
+        self.updater.load_state(of_updater(state, 0))
+
+
+def updater_state(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the states of updaters under the names of iw3's checkpoints; schedules are left out where there are none."""
+    return {
+        "optimizer_state_dict": [state["optimizer"] for state in states],
+        "scheduler_state_dict": [state["scheduler"] for state in states if state["scheduler"] is not None],
+        "grad_scaler_state_dict": [state["scaler"] for state in states],
+        "inpaintkit_skipped_updates": [state["skipped"] for state in states],
+    }
+
+
+def of_updater(state: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Return the state of updater `number` out of a checkpoint of this or an earlier version."""
+    schedulers = state["scheduler_state_dict"]
+    skipped = state.get("inpaintkit_skipped_updates", ())
+    return {
+        "optimizer": state["optimizer_state_dict"][number],
+        "scheduler": schedulers[number] if number < len(schedulers) else None,
+        "scaler": state["grad_scaler_state_dict"][number],
+        "skipped": skipped[number] if number < len(skipped) else 0,
+    }

@@ -1,0 +1,100 @@
+"""One network's optimiser with all that belongs to it: schedule, gradient scale, clipping, warm-up, skipped steps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inpaintkit.config import TrainConfig
+from inpaintkit.training.amp import gradient_scaler
+from inpaintkit.training.distributed import Group
+from inpaintkit.training.schedule import (
+    create_optimizer,
+    create_scheduler,
+    is_schedule_free,
+    restart_schedule,
+    warmed_up,
+)
+
+
+class Updater:
+    """Updates the weights of `network` as `config` says; `amp` is the resolved arithmetic."""
+
+    def __init__(self, config: TrainConfig, network: nn.Module, amp: str, device: str, group: Group) -> None:
+        self.config, self.amp, self.group = config, amp, group
+        self.optimizer = create_optimizer(config, network)
+        self.scheduler = create_scheduler(config, self.optimizer)
+        self.scaler = gradient_scaler(amp, device)
+        self._one = torch.ones((), device=device)
+        self._skipped = torch.zeros((), dtype=torch.int64, device=device)
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """Return `loss`, divided among the steps that are summed, ready for its backward pass."""
+        scaled: Tensor = self.scaler.scale(loss / self.config.backward_step)
+        return scaled
+
+    def update(self, number: int) -> None:
+        """Do optimiser step `number` (from 1) with the gradients summed so far, averaged over all processes."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.group.average_gradients(parameters)
+        if all(parameter.grad is None for parameter in parameters):
+            return  # every step since the last update was skipped
+        if self.config.clip_grad_norm > 0:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(parameters, self.config.clip_grad_norm)
+        before = self.scaler.scale(self._one)
+        with warmed_up(self.optimizer, self.config, number):
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self._count_skipped(before)
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _count_skipped(self, before: Tensor) -> None:
+        """Count the step if the scaler skipped it: then its scale fell. All on the device, nobody waits."""
+        self._skipped += self.scaler.scale(self._one) < before
+        if self.amp != "fp16":
+            self.scaler.update(self._one)
+
+    def skipped(self) -> int:
+        """Return how many optimiser steps were skipped so far because a gradient was NaN or infinite."""
+        return int(self._skipped)
+
+    def train_mode(self) -> None:
+        """Put a schedule-free optimiser into training mode."""
+        if is_schedule_free(self.config):
+            self.optimizer.train()  # type: ignore[attr-defined]
+
+    def next_epoch(self) -> None:
+        """Move the learning-rate schedule on."""
+        if self.scheduler is not None:
+            self.scheduler.step()
+
+    def state(self) -> dict[str, Any]:
+        """Return what `load_state` takes."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "skipped": self.skipped(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` returned."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+        skipped = state["skipped"]
+        if state["scaler"]:  # empty in checkpoints of early versions
+            self.scaler.load_state_dict(state["scaler"])
+            if self.amp != "fp16":  # later ones counted skipped steps by halving the scale for each
+                skipped += round(-math.log2(self.scaler.get_scale()))
+                self.scaler.scale(self._one)  # makes the scale, which the next line sets
+                self.scaler.update(self._one)
+        self._skipped.fill_(skipped)
+
+    def change_schedule(self, epochs_done: int) -> None:
+        """Go on with the learning rate and schedule of `config` instead of those of the loaded state."""
+        self.scheduler = restart_schedule(self.config, self.optimizer, epochs_done)

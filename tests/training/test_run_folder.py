@@ -1,0 +1,244 @@
+"""What lies in a run folder is never lost unasked: the same again continues or finds all done, anything else asks first."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from toy_data import Listener, tiny_trainer, write_record
+
+from inpaintkit.config import TrainConfig
+from inpaintkit.errors import InputError
+from inpaintkit.model import LightInpaintV1, load_model, load_state, save_model
+from inpaintkit.seeds import torch_rng
+from inpaintkit.training import Callback, RunView, StepInfo, TrainReport
+from inpaintkit.training.checkpoints import older
+
+NAME = LightInpaintV1.name
+STATE, MODEL = f"{NAME}.checkpoint.pth", f"{NAME}.pth"
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def start_with(data: Path, folder: str, source: Path) -> Path:
+    """Copy a made run and its data, so that a test may change them."""
+    shutil.copytree(source, data.parent / folder)
+    return data.parent / folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with ``data``, a finished ``run`` of it, and ``cut``, the same run stopped after its first step."""
+    root = tmp_path_factory.mktemp("made")
+    for number in range(2):
+        write_record(root / "data" / "train", number)
+    write_record(root / "data" / "eval", 0)
+    tiny_trainer(root / "data").fit()
+    tiny_trainer(root / "data", model_dir=str(root / "cut"), max_seconds=0.0).fit()
+    return root
+
+
+@pytest.fixture
+def data(made: Path, tmp_path: Path) -> Path:
+    """Return the records, in a folder whose ``run`` is the finished one."""
+    for name in ("data", "run", "cut"):
+        shutil.copytree(made / name, tmp_path / name)
+    return tmp_path / "data"
+
+
+def cut(data: Path, *callbacks: Callback, **changes: Any) -> TrainReport:
+    return tiny_trainer(data, *callbacks, model_dir=str(data.parent / "cut"), **changes).fit()
+
+
+class TestTheSameAgain:
+    def test_a_finished_run_is_shown_and_left_as_it_is(self, data: Path) -> None:
+        before, heard = content(data.parent / "run"), Listener()
+        trainer = tiny_trainer(data, heard)
+        report = trainer.fit()
+        assert report.finished
+        assert report.history == tuple(load_state(data.parent / "run" / STATE)["inpaintkit_progress"]["history"])
+        assert trainer.hardest()
+        assert heard.heard("this run is done: 2 epochs")
+        assert content(data.parent / "run") == before | {".lock": content(data.parent / "run")[".lock"]}
+
+    def test_a_cut_run_goes_on(self, data: Path) -> None:
+        heard = Listener()
+        assert cut(data, heard).finished
+        assert heard.heard("resumed at epoch 1, step 1")
+        weights = [load_state(data.parent / name / STATE)["training_state_dict"] for name in ("run", "cut")]
+        assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
+
+    @pytest.mark.parametrize("asked", [{"resume": True}, {"resume": True, "checkpoint_file": "other.pth"}])
+    def test_also_where_it_is_asked_for(self, asked: dict[str, Any], data: Path) -> None:
+        other = save_model(LightInpaintV1(torch_rng(5)), data.parent / "other.pth")
+        heard = Listener()
+        assert cut(
+            data, heard, **{name: str(other) if value == "other.pth" else value for name, value in asked.items()}
+        ).finished
+        assert heard.heard("not with those of") == ("checkpoint_file" in asked)
+
+    def test_clocks_do_not_matter(self, data: Path) -> None:
+        import os
+
+        os.utime(data.parent / "cut" / STATE, (1e9, 1e9))
+        heard = Listener()
+        assert cut(data, heard).finished
+        assert heard.heard("resumed at epoch 1, step 1")
+
+
+class TestAnotherRun:
+    def test_is_refused_naming_the_choices(self, data: Path) -> None:
+        with pytest.raises(
+            InputError, match=r"holds a run with other options \(learning_rate 0.0001, now 0.01\); set resume=true"
+        ):
+            tiny_trainer(data, learning_rate=0.01)
+
+    def test_overwrite_moves_the_old_one_whole(self, data: Path) -> None:
+        run = data.parent / "run"
+        before, heard = content(run), Listener()
+        assert tiny_trainer(data, heard, learning_rate=0.01, overwrite=True).fit().finished
+        (old,) = (run / "old").iterdir()
+        assert content(old).items() <= before.items()
+        assert {MODEL, STATE} <= content(old).keys()
+        assert heard.heard(f"lies in {old} now")
+        assert not tiny_trainer(data, learning_rate=0.01, overwrite=True).found.replaces, (
+            "the same again: done, not moved"
+        )
+
+    def test_overwrite_contradicts_resume(self) -> None:
+        with pytest.raises(InputError, match="overwrite: it contradicts resume"):
+            TrainConfig(overwrite=True, resume=True)
+
+    def test_reset_state_starts_from_the_last_weights_and_keeps_the_run(self, data: Path) -> None:
+        run = data.parent / "run"
+        weights = load_state(run / STATE)["state_dict"]
+        trainer = tiny_trainer(data, resume=True, reset_state=True, learning_rate=0.0, max_epoch=1)
+        assert trainer.fit().history[0]["epoch"] == 0
+        assert all(torch.equal(weight, trainer.model.state_dict()[name]) for name, weight in weights.items())
+        assert len(list((run / "old").iterdir())) == 1
+
+    def test_a_model_without_its_state_is_not_written_over(self, data: Path) -> None:
+        (data.parent / "fresh").mkdir()
+        save_model(LightInpaintV1(), data.parent / "fresh" / MODEL)
+        with pytest.raises(InputError, match="is there already, without the state of its training"):
+            tiny_trainer(data, model_dir=str(data.parent / "fresh"))
+
+    def test_a_state_of_another_program_is_not_taken_for_a_run(self, data: Path) -> None:
+        state = load_state(data.parent / "run" / STATE)
+        del state["inpaintkit_progress"]
+        torch.save(state, data.parent / "run" / STATE)
+        with pytest.raises(InputError, match="was not written by inpaintkit"):
+            tiny_trainer(data, resume=True)
+
+
+class TestChangedOptions:
+    """With resume=true a run goes on under other options, as far as that makes sense, and says so."""
+
+    def test_a_finished_run_is_lengthened(self, data: Path) -> None:
+        heard = Listener()
+        report = tiny_trainer(data, heard, max_epoch=3, resume=True).fit()
+        assert (report.epochs, report.steps, report.finished) == (3, 6, True)
+        assert heard.heard("options changed on the way: max_epoch 2, now 3")
+
+    def test_smaller_batches_after_running_out_of_memory(self, data: Path) -> None:
+        report = cut(data, batch_size=2, backward_step=2, resume=True)
+        assert (report.finished, report.steps) == (True, 8)  # 4 steps of 2 instead of 2 of 4, in each of two epochs
+
+    def test_more_samples_another_rate_and_rarer_evaluations(self, data: Path) -> None:
+        report = cut(data, num_samples=12, learning_rate=1e-5, eval_step=2, resume=True)
+        assert report.finished
+        assert {row["learning_rate"] for row in report.rows("train")} <= {1e-5, 1e-8} or report.rows("train")[0][
+            "learning_rate"
+        ] == pytest.approx(1e-5)
+
+    @pytest.mark.parametrize(
+        ("option", "value"), [("seed", 1), ("loss", "dct"), ("optimizer", "muon"), ("ema_decay", 0.5)]
+    )
+    def test_what_would_make_it_another_run_stays(self, option: str, value: Any, data: Path) -> None:
+        with pytest.raises(InputError, match=f"holds a run with {option}=.* which can't change on the way"):
+            cut(data, resume=True, **{option: value})
+
+
+class TestTheRecords:
+    def test_added_ones_are_drawn_from_here_on_if_asked(self, data: Path) -> None:
+        write_record(data / "train", 2)
+        with pytest.raises(InputError, match="1 records were added"):
+            cut(data)
+        heard = Listener()
+        assert cut(data, heard, resume=True).finished
+        assert heard.heard("1 records were added")
+
+    @pytest.mark.parametrize("split", ["train", "eval"])
+    def test_exchanged_ones_are_noticed(self, split: str, data: Path) -> None:
+        write_record(data / split, 7)
+        for suffix in ("C", "M"):
+            (data / split / f"p_7_{suffix}.png").rename(data / split / f"p_0_{suffix}.png")
+        with pytest.raises(InputError, match=r"the records in .* have changed since the run began"):
+            cut(data, resume=True)
+
+    def test_one_that_vanishes_while_training_costs_nothing_but_is_noticed_later(self, data: Path) -> None:
+        class Delete(Callback):
+            def on_step(self, run: RunView, info: StepInfo) -> None:
+                for suffix in ("C", "M"):
+                    (data / "train" / f"p_1_{suffix}.png").unlink(missing_ok=True)
+                run.stop.asked = True
+
+        assert not cut(data, Delete()).finished
+        assert load_state(data.parent / "cut" / STATE)["inpaintkit_progress"]["steps_done"] == 2
+        with pytest.raises(InputError, match="have changed since the run began"):
+            cut(data)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 but no more", b"\0" * 5000, None])
+def test_with_a_damaged_checkpoint_the_one_before_serves(damage: bytes | None, data: Path) -> None:
+    state = data.parent / "cut" / STATE
+    assert older(state, 1).exists()
+    if damage is None:
+        state.unlink()
+    else:
+        state.write_bytes(damage)
+    heard = Listener()
+    assert cut(data, heard).finished
+    assert heard.heard("is missing or damaged; going on from the one before it")
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_run(data: Path) -> None:
+    left = data.parent / "cut" / f".{STATE}.12345.tmp"
+    left.write_bytes(b"half a checkpoint")
+    cut(data)
+    assert not left.exists()
+
+
+class TestWhichModelWasKept:
+    def test_no_epoch_better_than_the_start(self, data: Path) -> None:
+        heard = Listener()
+        report = tiny_trainer(
+            data, heard, model_dir=str(data.parent / "still"), learning_rate=0.0, scheduler="none"
+        ).fit()
+        assert not report.improved
+        assert heard.said[-1].startswith("no epoch beat the start")
+        assert load_model(report.model_file)[1]["epoch"] == 0
+        assert report.summary()["improved"] == 0
+
+    def test_an_epoch_that_is(self, data: Path) -> None:
+        heard = Listener()
+        report = tiny_trainer(data, heard, model_dir=str(data.parent / "better"), learning_rate=1e-5).fit()
+        assert report.improved
+        assert heard.heard(f"best model updated: epoch {report.best_epoch}")
+        assert heard.said[-1].startswith(f"best model: epoch {report.best_epoch}")
+
+
+def test_a_stop_asked_for_by_a_button_saves_and_returns(data: Path) -> None:
+    class Ask(Callback):
+        def on_step(self, run: RunView, info: StepInfo) -> None:
+            run.stop.asked = True
+
+    heard = Listener()
+    report = tiny_trainer(data, Ask(), heard, model_dir=str(data.parent / "asked")).fit()
+    assert (report.finished, report.steps) == (False, 1)
+    assert heard.heard("stopped as asked; the same again goes on there")

@@ -1,0 +1,47 @@
+"""Tiny records of noise, for tests that are not about what is learnt, and the options of a run that takes a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from inpaintkit.config import TrainConfig
+from inpaintkit.training import Callback, RunView, Trainer
+
+TINY: dict[str, Any] = {
+    "crop_size": 64, "max_epoch": 2, "batch_size": 4, "num_samples": 8, "backward_step": 1, "eval_step": 1,
+    "device": "cpu", "amp": "off", "perceptual": "alex", "grey_start": True,
+}  # fmt: skip
+
+
+def write_record(folder: Path, number: int, size: int = 96, hole: bool = True) -> None:
+    """Write record `number`: noise, with an upright hole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(number)
+    mask = np.zeros((size, size), np.uint8)
+    mask[20:60, 30:45] = 255 * hole
+    Image.fromarray(rng.integers(0, 255, (size, size, 3), np.uint8)).save(folder / f"p_{number}_C.png")
+    Image.fromarray(mask).save(folder / f"p_{number}_M.png")
+
+
+class Listener(Callback):
+    """Notes what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def on_message(self, run: RunView, message: str) -> None:
+        self.said.append(message)
+
+    def heard(self, words: str) -> bool:
+        """Return whether a sentence with these words was said."""
+        return any(words in sentence for sentence in self.said)
+
+
+def tiny_trainer(data: Path, *callbacks: Callback, **changes: Any) -> Trainer:
+    """Return a trainer of `data` that runs in the folder ``run`` beside it."""
+    places = {"data_dir": str(data), "model_dir": str(data.parent / "run")}
+    return Trainer(TrainConfig.from_params(TINY | places | changes), callbacks)
