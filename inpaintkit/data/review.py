@@ -1,19 +1,22 @@
 """Looking through a data set: its records with the size of their holes, marks on bad ones, and deleting those as pairs.
 
-Marks are a text file beside ``train/`` and ``eval/``, one record a line, so they outlive notebooks. A deletion is
-written down before it begins; whoever lists the records next completes one that was cut off.
+Marks are a text file beside ``train/`` and ``eval/``, one record a line, so they outlive notebooks. What is deleted moves to
+``deleted/{train,eval}/`` and can be brought back from there, as long as that folder isn't emptied. A deletion is written down before it
+begins; whoever lists the records next completes one that was cut off.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+import json
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from inpaintkit import text
 from inpaintkit.data import manifest
 from inpaintkit.data.manifest import HOLE_SUFFIX, PICTURE_SUFFIX, SPLITS
 from inpaintkit.data.packed import HOLE_THRESHOLD
@@ -22,7 +25,9 @@ from inpaintkit.files import atomic_write_text, require_folder
 
 MARKS_FILE = "marked_bad.txt"
 DELETION_FILE = ".being_deleted.txt"
+DELETED_FOLDER = "deleted"
 DELETED = "deleted after a look at it"
+DELETED_ROW = "deleted_row"
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def list_records(folder: str | Path) -> list[RecordFiles]:
 
 def read_marks(folder: str | Path) -> set[str]:
     """Return the names of the records that are marked as bad."""
-    return set(_lines(Path(folder) / MARKS_FILE))
+    return {name for name in _lines(Path(folder) / MARKS_FILE) if _is_name(name)}
 
 
 def set_mark(folder: str | Path, name: str, bad: bool) -> None:
@@ -69,16 +74,14 @@ def set_mark(folder: str | Path, name: str, bad: bool) -> None:
 
 
 def delete_records(folder: str | Path, names: Collection[str]) -> int:
-    """Delete the records `names`, both files of each, and return how many there were.
+    """Move both files of the records `names` to ``deleted/`` and return how many there were.
 
     They stay deleted when the generation is continued. Raises `InputError` while a run writes into this data set.
     """
     root = require_folder(folder, "data_dir")
     there = {name for name in names if any(path.exists() for path in _pair(root, name))}
     if there:
-        with contextlib.ExitStack() as locks:
-            for data_set in manifest.data_set_names(root):
-                locks.enter_context(manifest.all_locks(root, data_set))
+        with _all_locked(root):
             _write_lines(root / DELETION_FILE, there)
             finish_deletion(root)
     return len(there)
@@ -87,30 +90,82 @@ def delete_records(folder: str | Path, names: Collection[str]) -> int:
 def finish_deletion(folder: str | Path) -> None:
     """Complete the deletion that was begun in a data set folder, if any."""
     root = Path(folder)
-    names = set(_lines(root / DELETION_FILE))
-    if not names:
+    names = {name for name in _lines(root / DELETION_FILE) if _is_name(name)}
+    if not (root / DELETION_FILE).is_file():
         return
     for name in sorted(names):
         picture, hole = _pair(root, name)
-        hole.unlink(missing_ok=True)  # first: iw3 lists holes
-        picture.unlink(missing_ok=True)
-    for part in _parts(root):
-        _drop_rows(part, names)
+        for file in (hole, picture):  # hole first: iw3 lists holes
+            _move(file, _deleted(root, file))
+    _change_rows(root, lambda split, row: _as_deleted(row) if _name(split, row) in names else row)
     _write_lines(root / MARKS_FILE, read_marks(root) - names)
     (root / DELETION_FILE).unlink()
 
 
-def _drop_rows(part: Path, names: Collection[str]) -> None:
-    """Turn the rows of deleted records into reasons for there being none, so that no later run makes them again."""
-    split, rows = part.parent.name, manifest.read_part(part)
-    kept = [
-        {key: row[key] for key in ("source", "repeat", "record", "sample")} | {"dropped": DELETED}
-        if manifest.is_record(row) and f"{split}/{row['picture'].removesuffix(PICTURE_SUFFIX)}" in names
-        else row
-        for row in rows
-    ]
-    if kept != rows:
-        manifest.write_part(part, kept)
+def deleted_records(folder: str | Path) -> set[str]:
+    """Return the names of the records that can be brought back."""
+    place = Path(folder) / DELETED_FOLDER
+    stems = {split: _stems(place / split, PICTURE_SUFFIX) & _stems(place / split, HOLE_SUFFIX) for split in SPLITS}
+    return {f"{split}/{stem}" for split in SPLITS for stem in stems[split]}
+
+
+def restore_records(folder: str | Path, names: Collection[str]) -> int:
+    """Bring deleted records back, files and manifest rows, and return how many there were; where a file of the same name was made
+    meanwhile, that one stays. Raises `InputError` while a run writes into this data set.
+    """
+    root = require_folder(folder, "data_dir")
+    there = deleted_records(root) & set(names)
+    with _all_locked(root):
+        for name in sorted(there):
+            for file in _pair(root, name):  # picture first: iw3 lists holes
+                if not file.exists():
+                    _move(_deleted(root, file), file)
+        _change_rows(root, lambda split, row: _as_restored(split, row, there))
+    return len(there)
+
+
+def _as_deleted(row: manifest.Row) -> manifest.Row:
+    """Return a reason for there being no record, so that no later run makes it again; the record's row is kept in it."""
+    kept = {key: row[key] for key in ("source", "repeat", "record", "sample")}
+    return kept | {"dropped": DELETED, DELETED_ROW: row}
+
+
+def _as_restored(split: str, row: manifest.Row, names: Collection[str]) -> manifest.Row:
+    before: manifest.Row = row.get(DELETED_ROW) or {}
+    return before if _name(split, before) in names else row
+
+
+def _name(split: str, row: manifest.Row) -> str:
+    """Return the name of a row's record, empty where it has none."""
+    return f"{split}/{row['picture'].removesuffix(PICTURE_SUFFIX)}" if manifest.is_record(row) else ""
+
+
+def _change_rows(root: Path, change: Callable[[str, manifest.Row], manifest.Row]) -> None:
+    """Write every manifest part anew in which `change` of (split, row) changes something."""
+    for part in _parts(root):
+        rows = manifest.read_part(part)
+        changed = [change(part.parent.name, row) for row in rows]
+        if changed != rows:
+            manifest.write_part(part, changed)
+
+
+@contextlib.contextmanager
+def _all_locked(root: Path) -> Iterator[None]:
+    with contextlib.ExitStack() as locks:
+        for data_set in manifest.data_set_names(root):
+            locks.enter_context(manifest.all_locks(root, data_set))
+        yield
+
+
+def _deleted(root: Path, file: Path) -> Path:
+    return root / DELETED_FOLDER / file.relative_to(root)
+
+
+def _move(file: Path, target: Path) -> None:
+    """Move `file`, if it is there, within its file system."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        file.replace(target)
 
 
 def _parts(root: Path, split: str = "*") -> Iterator[Path]:
@@ -132,16 +187,32 @@ def _stems(folder: Path, suffix: str) -> set[str]:
     return {path.name.removesuffix(suffix) for path in folder.glob(f"[!.]*{suffix}")}
 
 
-def _pair(root: Path, name: str) -> tuple[Path, Path]:
+def _is_name(name: str) -> bool:
     split, _, stem = name.partition("/")
-    if split not in SPLITS or not stem or Path(stem).name != stem:
-        raise InputError(f"record: {name!r} is not of the form train/NAME or eval/NAME; take names from list_records")
-    return root / split / (stem + PICTURE_SUFFIX), root / split / (stem + HOLE_SUFFIX)
+    return split in SPLITS and bool(stem) and Path(stem).name == stem
+
+
+def _pair(root: Path, name: str) -> tuple[Path, Path]:
+    if not _is_name(name):
+        raise InputError(
+            f"record: {text.shown(repr(name))} is not of the form train/NAME or eval/NAME; take names from list_records"
+        )
+    return root / f"{name}{PICTURE_SUFFIX}", root / f"{name}{HOLE_SUFFIX}"
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    """Return the lines of a list of names; one that starts with a quotation mark is JSON."""
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
+    return [_unquoted(line) for line in lines if line]
 
 
-def _write_lines(path: Path, lines: Collection[str]) -> None:
-    atomic_write_text(path, "".join(f"{line}\n" for line in sorted(lines)))
+def _unquoted(line: str) -> str:
+    with contextlib.suppress(ValueError):
+        return str(json.loads(line)) if line.startswith('"') else line
+    return line
+
+
+def _write_lines(path: Path, names: Collection[str]) -> None:
+    """Write a list of names, one a line; those that hold a line break or the like as JSON."""
+    lines = (name if name.isprintable() else json.dumps(name) for name in sorted(names))
+    atomic_write_text(path, "".join(f"{line}\n" for line in lines))

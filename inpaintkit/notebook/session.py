@@ -10,6 +10,7 @@ from inpaintkit.notebook.project import enter_project
 from inpaintkit.notebook.runs import record_metrics
 from inpaintkit.notebook.showing import (
     callbacks,
+    fit,
     headless,
     job_progress,
     present,
@@ -22,6 +23,7 @@ from inpaintkit.notebook.showing import (
 __all__ = [
     "callbacks",
     "configure",
+    "fit",
     "headless",
     "job_progress",
     "present",

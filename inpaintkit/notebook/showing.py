@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import html
+import asyncio
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from IPython.display import HTML, Markdown, display
-from tqdm.auto import tqdm
+from IPython.display import Markdown, display
 
+from inpaintkit import text
 from inpaintkit.config import JobConfig, TrainConfig
 from inpaintkit.files import atomic_write_text
 from inpaintkit.inspection.figures import Figure, save_figure
-from inpaintkit.notebook.widgets import LiveCurves, View, close_all
+from inpaintkit.notebook.widgets import LiveCurves, Progress, Still, View, close_all
+from inpaintkit.notebook.widgets.parts import picture_html
+from inpaintkit.notebook.widgets.still import STYLE, compact, html_output
+from inpaintkit.training import Trainer, TrainReport
 from inpaintkit.training.callbacks import LINE_EVERY, PROGRESS_VARIABLE, Callback, default_callbacks
 
 HIGHEST = "85vh"  # of an output: no longer than a screen
@@ -41,36 +43,51 @@ def show(figure: Figure, config: JobConfig, name: str, alt: str) -> None:
 def show_file(path: str | Path, alt: str) -> None:
     """Display a PNG file, fitted to the page and the screen; `alt` says in words what it shows."""
     # As HTML, because JupyterLab gives pictures displayed as such no alternative text.
-    data = base64.b64encode(Path(path).read_bytes()).decode()
-    style = f"max-width:100%;max-height:{HIGHEST};background:white"
-    display(HTML(f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}" style="{style}">'))
+    picture = picture_html(compact(Path(path).read_bytes()), alt, STYLE)
+    display(html_output(picture, alt), raw=True)
 
 
 def present(view: View, config: JobConfig, name: str, alt: str) -> None:
-    """Display the widget of `view`, or its static figure where nobody watches; keep the figure as `show` does.
+    """Display the widget of `view` with a still picture for when it isn't alive; keep that as `show` does.
 
-    A widget shown before under the same `name` is closed, so that nothing piles up when its cell runs again.
+    Where nobody watches there is only the picture. A widget shown before under the same `name` is closed, so that nothing piles up
+    when its cell runs again.
     """
-    figure = view.figure()
+    file = save_figure(view.figure(), config.run_folder / "figures" / f"{name}.png")
     if headless():
-        show(figure, config, name, alt)
-        return
-    save_figure(figure, config.run_folder / "figures" / f"{name}.png")
-    _place(name, view.widget())
+        show_file(file, alt)
+    else:
+        place(name, view.widget())(file.read_bytes(), alt)
 
 
-def _place(name: str, widget: Any) -> None:
+def place(name: str, widget: Any) -> Callable[[bytes, str], None]:
+    """Display a widget; return what exchanges the still picture, PNG and words, that is seen where the widget isn't alive."""
     if name in _shown:
         close_all(_shown.pop(name))
-    _shown[name] = widget
-    display(widget)
+    still = Still()
+    _shown[name] = still.show_with(widget)
+    return still.update
 
 
 def callbacks(config: TrainConfig) -> list[Callback]:
-    """Return what a trainer shows while it runs: progress, and live curves when a person watches."""
+    """Return what a trainer shows while it runs: plain lines, or a bar and live curves when a person watches."""
     if headless():
         return default_callbacks(lines=True)
-    return [*default_callbacks(lines=config.processes > 1), LiveCurves(lambda box: _place("live curves", box))]
+    return [LiveCurves(lambda box: place("live curves", box))]
+
+
+async def fit(trainer: Trainer) -> TrainReport:
+    """Return ``trainer.fit()``; where a person watches, widgets answer meanwhile, and an interrupt stops after the step at hand."""
+    if headless():
+        return trainer.fit()
+    working = asyncio.ensure_future(asyncio.to_thread(trainer.fit))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:  # what a kernel makes of an interrupt
+        print("stopping after this step", flush=True)
+        trainer.stop()
+        await working
+        raise KeyboardInterrupt("stopped and saved; run this cell again to go on") from None
 
 
 def show_table(table: str, config: JobConfig | None = None, name: str = "") -> None:
@@ -78,35 +95,33 @@ def show_table(table: str, config: JobConfig | None = None, name: str = "") -> N
     if config is not None:
         atomic_write_text(config.run_folder / f"{name}.md", table.strip() + "\n")
     # Longer ones scroll in a box; the empty lines make Markdown of what is inside.
-    display(Markdown(f'<div style="max-height:{HIGHEST};overflow:auto">\n\n{table.strip()}\n\n</div>'))
+    box = f'<div class="mathjax_ignore tex2jax_ignore" style="max-height:{HIGHEST};overflow:auto">'
+    display(Markdown(f"{box}\n\n{table.strip()}\n\n</div>"))
 
 
 def show_list(figures: Mapping[str, Any]) -> None:
     """Display names and values as a small table."""
+    left = 'style="text-align:left"'
     cells = "".join(
-        f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{_short(value)}</td></tr>"
-        for name, value in figures.items()
+        f"<tr><th {left}>{text.html(name)}</th><td {left}>{_value(value)}</td></tr>" for name, value in figures.items()
     )
-    display(HTML(f"<table>{cells}</table>"))
+    display(html_output(f"<table>{cells}</table>"), raw=True)
 
 
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _value(value: Any) -> str:
+    return text.html(f"{value:.4g}" if isinstance(value, float) else value)
 
 
 def job_progress(description: str) -> Callable[[int, int, str], None]:
     """Return a callback ``(done, total, message)``: a bar when a person watches, else a plain line per 5 %."""
-    bar = None if headless() else tqdm(desc=description)
+    if not headless():
+        return Progress(description).update
     shown = -1.0
 
     def report(done: int, total: int, message: str) -> None:
         nonlocal shown
-        if bar is not None:
-            bar.total = total
-            bar.set_postfix_str(message[-40:])
-            bar.update(done - bar.n)
-        elif done / max(total, 1) >= shown + LINE_EVERY or done == total:
+        if done / max(total, 1) >= shown + LINE_EVERY or done == total:
             shown = done / max(total, 1)
-            print(f"{shown:4.0%} {description}: {done} of {total} {message}", flush=True)
+            print(f"{shown:4.0%} {description}: {done} of {total} {text.shown(message)}", flush=True)
 
     return report

@@ -1,6 +1,6 @@
 """Depth -> hole: forward warp, warp back, morphology, depth curves, the hole sampler and its preview."""
 
-from inpaintkit.synthesis.mappers import MAPPERS, map_depth, resolve_mapper_name
+from inpaintkit.synthesis.mappers import MAPPER_MEANINGS, MAPPERS, map_depth, resolve_mapper_name
 from inpaintkit.synthesis.morphology import close_hole, dilate_edge, dilate_inner, dilate_outer
 from inpaintkit.synthesis.occlusion import hidden_hole, split_ramps
 from inpaintkit.synthesis.preview import Preview, colour_depth, preview
@@ -11,6 +11,7 @@ from inpaintkit.synthesis.warp import forward_warp, hole_kinds, seen_from_left, 
 __all__ = [
     "HOLE_METHODS",
     "MAPPERS",
+    "MAPPER_MEANINGS",
     "HoleDraw",
     "HoleSampler",
     "Layer",

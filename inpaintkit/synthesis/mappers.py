@@ -86,6 +86,32 @@ _CURVES: dict[str, Curve] = {
 MAPPERS = tuple(_CURVES)
 """Names of the single curves, see `map_depth`."""
 
+MAPPER_MEANINGS = {
+    "none": "depth as it was estimated",
+    "mul_1": "near things stand out a little more, the background is flatter",
+    "mul_2": "near things stand out more, the background is flatter",
+    "mul_3": "near things stand out most, the background is almost flat",
+    "inv_mul_1": "near things stand out a little less, the background has more depth",
+    "inv_mul_2": "near things stand out less, the background has more depth",
+    "inv_mul_3": "near things stand out least, the background has most depth",
+    "shift_045": "as from much further away: near things stand out least",
+    "shift_06": "as from further away: near things stand out less",
+    "shift_08": "as from a little further away",
+    "shift_14": "as from a little closer",
+    "shift_20": "as from closer: near things stand out more",
+    "shift_30": "as from much closer: near things stand out most",
+    "div_25": "for metric depth: distance to disparity, near things stand out a little more",
+    "div_10": "for metric depth: distance to disparity, near things stand out more",
+    "div_6": "for metric depth: distance to disparity, the usual curve",
+    "div_4": "for metric depth: distance to disparity, the background flatter than usual",
+    "div_2": "for metric depth: distance to disparity, the background much flatter",
+    "div_1": "for metric depth: distance to disparity, only the nearest things stand out",
+    "pow2": "depth squared: everything but the nearest moves back",
+    "softplus": "the far half flat, the near half as it was",
+    "softplus2": "the far half flat, and in the near half only the nearest stands out",
+}
+"""What each curve does to the picture's depth, by name, in the order in which they are offered to a person."""
+
 _SCALES: dict[str, tuple[str, ...]] = {
     "mul": ("inv_mul_3", "inv_mul_2", "inv_mul_1", "none", "mul_1", "mul_2", "mul_3"),
     "shift": ("shift_045", "shift_06", "shift_08", "none", "shift_14", "shift_20", "shift_30"),

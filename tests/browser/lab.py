@@ -18,12 +18,19 @@ from typing import Any
 
 from playwright.sync_api import BrowserContext, Locator, Page, sync_playwright
 
+import inpaintkit
+
 START_SECONDS = 90
 RUN_SECONDS = 900
 KERNEL_IS_THERE = """() => {
     const kernel = jupyterapp.shell.currentWidget?.context?.sessionContext?.session?.kernel;
     return kernel?.connectionStatus === 'connected' && kernel?.status === 'idle';
 }"""
+NO_CELL_RUNS = """() => {
+    const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(prompt => prompt.innerText.trim());
+    return prompts.every(prompt => prompt !== '[*]:');
+}"""
+SHUT_DOWN = "() => jupyterapp.shell.currentWidget.context.sessionContext.shutdown()"
 ANSWER_MS = 60_000  # a busy machine may be slow; nothing here measures time
 SETTLE_MS = 400  # pictures and text of one answer come one after the other
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -70,6 +77,7 @@ def running_lab(folder: Path, private: Path) -> Iterator[str]:
     names = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython"}
     names |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
     own = {name: str(private / part) for name, part in names.items()}
+    own["PYTHONPATH"] = str(Path(inpaintkit.__file__).parents[1])  # kernels run what is tested, wherever they start
     environment = {name: value for name, value in os.environ.items() if name != "INPAINTKIT_PROGRESS"}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--expose-app-in-browser", "--allow-root"]
     command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
@@ -152,12 +160,35 @@ class NotebookPage:
         # Before the kernel is there, running cells opens a dialog.
         self.page.wait_for_function(KERNEL_IS_THERE)
         self._call("application:set-mode", {"mode": "single-document"}, 30)
-        self._call("application:toggle-left-area", {}, 30)
+        self.page.evaluate("() => jupyterapp.shell.collapseLeft()")
 
     def run_all(self) -> None:
         """Run all cells and wait for the last."""
         self._call("notebook:run-all-cells", {}, RUN_SECONDS)
         self.page.wait_for_timeout(500)
+
+    def start_all(self) -> None:
+        """Run all cells without waiting for them."""
+        self.page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
+
+    def wait_until_idle(self) -> None:
+        """Wait until no cell runs or waits any more."""
+        self.page.wait_for_function(NO_CELL_RUNS, timeout=RUN_SECONDS * 1000)
+        self.page.wait_for_timeout(500)
+
+    def save_notebook(self) -> None:
+        """Write the notebook to disk."""
+        self._call("docmanager:save", {}, 60)
+
+    def shut_down(self) -> None:
+        """End the kernel and close the page."""
+        self.page.evaluate(SHUT_DOWN)
+        self.page.close()
+
+    def stills(self) -> list[str]:
+        """Return in words what the still pictures show that are seen in place of widgets."""
+        images = self.page.locator("[class^=inpaintkit-still] img:visible").all()
+        return [str(image.get_attribute("alt")) for image in images]
 
     def run_cell(self, cell: Locator) -> None:
         """Run one cell again."""
@@ -217,7 +248,7 @@ def press(control: Locator, key: str, times: int = 1) -> None:
 
 def sources(cell: Locator) -> list[str]:
     """Return where the pictures of a cell's output come from; changes whenever a picture does."""
-    return [str(image.get_attribute("src")) for image in cell.locator(".jp-Cell-outputArea img").all()]
+    return [str(image.get_attribute("src")) for image in cell.locator(".jp-Cell-outputArea img:visible").all()]
 
 
 def wait_for_change(cell: Locator, before: list[str]) -> list[str]:

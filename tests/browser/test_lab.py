@@ -6,6 +6,7 @@ Screenshots are kept in ``$INPAINTKIT_SCREENSHOTS``, by default ``build/screensh
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,11 +45,30 @@ pytestmark = [
 ]
 
 
-def write_notebooks(folder: Path, work: Path) -> None:
+HOSTILE = "<img src=x onerror='window.x=1'>$\\frac$"
+"""A photo's name that runs a script wherever it is shown as HTML."""
+
+
+def write_photos(folder: Path) -> Path:
+    """Write four of the shipped photos and a broken one, two of them under a hostile name."""
+    for split in ("train", "eval"):
+        photos = sorted((ROOT / "data" / "samples" / split).glob("*.jpg"))[:3]
+        (folder / split).mkdir(parents=True)
+        for name, photo in zip(("a", "b", HOSTILE), photos, strict=True):
+            shutil.copy(photo, folder / split / f"{name}.jpg")
+    (folder / "train" / f"broken {HOSTILE}.jpg").write_bytes(b"no picture")
+    return folder
+
+
+def write_notebooks(folder: Path, work: Path, photos: Path | None = None) -> None:
     """Write copies of the notebooks whose parameters are those of ``params/*.smoke.yaml``, results going to `work`."""
     folder.mkdir()
     for file in sorted((ROOT / "notebooks").glob("*.ipynb")):
         params = step_params(file.stem, work, ROOT, "smoke")
+        if photos is not None and file.stem == "01_generate":
+            params["dataset_dir"] = str(photos)
+        if photos is not None and file.stem == "04_inspect":
+            params["picture"] = str(photos / "eval" / f"{HOSTILE}.jpg")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # papermill's own
             book = parameterize_notebook(load_notebook_node(str(file)), params)
@@ -57,7 +77,7 @@ def write_notebooks(folder: Path, work: Path) -> None:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[tuple[BrowserContext, str]]:
-    write_notebooks(tmp_path / "lab", tmp_path / "work")
+    write_notebooks(tmp_path / "lab", tmp_path / "work", write_photos(tmp_path / HOSTILE))
     (tmp_path / "private").mkdir()
     with (
         running_lab(tmp_path / "lab", tmp_path / "private") as address,
@@ -70,11 +90,31 @@ def opened(lab: tuple[BrowserContext, str], name: str) -> NotebookPage:
     """Open a notebook, run all its cells and check what must hold for each."""
     page = NotebookPage(*lab, f"{name}.ipynb")
     page.run_all()
+    check_page(page, name)
+    return page
+
+
+def check_page(page: NotebookPage, name: str) -> None:
     assert page.problems() == []
     assert page.page.get_by_text("javascript error").count() == 0, "a widget can't be shown"
+    assert page.page.evaluate("() => window.x") is None, "a file's name ran as a script"
     page.page.screenshot(path=str(kept(f"{name}.png")))
     check_pictures(page)
-    return page
+
+
+def check_closed(lab: tuple[BrowserContext, str], page: NotebookPage, name: str) -> None:
+    """Saved, shut down and opened again the notebook shows a picture where each widget was, and so does its HTML page."""
+    alive = page.page.locator(".inpaintkit").count()
+    assert alive > 0
+    assert page.stills() == []
+    page.save_notebook()
+    page.shut_down()
+    closed = NotebookPage(*lab, f"{name}.ipynb")
+    assert closed.page.locator(".inpaintkit").count() == 0
+    assert len(closed.stills()) == alive
+    assert closed.page.get_by_text("Error displaying widget").count() == 0
+    check_page(closed, f"{name}_closed")
+    closed.page.close()
 
 
 def kept(name: str) -> Path:
@@ -85,7 +125,7 @@ def kept(name: str) -> Path:
 def check_pictures(page: NotebookPage) -> None:
     """Every picture is there, has words for those who can't see it, and no output is longer than a screen."""
     facts = page.page.eval_on_selector_all(
-        ".jp-Cell-outputArea img", "all => all.map(i => [i.naturalWidth, i.alt || i.title, i.offsetHeight])"
+        ".jp-Cell-outputArea img:visible", "all => all.map(i => [i.naturalWidth, i.alt || i.title, i.offsetHeight])"
     )
     assert facts
     screen = page.page.viewport_size["height"]  # type: ignore[index]
@@ -120,13 +160,19 @@ def answers(cell: Locator, label: str, key: str = "ArrowRight", times: int = 3) 
 def test_all_notebooks_run_in_jupyterlab_and_their_widgets_answer(
     lab: tuple[BrowserContext, str], tmp_path: Path
 ) -> None:
-    check_generate(opened(lab, "01_generate"), tmp_path / "work" / "data")
-    check_train(opened(lab, "02_train"))
+    check_generate(lab, opened(lab, "01_generate"), tmp_path / "work" / "data")
+    check_train(lab)
     check_gan(opened(lab, "03_finetune_gan"))
     check_inspect(opened(lab, "04_inspect"))
 
 
-def check_generate(page: NotebookPage, data: Path) -> None:
+def check_generate(lab: tuple[BrowserContext, str], page: NotebookPage, data: Path) -> None:
+    check_preview(page)
+    check_records(page, data)
+    check_closed(lab, page, "01_generate")
+
+
+def check_preview(page: NotebookPage) -> None:
     preview = page.cell("session.present(preview")
     area = preview.locator(".jp-Cell-outputArea")
     said = area.inner_text()
@@ -137,39 +183,66 @@ def check_generate(page: NotebookPage, data: Path) -> None:
     answers(preview, "edge dilation")
     for label, choice in {"eye": "right", "mapper": "mul_2", "hole method": "warp_back"}.items():
         before = sources(preview)
-        named(preview, label).locator("select").select_option(choice)
+        select = named(preview, label).locator("select")
+        select.select_option(
+            index=next(i for i, o in enumerate(select.locator("option").all()) if choice in o.inner_text())
+        )
         wait_for_change(preview, before)
     assert "The right eye can't see" in area.inner_text()
+    assert "near things stand out more" in area.inner_text()
     page.save(preview, SCREENSHOTS, "mask_preview")
+    page.page.set_viewport_size({"width": 900, "height": 1000})
+    page.page.wait_for_timeout(500)
+    assert min(image.bounding_box()["width"] for image in preview.locator(".inpaintkit img").all()) > 250  # type: ignore[index]
+    page.save(preview, SCREENSHOTS, "mask_preview_narrow")
+    page.page.set_viewport_size({"width": 1500, "height": 1000})
     page.run_cell(preview)
     page.page.wait_for_timeout(500)
     assert len(sources(preview)) == 3, "a cell that runs again replaces its widget"
     answers(preview, "divergence %")
-
-    browser = page.cell("RecordBrowser(")
-    pairs = len(find_pairs(data / "train"))
-    before = sources(browser)
-    browser.get_by_role("button", name="next", exact=True).click()
-    wait_for_change(browser, before)
-    browser.get_by_role("button", name="mark as bad").click()
-    page.save(browser, SCREENSHOTS, "record_browser")
-    browser.get_by_role("button", name="delete marked").click()
-    browser.get_by_role("button", name="yes, delete 1 pairs").click()
-    browser.get_by_text(f"{pairs + len(find_pairs(data / 'eval')) - 1} records in all, 0 marked").wait_for()
-    assert len(find_pairs(data / "train")) == pairs - 1
     check_themes(page, "mask_preview", preview)
-    page.page.close()
 
 
-def check_train(page: NotebookPage) -> None:
-    job = page.cell("trainer.fit()")
-    assert "epoch 2 · evaluation loss" in job.locator(".jp-Cell-outputArea").inner_text()
+def check_records(page: NotebookPage, data: Path) -> None:
+    """Leaf, mark, delete and bring back, by keys alone."""
+    browser = page.cell("RecordBrowser(")
+    cells, pairs = page.page.locator(".jp-Cell").count(), len(find_pairs(data / "train"))
+    before = sources(browser)
+    grid = browser.locator(".inpaintkit-grid")
+    grid.locator("img").first.click()
+    grid.press("ArrowRight")
+    before = wait_for_change(browser, before)
+    grid.press("x")
+    wait_for_change(browser, before)
+    assert grid.locator(".inpaintkit-marked").count() == 1
+    page.save(browser, SCREENSHOTS, "record_browser")
+    grid.press("Delete")
+    browser.get_by_role("button", name="yes, delete 1").click()
+    browser.get_by_text("0 marked as bad").wait_for()
+    assert len(find_pairs(data / "train")) == pairs - 1
+    grid.press("u")
+    browser.get_by_text("1 marked as bad").wait_for()
+    assert len(find_pairs(data / "train")) == pairs
+    assert page.page.locator(".jp-Cell").count() == cells, "x, d and other keys mean nothing to JupyterLab here"
+
+
+def check_train(lab: tuple[BrowserContext, str]) -> None:
+    """While training runs, the monitor answers; it is stopped and goes on; after that the other cells run."""
+    page = NotebookPage(*lab, "02_train.ipynb")
+    job = page.cell("session.fit(trainer)")
+    page.start_all()
+    job.get_by_role("button", name="stop and save").click()
+    page.wait_until_idle()
+    assert "stopped as asked" in job.inner_text()
+    page.run_all()
+    check_page(page, "02_train")
+    assert "epoch 2 · evaluation loss" in job.inner_text()
     page.save(job, SCREENSHOTS, "training_monitor")
     before = sources(job)
-    named(job, "epoch").locator("select").select_option("0")
+    job.get_by_role("button", name="earlier epoch").click()
     wait_for_change(job, before)
     check_themes(page, "training_monitor", job)
-    page.page.close()
+    check_closed(lab, page, "02_train")
 
 
 def check_gan(page: NotebookPage) -> None:
@@ -185,6 +258,7 @@ def check_inspect(page: NotebookPage) -> None:
     for _ in range(3):
         seen.add(answers(comparer, "filled by", times=1)[0])
     assert len(seen) == 4
+    answers(comparer, "wipe %", key="PageDown")
     page.save(comparer, SCREENSHOTS, "fill_comparer")
     before = sources(comparer)
     comparer.get_by_text("outline the hole").click()
@@ -192,6 +266,8 @@ def check_inspect(page: NotebookPage) -> None:
     comparer.get_by_role("button", name="next hole").click()
     wait_for_change(comparer, before)
     stereo = page.cell("StereoPreview(")
+    answers(stereo, "divergence %")
+    answers(stereo, "convergence")
     page.save(stereo, SCREENSHOTS, "stereo_preview")
     for view in ("wiggle", "side by side"):
         before = sources(stereo)

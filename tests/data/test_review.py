@@ -1,4 +1,4 @@
-"""Looking through a data set and deleting what is bad: always whole pairs, for good."""
+"""Looking through a data set and deleting what is bad: always whole pairs, and back again."""
 
 from pathlib import Path
 
@@ -11,10 +11,13 @@ from inpaintkit.data.dataset import find_pairs
 from inpaintkit.data.review import (
     DELETED,
     DELETION_FILE,
+    MARKS_FILE,
     delete_records,
+    deleted_records,
     finish_deletion,
     list_records,
     read_marks,
+    restore_records,
     set_mark,
 )
 from inpaintkit.errors import InputError
@@ -98,16 +101,16 @@ def test_a_deletion_that_was_cut_off_anywhere_is_completed(
     folder: Path, survivors: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = ["train/a_FastDepth_00000000", "train/a_FastDepth_00000001"]
-    original, allowed = Path.unlink, [survivors]
+    original, allowed = Path.replace, [survivors]
 
-    def unlink(path: Path, missing_ok: bool = False) -> None:
+    def replace(path: Path, target: Path) -> Path:
         if path.suffix == ".png":
             if not allowed[0]:
                 raise KeyboardInterrupt
             allowed[0] -= 1
-        original(path, missing_ok=missing_ok)
+        return original(path, target)
 
-    monkeypatch.setattr(Path, "unlink", unlink)
+    monkeypatch.setattr(Path, "replace", replace)
     with pytest.raises(KeyboardInterrupt):
         delete_records(folder, gone)
     monkeypatch.undo()
@@ -125,6 +128,42 @@ def test_nothing_is_deleted_while_a_run_writes(folder: Path) -> None:
         delete_records(folder, ["train/a_FastDepth_00000000"])
     finish_deletion(folder)
     assert len(names(folder)) == 4
+
+
+def test_what_was_deleted_comes_back_file_by_file_and_row_by_row(folder: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in (".png", ".jsonl")}
+    gone = ["train/a_FastDepth_00000001", "eval/a_FastDepth_00000000"]
+    delete_records(folder, gone)
+    assert deleted_records(folder) == set(gone)
+    assert restore_records(folder, gone) == 2
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in (".png", ".jsonl")} == before
+    assert deleted_records(folder) == set()
+
+
+def test_bringing_back_leaves_alone_what_was_made_meanwhile(folder: Path) -> None:
+    name = "train/a_FastDepth_00000001"
+    delete_records(folder, [name])
+    write_pair(folder / "train", "a_FastDepth_00000001", 9)
+    made = (folder / f"{name}_M.png").read_bytes()
+    restore_records(folder, [name])
+    assert (folder / f"{name}_M.png").read_bytes() == made
+
+
+def test_a_name_with_line_breaks_is_marked_and_deleted_like_any_other(folder: Path) -> None:
+    name = "train/x\ny\u2028z"
+    write_pair(folder / "train", name.removeprefix("train/"), 2)
+    set_mark(folder, name, True)
+    set_mark(folder, "train/a_FastDepth_00000001", True)
+    assert read_marks(folder) == {name, "train/a_FastDepth_00000001"}
+    assert delete_records(folder, read_marks(folder)) == 2
+    assert len(names(folder)) == 3
+    assert restore_records(folder, [name]) == 1
+    assert name in names(folder)
+
+
+def test_a_list_of_marks_that_somebody_spoilt_marks_nothing_else(folder: Path) -> None:
+    (folder / MARKS_FILE).write_text("../x\n\ntrain/\ntrain/a_FastDepth_00000001\n")
+    assert read_marks(folder) == {"train/a_FastDepth_00000001"}
 
 
 @pytest.mark.parametrize("name", ["x", "other/x", "train/../x", "train/"])

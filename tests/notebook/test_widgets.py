@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from widget_tools import alts, caption, control, kept_after, pictures
 
+from inpaintkit import synthesis
 from inpaintkit.data import list_pictures
 from inpaintkit.depth import DepthModel, create_depth_model
 from inpaintkit.errors import InputError
@@ -80,7 +81,7 @@ def test_another_depth_model_is_made_when_it_is_chosen(preview: MaskPreview) -> 
         made.append(name)
         return create_depth_model("FastDepth", resolution=96)
 
-    box = MaskPreview(PHOTOS, preview.depth_model, create).widget()
+    box = MaskPreview(PHOTOS, preview.photos.depth_model, create).widget()
     before = pictures(box)
     assert not made
     control(box, "depth model").value = "Any_S"
@@ -93,7 +94,7 @@ def test_a_depth_model_that_cannot_be_had_says_so_on_the_page(preview: MaskPrevi
     def create(name: str) -> DepthModel:
         raise InputError(f"{name} can't be had here")
 
-    box = MaskPreview(PHOTOS, preview.depth_model, create).widget()
+    box = MaskPreview(PHOTOS, preview.photos.depth_model, create).widget()
     control(box, "depth model").value = "DepthPro"
     assert "DepthPro can't be had here" in caption(box)
     control(box, "depth model").value = "FastDepth"
@@ -104,7 +105,7 @@ def test_a_depth_model_that_cannot_be_had_says_so_on_the_page(preview: MaskPrevi
 def test_a_broken_picture_says_so_on_the_page(preview: MaskPreview, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
-    box = MaskPreview([PHOTOS[0], broken], preview.depth_model).widget()
+    box = MaskPreview([PHOTOS[0], broken], preview.photos.depth_model).widget()
     control(box, "picture").value = broken
     assert "broken.jpg" in caption(box)
     assert "choose another picture" in caption(box)
@@ -113,15 +114,15 @@ def test_a_broken_picture_says_so_on_the_page(preview: MaskPreview, tmp_path: Pa
 
 def test_a_preview_needs_pictures(preview: MaskPreview) -> None:
     with pytest.raises(InputError, match="name a folder with photos"):
-        MaskPreview([], preview.depth_model)
+        MaskPreview([], preview.photos.depth_model)
 
 
 def test_one_move_computes_once_however_often_the_cell_ran(
     preview: MaskPreview, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    original = preview.shown
-    monkeypatch.setattr(preview, "shown", lambda *a, **k: calls.append(1) or original(*a, **k))
+    original = preview.compute
+    monkeypatch.setattr(preview, "compute", lambda *a, **k: calls.append(1) or original(*a, **k))
     boxes = [preview.widget() for _ in range(3)]
     calls.clear()
     control(boxes[-1], "divergence %").value = 7.0
@@ -148,10 +149,8 @@ def test_a_widget_that_is_not_closed_would_be_kept(preview: MaskPreview) -> None
 
 
 def test_the_static_figure_shows_the_same_hole(preview: MaskPreview) -> None:
-    shown = preview.compute(PHOTOS[0], 4.0, 0.5)
-    figure = preview.figure(PHOTOS[0], 4.0, 0.5)
-    assert any(f"{shown.hole_fraction:.2%}" in axes.get_title() for axes in figure.axes)
-    assert np.any(shown.hole_overlay == (255, 0, 255))
+    said = f"{preview.compute(PHOTOS[0]).hole_fraction:.2%}"
+    assert any(said in axes.get_title() for axes in preview.figure().axes)
 
 
 @pytest.mark.parametrize("eye", ["left", "right"])
@@ -159,12 +158,20 @@ def test_the_static_figure_shows_the_same_hole(preview: MaskPreview) -> None:
 def test_the_widget_tells_the_hole_of_the_full_picture_whatever_was_kept(
     preview: MaskPreview, eye: str, hole_method: str
 ) -> None:
+    photo = preview.photos.load(PHOTOS[0], "FastDepth")
     for mapper, edge_dilation in (("none", 0), ("mul_2", 2), ("none", 1)):
         values = {"mapper": mapper, "edge_dilation": edge_dilation, "hole_method": hole_method, "eye": eye}
-        full = preview.compute(PHOTOS[0], 4.0, 0.5, **values)  # type: ignore[arg-type]
-        shown = preview.shown(PHOTOS[0], 4.0, 0.5, depth_model="FastDepth", **values)  # type: ignore[arg-type]
+        full = synthesis.preview(photo.pixels, photo.depth, 4.0, 0.5, **values)  # type: ignore[arg-type]
+        shown = preview.compute(PHOTOS[0], 4.0, 0.5, **values)  # type: ignore[arg-type]
         assert shown.hole_fraction == full.hole_fraction
         height, width = shown.view.shape[:2]
         assert (
             np.abs(cv2.resize(full.view, (width, height), interpolation=cv2.INTER_AREA) - 1.0 * shown.view).mean() < 6
         )
+
+
+def test_a_mapper_is_told_in_words(preview: MaskPreview) -> None:
+    box = preview.widget()
+    control(box, "mapper").value = "mul_2"
+    assert f"mul_2: {synthesis.MAPPER_MEANINGS['mul_2']}" in caption(box)
+    close_all(box)

@@ -1,9 +1,11 @@
 """The fill comparer and the stereo preview."""
 
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import ipywidgets as ipw
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,9 @@ from PIL import Image
 from widget_tools import alts, caption, control, kept_after, parts, pictures
 
 from inpaintkit.data import InpaintDataset
+from inpaintkit.depth import create_depth_model
 from inpaintkit.errors import InputError
-from inpaintkit.inspection import FILLS, stereo_pair
+from inpaintkit.inspection import FILLS
 from inpaintkit.inspection.stereo_views import STEREO_VIEWS, stereo_frames
 from inpaintkit.inspection.zoom import enlarged, with_box, zoom_boxes
 from inpaintkit.notebook import FillComparer, StereoPreview
@@ -89,9 +92,9 @@ def test_the_overview_frames_the_zoomed_square() -> None:
 def test_the_slider_goes_from_the_hole_over_the_fills_to_the_truth(comparer: FillComparer) -> None:
     box = comparer.widget()
     slider = control(box, "filled by")
-    assert list(slider.options) == ["hole", "row", "telea", "truth"]
+    assert [label for label, _ in slider.options] == ["hole", "row", "telea", "truth"]
     seen = []
-    for stage in slider.options:
+    for _, stage in slider.options:
         slider.value = stage
         seen.append(pictures(box)[0])
         assert stage in alts(box)[0]
@@ -122,6 +125,27 @@ def test_next_hole_goes_round(comparer: FillComparer) -> None:
     close_all(box)
 
 
+def test_the_wipe_uncovers_what_the_fill_is_compared_with(comparer: FillComparer) -> None:
+    box = comparer.widget()
+    control(box, "filled by").value = "telea"
+    fill = decoded(box)
+    control(box, "against").value = "truth"
+    control(box, "wipe %").value = 0
+    truth = decoded(box)
+    control(box, "wipe %").value = 50
+    half, width = decoded(box), fill.shape[1]
+    close = 6.0  # of 255: what JPEG changes
+    assert np.abs(half[:, : width // 2 - 16] - fill[:, : width // 2 - 16]).mean() < close
+    assert np.abs(half[:, width // 2 + 16 :] - truth[:, width // 2 + 16 :]).mean() < close
+    close_all(box)
+
+
+def decoded(box: object) -> np.ndarray:
+    """Return the zoomed picture."""
+    with Image.open(io.BytesIO(pictures(box)[0])) as image:
+        return np.asarray(image, dtype=np.float32)
+
+
 def test_each_fill_is_computed_once(records: InpaintDataset) -> None:
     calls: list[int] = []
 
@@ -144,37 +168,58 @@ def test_unknown_records_are_refused(records: InpaintDataset) -> None:
 
 
 @pytest.fixture(scope="module")
-def stereo() -> StereoPreview:
-    depth = torch.zeros(60, 80)
-    depth[20:40, 30:50] = 1
-    picture = torch.rand(3, 60, 80, generator=torch.Generator().manual_seed(0))
-    return StereoPreview(stereo_pair(picture, depth, 10.0, 0.0, FILLS["row"]))
+def stereo(tmp_path_factory: pytest.TempPathFactory) -> StereoPreview:
+    """Two photos of 160 x 120 px; the fill paints white."""
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for name in "ab":
+        blocks = rng.integers(0, 256, (6, 8, 3)).astype(np.uint8).repeat(20, axis=0).repeat(20, axis=1)
+        Image.fromarray(blocks).save(folder / f"{name}.png")
+    white = lambda picture, hole, eye: torch.where(hole, 1.0, picture)  # noqa: E731
+    return StereoPreview(sorted(folder.glob("*.png")), create_depth_model("FastDepth", resolution=96), white, 10.0)
 
 
 def test_each_view_is_what_it_says(stereo: StereoPreview) -> None:
-    shapes = {view: [frame.shape for frame in stereo_frames(stereo.pair, view, 960)] for view in STEREO_VIEWS}
+    pair = stereo.pair(stereo.photos.pictures[0], 10.0, 0.0)
+    shapes = {view: [frame.shape for frame in stereo_frames(pair, view, 960)] for view in STEREO_VIEWS}
     assert shapes == {
-        "anaglyph": [(60, 80, 3)],
-        "wiggle": [(60, 80, 3), (60, 80, 3)],
-        "side by side": [(60, 160, 3)],
+        "anaglyph": [(120, 160, 3)],
+        "wiggle": [(120, 160, 3), (120, 160, 3)],
+        "side by side": [(120, 320, 3)],
     }
-    assert stereo_frames(stereo.pair, "side by side", 80)[0].shape == (30, 80, 3)
+    assert stereo_frames(pair, "side by side", 80)[0].shape == (30, 80, 3)
     with pytest.raises(InputError, match="did you mean wiggle"):
-        stereo_frames(stereo.pair, "wigle", 80)
+        stereo_frames(pair, "wigle", 80)
 
 
 def test_buttons_change_the_picture_and_wiggle_moves(stereo: StereoPreview) -> None:
     box = stereo.widget()
-    buttons = next(part for part in parts(box) if hasattr(part, "button_style") and hasattr(part, "options"))
+    looks = next(part for part in parts(box) if isinstance(part, ipw.ToggleButtons))
     seen = set(pictures(box))
     for view in ("wiggle", "side by side"):
-        buttons.value = view
+        looks.value = view
         seen |= set(pictures(box))
         assert view in alts(box)[0]
         if view == "wiggle":
             with Image.open(io.BytesIO(pictures(box)[0])) as image:
                 assert (image.format, image.n_frames) == ("GIF", 2)
     assert len(seen) == 3
+    close_all(box)
+
+
+@pytest.mark.parametrize(("name", "place"), [("divergence %", 2.0), ("convergence", 1.0), ("picture", 1)])
+def test_a_moved_control_shows_another_pair_at_once_and_the_models_fill_when_it_rests(
+    stereo: StereoPreview, name: str, place: float
+) -> None:
+    box = stereo.widget()
+    first = pictures(box)
+    assert "holes filled by the model" in caption(box)
+    control(box, name).value = stereo.photos.pictures[1] if name == "picture" else place
+    assert pictures(box) != first
+    assert "filled along rows while the controls move" in caption(box)
+    deadline = time.monotonic() + 30
+    while "along rows" in caption(box) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert "holes filled by the model" in caption(box)
     close_all(box)
 
 

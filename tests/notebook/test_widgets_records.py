@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import ipywidgets as ipw
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,8 +12,9 @@ from widget_tools import alts, caption, control, kept_after, parts, pictures
 from inpaintkit.data.dataset import find_pairs
 from inpaintkit.data.review import read_marks
 from inpaintkit.notebook import RecordBrowser
-from inpaintkit.notebook.widgets import close_all
+from inpaintkit.notebook.widgets import close_all, record_browser
 from inpaintkit.notebook.widgets.record_browser import record_pictures
+from inpaintkit.notebook.widgets.thumbnails import Thumbnails
 
 SIDE = 64
 
@@ -44,71 +46,134 @@ def test_a_record_is_shown_with_its_hole_in_magenta(folder: Path) -> None:
     assert float((overlay == (255, 0, 255)).all(axis=2).mean()) == pytest.approx(0.2, abs=0.001)
 
 
-def test_next_and_previous_leaf_and_stop_at_the_ends(folder: Path) -> None:
+def grid(box: ipw.Widget) -> Thumbnails:
+    return next(part for part in parts(box) if isinstance(part, Thumbnails))
+
+
+def press(box: ipw.Widget, kind: str, by: int = 1) -> None:
+    """Ask for what a key asks for, as the browser does."""
+    data = {"method": "custom", "content": {"kind": kind, "by": by}}
+    grid(box)._handle_msg({"content": {"data": data}, "buffers": []})
+
+
+def test_the_page_shows_each_record_and_the_chosen_one_large(folder: Path) -> None:
     box = RecordBrowser(folder).widget()
+    assert [tile["name"] for tile in grid(box).tiles][::4] == ["train/a_00000000", "eval/a_00000001"]
     before = pictures(box)
-    control(box, "previous").click()
-    assert pictures(box) == before
-    control(box, "next").click()
+    grid(box).cursor = 4
     assert pictures(box) != before
-    assert "2 of 5 shown" in caption(box)
-    for _ in range(9):
-        control(box, "next").click()
-    assert "5 of 5 shown" in caption(box)
     assert all("eval/a_00000001" in alt for alt in alts(box))
+    assert "eval/a_00000001 · hole 40.0%" in caption(box)
     close_all(box)
 
 
-def test_a_narrower_filter_leaves_fewer_and_none_is_said(folder: Path) -> None:
+def test_leafing_past_the_end_of_a_page_turns_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_browser, "PAGE", 2)
     box = RecordBrowser(folder).widget()
-    control(box, "number").value = 5
+    browsing = grid(box)
+    for _ in range(3):
+        press(box, "page")
+    assert control(box, "page").value == 3
+    assert [tile["name"] for tile in browsing.tiles] == ["eval/a_00000001"]
+    press(box, "page", -1)
+    assert browsing.cursor == 1, "backwards the last one of the page comes first"
+    close_all(box)
+
+
+def test_a_narrower_filter_leaves_fewer_and_none_is_said_with_a_way_out(folder: Path) -> None:
+    box = RecordBrowser(folder).widget()
+    grid(box).cursor = 3
     control(box, "hole %").value = (15, 25)
-    assert "of 2 shown" in caption(box)
+    assert "2 of 5 records shown" in caption(box)
+    assert "eval/a_00000000 ·" in caption(box), "the chosen record stays chosen"
     control(box, "hole %").value = (11, 12)
-    assert "no record is like that" in caption(box)
+    assert "No record is like that" in caption(box)
     assert pictures(box) == [b"", b""]
-    control(box, "hole %").value = (0, 50)
-    assert "of 5 shown" in caption(box)
+    control(box, "show all records").click()
+    assert "5 of 5 records shown" in caption(box)
     close_all(box)
 
 
-def test_marks_are_kept_and_deleted_as_pairs_after_being_asked(folder: Path) -> None:
+def test_marking_goes_on_to_the_next_record_and_the_marked_are_deleted_after_being_asked(folder: Path) -> None:
     box = RecordBrowser(folder).widget()
-    delete = control(box, "delete marked")
-    assert delete.disabled
-    for number in (1, 4):
-        control(box, "number").value = number
-        control(box, "mark as bad").value = True
-    control(box, "number").value = 2
-    assert control(box, "mark as bad").value is False
+    assert control(box, "delete marked").disabled
+    press(box, "mark")
+    assert grid(box).cursor == 1
+    assert grid(box).marked == [0]
+    grid(box).cursor = 3
+    control(box, "mark as bad").click()
     assert read_marks(folder) == {"train/a_00000000", "eval/a_00000000"}
-    delete.click()
+    press(box, "delete")
     assert len(find_pairs(folder / "train")) == 3, "asked first"
-    really = next(part for part in parts(box) if getattr(part, "description", "") == "yes, delete 2 pairs")
-    really.click()
+    control(box, "yes, delete 2").click()
     assert len(find_pairs(folder / "train")) == 2  # refuses halves
     assert len(find_pairs(folder / "eval")) == 1
-    assert "3 records in all, 0 marked" in caption(box)
-    assert delete.disabled
+    assert "3 of 3 records shown, 0 marked" in caption(box)
+    close_all(box)
+
+
+def test_a_deletion_can_be_undone_and_the_records_are_marked_as_before(folder: Path) -> None:
+    box = RecordBrowser(folder).widget()
+    press(box, "mark")
+    control(box, "delete 1 marked").click()
+    control(box, "yes, delete 1").click()
+    control(box, "undo: bring back 1").click()
+    assert len(find_pairs(folder / "train")) == 3
+    assert read_marks(folder) == {"train/a_00000000"}
+    assert "5 of 5 records shown, 1 marked" in caption(box)
+    close_all(box)
+
+
+def test_all_records_may_be_deleted_and_come_back_in_a_new_browser(folder: Path) -> None:
+    box = RecordBrowser(folder).widget()
+    for _ in range(5):
+        press(box, "mark")
+    control(box, "delete 5 marked").click()
+    control(box, "yes, delete 5").click()
+    assert "No record is like that" in caption(box)
+    press(box, "undo")
+    assert "5 of 5 records shown" in caption(box)
     close_all(box)
 
 
 def test_saying_no_deletes_nothing_and_a_mark_can_be_taken_away(folder: Path) -> None:
     box = RecordBrowser(folder).widget()
-    control(box, "mark as bad").value = True
-    control(box, "delete marked").click()
+    press(box, "mark")
+    press(box, "delete")
     control(box, "no").click()
     assert len(find_pairs(folder / "train")) == 3
-    control(box, "mark as bad").value = False
+    grid(box).cursor = 0
+    control(box, "not bad after all").click()
     assert read_marks(folder) == set()
     close_all(box)
 
 
-def test_only_marked_ones_can_be_shown(folder: Path) -> None:
+def test_the_last_mark_taken_away_among_marked_ones_leaves_a_way_back(folder: Path) -> None:
     box = RecordBrowser(folder).widget()
-    control(box, "mark as bad").value = True
+    press(box, "mark")
     control(box, "marked ones only").value = True
-    assert "1 of 1 shown, 5 records in all, 1 marked" in caption(box)
+    assert "1 of 5 records shown, 1 marked" in caption(box)
+    press(box, "mark")
+    assert "No record is like that" in caption(box)
+    control(box, "show all records").click()
+    assert "5 of 5 records shown, 0 marked" in caption(box)
+    close_all(box)
+
+
+def test_names_with_line_breaks_and_broken_files_stop_nobody(folder: Path) -> None:
+    hostile = "<img src=x onerror=1>\n\u202e"
+    for kind in "CM":
+        (folder / "train" / f"a_00000001_{kind}.png").rename(folder / "train" / f"{hostile}_{kind}.png")
+    (folder / "train" / "a_00000002_C.png").write_bytes(b"no picture")
+    box = RecordBrowser(folder).widget()
+    assert len(grid(box).tiles) == 5
+    for place in range(5):
+        grid(box).cursor = place
+        press(box, "mark")
+    assert len(read_marks(folder)) == 5
+    assert "\n" not in "".join(tile["name"] for tile in grid(box).tiles)
+    grid(box).cursor = 2
+    assert "a_00000002_C.png" in caption(box)
     close_all(box)
 
 

@@ -1,19 +1,24 @@
 """The training monitor: what it shows of a run while that is written."""
 
+from __future__ import annotations
+
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from widget_tools import alts, caption, control, kept_after, pictures
+from widget_tools import parts as every_part
 
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_write_text
 from inpaintkit.inspection.run_state import describe_run, read_run
-from inpaintkit.notebook import TrainingMonitor
-from inpaintkit.notebook.widgets import close_all
+from inpaintkit.notebook import TrainingMonitor, showing
+from inpaintkit.notebook.widgets import LiveCurves, close_all, progress, still
+from inpaintkit.training.stopping import StopRequest
 
 ROWS = ["0,eval,0.5,11.0", "1,train,0.4,", "1,eval,0.3,14.5", "2,train,0.35,", "2,eval,0.31,14.0"]
 """The second evaluation has a higher loss than the first."""
@@ -64,19 +69,19 @@ def test_it_follows_a_run_that_another_process_writes(run: Path) -> None:
     box = TrainingMonitor(run).widget()
     before = pictures(box)
     write_epoch(run, 1)
-    control(box, "refresh").click()
+    control(box, "look again").click()
     assert all(new != old for new, old in zip(pictures(box), before, strict=True))
     assert "epoch 1 of 9" in caption(box)
     assert "after epoch 1" in alts(box)[1]
     close_all(box)
 
 
-def test_the_play_button_refreshes_too(run: Path) -> None:
+def test_following_looks_again_by_the_browsers_clock(run: Path) -> None:
     box = TrainingMonitor(run).widget()
-    play = next(part for part in box.children[0].children if hasattr(part, "playing"))
-    assert play.playing
+    clock = next(part for part in every_part(box) if hasattr(part, "playing"))
+    assert clock.playing
     write_epoch(run, 1)
-    play.value += 1
+    clock.value += 1
     assert "epoch 1 of 9" in caption(box)
     close_all(box)
 
@@ -88,10 +93,10 @@ def test_nothing_is_drawn_anew_while_nothing_changes(run: Path, monkeypatch: pyt
     original = monitor.figure
     monkeypatch.setattr(monitor, "figure", lambda: drawn.append(1) or original())
     for _ in range(3):
-        control(box, "refresh").click()
+        control(box, "look again").click()
     assert not drawn
     write_epoch(run, 1)
-    control(box, "refresh").click()
+    control(box, "look again").click()
     assert len(drawn) == 1
     close_all(box)
 
@@ -99,24 +104,18 @@ def test_nothing_is_drawn_anew_while_nothing_changes(run: Path, monkeypatch: pyt
 def test_an_older_epoch_that_was_chosen_stays(run: Path) -> None:
     write_epoch(run, 1)
     box = TrainingMonitor(run).widget()
-    control(box, "epoch").value = 0
-    control(box, "batch").value = 1
+    assert control(box, "later epoch").disabled
+    control(box, "earlier epoch").click()
+    control(box, "other records").click()
     shown = pictures(box)[1]
     assert "after epoch 0" in alts(box)[1]
+    assert "after epoch 0, pictures 2 of 2" in caption(box)
     write_epoch(run, 2)
-    control(box, "refresh").click()
+    control(box, "look again").click()
     assert pictures(box)[1] == shown
-    close_all(box)
-
-
-def test_the_list_on_the_page_and_the_picture_agree(run: Path) -> None:
-    box = TrainingMonitor(run).widget()
-    write_epoch(run, 1)
-    control(box, "refresh").click()
-    epochs = control(box, "epoch")
-    assert epochs.options[epochs.index] == epochs.value == 1  # a page sends and shows the index
-    epochs.index = 0
-    assert "after epoch 0" in alts(box)[1]
+    for _ in range(2):
+        control(box, "later epoch").click()
+    assert "after epoch 2" in alts(box)[1]
     close_all(box)
 
 
@@ -131,19 +130,43 @@ def test_refreshing_and_closing_leave_nothing(run: Path) -> None:
     def make() -> object:
         box = monitor.widget()
         for _ in range(3):
-            control(box, "refresh").click()
+            control(box, "look again").click()
         return box
 
     close_all(make())
     assert kept_after(make, 3) == (0, 0)
 
 
-def test_a_refresh_does_not_pile_up_callbacks(run: Path) -> None:
-    box = TrainingMonitor(run).widget()
-    slider = control(box, "epoch")
-    before = len(slider._trait_notifiers["value"]["change"])
-    for epoch in (1, 2):
-        write_epoch(run, epoch)
-        control(box, "refresh").click()
-    assert len(slider._trait_notifiers["value"]["change"]) == before
-    close_all(box)
+class Outputs:
+    """What a cell's output is given, as a front end would get it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bundles: list[dict[str, object]] = []
+        monkeypatch.setattr(still, "display", self.display)
+        monkeypatch.setattr(progress, "display", self.display)
+
+    def display(self, bundle: dict[str, object], **options: object) -> Outputs:
+        self.bundles.append(bundle)
+        return self
+
+    update = display
+
+
+def test_live_curves_show_a_bar_leave_a_still_picture_and_stop_the_run(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = Outputs(monkeypatch)
+    view = SimpleNamespace(folder=run, csv_file=run / "loss_toy.csv", total_steps=40, steps_done=10, stop=StopRequest())
+    live = LiveCurves(lambda box: showing.place("live", box))
+    live.on_start(view)
+    assert "10 of 40 steps" in str(shown.bundles[1]["text/html"])
+    box = showing._shown["live"].children[1]
+    control(box, "stop and save").click()
+    assert view.stop.asked
+    assert control(box, "stopping after this step …").disabled
+    write_epoch(run, 1)
+    live.on_row(view, {})
+    live.on_end(view)
+    assert "epoch 1 of 9" in str(shown.bundles[-1]["text/plain"])
+    assert "<img" in str(shown.bundles[-1]["text/html"])
+    close_all(showing._shown.pop("live"))

@@ -47,7 +47,7 @@ def alts(box: ipw.Widget) -> list[str]:
 def caption(box: ipw.Widget) -> str:
     """Return all text on the widget beside its panes."""
     texts = [part.value for part in parts(box) if isinstance(part, ipw.HTML) and part not in panes(box)]
-    return html.unescape(" ".join(texts))
+    return html.unescape(re.sub("<style>.*</style>", "", " ".join(texts), flags=re.DOTALL))
 
 
 def kept_after(make: Callable[[], ipw.Widget], times: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 
 from inpaintkit.errors import InputError
-from inpaintkit.synthesis import MAPPERS, map_depth, resolve_mapper_name
+from inpaintkit.synthesis import MAPPER_MEANINGS, MAPPERS, map_depth, resolve_mapper_name
 
 FACTS = json.loads((Path(__file__).parents[1] / "golden" / "mappers.json").read_text())
 POINTS = torch.tensor(FACTS["x_float32"], dtype=torch.float64)
@@ -27,6 +27,20 @@ def test_curve_matches_the_reference(name: str) -> None:
 
 def test_every_single_curve_of_the_reference_is_there() -> None:
     assert set(MAPPERS) == {name for name in FACTS["mappers"] if not set(name) & set("+:=")}
+
+
+def test_each_curve_says_what_it_does_in_words_of_its_own() -> None:
+    assert set(MAPPER_MEANINGS) == set(MAPPERS)
+    assert len(set(MAPPER_MEANINGS.values())) == len(MAPPERS)
+
+
+@pytest.mark.parametrize("family", [("inv_mul_3", "inv_mul_2", "inv_mul_1", "none", "mul_1", "mul_2", "mul_3"),
+                                    ("shift_045", "shift_06", "shift_08", "none", "shift_14", "shift_20", "shift_30"),
+                                    ("none", "div_25", "div_10", "div_6", "div_4", "div_2", "div_1")])  # fmt: skip
+def test_near_things_stand_out_the_more_the_further_a_curve_stands_in_its_family(family: tuple[str, ...]) -> None:
+    """As `MAPPER_MEANINGS` tells it: middle depth moves back."""
+    middle = [float(map_depth(torch.tensor([0.5]), name)) for name in family]
+    assert middle == sorted(middle, reverse=True)
 
 
 @pytest.mark.parametrize("name", MAPPERS)

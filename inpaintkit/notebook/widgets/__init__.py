@@ -3,16 +3,20 @@
 from inpaintkit.notebook.widgets.fill_comparer import FillComparer
 from inpaintkit.notebook.widgets.mask_preview import MaskPreview
 from inpaintkit.notebook.widgets.parts import View, close_all
+from inpaintkit.notebook.widgets.progress import Progress
 from inpaintkit.notebook.widgets.record_browser import RecordBrowser
 from inpaintkit.notebook.widgets.stereo_preview import StereoPreview
+from inpaintkit.notebook.widgets.still import Still
 from inpaintkit.notebook.widgets.training_monitor import LiveCurves, TrainingMonitor
 
 __all__ = [
     "FillComparer",
     "LiveCurves",
     "MaskPreview",
+    "Progress",
     "RecordBrowser",
     "StereoPreview",
+    "Still",
     "TrainingMonitor",
     "View",
     "close_all",

@@ -8,6 +8,7 @@ from functools import lru_cache
 import ipywidgets as ipw
 import torch
 
+from inpaintkit import text
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.evaluate import as_truth, run_fill, spread
@@ -16,6 +17,7 @@ from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.truths import Case, Truth
 from inpaintkit.inspection.zoom import Box, enlarged, with_box, zoom_boxes
 from inpaintkit.notebook.widgets import parts
+from inpaintkit.notebook.widgets.parts import Pixels, labelled
 from inpaintkit.training.metrics import hole_psnr
 
 ZOOMED_SIDE = 512
@@ -72,61 +74,62 @@ class FillComparer:
 
     def widget(self) -> ipw.Widget:
         """Return the slider between the fills beside the whole picture."""
-        return _Comparing(self).box
+        return _Comparing(self).panel.box
 
 
 class _Comparing:
     """The wiring: which hole of which case is shown, and how."""
 
     def __init__(self, comparer: FillComparer) -> None:
-        self.comparer, self.caption = comparer, ipw.HTML()
-        self.name = parts.labelled(ipw.Dropdown, "record", "what is filled", options=comparer.names)
-        self.stage = parts.labelled(
-            ipw.SelectionSlider,
-            "filled by",
-            "hole, each fill, truth",
-            options=comparer.stages,
-            value=comparer.stages[1],
+        self.comparer, self.panel = comparer, parts.Panel()
+        cases = [(text.shown(name), name) for name in comparer.names]
+        stages = [(text.shown(stage), stage) for stage in comparer.stages]
+        self.name = labelled(ipw.Dropdown, "record", "what is filled", options=cases)
+        self.stage = labelled(
+            ipw.SelectionSlider, "filled by", "hole, each fill, truth", options=stages, value=comparer.stages[1]
         )
-        self.hole = parts.labelled(ipw.IntSlider, "hole", "the largest is number 1", value=1, min=1, max=1)
-        self.outline = ipw.Checkbox(value=True, description="outline the hole", indent=False)
-        self.zoomed, self.whole = parts.pane(), parts.pane()
-        self.name.observe(lambda change: self._choose(), names="value")
-        for control in (self.stage, self.hole, self.outline):
-            control.observe(lambda change: self._refresh(), names="value")
+        self.hole = labelled(ipw.IntSlider, "hole", "the largest is number 1", value=1, min=1, max=1)
+        self.against = labelled(ipw.Dropdown, "against", "what the wipe uncovers", options=stages, value=HOLE)
+        self.wipe = labelled(ipw.IntSlider, "wipe %", "how far the fill covers the other one", value=100)
+        self.outline = parts.checkbox("outline the hole", True)
+        self.zoomed, self.whole = parts.Pane("zoomed"), parts.Pane("where it is")
+        self.panel.on_change([self.name], self._choose)
+        self.panel.on_change([self.stage, self.hole, self.against, self.wipe, self.outline], self._show)
         steps = [
-            parts.button("previous hole", "zoom to the one before", lambda: self._step(-1)),
-            parts.button("next hole", "zoom to the next one", lambda: self._step(1)),
+            self.panel.button("previous hole", "zoom to the one before", lambda: self._step(-1)),
+            self.panel.button("next hole", "zoom to the next one", lambda: self._step(1)),
         ]
-        columns = [parts.titled("zoomed", self.zoomed), parts.titled("where it is", self.whole)]
-        self.box = ipw.VBox(
-            [
-                parts.row([self.name, self.stage, self.outline]),
-                parts.row([self.hole, *steps]),
-                parts.panes(columns),
-                self.caption,
-            ]
+        self.panel.arrange(
+            parts.controls([self.name, self.stage, self.hole, self.against, self.wipe]),
+            parts.row([*steps, self.outline]),
+            parts.panes([self.zoomed, self.whole]),
+            self.panel.caption,
         )
-        self._choose()
+        self.panel.answer(self._choose)
 
     def _choose(self) -> None:
         self.hole.max = len(self.comparer.boxes(self.name.value))
-        self._refresh()
+        self._show()
 
     def _step(self, step: int) -> None:
         self.hole.value = (self.hole.value - 1 + step) % self.hole.max + 1
 
-    def _refresh(self) -> None:
-        parts.guarded(self._show, self.caption)(None)
-
     def _show(self) -> None:
         name, stage = self.name.value, self.stage.value
         case, box = self.comparer.case(name), self.comparer.boxes(name)[self.hole.value - 1]
-        filled = self.comparer.filled(name, stage)[0]
-        zoomed = enlarged(filled, case.hole[0], box, ZOOMED_SIDE, self.outline.value)
-        parts.show(self.zoomed, parts.encoded([zoomed]), f"hole {self.hole.value} of {name}: {stage}")
-        parts.show(self.whole, parts.encoded([with_box(case.picture[0], case.hole[0], box)]), f"{name} with its holes")
+        where = with_box(case.picture[0], case.hole[0], box)
+        self.zoomed.show([self._zoomed(case, box)], f"hole {self.hole.value} of {name}: {stage}")
+        self.whole.show([parts.at_least(where, ZOOMED_SIDE)], f"{name} with its holes")
         known = "" if stage in (HOLE, TRUTH) else f" · PSNR in all holes {self.comparer.psnr(name, stage):.2f} dB"
-        self.caption.value = parts.line(
-            f"{stage} · {box[2]} × {box[2]} px, hole {self.hole.value} of {self.hole.max}{known}"
-        )
+        self.panel.say(f"{stage} · {box[2]} × {box[2]} px, hole {self.hole.value} of {self.hole.max}{known}")
+
+    def _zoomed(self, case: Case, box: Box) -> Pixels:
+        """Return the square `box`, filled; right of the wipe's line it is what it is compared with."""
+        stages = [self.stage.value] if self.wipe.value == 100 else [self.stage.value, self.against.value]
+        filled = [self.comparer.filled(self.name.value, stage)[0] for stage in stages]
+        shown, *other = (enlarged(picture, case.hole[0], box, ZOOMED_SIDE, self.outline.value) for picture in filled)
+        line = shown.shape[1] * self.wipe.value // 100
+        for beneath in other:
+            shown[:, line:] = beneath[:, line:]
+            shown[:, max(line - 1, 0) : line + 1] = 255
+        return shown

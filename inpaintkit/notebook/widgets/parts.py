@@ -1,18 +1,21 @@
-"""What the widgets are built of: panes for pictures, controls with one look, and tidying up after them."""
+"""What the widgets are built of: panes for pictures, controls with one look, a busy sign, and tidying up after them."""
 
 from __future__ import annotations
 
 import base64
-import html
+import contextlib
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import ipywidgets as ipw
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from inpaintkit import text
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.figures import Figure
 from inpaintkit.inspection.stereo import WIGGLE_MS
@@ -20,10 +23,9 @@ from inpaintkit.inspection.stereo import WIGGLE_MS
 Pixels = NDArray[np.uint8]
 
 JPEG_QUALITY = 88
-HIGHEST_PANE = "62vh"  # a widget with its controls fits on a screen
-LABEL_WIDTH = "96px"
+LABEL_WIDTH = "104px"
 PANE_CLASS = "inpaintkit-pane"
-SIGNATURES = {"png": b"\x89PNG", "gif": b"GIF8"}
+LOOK = (Path(__file__).parent / "widgets.css").read_text(encoding="utf-8")
 
 
 class View(Protocol):
@@ -48,66 +50,132 @@ def encoded(frames: Sequence[Pixels]) -> bytes:
     return data.getvalue()
 
 
-def pane() -> ipw.HTML:
-    """Return a place for a picture; fill it with `show`."""
-    place = ipw.HTML()
-    place.add_class(PANE_CLASS)
-    return place
+def at_least(pixels: Pixels, side: int) -> Pixels:
+    """Return `pixels` (H, W, 3) enlarged a whole number of times, to at most `side` px; pixels stay sharp squares."""
+    times = max(1, side // pixels.shape[1])
+    return pixels.repeat(times, axis=0).repeat(times, axis=1)
 
 
-def show(place: ipw.HTML, data: bytes, alt: str) -> None:
-    """Put an encoded picture into `place`, never higher than the screen; `alt` says in words what it shows."""
-    # Not an Image widget: that has no alternative text, and its tooltip breaks the page.
-    kind = next((kind for kind, start in SIGNATURES.items() if data.startswith(start)), "jpeg")
+def picture_html(data: bytes, alt: str, style: str = "") -> str:
+    """Return an encoded picture as an HTML element; `alt` says in words what it shows."""
+    with Image.open(io.BytesIO(data)) as image:
+        (width, height), kind = image.size, str(image.format).lower()
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-    style = f"display:block;max-width:100%;max-height:{HIGHEST_PANE}"
-    place.value = f'<img src="{source}" alt="{html.escape(alt)}" style="{style}">'
+    # With its size known and decoded at once, a picture that replaces another neither jumps nor flashes.
+    size = f'width="{width}" height="{height}" decoding="sync"'
+    return f'<img src="{source}" alt="{text.html(alt)}" {size} style="{style}">'
 
 
-def titled(title: str, place: ipw.Widget, share: int = 1) -> ipw.Widget:
-    """Return `place` under a title, taking `share` parts of a row's width."""
-    heading = ipw.HTML(f"<b>{html.escape(title)}</b>")
-    return ipw.VBox([heading, place], layout=ipw.Layout(flex=f"{share} {share} 0%", min_width="0", padding="0 8px 0 0"))
+class Pane:
+    """A place for a picture, under a title."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        # Not an Image widget: that has no alternative text, and its tooltip breaks the page.
+        self.place = ipw.HTML()
+        self.place.add_class(PANE_CLASS)
+        self.box = ipw.VBox([ipw.HTML(f'<span class="inpaintkit-title">{text.html(title)}</span>'), self.place])
+
+    def show(self, frames: Sequence[Pixels], alt: str) -> None:
+        """Show one frame (H, W, 3), or swing between several; `alt` says in words what is seen."""
+        self.show_file(encoded(frames), alt)
+
+    def show_file(self, data: bytes, alt: str) -> None:
+        """Show an encoded picture."""
+        self.place.value = picture_html(data, alt)
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self.place.value = ""
+
+
+class Panel:
+    """A widget's outer box with its caption; its controls' reactions show a busy sign, and bad input as a sentence."""
+
+    def __init__(self) -> None:
+        self.caption = ipw.HTML()
+        self.caption.add_class("inpaintkit-caption")
+        self.box = ipw.VBox()
+        self.box.add_class("inpaintkit")
+
+    def arrange(self, *children: ipw.Widget) -> None:
+        """Put `children` into the box."""
+        self.box.children = (ipw.HTML(f"<style>{LOOK}</style>"), *children)
+
+    def say(self, *lines: str) -> None:
+        """Put sentences into the caption, the second and later ones as notes."""
+        first, *notes = (text.html(line, 2 * text.LONGEST) for line in lines)
+        self.caption.value = first + "".join(f'<br><span class="inpaintkit-note">{note}</span>' for note in notes)
+
+    def answer(self, action: Callable[[], object]) -> None:
+        """Run `action` with a busy sign; bad input and files that can't be read are told in the caption, not in a hidden log."""
+        self.box.add_class("inpaintkit-busy")
+        try:
+            action()
+        except (InputError, OSError) as error:
+            self.caption.value = f'<span class="inpaintkit-error">{text.html(error, 2 * text.LONGEST)}</span>'
+        finally:
+            self.box.remove_class("inpaintkit-busy")
+
+    def on_change(self, controls: Iterable[ipw.Widget], action: Callable[[], object]) -> None:
+        """Run `action` whenever one of `controls` has another value."""
+        for control in controls:
+            control.observe(lambda change: self.answer(action), names="value")
+
+    def button(self, description: str, tooltip: str, action: Callable[[], object], **options: Any) -> ipw.Button:
+        """Return a button that runs `action`."""
+        made = ipw.Button(description=description, tooltip=tooltip, layout=ipw.Layout(width="auto"), **options)
+        made.on_click(lambda _: self.answer(action))
+        return made
+
+
+def controls(children: Iterable[ipw.Widget]) -> ipw.Widget:
+    """Return labelled controls in columns, as many as the page is wide enough for."""
+    return _classed(children, "inpaintkit-controls")
 
 
 def row(children: Iterable[ipw.Widget]) -> ipw.Widget:
     """Return `children` side by side, wrapped where the page is narrow."""
-    return ipw.HBox(list(children), layout=ipw.Layout(flex_flow="row wrap", align_items="center"))
+    return _classed(children, "inpaintkit-row")
 
 
-def panes(children: Iterable[ipw.Widget]) -> ipw.Widget:
-    """Return titled panes side by side, as wide as the page."""
-    return ipw.HBox(list(children), layout=ipw.Layout(width="100%", align_items="flex-start"))
+def panes(children: Iterable[Pane | ipw.Widget]) -> ipw.Widget:
+    """Return panes side by side, wrapped where the page is narrow."""
+    return _classed([child.box if isinstance(child, Pane) else child for child in children], "inpaintkit-panes")
+
+
+def column(*children: Pane | ipw.Widget) -> ipw.Widget:
+    """Return `children` one above the other, to stand beside a pane."""
+    return ipw.VBox([child.box if isinstance(child, Pane) else child for child in children])
+
+
+def _classed(children: Iterable[ipw.Widget], name: str) -> ipw.Widget:
+    box = ipw.Box(list(children))
+    box.add_class(name)
+    return box
 
 
 def labelled(kind: Callable[..., ipw.Widget], description: str, tooltip: str, **options: Any) -> ipw.Widget:
     """Return a control of the given `kind` with its name beside it and help on hovering."""
     style = {"description_width": LABEL_WIDTH}
-    return kind(description=description, tooltip=tooltip, style=style, **options)
+    return kind(description=description, tooltip=tooltip, style=style, layout=ipw.Layout(width="auto"), **options)
 
 
-def button(description: str, tooltip: str, action: Callable[[], object]) -> ipw.Button:
-    """Return a button that calls `action`."""
-    made = ipw.Button(description=description, tooltip=tooltip, layout=ipw.Layout(width="auto"))
-    made.on_click(lambda _: action())
-    return made
+def checkbox(description: str, value: bool = False) -> ipw.Checkbox:
+    """Return a box to tick, no wider than its words."""
+    return ipw.Checkbox(value=value, description=description, indent=False, layout=ipw.Layout(width="auto"))
 
 
-def line(text: str, colour: str = "inherit") -> str:
-    """Return `text` as one line of HTML."""
-    return f'<span style="color:{colour}">{html.escape(text)}</span>'
-
-
-def guarded(action: Callable[[], None], caption: ipw.HTML) -> Callable[[object], None]:
-    """Return a callback that runs `action` and puts an `InputError` into `caption` instead of a hidden log."""
-
-    def react(change: object = None) -> None:
-        try:
-            action()
-        except InputError as error:
-            caption.value = line(str(error), "var(--jp-error-color1, #b00020)")
-
-    return react
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread. What takes some 50 ms gains little from a second one, and on a busy machine threads
+    that wait for each other take ten times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def close_all(widget: ipw.Widget) -> None:

@@ -1,32 +1,50 @@
-"""Record browser: leaf through a data set, mark what is bad, delete the marked records as pairs."""
+"""Record browser: leaf through a data set, mark what is bad, move the marked records away as pairs, and bring them back."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import ipywidgets as ipw
 import numpy as np
-from numpy.typing import NDArray
 
 from inpaintkit.data.packed import read_record
-from inpaintkit.data.review import RecordFiles, delete_records, list_records, read_marks, set_mark
+from inpaintkit.data.review import (
+    RecordFiles,
+    delete_records,
+    deleted_records,
+    list_records,
+    read_marks,
+    restore_records,
+    set_mark,
+)
+from inpaintkit.errors import InputError
 from inpaintkit.inspection.figures import Figure, contact_sheet
 from inpaintkit.notebook.widgets import parts
+from inpaintkit.notebook.widgets.parts import Pixels, labelled
+from inpaintkit.notebook.widgets.thumbnails import Thumbnails
+from inpaintkit.synthesis.preview import HOLE_COLOUR
 
-SHOWN_SIDE = 512
-HOLE_COLOUR = (255, 0, 255)
+PAGE = 24
+SHOWN_SIDE, THUMBNAIL_SIDE = 512, 144
+KEPT_THUMBNAILS = 1000
 SPLIT_CHOICES = {"train and eval": "", "train": "train/", "eval": "eval/"}
-
-Pixels = NDArray[np.uint8]
+KEYS = (
+    "<kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> leaf, <kbd>x</kbd> marks and goes on, "
+    "<kbd>Delete</kbd> deletes what is marked, <kbd>u</kbd> brings it back. Click into the pictures first."
+)
 
 
 class RecordBrowser:
-    """The records of a data set folder, those that a filter lets through, and where one is among them."""
+    """The records of a data set folder, those that a filter lets through, and what was deleted here."""
 
     def __init__(self, folder: str | Path) -> None:
         """List the records. Raises `InputError` if there are none."""
         self.folder = Path(folder)
         self.records = list_records(folder)
+        self.thumbnail = lru_cache(KEPT_THUMBNAILS)(_thumbnail)
+        self._last_deleted: set[str] = set()
 
     def chosen(
         self, low: float = 0.0, high: float = 100.0, start: str = "", marked_only: bool = False
@@ -46,9 +64,29 @@ class RecordBrowser:
         set_mark(self.folder, record.name, bad)
 
     def delete_marked(self) -> int:
-        """Delete both files of every marked record and return how many there were. Raises `InputError` during generation."""
-        count = delete_records(self.folder, read_marks(self.folder))
+        """Move both files of every marked record to ``deleted/`` and return how many there were.
+
+        Raises `InputError` during generation, and where no record would be left.
+        """
+        marks = read_marks(self.folder)
+        count = delete_records(self.folder, marks)
+        self._last_deleted = marks
+        self.records = [record for record in self.records if record.name not in marks]
+        return count
+
+    def undeletable(self) -> set[str]:
+        """Return the names of what `undo` brings back: the last deletion, or, in a new browser, all that was ever deleted."""
+        there = deleted_records(self.folder)
+        return there & self._last_deleted or there
+
+    def undo(self) -> int:
+        """Bring deleted records back, marked as they were, and return how many. Raises `InputError` during generation."""
+        names = self.undeletable()
+        count = restore_records(self.folder, names)
+        self._last_deleted = set()
         self.records = list_records(self.folder)
+        for name in names:
+            set_mark(self.folder, name, True)
         return count
 
     def figure(self) -> Figure:
@@ -57,128 +95,159 @@ class RecordBrowser:
         return contact_sheet(train if any(train.glob("*_M.png")) else self.folder / "eval")
 
     def widget(self) -> ipw.Widget:
-        """Return filters and buttons beside the record with and without its hole."""
-        return _Browsing(self).box
+        """Return filters and buttons above a page of thumbnails and the record that is chosen there."""
+        return _Browsing(self).panel.box
 
 
 def record_pictures(record: RecordFiles) -> tuple[Pixels, Pixels]:
     """Return the record's picture and the same with its hole in magenta, uint8 (S, S, 3), enlarged to `SHOWN_SIDE`."""
     pixels = read_record(record.picture, record.hole)
-    picture = pixels[:3].transpose(1, 2, 0)
+    picture = np.ascontiguousarray(pixels[:3].transpose(1, 2, 0))
     overlay = np.where(pixels[3][..., None] > 0, np.array(HOLE_COLOUR, np.uint8), picture)
-    return _enlarged(picture), _enlarged(overlay)
+    return parts.at_least(picture, SHOWN_SIDE), parts.at_least(overlay, SHOWN_SIDE)
 
 
-def _enlarged(pixels: Pixels) -> Pixels:
-    times = max(1, SHOWN_SIDE // pixels.shape[1])
-    return pixels.repeat(times, axis=0).repeat(times, axis=1)
+def _thumbnail(record: RecordFiles) -> bytes:
+    try:
+        overlay = record_pictures(record)[1]
+    except (InputError, OSError):  # said when it is chosen; here the others have to be seen
+        overlay = np.full((THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3), 128, np.uint8)
+    small = cv2.resize(overlay, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
+    return parts.encoded([np.asarray(small, np.uint8)])
 
 
 class _Browsing:
-    """The wiring: which record is shown and what the buttons do. Kept alive by its own box only."""
+    """The wiring: which page is shown, which of its records is chosen, and what keys and buttons do."""
 
     def __init__(self, browser: RecordBrowser) -> None:
-        self.browser, self.caption = browser, ipw.HTML()
-        largest = max(100 * record.hole_fraction for record in browser.records)
-        end = float(np.ceil(largest * 10) / 10)
-        self.sizes = parts.labelled(
-            ipw.FloatRangeSlider, "hole %", "share of the crop", value=(0, end), min=0, max=end, step=0.1
-        )
-        self.split = parts.labelled(ipw.Dropdown, "records", "which half of the data set", options=SPLIT_CHOICES)
-        self.marked_only = ipw.Checkbox(description="marked ones only", indent=False)
-        self.place = parts.labelled(ipw.IntSlider, "number", "place among the records shown", value=1, min=1, max=1)
-        self.bad = ipw.ToggleButton(description="mark as bad", tooltip="remembered in marked_bad.txt")
-        self.delete = parts.button("delete marked", "both files of each marked record", self._ask)
-        self.really = parts.button("yes, delete them", "cannot be undone", self._delete)
-        self.keep = parts.button("no", "delete nothing", self._calm)
-        self.really.button_style = "danger"
-        self.picture, self.overlay = parts.pane(), parts.pane()
+        self.browser, self.panel, self.grid = browser, parts.Panel(), Thumbnails()
         self.found: list[RecordFiles] = []
-        for control in (self.sizes, self.split, self.marked_only):
-            control.observe(lambda change: self._filter(), names="value")
-        self.place.observe(lambda change: self._show(), names="value")
-        self.bad.observe(lambda change: self._mark(), names="value")
-        self.box = self._arranged()
-        self._calm()
-        self._filter()
-
-    def _arranged(self) -> ipw.Widget:
-        steps = [
-            parts.button("previous", "previous record", lambda: self._step(-1)),
-            parts.button("next", "next record", lambda: self._step(1)),
-        ]
-        columns = [
-            parts.titled("hole in magenta", self.overlay),
-            parts.titled("picture, the truth under it", self.picture),
-        ]
-        return ipw.VBox(
-            [
-                parts.row([self.sizes, self.split, self.marked_only]),
-                parts.row([self.place, *steps, self.bad, self.delete, self.really, self.keep]),
-                parts.panes(columns),
-                self.caption,
-            ]
+        self.marks: set[str] = set()
+        self._settling = False  # page and cursor are being set by us, not by a person
+        self.end = float(np.ceil(max(1000 * record.hole_fraction for record in browser.records)) / 10)
+        share, half = "share of the crop that is hole", "which half of the data set"
+        self.sizes = labelled(ipw.FloatRangeSlider, "hole %", share, value=(0, self.end), min=0, max=self.end, step=0.1)
+        self.sizes.readout_format = ".1f"
+        self.split = labelled(ipw.Dropdown, "records", half, options=SPLIT_CHOICES)
+        self.marked_only = parts.checkbox("marked ones only")
+        self.page = labelled(ipw.IntSlider, "page", f"{PAGE} records each", value=1, min=1, max=1)
+        self.picture, self.overlay = parts.Pane("record"), parts.Pane("hole in magenta")
+        self._make_buttons()
+        self.panel.on_change([self.sizes, self.split, self.marked_only], self._filter)
+        for control, name, action in ((self.page, "value", self._show_page), (self.grid, "cursor", self._show_record)):
+            control.observe(lambda change, act=action: None if self._settling else self.panel.answer(act), names=name)
+        self.grid.on_ask(self._obey)
+        keys = ipw.HTML(f'<span class="inpaintkit-note inpaintkit-keys">{KEYS}</span>')
+        self.panel.arrange(
+            parts.controls([self.sizes, self.split, self.page]),
+            parts.row([self.bad, self.delete, self.really, self.keep, self.restore, self.marked_only, self.everything]),
+            parts.panes([parts.column(self.grid, keys), self.picture, self.overlay]),
+            self.panel.caption,
         )
+        self.panel.answer(self._filter)
+
+    def _make_buttons(self) -> None:
+        button = self.panel.button
+        self.bad = button("mark as bad", "remembered in marked_bad.txt; once more takes the mark away (x)", self._mark)
+        self.delete = button("delete marked", "asks first (Delete)", self._ask)
+        self.really = button("yes", "into the folder deleted/ of the data set", self._delete, button_style="danger")
+        self.keep = button("no", "delete nothing", lambda: self._ask(False))
+        self.restore = button("undo", "bring deleted records back (u)", self._undo)
+        self.everything = button("show all records", "no filter", self._widen)
+        self._ask(False)
+
+    def _obey(self, kind: str, by: int) -> None:
+        acts = {"mark": self._mark, "delete": self._ask, "undo": self._undo, "page": lambda: self._turn(by)}
+        if kind in acts and (kind != "delete" or self.marks):
+            self.panel.answer(acts[kind])
 
     @property
     def record(self) -> RecordFiles | None:
-        return self.found[self.place.value - 1] if self.found else None
+        """The chosen record."""
+        place = (self.page.value - 1) * PAGE + self.grid.cursor
+        return self.found[place] if place < len(self.found) else None
 
     def _filter(self) -> None:
+        chosen = self.record
         low, high = self.sizes.value
         self.found = self.browser.chosen(low, high, self.split.value, self.marked_only.value)
-        self.place.max = max(1, len(self.found))
-        self._show()
+        self._go_to(self.found.index(chosen) if chosen in self.found else 0)
 
-    def _step(self, step: int) -> None:
-        self.place.value = min(max(self.place.value + step, 1), self.place.max)
+    def _go_to(self, place: int) -> None:
+        """Show the page with the record at `place` among those found, and choose it."""
+        self._settling = True
+        self.page.max = max(1, -(-len(self.found) // PAGE))
+        self.page.value = place // PAGE + 1
+        self._show_page(place % PAGE)
 
-    def _show(self) -> None:
-        parts.guarded(self._show_record, self.caption)(None)
+    def _turn(self, by: int) -> None:
+        place = (self.page.value - 1 + by) * PAGE
+        if 0 <= place < len(self.found):
+            self._go_to(place + (PAGE - 1 if by < 0 else 0))
+
+    def _show_page(self, cursor: int = 0) -> None:
+        start = (self.page.value - 1) * PAGE
+        shown = self.found[start : start + PAGE]
+        self.marks = read_marks(self.browser.folder)
+        marked = [place for place, record in enumerate(shown) if record.name in self.marks]
+        tiles = [(record.name, self.browser.thumbnail(record)) for record in shown]
+        self._settling = True
+        self.grid.fill(tiles, marked, cursor)
+        self._settling = False
+        self._show_record()
 
     def _show_record(self) -> None:
-        record = self.record
-        self.bad.disabled = record is None
+        record, marks, back = self.record, len(self.marks), len(self.browser.undeletable())
+        self.bad.disabled, self.delete.disabled = record is None, not marks
+        self.delete.description = f"delete {marks} marked" if marks else "delete marked"
+        self.restore.description = f"undo: bring back {back}"
+        self.restore.layout.display = "" if back else "none"
+        self.everything.layout.display = "" if len(self.found) < len(self.browser.records) else "none"
+        counts = f"{len(self.found)} of {len(self.browser.records)} records shown, {marks} marked as bad"
         if record is None:
-            self.caption.value = parts.line("no record is like that; widen the filter")
-            for place in (self.picture, self.overlay):
-                place.value = ""
+            self.picture.clear()
+            self.overlay.clear()
+            self.panel.say("No record is like that. Press “show all records”.", counts)
             return
+        self.bad.description = "not bad after all" if record.name in self.marks else "mark as bad"
         picture, overlay = record_pictures(record)
-        parts.show(self.picture, parts.encoded([picture]), f"picture of record {record.name}")
-        parts.show(self.overlay, parts.encoded([overlay]), f"record {record.name}, hole in magenta")
-        marks = read_marks(self.browser.folder)
-        self.bad.value = record.name in marks
-        self._count(len(marks))
-
-    def _count(self, marks: int) -> None:
-        record = self.record
-        if record is not None:
-            self.caption.value = parts.line(
-                f"{record.name} · hole {record.hole_fraction:.1%} · {self.place.value} of {len(self.found)} shown, "
-                f"{len(self.browser.records)} records in all, {marks} marked as bad"
-            )
-        self.delete.disabled = marks == 0
+        self.picture.show([picture], f"picture of record {record.name}")
+        self.overlay.show([overlay], f"record {record.name}, hole in magenta")
+        self.panel.say(f"{record.name} · hole {record.hole_fraction:.1%}", counts)
 
     def _mark(self) -> None:
+        """Mark the chosen record, or take its mark away, and go on to the next one."""
         record = self.record
-        if record is not None and self.bad.value != (record.name in read_marks(self.browser.folder)):
-            self.browser.mark(record, self.bad.value)
-            self._count(len(read_marks(self.browser.folder)))
+        if record is None:
+            return
+        self.browser.mark(record, record.name not in self.marks)
+        place = self.found.index(record)
+        if self.marked_only.value:
+            self._filter_again(place)
+        else:
+            self._go_to(min(place + 1, len(self.found) - 1))
 
-    def _ask(self) -> None:
-        self.delete.layout.display = "none"
-        self.really.description = f"yes, delete {len(read_marks(self.browser.folder))} pairs"
-        self.really.layout.display = self.keep.layout.display = ""
+    def _filter_again(self, place: int) -> None:
+        self._filter()
+        self._go_to(max(0, min(place, len(self.found) - 1)))
 
-    def _calm(self) -> None:
-        self.delete.layout.display = ""
-        self.really.layout.display = self.keep.layout.display = "none"
+    def _widen(self) -> None:
+        self.sizes.value, self.split.value, self.marked_only.value = (0, self.end), "", False
+        self._filter()
+
+    def _ask(self, asking: bool = True) -> None:
+        """Ask whether to delete, or stop asking."""
+        self.delete.layout.display = "none" if asking else ""
+        self.really.layout.display = self.keep.layout.display = "" if asking else "none"
+        self.really.description = f"yes, delete {len(self.marks)}"
 
     def _delete(self) -> None:
-        self._calm()
-        parts.guarded(self._delete_and_show, self.caption)(None)
-
-    def _delete_and_show(self) -> None:
+        self._ask(False)
+        place = (self.page.value - 1) * PAGE
         self.browser.delete_marked()
-        self._filter()
+        self._filter_again(place)
+
+    def _undo(self) -> None:
+        if self.browser.undeletable():
+            self.browser.undo()
+            self._filter()

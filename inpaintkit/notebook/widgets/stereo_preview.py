@@ -1,15 +1,25 @@
-"""Stereo preview: a pair as anaglyph, as a wiggle picture or side by side."""
+"""Stereo preview: a pair made from a photo, as anaglyph, as a wiggle picture or side by side, while its strength moves."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
 import ipywidgets as ipw
 
+from inpaintkit.depth import DepthModel, create_depth_model
 from inpaintkit.inspection.figures import Figure, stereo_panel
-from inpaintkit.inspection.stereo import StereoPair
-from inpaintkit.inspection.stereo_views import STEREO_VIEWS, stereo_frames
+from inpaintkit.inspection.fills import FILLS, Fill
+from inpaintkit.inspection.stereo import StereoPair, stereo_pair
+from inpaintkit.inspection.stereo_views import STEREO_VIEWS, fit_width, stereo_frames
 from inpaintkit.notebook.widgets import parts
+from inpaintkit.notebook.widgets.photos import PhotoDepths, depth_sliders
 
 SHOWN_WIDTH = 960
+REST_SECONDS = 0.4
+"""How long the controls have to rest until the holes are filled by the network instead of along rows."""
+
 HINTS = {
     "anaglyph": "for red-cyan glasses, red on the left eye",
     "wiggle": "swings between the eyes: near things move against far ones",
@@ -18,25 +28,85 @@ HINTS = {
 
 
 class StereoPreview:
-    """The ways to look at one stereo pair."""
+    """Stereo pairs of any of some pictures, small enough for a screen, as functions of how strong and how near they are."""
 
-    def __init__(self, pair: StereoPair) -> None:
-        self.pair = pair
+    def __init__(
+        self,
+        pictures: Sequence[Path],
+        depth_model: DepthModel,
+        fill: Fill,
+        divergence: float = 2.5,
+        convergence: float = 0.5,
+        edge_dilation: int = 0,
+        create: Callable[[str], DepthModel] = create_depth_model,
+    ) -> None:
+        """Take picture files, the depth model to start with, what fills the holes, the sliders' first values, by how many rounds near
+        edges of depth grow, and what makes other depth models by name. Raises `InputError` if there are no pictures.
+        """
+        self.photos, self.fill = PhotoDepths(pictures, depth_model, create), fill
+        self.divergence, self.convergence, self.edge_dilation = divergence, convergence, edge_dilation
+
+    def pair(
+        self,
+        picture: Path,
+        divergence: float,
+        convergence: float,
+        depth_model: str | None = None,
+        fill: Fill | None = None,
+    ) -> StereoPair:
+        """Return the pair of `picture`, at most `SHOWN_WIDTH` px wide; `depth_model` by name, None: the first one, `fill` None: the
+        widget's own. Raises `InputError` for a picture that can't be read.
+        """
+        photo = self.photos.load(picture, depth_model or self.photos.depth_model.name)
+        small, filled_by = fit_width(photo.pixels, SHOWN_WIDTH), fill or self.fill
+        return stereo_pair(small, photo.depth, divergence, convergence, filled_by, self.edge_dilation)
 
     def figure(self) -> Figure:
-        """Return both views, the anaglyph, and what was filled."""
-        return stereo_panel(self.pair)
+        """Return both views of the first picture, the anaglyph, and what was filled."""
+        return stereo_panel(self.pair(self.photos.pictures[0], self.divergence, self.convergence))
 
     def widget(self) -> ipw.Widget:
-        """Return buttons for the ways to look above the picture."""
-        views = ipw.ToggleButtons(options=list(STEREO_VIEWS), tooltips=[HINTS[view] for view in STEREO_VIEWS])
-        place, caption = parts.pane(), ipw.HTML()
+        """Return controls and the ways to look above the picture."""
+        return _Looking(self).panel.box
 
-        def refresh(change: object = None) -> None:
-            frames = stereo_frames(self.pair, views.value, SHOWN_WIDTH)
-            parts.show(place, parts.encoded(frames), f"stereo pair as {views.value}")
-            caption.value = parts.line(HINTS[views.value])
 
-        views.observe(refresh, names="value")
-        refresh()
-        return ipw.VBox([views, place, caption])
+class _Looking:
+    """The wiring: moving controls get a pair filled along rows at once, resting ones the pair that the network fills."""
+
+    def __init__(self, preview: StereoPreview) -> None:
+        self.preview, self.panel, self.pane = preview, parts.Panel(), parts.Pane("stereo pair")
+        self.controls = preview.photos.choosers() | depth_sliders(preview.divergence, preview.convergence)
+        self.view = ipw.ToggleButtons(options=list(STEREO_VIEWS), tooltips=[HINTS[view] for view in STEREO_VIEWS])
+        self.made: StereoPair
+        self._rest: threading.Timer | None = None
+        self.panel.on_change(self.controls.values(), self._move)
+        self.panel.on_change([self.view], self._show)
+        self.panel.arrange(parts.controls(self.controls.values()), self.view, self.pane.box, self.panel.caption)
+        self.panel.answer(self.fill)
+
+    def _values(self) -> dict[str, object]:
+        return {name: control.value for name, control in self.controls.items()}
+
+    def _move(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+        with parts.one_thread():
+            self.made = self.preview.pair(**self._values(), fill=FILLS["row"])  # type: ignore[arg-type]
+            self._show("filled along rows while the controls move")
+        self._rest = threading.Timer(REST_SECONDS, lambda: self.panel.answer(self.fill))
+        self._rest.daemon = True
+        self._rest.start()
+
+    def fill(self) -> None:
+        """Show the pair as the network fills it, unless the controls have moved on meanwhile."""
+        values = self._values()
+        made = self.preview.pair(**values)  # type: ignore[arg-type]
+        if values == self._values() and self.panel.box.comm is not None:
+            self.made = made
+            self._show()
+
+    def _show(self, note: str = "holes filled by the model") -> None:
+        view, values = self.view.value, self._values()
+        self.pane.show(stereo_frames(self.made, view, SHOWN_WIDTH), f"{Path(str(values['picture'])).name} as {view}")
+        holes = float(self.made.left_hole.float().mean() + self.made.right_hole.float().mean()) / 2
+        self.panel.say(f"{view}: {HINTS[view]}", f"{holes:.2%} of each view had to be made up, {note}.")

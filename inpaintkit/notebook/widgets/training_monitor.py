@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import ipywidgets as ipw
 from inpaintkit.inspection.figures import Figure, loss_curves, png_bytes
 from inpaintkit.inspection.run_state import RunState, describe_run, read_run
 from inpaintkit.notebook.widgets import parts
-from inpaintkit.training.callbacks import Callback, RunView
+from inpaintkit.notebook.widgets.progress import Progress
+from inpaintkit.training.callbacks import Callback, RunView, StepInfo, shown_loss
 
 FOLLOW_MS = 3000
 
@@ -32,80 +34,132 @@ class TrainingMonitor:
         return loss_curves(self.state().csv_file or self.model_dir / "loss.csv")
 
     def widget(self) -> ipw.Widget:
-        """Return the curves above evaluation pictures, with a play button that keeps them fresh."""
-        return _Watching(self).box
+        """Return the curves above evaluation pictures; while the run goes on, it looks again every few seconds."""
+        watching = _Watching(self)
+        watching.arrange(watching.follower())
+        return watching.panel.box
 
 
 class _Watching:
-    """The wiring. What is on the page is only made anew where the run's files have changed."""
+    """The wiring. What is on the page is only made anew where the run's files have changed.
+
+    Controls are buttons: while a cell runs, any other kind answers once and then waits for the cell's end.
+    """
 
     def __init__(self, monitor: TrainingMonitor) -> None:
-        self.monitor, self.drawn, self.shown = monitor, (-1.0, 0), Path()
-        self.state = RunState(None)
-        self.status, self.curves, self.strip = ipw.HTML(), parts.pane(), parts.pane()
-        running = monitor.state().status in ("", "running")
-        self.follow = ipw.Play(interval=FOLLOW_MS, repeat=True, playing=running, show_repeat=False, tooltip="follow")
-        self.epoch = parts.labelled(ipw.Dropdown, "epoch", "evaluated after this epoch", options=["-"])
-        self.batch = parts.labelled(ipw.IntSlider, "batch", "evaluation batch that was kept", value=0, max=1)
-        self.follow.observe(lambda change: self.refresh(), names="value")
-        self._picked = lambda change: self._show_strip()
-        for control in (self.epoch, self.batch):
-            control.observe(self._picked, names="value")
-        heading = parts.row([self.follow, parts.button("refresh", "look again now", self.refresh), self.status])
-        self.pictures = parts.titled("input with hole · output · target", self.strip, share=2)
-        columns = parts.panes([parts.titled("curves by epoch", self.curves, share=3), self.pictures])
-        self.box = ipw.VBox([heading, parts.row([self.epoch, self.batch]), columns])
-        self.refresh()
+        self.monitor, self.state, self.panel = monitor, RunState(None), parts.Panel()
+        self.version: tuple[float, int] = (-1.0, 0)
+        self.png, self.shown = b"", Path()
+        self.epoch: int | None = None  # None: the latest one
+        self.batch = 0
+        self._lock = threading.RLock()  # rows come from the thread that trains, clicks from the page
+        self.curves = parts.Pane("curves by epoch")
+        self.strip = parts.Pane("input with hole · output · target")
+        self.place, button = ipw.HTML(), self.panel.button
+        self.earlier = button("earlier epoch", "pictures of the evaluation before", lambda: self._turn(-1))
+        self.later = button("later epoch", "pictures of the evaluation after", lambda: self._turn(1))
+        self.others = button("other records", "the next pictures of this evaluation", self._next_batch)
+        self.pictures = parts.column(parts.row([self.earlier, self.later, self.others, self.place]), self.strip)
+
+    def arrange(self, *heading: ipw.Widget) -> None:
+        """Put `heading` above what is watched, and look for the first time."""
+        self.panel.arrange(parts.row([*heading, self.panel.caption]), parts.panes([self.curves, self.pictures]))
+        self.panel.answer(self.refresh)
+
+    def follower(self) -> ipw.Widget:
+        """Return a button that looks again by the browser's clock, pressed in while the run goes on."""
+        going = self.monitor.state().status in ("", "running")
+        follow = ipw.ToggleButton(value=going, description="follow", tooltip=f"look again every {FOLLOW_MS // 1000} s")
+        clock = ipw.Play(interval=FOLLOW_MS, repeat=True, playing=going, layout=ipw.Layout(display="none"))
+        follow.observe(lambda change: setattr(clock, "playing", change["new"]), names="value")
+        self.panel.on_change([clock], self.refresh)
+        return parts.row([follow, self.panel.button("look again", "read the run's folder now", self.refresh), clock])
 
     def refresh(self) -> None:
         """Look at the run folder again."""
-        parts.guarded(self._refresh, self.status)(None)
+        with self._lock:
+            self.state = state = self.monitor.state()
+            self.panel.say(describe_run(state))
+            version = (state.written or -1.0, len(state.rows))
+            if state.csv_file and version != self.version:
+                self.version, self.png = version, png_bytes(self.monitor.figure())
+                self.curves.show_file(self.png, f"loss curves, {describe_run(state)}")
+            self._show_strip()
 
-    def _refresh(self) -> None:
-        self.state = state = self.monitor.state()
-        self.status.value = parts.line(describe_run(state))
-        version = (state.written or -1.0, len(state.rows))
-        if state.csv_file and version != self.drawn:
-            parts.show(self.curves, png_bytes(self.monitor.figure()), f"loss curves, {describe_run(state)}")
-            self.drawn = version
-        self.pictures.layout.display = "" if state.strips else "none"
-        epochs = tuple(state.strips) or ("-",)
-        if epochs != tuple(self.epoch.options):
-            follows = self.epoch.value in ("-", self.epoch.options[-1])
-            chosen = epochs[-1] if follows or self.epoch.value not in epochs else self.epoch.value
-            self.epoch.unobserve(self._picked, names="value")  # this one only: others keep list and value in step
-            self.epoch.options = epochs
-            self.epoch.value = chosen
-            self.epoch.observe(self._picked, names="value")
-        self._show_strip()
+    def _turn(self, step: int) -> None:
+        with self._lock:
+            epochs = list(self.state.strips)
+            place = epochs.index(self._chosen()) + step
+            self.epoch = None if place == len(epochs) - 1 else epochs[place]
+            self._show_strip()
+
+    def _next_batch(self) -> None:
+        with self._lock:
+            self.batch += 1
+            self._show_strip()
+
+    def _chosen(self) -> int:
+        """Return the epoch whose pictures are shown: the chosen one, as long as it has some, else the latest."""
+        return self.epoch if self.epoch is not None and self.epoch in self.state.strips else max(self.state.strips)
 
     def _show_strip(self) -> None:
-        kept = self.state.strips.get(self.epoch.value, ())
-        if not kept:
+        self.pictures.layout.display = "" if self.state.strips else "none"
+        if not self.state.strips:
             return
-        self.batch.max = max(len(kept) - 1, 0)
-        path = kept[min(self.batch.value, len(kept) - 1)]
-        if path != self.shown:
-            parts.show(
-                self.strip, path.read_bytes(), f"evaluation after epoch {self.epoch.value}: input, output, target"
-            )
-            self.shown = path
+        epoch, epochs = self._chosen(), list(self.state.strips)
+        kept = self.state.strips[epoch]
+        number = self.batch % len(kept)
+        self.earlier.disabled, self.later.disabled = epoch == epochs[0], epoch == epochs[-1]
+        self.others.disabled = len(kept) == 1
+        self.place.value = f"after epoch {epoch}, pictures {number + 1} of {len(kept)}"
+        if kept[number] != self.shown:
+            self.shown = kept[number]
+            self.strip.show_file(self.shown.read_bytes(), f"evaluation after epoch {epoch}: input, output, target")
+
+
+Place = Callable[[ipw.Widget], Callable[[bytes, str], None]]
+"""Puts a widget onto the page and returns what exchanges the still picture, PNG and words, that it leaves there."""
 
 
 class LiveCurves(Callback):
-    """Shows the monitor of a run while the cell that trains is still running."""
+    """Shows the monitor of a run, a bar and a button that stops it, while the cell that trains is still running."""
 
-    def __init__(self, place: Callable[[ipw.Widget], None]) -> None:
-        """Take what puts a widget onto the page."""
+    def __init__(self, place: Place) -> None:
         self._place = place
 
     def on_start(self, run: RunView) -> None:
+        self._bar = Progress("training", run.total_steps, "steps")
+        self._bar.update(run.steps_done, run.total_steps)
         self._watching = _Watching(TrainingMonitor(run.folder))
-        self._place(self._watching.box)
+        self._watching.arrange(*self._stop_button(run))
+        self._leave = self._place(self._watching.panel.box)
+        self._leave_still()
+
+    def on_step(self, run: RunView, info: StepInfo) -> None:
+        message = f"epoch {info.epoch}, loss {shown_loss(info)}"
+        self._bar.update(run.steps_done, run.total_steps, message)
 
     def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
-        self._watching.refresh()
+        self._watching.panel.answer(self._watching.refresh)
+        self._leave_still()
+
+    def on_message(self, run: RunView, message: str) -> None:
+        print(message, flush=True)
 
     def on_end(self, run: RunView) -> None:
-        self._watching.follow.playing = False
-        self._watching.refresh()
+        self._stop.layout.display = "none"
+        self._watching.panel.answer(self._watching.refresh)
+        self._leave_still()
+
+    def _leave_still(self) -> None:
+        if self._watching.png:
+            self._leave(self._watching.png, f"loss curves, {describe_run(self._watching.state)}")
+
+    def _stop_button(self, run: RunView) -> list[ipw.Widget]:
+        def stop() -> None:
+            self._stop.disabled, self._stop.description = True, "stopping after this step …"
+            run.stop.asked = True
+
+        tooltip = "ends after this step, keeps everything; the cell run again goes on from there"
+        self._stop = self._watching.panel.button("stop and save", tooltip, stop, button_style="warning")
+        return [self._stop]

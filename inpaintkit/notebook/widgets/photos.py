@@ -1,0 +1,84 @@
+"""Photos and their depth, as the widgets that warp them need both; and the sliders that say how to warp."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import ipywidgets as ipw
+import torch
+
+from inpaintkit import text
+from inpaintkit.data import UnreadablePicture, read_picture
+from inpaintkit.depth import DEPTH_MODELS, DepthModel, create_depth_model, depth_of_file
+from inpaintkit.errors import InputError
+from inpaintkit.inspection.stereo_views import fit_width
+from inpaintkit.notebook.widgets.parts import Pixels, labelled
+
+PHOTO_SHORT_SIDE = 1080
+SMALL_WIDTH = 560
+KEPT_PHOTOS = 16
+KEPT_MODELS = 2  # depth networks are large
+
+
+class Photo(NamedTuple):
+    """A picture's `pixels` (H, W, 3), a `small` copy of it to look at, and its `depth` (1, 1, h, w)."""
+
+    pixels: Pixels
+    small: Pixels
+    depth: torch.Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return height and width in px."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+class PhotoDepths:
+    """Photos and their depth by any model; the last ones are kept."""
+
+    def __init__(
+        self,
+        pictures: Sequence[Path],
+        depth_model: DepthModel,
+        create: Callable[[str], DepthModel] = create_depth_model,
+    ) -> None:
+        """Take picture files, the depth model to start with, and what makes the others by name.
+
+        Raises `InputError` if there are no pictures.
+        """
+        if not pictures:
+            raise InputError("pictures: none given; name a folder with photos")
+        self.pictures, self.depth_model = list(dict.fromkeys(pictures)), depth_model
+        self._model = lru_cache(KEPT_MODELS)(create)
+        self.load = lru_cache(KEPT_PHOTOS)(self._load)
+
+    def _load(self, path: Path, model_type: str) -> Photo:
+        try:
+            pixels = read_picture(path, PHOTO_SHORT_SIDE)
+        except UnreadablePicture as error:
+            raise InputError(f"{text.shown(path.name)} {text.shown(error)}; choose another picture") from None
+        batch = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+        model = self.depth_model if model_type == self.depth_model.name else self._model(model_type)
+        return Photo(pixels, fit_width(pixels, SMALL_WIDTH), depth_of_file(model, path, batch).cpu())
+
+    def choosers(self) -> dict[str, ipw.Widget]:
+        """Return controls that choose the picture and the depth model."""
+        photos = [(text.shown(path.name), path) for path in self.pictures]
+        models = list(dict.fromkeys([self.depth_model.name, *DEPTH_MODELS]))
+        hint = "others than FastDepth are downloaded on first use"
+        return {
+            "picture": labelled(ipw.Dropdown, "picture", "a photo", options=photos),
+            "depth_model": labelled(ipw.Dropdown, "depth model", hint, options=models),
+        }
+
+
+def depth_sliders(divergence: float, convergence: float = 0.5) -> dict[str, ipw.Widget]:
+    """Return the sliders for how strong the 3D effect is, and which depth stays on the screen."""
+    strength, screen = "strength of the 3D effect in % of the width", "depth on the screen plane, 0 far, 1 near"
+    return {
+        "divergence": labelled(ipw.FloatSlider, "divergence %", strength, value=divergence, max=11, step=0.5),
+        "convergence": labelled(ipw.FloatSlider, "convergence", screen, value=convergence, max=1, step=0.05),
+    }

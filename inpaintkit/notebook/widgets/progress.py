@@ -1,0 +1,76 @@
+"""A progress bar that is plain HTML: it starts as wide as it will be, and a saved notebook still shows it."""
+
+from __future__ import annotations
+
+import time
+
+from IPython.display import display
+
+from inpaintkit import text
+from inpaintkit.notebook.widgets.still import html_output
+
+EVERY = 0.25
+"""Least time between two looks of a bar (s)."""
+
+_TRACK = (
+    "display:inline-block;vertical-align:middle;width:min(320px,40%);height:10px;margin-right:10px;border-radius:5px;"
+    "overflow:hidden;background:var(--jp-layout-color3,#ddd)"
+)
+_LONGEST_MESSAGE = 80
+
+
+class Progress:
+    """A bar in the output of the cell that makes it."""
+
+    def __init__(self, description: str, total: int = 0, unit: str = "") -> None:
+        """Show an empty bar; a `total` of 0 is not known yet."""
+        self._description, self._unit, self._total = description, unit, total
+        self._started = self._shown = time.monotonic()
+        self._first: int | None = None
+        self._handle = display(self._page(0, ""), raw=True, display_id=True)
+
+    def update(self, done: int, total: int, message: str = "") -> None:
+        """Show how far the work is; `message` is what is worked on."""
+        now = time.monotonic()
+        first_look = self._first is None or total != self._total
+        self._first, self._total = done if self._first is None else self._first, total
+        if first_look or done >= total or now - self._shown >= EVERY:
+            self._shown = now
+            if self._handle is not None:
+                self._handle.update(self._page(done, message), raw=True)
+
+    def _page(self, done: int, message: str) -> dict[str, str]:
+        share = min(done / self._total, 1.0) if self._total else 0.0
+        colour = "var(--jp-success-color1,#388e3c)" if share == 1 else "var(--jp-brand-color1,#1976d2)"
+        bar = f'<span style="display:block;height:100%;width:{share:.1%};background:{colour}"></span>'
+        label = f'role="progressbar" aria-label="{text.html(self._description)}" aria-valuenow="{share:.0%}"'
+        words = [text.html(self._description) + ": " + self._count(done), self._time(done)]
+        words += [text.html(message, _LONGEST_MESSAGE)] if message and share < 1 else []
+        said = " · ".join(word for word in words if word)
+        return html_output(f'<span {label} style="{_TRACK}">{bar}</span>{said}', f"{self._description}: {share:.0%}")
+
+    def _count(self, done: int) -> str:
+        if not self._total:
+            return "starting"
+        return f"{done} of {self._total}{' ' * bool(self._unit)}{self._unit}"
+
+    def _time(self, done: int) -> str:
+        elapsed, made = time.monotonic() - self._started, done - (self._first or 0)
+        if not self._total or not made:
+            return ""
+        if done >= self._total:
+            return f"took {duration(elapsed)}"
+        return f"{duration(elapsed)}, about {duration(elapsed / made * (self._total - done))} left"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the words of people.
+
+    >>> duration(9.6), duration(75), duration(7325)
+    ('10 s', '1 min 15 s', '2 h 2 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes = whole // 60
+    return f"{minutes} min {whole % 60} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,64 @@
+"""A still picture beside a live widget, for all who see the notebook without its kernel.
+
+A saved widget is only a reference to an object in the kernel: a closed notebook, GitHub, an editor and an HTML page have nothing to show
+for it. So each widget leaves a picture in the same output, and hides it for as long as the widget itself is alive on the page.
+"""
+
+from __future__ import annotations
+
+import io
+import uuid
+
+import ipywidgets as ipw
+from IPython.display import display
+from PIL import Image
+
+from inpaintkit import text
+from inpaintkit.notebook.widgets.parts import picture_html
+
+LARGEST_PNG = 150_000
+"""Bytes from which a still picture is kept as JPEG: it is saved with the notebook."""
+
+JPEG_QUALITY = 85
+WIDGET = "application/vnd.jupyter.widget-view+json"
+STYLE = "max-width:100%;height:auto;max-height:85vh;object-fit:contain;object-position:left;background:white"
+
+NO_COMPLAINT = f'<style>.jp-OutputArea-output[data-mime-type="{WIDGET}"]:not(:has(*)) {{ display: none; }}</style>'
+"""JupyterLab writes "Error displaying widget" where the kernel that had the widget is gone."""
+
+
+def html_output(page: str, plain: str = "") -> dict[str, str]:
+    """Return what a cell shows of `page`, HTML, and in words where there is no HTML; dollar signs in it are no formulas."""
+    return {"text/html": f'<div class="mathjax_ignore tex2jax_ignore">{page}</div>', "text/plain": text.shown(plain)}
+
+
+class Still:
+    """A picture in an output, seen where the widget that is shown with it is not alive."""
+
+    def __init__(self) -> None:
+        self._name = f"inpaintkit-still-{uuid.uuid4().hex}"
+        self._handle = display(html_output(NO_COMPLAINT), raw=True, display_id=True)
+
+    def show_with(self, widget: ipw.Widget) -> ipw.Widget:
+        """Display `widget`; return the whole of what is displayed, which `close_all` frees."""
+        whole = ipw.VBox([ipw.HTML(f"<style>.{self._name} {{ display: none; }}</style>"), widget])
+        # Nothing beside the view: where that can't be shown, the picture is what there is to see.
+        view = {WIDGET: {"version_major": 2, "version_minor": 0, "model_id": whole.model_id}, "text/plain": ""}
+        display(view, raw=True)
+        return whole
+
+    def update(self, png: bytes, alt: str) -> None:
+        """Show another picture; `alt` says in words what is seen."""
+        page = f'<div class="{self._name}">{picture_html(compact(png), alt, STYLE)}</div>'
+        if self._handle is not None:
+            self._handle.update(html_output(page + NO_COMPLAINT, alt), raw=True)
+
+
+def compact(png: bytes) -> bytes:
+    """Return a PNG, or the same picture as JPEG where that is large."""
+    if len(png) <= LARGEST_PNG:
+        return png
+    data = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert("RGB").save(data, format="JPEG", quality=JPEG_QUALITY)
+    return min(data.getvalue(), png, key=len)

@@ -1,0 +1,43 @@
+"""A grid of thumbnails with keys, for pages of records."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from inpaintkit import text
+
+
+class Thumbnails(anywidget.AnyWidget):
+    """`tiles`: pictures and names; `cursor`: the place of the chosen one; `marked`: places of those marked as bad.
+
+    Keys and clicks move the cursor; what else they ask for goes to the function given to `on_ask`.
+    """
+
+    _esm = (Path(__file__).parent / "thumbnails.js").read_text(encoding="utf-8")
+    tiles = traitlets.List(traitlets.Dict()).tag(sync=True)
+    cursor = traitlets.Int(0).tag(sync=True)
+    marked = traitlets.List(traitlets.Int()).tag(sync=True)
+
+    def fill(self, tiles: Sequence[tuple[str, bytes]], marked: Sequence[int], cursor: int) -> None:
+        """Show (name, JPEG) each, some of them marked, the cursor on one place."""
+        shown = [
+            {"name": text.shown(name), "source": f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"}
+            for name, data in tiles
+        ]
+        with self.hold_sync():
+            self.tiles, self.marked, self.cursor = shown, list(marked), cursor
+
+    def on_ask(self, act: Callable[[str, int], None]) -> None:
+        """Call `act` with what a key asks for, ``mark``, ``delete``, ``undo`` or ``page``, and by how many pages."""
+
+        def hear(widget: object, message: Any, buffers: object) -> None:
+            if isinstance(message, dict):
+                act(str(message.get("kind")), -1 if message.get("by") == -1 else 1)
+
+        self.on_msg(hear)
