@@ -21,6 +21,7 @@ from matplotlib.figure import Figure as Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from inpaintkit import text
 from inpaintkit.config import HOLE_METHODS
 from inpaintkit.data import InpaintDataset
 from inpaintkit.data.dataset import find_pairs
@@ -192,7 +193,7 @@ def hole_spectra(records: Truth | InpaintDataset, fills: Mapping[str, Fill], n: 
     ax = figure.subplots()
     for colour, (name, (sums, counts)) in zip(("#000000", *PALETTE), totals.items(), strict=False):
         frequencies, power = spectrum(sums, counts)
-        ax.semilogy(frequencies.numpy(), power.numpy(), color=colour, label=name, linewidth=1.8)
+        ax.semilogy(frequencies.numpy(), power.numpy(), color=colour, label=text.figure(name), linewidth=1.8)
     for frequency in GRID_FREQUENCIES:
         ax.axvline(frequency, color=QUIET, linewidth=1, linestyle=":")
     _label(ax, "power of pixel differences inside holes", "cycles per px", "")
@@ -228,7 +229,7 @@ def discriminator_maps(
             ax.set_ylim(height - 0.5, -0.5)
         line[0].set_ylabel(_short(example.record), fontsize=SMALL_SIZE, color=QUIET)
     for ax, title in zip(axes[0], ("hole", "truth", *fills), strict=True):
-        ax.set_title(title, fontsize=TITLE_SIZE, color=INK)
+        ax.set_title(text.figure(title), fontsize=TITLE_SIZE, color=INK)
     return figure
 
 
@@ -248,7 +249,7 @@ def before_after(
     for line, example in zip(axes, rows, strict=True):
         _example_row(line, example)
     for ax, title in zip(axes[0], ("hole", *fills, "truth"), strict=True):
-        ax.set_title(title, fontsize=TITLE_SIZE, color=INK)
+        ax.set_title(text.figure(title), fontsize=TITLE_SIZE, color=INK)
     return figure
 
 
@@ -259,7 +260,7 @@ def extremes(records: Truth | InpaintDataset, fills: Mapping[str, Fill], evaluat
         chosen = [*evaluation.best(name, 1), *evaluation.median(name, 1), *evaluation.worst(name, 1)]
         for place, example in enumerate(examples({name: fill}, records, chosen)):
             _example_row(line[3 * place : 3 * place + 3], example)
-        line[0].set_ylabel(name, fontsize=TITLE_SIZE, color=INK)
+        line[0].set_ylabel(text.figure(name), fontsize=TITLE_SIZE, color=INK)
     for place, word in enumerate(("best", "median", "worst")):
         for ax, title in zip(axes[0, 3 * place :], (f"{word}: hole", "filled", "truth"), strict=False):
             ax.set_title(title, fontsize=TEXT_SIZE, color=INK)
@@ -437,7 +438,8 @@ def _paint(picture: torch.Tensor, hole: torch.Tensor, colour: tuple[float, float
 
 
 def _short(name: str, length: int = 26) -> str:
-    return name if len(name) <= length else f"{name[: length // 2 - 1]}…{name[-length // 2 :]}"
+    """Return a record's name as it may stand in a figure."""
+    return text.figure(name, length)
 
 
 def _cycle(count: int) -> list[str]:
@@ -512,7 +514,9 @@ def _points(ax: Axes, evaluation: Evaluation, name: str, colours: Mapping[str, s
         f"{metric.unit + ', ' if metric.unit else ''}{'more' if metric.higher_is_better else 'less'} is better",
         "",
     )
-    ax.set_yticks(range(len(evaluation.fills)), evaluation.fills, fontsize=TEXT_SIZE, color=INK)
+    ax.set_yticks(
+        range(len(evaluation.fills)), [text.figure(fill) for fill in evaluation.fills], fontsize=TEXT_SIZE, color=INK
+    )
     ax.set_ylim(len(evaluation.fills) - 0.4, -0.7)
     ax.margins(x=0.15)
     ax.xaxis.set_major_locator(MaxNLocator(4))
@@ -524,7 +528,7 @@ def _width_curves(ax: Axes, evaluation: Evaluation, name: str, colours: Mapping[
         means = [evaluation.mean(fill, width_metric) for width_metric in width_metrics(name)]
         shifted = places + 0.05 * (number - (len(evaluation.fills) - 1) / 2)
         values = np.array([[value.mean, value.low, value.high] for value in means])
-        ax.plot(shifted, values[:, 0], "o-", color=colours[fill], label=fill, linewidth=1.6, markersize=5)
+        ax.plot(shifted, values[:, 0], "o-", color=colours[fill], label=text.figure(fill), linewidth=1.6, markersize=5)
         ax.vlines(shifted, values[:, 1], values[:, 2], color=colours[fill], linewidth=2.5, alpha=0.45)
     better = "more" if METRICS[name].higher_is_better else "less"
     _label(ax, f"{METRICS[name].label} by hole width", "width along the row, px", f"{better} is better")

@@ -11,6 +11,7 @@ a file and name it ``mine.py:mean_fill`` where fills are named (`make_fills`)::
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.pictures import UINT8_MAX, is_left
 from inpaintkit.synthesis import dilate_inner, dilate_outer
+from inpaintkit.text import shown
 from inpaintkit.training import row_fill as fill_from_right
 
 Fill = Callable[[torch.Tensor, torch.Tensor, str], torch.Tensor]
@@ -130,12 +132,15 @@ FILLS: dict[str, Fill] = {
 """Fills by name. Add your own: ``FILLS["mine"] = my_function``."""
 
 
+_UNPLAIN = re.compile(r"[^\w .+=()-]")
+
+
 def make_fills(names: str, device: str = "auto") -> dict[str, Fill]:
     """Return fills by the name they get in tables.
 
     Args:
         names: separated by commas: ``all`` (every built-in one that can run here, in the order of `FILLS`), names of
-            built-in ones, model files (``some/model.pth``, ours or iw3's; called by the file's name), and functions of
+            built-in ones, model files (``some/model.pth``, ours or iw3's; called by the file's name, odd characters in it replaced), and functions of
             yours (``mine.py:my_fill``; called by the function's name).
         device: where model files run.
 
@@ -161,8 +166,13 @@ def _fills_named(name: str, device: str) -> dict[str, Fill]:
     check_fill_name(name)
     if is_fill_function(name):
         file, _, function = name.rpartition(":")
-        return {function: _load_function(Path(file), function)}
-    return {Path(name).stem: Inpainter(name, device)}
+        return {_label(function): _load_function(Path(file), function)}
+    return {_label(Path(name).stem): Inpainter(name, device)}
+
+
+def _label(name: str) -> str:
+    """Return `name` as it may stand in tables, figures and pages: what could mean something there is an underscore."""
+    return _UNPLAIN.sub("_", shown(name))
 
 
 def _load_function(file: Path, name: str) -> Fill:

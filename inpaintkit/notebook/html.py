@@ -9,8 +9,6 @@ from nbconvert import HTMLExporter
 
 from inpaintkit.files import atomic_write_text
 
-HIDDEN_TAG = "parameters"
-
 
 def write_html(executed: str | Path) -> Path:
     """Write text, tables and figures of an executed notebook, without its code, as ``NAME.html`` beside it; return that file.

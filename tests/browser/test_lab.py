@@ -6,6 +6,7 @@ Screenshots are kept in ``$INPAINTKIT_SCREENSHOTS``, by default ``build/screensh
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from lab import (
     sources,
     wait_for_change,
 )
+from nbconvert import HTMLExporter
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from playwright.sync_api import BrowserContext, Locator
@@ -50,13 +52,14 @@ HOSTILE = "<img src=x onerror='window.x=1'>$\\frac$"
 
 
 def write_photos(folder: Path) -> Path:
-    """Write four of the shipped photos and a broken one, two of them under a hostile name."""
+    """Write some of the shipped photos, a broken one and a model, one of each kind under a hostile name."""
     for split in ("train", "eval"):
         photos = sorted((ROOT / "data" / "samples" / split).glob("*.jpg"))[:3]
         (folder / split).mkdir(parents=True)
         for name, photo in zip(("a", "b", HOSTILE), photos, strict=True):
             shutil.copy(photo, folder / split / f"{name}.jpg")
     (folder / "train" / f"broken {HOSTILE}.jpg").write_bytes(b"no picture")
+    shutil.copy(ROOT / "models" / "released" / "light_inpaint_v1.pth", folder / f"{HOSTILE}.pth")
     return folder
 
 
@@ -69,6 +72,7 @@ def write_notebooks(folder: Path, work: Path, photos: Path | None = None) -> Non
             params["dataset_dir"] = str(photos)
         if photos is not None and file.stem == "04_inspect":
             params["picture"] = str(photos / "eval" / f"{HOSTILE}.jpg")
+            params["fills"] = f"row, {photos / HOSTILE}.pth"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # papermill's own
             book = parameterize_notebook(load_notebook_node(str(file)), params)
@@ -102,19 +106,29 @@ def check_page(page: NotebookPage, name: str) -> None:
     check_pictures(page)
 
 
-def check_closed(lab: tuple[BrowserContext, str], page: NotebookPage, name: str) -> None:
+def check_closed(lab: tuple[BrowserContext, str], page: NotebookPage, name: str, folder: Path) -> None:
     """Saved, shut down and opened again the notebook shows a picture where each widget was, and so does its HTML page."""
     alive = page.page.locator(".inpaintkit").count()
     assert alive > 0
     assert page.stills() == []
     page.save_notebook()
     page.shut_down()
+    html, _ = HTMLExporter().from_notebook_node(without_widgets(folder / f"{name}.ipynb"))
+    assert len(re.findall('class="inpaintkit-still-[^>]*><img src="data:image', html)) == alive
+    assert "VBox(" not in html
     closed = NotebookPage(*lab, f"{name}.ipynb")
     assert closed.page.locator(".inpaintkit").count() == 0
     assert len(closed.stills()) == alive
     assert closed.page.get_by_text("Error displaying widget").count() == 0
     check_page(closed, f"{name}_closed")
     closed.page.close()
+
+
+def without_widgets(file: Path) -> nbformat.NotebookNode:
+    """Return a saved notebook as others get it: no state of widgets in it."""
+    book = nbformat.read(file, as_version=4)
+    book.metadata.pop("widgets", None)
+    return book
 
 
 def kept(name: str) -> Path:
@@ -161,7 +175,7 @@ def test_all_notebooks_run_in_jupyterlab_and_their_widgets_answer(
     lab: tuple[BrowserContext, str], tmp_path: Path
 ) -> None:
     check_generate(lab, opened(lab, "01_generate"), tmp_path / "work" / "data")
-    check_train(lab)
+    check_train(lab, tmp_path / "lab")
     check_gan(opened(lab, "03_finetune_gan"))
     check_inspect(opened(lab, "04_inspect"))
 
@@ -169,7 +183,7 @@ def test_all_notebooks_run_in_jupyterlab_and_their_widgets_answer(
 def check_generate(lab: tuple[BrowserContext, str], page: NotebookPage, data: Path) -> None:
     check_preview(page)
     check_records(page, data)
-    check_closed(lab, page, "01_generate")
+    check_closed(lab, page, "01_generate", data.parents[1] / "lab")
 
 
 def check_preview(page: NotebookPage) -> None:
@@ -226,7 +240,7 @@ def check_records(page: NotebookPage, data: Path) -> None:
     assert page.page.locator(".jp-Cell").count() == cells, "x, d and other keys mean nothing to JupyterLab here"
 
 
-def check_train(lab: tuple[BrowserContext, str]) -> None:
+def check_train(lab: tuple[BrowserContext, str], folder: Path) -> None:
     """While training runs, the monitor answers; it is stopped and goes on; after that the other cells run."""
     page = NotebookPage(*lab, "02_train.ipynb")
     job = page.cell("session.fit(trainer)")
@@ -242,7 +256,7 @@ def check_train(lab: tuple[BrowserContext, str]) -> None:
     job.get_by_role("button", name="earlier epoch").click()
     wait_for_change(job, before)
     check_themes(page, "training_monitor", job)
-    check_closed(lab, page, "02_train")
+    check_closed(lab, page, "02_train", folder)
 
 
 def check_gan(page: NotebookPage) -> None:

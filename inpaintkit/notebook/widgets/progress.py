@@ -44,9 +44,9 @@ class Progress:
         colour = "var(--jp-success-color1,#388e3c)" if share == 1 else "var(--jp-brand-color1,#1976d2)"
         bar = f'<span style="display:block;height:100%;width:{share:.1%};background:{colour}"></span>'
         label = f'role="progressbar" aria-label="{text.html(self._description)}" aria-valuenow="{share:.0%}"'
-        words = [text.html(self._description) + ": " + self._count(done), self._time(done)]
-        words += [text.html(message, _LONGEST_MESSAGE)] if message and share < 1 else []
-        said = " · ".join(word for word in words if word)
+        words = [f"{self._description}: {self._count(done)}", self._time(done)]
+        words += [text.shown(message, _LONGEST_MESSAGE)] if message and share < 1 else []
+        said = text.html(" · ".join(word for word in words if word))
         return html_output(f'<span {label} style="{_TRACK}">{bar}</span>{said}', f"{self._description}: {share:.0%}")
 
     def _count(self, done: int) -> str:

@@ -141,8 +141,7 @@ class _Browsing:
         self.panel.arrange(
             parts.controls([self.sizes, self.split, self.page]),
             parts.row([self.bad, self.delete, self.really, self.keep, self.restore, self.marked_only, self.everything]),
-            parts.panes([parts.column(self.grid, keys), self.picture, self.overlay]),
-            self.panel.caption,
+            parts.panes([parts.column(self.grid, self.panel.caption, keys), self.picture, self.overlay]),
         )
         self.panel.answer(self._filter)
 
@@ -178,6 +177,7 @@ class _Browsing:
         self._settling = True
         self.page.max = max(1, -(-len(self.found) // PAGE))
         self.page.value = place // PAGE + 1
+        self.page.layout.display = "" if self.page.max > 1 else "none"
         self._show_page(place % PAGE)
 
     def _turn(self, by: int) -> None:

@@ -1,0 +1,173 @@
+"""Whatever is shown of names, metadata and other people's messages: no HTML, no formula, no second line comes of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import ipywidgets as ipw
+import numpy as np
+import pytest
+from PIL import Image
+from widget_tools import parts
+
+from inpaintkit.config import TrainConfig
+from inpaintkit.data import InpaintDataset
+from inpaintkit.depth import create_depth_model
+from inpaintkit.errors import InputError
+from inpaintkit.inspection import FILLS, evaluate, figures, make_fills
+from inpaintkit.inspection.truths import record_truth
+from inpaintkit.notebook import FillComparer, MaskPreview, RecordBrowser, StereoPreview, TrainingMonitor, showing
+from inpaintkit.notebook.widgets import Progress, Still, close_all, progress, still
+from inpaintkit.notebook.widgets.thumbnails import Thumbnails
+
+NAME = "<img src=x onerror='window.x=1'>$\\frac$ |`*\n\u202e"
+SIDE = 160
+ALLOWED = {"div", "span", "img", "style", "table", "tr", "th", "td", "b", "br", "kbd"}
+
+
+class Tags(HTMLParser):
+    """The tags of a page, each allowed and with no script in it."""
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        assert tag in ALLOWED, f"<{tag}> {attributes}"
+        for name, value in attributes:
+            assert not name.startswith("on"), f"{tag} {name}"
+            assert name != "src" or str(value).startswith("data:image/"), f"{tag} {name}={value}"
+
+
+def check_page(page: str) -> None:
+    Tags().feed(page)
+    assert "\u202e" not in page
+
+
+def check_widget(box: ipw.Widget) -> None:
+    """No text on a widget is HTML of somebody else's; labels and names, which browsers take as text, are single lines."""
+    for part in parts(box):
+        if isinstance(part, ipw.HTML):
+            check_page(part.value)
+        for label in (*getattr(part, "_options_labels", ()), getattr(part, "description", "")):
+            assert label.isprintable()
+        if isinstance(part, Thumbnails):
+            assert all(tile["name"].isprintable() for tile in part.tiles)
+    close_all(box)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("photos")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)).save(
+        folder / f"{NAME}.png"
+    )
+    (folder / f"broken{NAME}.png").write_bytes(b"")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of two records of that name."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    hole = np.zeros((SIDE, SIDE), np.uint8)
+    hole[60:100, 60:70] = 255
+    for split in ("train", "eval"):
+        (root / split).mkdir()
+        for number in range(2):
+            picture = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+            Image.fromarray(picture).save(root / split / f"{NAME}{number}_C.png")
+            Image.fromarray(hole).save(root / split / f"{NAME}{number}_M.png")
+    return root
+
+
+def test_the_pages_of_the_widgets(photos: list[Path], folder: Path, tmp_path: Path) -> None:
+    model = create_depth_model("FastDepth", resolution=96)
+    box = MaskPreview(photos, model).widget()
+    check_widget(box)
+    box = MaskPreview([photos[1], photos[0]], model).widget()
+    assert "choose another picture" in box.children[-1].value, "the broken one is shown"
+    check_widget(box)
+    check_widget(StereoPreview(photos[:1], model, FILLS["row"]).widget())
+    check_widget(RecordBrowser(folder).widget())
+    check_widget(
+        FillComparer(InpaintDataset(folder / "eval", training=False, crop_size=128), {NAME: FILLS["row"]}).widget()
+    )
+    (tmp_path / "manifest.json").write_text(json.dumps({"status": NAME, "params": {"max_epoch": NAME}}))
+    (tmp_path / "loss_toy.csv").write_text("epoch,split,total\n1,eval,0.5\n")
+    check_widget(TrainingMonitor(tmp_path).widget())
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The pages that cells are given to show; the words beside them are checked at once."""
+    pages: list[str] = []
+
+    class Handle:
+        def update(self, bundle: dict[str, str], **options: object) -> None:
+            display(bundle)
+
+    def display(bundle: dict[str, str], **options: object) -> Handle:
+        pages.append(bundle["text/html"])
+        assert bundle["text/plain"].isprintable()
+        return Handle()
+
+    for module in (showing, still, progress):
+        monkeypatch.setattr(module, "display", display)
+    yield pages
+    for page in pages:
+        check_page(page)
+
+
+def test_the_outputs_of_cells(shown: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = next((folder / "train").glob("*_C.png"))
+    showing.show_list({NAME: NAME})
+    showing.show_file(picture, NAME)
+    Progress(NAME, 3, NAME).update(1, 3, NAME)
+    Still().update(picture.read_bytes(), NAME)
+    assert len(shown) == 6
+
+
+def test_a_line_of_a_log_stays_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INPAINTKIT_PROGRESS", "lines")
+    showing.job_progress("pictures")(1, 2, NAME)
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1
+    assert printed.strip().isprintable()
+
+
+def test_an_error_is_one_line_of_printable_characters() -> None:
+    said = str(InputError(f"data_dir: {NAME} does not exist"))
+    assert said.isprintable()
+    with pytest.raises(InputError) as caught:
+        TrainConfig.from_params({"data_dir": NAME}).check_inputs()
+    assert str(caught.value).isprintable()
+
+
+def test_figures(folder: Path) -> None:
+    """Those that show names draw them; a formula that can't be set would raise."""
+    records = InpaintDataset(folder / "eval", training=False, crop_size=128)
+    fills, truth = {NAME: FILLS["row"]}, record_truth(records)
+    evaluation = evaluate(fills, truth, ())
+    drawn = [
+        figures.contact_sheet(folder / "train"),
+        figures.samples_panel(records),
+        figures.hardest_records(records, [(0, 0.5)]),
+        figures.before_after(records, fills),
+        figures.extremes(truth, fills, evaluation),
+        figures.metrics_bars(evaluation),
+        figures.hole_spectra(records, fills),
+        figures.discriminator_maps(records, fills, lambda picture, target: picture[:, :1, 16:-16, 16:-16]),
+    ]
+    for figure in drawn:
+        assert figures.png_bytes(figure)
+
+
+def test_a_model_files_name_becomes_a_plain_label(tmp_path: Path) -> None:
+    shipped = next((Path(__file__).parents[2] / "models" / "released").glob("*.pth"))
+    file = tmp_path / f"{NAME}.pth"
+    shutil.copy(shipped, file)
+    (label,) = make_fills(str(file), "cpu")
+    assert not set(label) & set("<>$|`*'\n")
+    check_page(label)
