@@ -3,7 +3,6 @@
 from inpaintkit.depth.cache import DepthCache, depth_key, round_depth
 from inpaintkit.depth.protocol import (
     MAP_NAME,
-    MAP_VALUES,
     DepthModel,
     DepthModelSpec,
     FileDepthModel,
@@ -16,7 +15,6 @@ from inpaintkit.depth.sharpen import sharpen_depth
 __all__ = [
     "DEPTH_MODELS",
     "MAP_NAME",
-    "MAP_VALUES",
     "DepthCache",
     "DepthModel",
     "DepthModelSpec",

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inpaintkit.config import nearest_name
+from inpaintkit.config import MAP_VALUES, nearest_name
 from inpaintkit.depth.fastdepth import limited_size
-from inpaintkit.depth.protocol import MAP_NAME, MAP_VALUES, min_max
+from inpaintkit.depth.protocol import MAP_NAME, NEAR_IS_BRIGHT, min_max
 from inpaintkit.errors import InputError
 
 ENDINGS = (".png", ".npy", ".exr")
@@ -82,7 +82,7 @@ class MapFileModel:
         resolution: int | None = None,
         folder: str | Path | None = None,
         map_name: str = MAP_NAME,
-        values: str = MAP_VALUES[0],
+        values: str = NEAR_IS_BRIGHT,
     ) -> None:
         if values not in MAP_VALUES:
             hint = nearest_name(values, MAP_VALUES)
@@ -95,7 +95,7 @@ class MapFileModel:
             )
         self.resolution = resolution or 0  # 0: each map's own
         self.folder = Path(folder) if folder is not None else None
-        self.map_name, self.near_is_bright = map_name, values == MAP_VALUES[0]
+        self.map_name, self.near_is_bright = map_name, values == NEAR_IS_BRIGHT
         self.metric = values == "distance"
         self.version = "file" if self.near_is_bright else f"file-{values}"
 

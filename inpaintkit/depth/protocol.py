@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 NON_COMMERCIAL_LICENCES = ("CC-BY-NC-4.0", "apple-amlr")
+NEAR_IS_BRIGHT = "near_is_bright"
 MAP_NAME = "{name}_depth"
-MAP_VALUES = ("near_is_bright", "far_is_bright", "distance")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from inpaintkit.depth import hub_access, hub_models, transformers_models
 from inpaintkit.depth.fastdepth import DEFAULT_RESOLUTION, WEIGHTS, FastDepth
 from inpaintkit.depth.map_files import MapFileModel
 from inpaintkit.depth.network_model import NetworkDepthModel
-from inpaintkit.depth.protocol import MAP_NAME, MAP_VALUES, DepthModel, DepthModelSpec
+from inpaintkit.depth.protocol import MAP_NAME, NEAR_IS_BRIGHT, DepthModel, DepthModelSpec
 from inpaintkit.errors import InputError
 
 PATCH = 14  # px; side of a patch of the vision transformers in Depth Anything
@@ -85,7 +85,7 @@ def create_depth_model(
     hub_dir: str | Path | None = None,
     flip: bool = False,
     map_name: str = MAP_NAME,
-    map_values: str = MAP_VALUES[0],
+    map_values: str = NEAR_IS_BRIGHT,
 ) -> DepthModel:
     """Return the depth model `model_type` on `device` (``auto``: the best there is).
 
@@ -103,7 +103,7 @@ def create_depth_model(
         if flip:
             raise InputError("flip_average: model_type=File has nothing to average; leave flip_average off")
         return MapFileModel(resolution, model_path, map_name, map_values)
-    if (map_name, map_values) != (MAP_NAME, MAP_VALUES[0]):
+    if (map_name, map_values) != (MAP_NAME, NEAR_IS_BRIGHT):
         raise InputError(f"map_name, map_values: they are for model_type=File, not for {model_type}; leave them out")
     if spec.loader == "fastdepth":
         return FastDepth(device, resolution, Path(model_path) if model_path is not None else WEIGHTS, flip)

@@ -76,7 +76,7 @@ VARIED: dict[str, tuple[float | str, ...]] = {
     "convergence": (0.0, 0.5, 1.0),
     "mapper": ("none", "mul_2", "inv_mul_2", "div_6"),
     "edge_dilation": (0, 2, 4),
-    "hole_method": HOLE_METHODS,
+    "hole_method": tuple(HOLE_METHODS),
 }
 VARIED_DIVERGENCE = 5.0  # % of the width; strong enough that the other parameters' effects can be seen
 

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import torch
 
-from inpaintkit.config import ALL_FILLS, check_fill_name, is_fill_function
+from inpaintkit.config import ALL_FILLS, FILL_NAMES, check_fill_name, is_fill_function, registry
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.pictures import UINT8_MAX, is_left
@@ -123,12 +123,15 @@ def on_grown_hole(fill: Fill, outer_dilation: int) -> Fill:
     return fill_more
 
 
-FILLS: dict[str, Fill] = {
-    "row": row_fill,
-    "telea": telea_fill,
-    "navier_stokes": navier_stokes_fill,
-    "biharmonic": biharmonic_fill,
-}
+FILLS: dict[str, Fill] = registry(
+    FILL_NAMES,
+    {
+        "row": row_fill,
+        "telea": telea_fill,
+        "navier_stokes": navier_stokes_fill,
+        "biharmonic": biharmonic_fill,
+    },
+)
 """Fills by name. Add your own: ``FILLS["mine"] = my_function``."""
 
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from inpaintkit.config import DISCRIMINATOR_NAMES, registry
 from inpaintkit.errors import InputError
 from inpaintkit.model.layers import ReplicationPad, initialise
 
@@ -346,13 +347,16 @@ def _l3c_ffc_ensemble(generator: torch.Generator | None) -> Discriminator:
     )
 
 
-DISCRIMINATORS: dict[str, Callable[[torch.Generator | None], Discriminator]] = {
-    "l3c": L3CDiscriminator,
-    "l3ce": _l3c_ensemble,
-    "ffc": FFCDiscriminator,
-    "ffce": _ffc_ensemble,
-    "l3cffce": _l3c_ffc_ensemble,
-}
+DISCRIMINATORS: dict[str, Callable[[torch.Generator | None], Discriminator]] = registry(
+    DISCRIMINATOR_NAMES,
+    {
+        "l3c": L3CDiscriminator,
+        "l3ce": _l3c_ensemble,
+        "ffc": FFCDiscriminator,
+        "ffce": _ffc_ensemble,
+        "l3cffce": _l3c_ffc_ensemble,
+    },
+)
 
 
 def create_discriminator(name: str, generator: torch.Generator | None = None) -> Discriminator:

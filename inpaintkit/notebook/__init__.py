@@ -1,7 +1,14 @@
-"""What notebooks and the command line need."""
+"""What notebooks and the command line need. Names are loaded when they are asked for: a mistyped command shouldn't load torch."""
 
-from inpaintkit.notebook.runs import RunReport, execute, read_parameters, resolve
-from inpaintkit.notebook.widgets import FillComparer, MaskPreview, RecordBrowser, StereoPreview, TrainingMonitor
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inpaintkit.notebook.parameters import resolve
+    from inpaintkit.notebook.runs import RunReport, execute
+    from inpaintkit.notebook.widgets import FillComparer, MaskPreview, RecordBrowser, StereoPreview, TrainingMonitor
 
 __all__ = [
     "FillComparer",
@@ -11,6 +18,13 @@ __all__ = [
     "StereoPreview",
     "TrainingMonitor",
     "execute",
-    "read_parameters",
     "resolve",
 ]
+
+_HOMES = {"RunReport": "runs", "execute": "runs", "resolve": "parameters"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'widgets')}"), name)

@@ -14,7 +14,7 @@ from inpaintkit.data.manifest import begun_with, data_set_names, is_record, mani
 from inpaintkit.depth import DEPTH_MODELS, available_models
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import atomic_write_text
-from inpaintkit.notebook import runs
+from inpaintkit.notebook import parameters, runs
 from inpaintkit.notebook.project import find_project
 
 NOTEBOOK = "01_generate"
@@ -64,7 +64,7 @@ def load_batch(file: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     `overrides` are parameters for all jobs, a shard for instance. Relative paths in the file count from the project's
     root. Raises one `InputError` that names every job that can't run, and why.
     """
-    plan = runs.load_params(file)
+    plan = parameters.load_params(file)
     for section in plan:
         if section not in SECTIONS:
             raise InputError(
@@ -118,7 +118,7 @@ def _job(values: dict[str, Any]) -> BatchJob:
     absolute = {
         name: str(root / value) if name in paths and isinstance(value, str) else value for name, value in values.items()
     }
-    config, params = runs.resolve(NOTEBOOK, absolute)
+    config, params = parameters.resolve(NOTEBOOK, absolute)
     assert isinstance(config, GenerateConfig)
     config = replace(config, output_dir=str(root / config.output_dir), dataset_dir=str(root / config.dataset_dir))
     return BatchJob(config, params | {"output_dir": config.output_dir, "dataset_dir": config.dataset_dir})

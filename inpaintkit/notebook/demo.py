@@ -9,7 +9,8 @@ from typing import Any
 from inpaintkit.files import atomic_write_text, require_writable
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.notebook.project import find_project
-from inpaintkit.notebook.runs import RunReport, execute, load_params
+from inpaintkit.notebook.parameters import preset_values
+from inpaintkit.notebook.runs import RunReport, execute
 
 STEPS = ("01_generate", "02_train", "03_finetune_gan", "04_inspect")
 MODEL_FILE = f"{LightInpaintV1.name}.pth"
@@ -23,8 +24,8 @@ PICTURES = (
 )
 
 
-def step_params(step: str, folder: Path, root: Path, size: str) -> dict[str, Any]:
-    """Return the parameters of one step: those of ``params/STEP.SIZE.yaml``, with its paths inside `folder`."""
+def step_params(step: str, folder: Path, preset: str) -> dict[str, Any]:
+    """Return the parameters of one step: those of its preset, with its paths inside `folder`."""
     data, trained, tuned = (
         str(folder / "data"),
         folder / "02_train" / MODEL_FILE,
@@ -41,11 +42,11 @@ def step_params(step: str, folder: Path, root: Path, size: str) -> dict[str, Any
             "run_dir": str(folder / step),
         },
     }
-    return load_params(root / "params" / f"{step}.{size}.yaml") | paths[step]
+    return preset_values(step, preset) | paths[step]
 
 
 def run_demo(smoke: bool = False, folder: str | Path | None = None) -> list[RunReport]:
-    """Run all four notebooks with ``params/*.demo.yaml`` (or ``*.smoke.yaml``) and write an overview beside them.
+    """Run all four notebooks with the preset ``try`` (or ``smoke``) and write an overview beside them.
 
     Everything goes into `folder`, by default ``models/demo`` of the project. An interrupted demo continues.
     """
@@ -55,7 +56,7 @@ def run_demo(smoke: bool = False, folder: str | Path | None = None) -> list[RunR
     started, reports = time.monotonic(), []
     for number, step in enumerate(STEPS, 1):
         print(f"\n=== {number} of {len(STEPS)}: {step} -> {shown / step}", flush=True)
-        reports.append(execute(step, step_params(step, target, root, size)))
+        reports.append(execute(step, step_params(step, target, "smoke" if smoke else "try")))
     overview = _overview(reports, target)
     atomic_write_text(target / "README.md", overview)
     minutes = (time.monotonic() - started) / 60

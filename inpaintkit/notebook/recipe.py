@@ -10,7 +10,7 @@ from typing import Any
 from inpaintkit.config import TrainConfig, nearest_name
 from inpaintkit.errors import InputError
 from inpaintkit.model import LightInpaintV1
-from inpaintkit.notebook import runs
+from inpaintkit.notebook import parameters, runs
 from inpaintkit.notebook.project import find_project
 from inpaintkit.training import find_run
 
@@ -38,7 +38,7 @@ def load_recipe(file: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
     `overrides` are parameters for all runs. Raises `InputError` for anything that can't work; nothing is started.
     """
-    plan = runs.load_params(file)
+    plan = parameters.load_params(file)
     for section in plan:
         if section not in SECTIONS:
             raise InputError(
@@ -67,7 +67,7 @@ def _checked(file: str | Path, name: str, values: dict[str, Any], folder: Path, 
         # the last weights, as with resume and reset_state, not the best ones
         values.setdefault("checkpoint_file", str(before.folder / STATE_FILE))
     try:
-        runs.resolve(notebook, values)
+        parameters.resolve(notebook, values)
     except InputError as error:
         raise InputError(f"{file}: {name}: {error}") from None
     return RecipeRun(name, notebook, values)
@@ -90,6 +90,6 @@ def run_recipe(recipe: list[RecipeRun]) -> list[runs.RunReport]:
 
 def is_done(run: RecipeRun) -> bool:
     """Return whether `run` has been finished with these very parameters."""
-    config, _ = runs.resolve(run.notebook, run.params | {"model_dir": str(find_project() / run.folder)})
+    config, _ = parameters.resolve(run.notebook, run.params | {"model_dir": str(find_project() / run.folder)})
     assert isinstance(config, TrainConfig)
     return find_run(config).finished

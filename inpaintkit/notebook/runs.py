@@ -28,46 +28,21 @@ import papermill
 import yaml
 from traitlets.config import Config
 
-from inpaintkit.config import (
-    GanConfig,
-    GenerateConfig,
-    InspectConfig,
-    JobConfig,
-    TrainConfig,
-    field_types,
-    nearest_name,
-)
+from inpaintkit.config import TrainConfig
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import atomic_write_text, folder_lock, require_writable
 from inpaintkit.notebook.machine import machine_facts, source_revision, versions
+from inpaintkit.notebook.parameters import PRESET, resolve
 from inpaintkit.notebook.project import find_notebook, find_project
 from inpaintkit.notebook.stoppable import stoppable_kernel
 from inpaintkit.training.callbacks import PROGRESS_VARIABLE
 from inpaintkit.training.resume import find_run, move_old_run
-
-CONFIGS: dict[str, type[JobConfig]] = {
-    "01_generate": GenerateConfig,
-    "02_train": TrainConfig,
-    "03_finetune_gan": GanConfig,
-    "04_inspect": InspectConfig,
-}
-"""The configuration that each notebook's parameters fill."""
 
 OUT_OF_TIME, DONE = "out of time", "done"
 RUN_FILES = ("manifest.json", "params.yaml", "metrics.csv", "*.ipynb")
 """What a headless run leaves beside what its notebook writes."""
 
 AUTOSAVE_SECONDS = 30
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One line of a parameters cell: ``name: type = default  # help``."""
-
-    name: str
-    type: str
-    default: Any
-    help: str
 
 
 @dataclass(frozen=True)
@@ -79,89 +54,6 @@ class RunReport:
     executed: Path
     seconds: float
     metrics: dict[str, str]
-
-
-def read_parameters(notebook: str | Path) -> dict[str, Parameter]:
-    """Return the parameters of a notebook (name or path) by name, in order. Raises `InputError`."""
-    path = find_notebook(notebook)
-    cells = [c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
-    if len(cells) != 1:
-        raise InputError(f"{path}: it needs exactly one cell tagged `parameters`, found {len(cells)}")
-    lines = cells[0].source.splitlines()
-    found = {}
-    for node in ast.parse(cells[0].source).body:
-        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None):
-            raise InputError(f"{path}: line {node.lineno} of the parameters cell is not `name: type = literal  # help`")
-        comment = lines[node.lineno - 1][node.end_col_offset or 0 :].strip().lstrip("#").strip()
-        default = ast.literal_eval(node.value)
-        found[node.target.id] = Parameter(node.target.id, ast.unparse(node.annotation), default, comment)
-    return found
-
-
-def load_params(file: str | Path) -> dict[str, Any]:
-    """Return the flat parameters of a YAML file; relative paths in it count from the project's root."""
-    path = Path(file)
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such parameter file; the shipped ones are in params/")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise InputError(
-            f"{path}: not valid YAML ({' '.join(str(error).split())}); write one `name: value` a line"
-        ) from None
-    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise InputError(f"{path}: expected one `name: value` a line, see params/ for examples")
-    return values
-
-
-def parse_assignments(notebook: str | Path, texts: Iterable[str]) -> dict[str, Any]:
-    """Return the parameters typed as ``-p name=value`` on a command line.
-
-    Values are read as YAML, those of text parameters literally (a prefix may be 2024). Relative paths count from the
-    working folder. Raises `InputError` for what isn't an assignment; unknown names are left to `resolve`.
-    """
-    config_class = CONFIGS[find_notebook(notebook).stem]
-    kinds, fields = field_types(config_class), {field.name: field for field in dataclasses.fields(config_class)}
-    values: dict[str, Any] = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not separator or not name:
-            raise InputError(f"-p: {text!r} is not name=value")
-        kind = kinds.get(name, object)
-        if kind is str or (kind == (str | None) and value not in ("None", "null", "~", "")):
-            is_path = fields[name].metadata["path"] and Path.cwd() != find_project()
-            values[name] = str(Path(value).resolve()) if is_path else value
-        else:
-            values[name] = None if value == "None" else yaml.safe_load(value)
-    return values
-
-
-def resolve(
-    notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path | None = None
-) -> tuple[JobConfig, dict[str, Any]]:
-    """Return the checked configuration of a run and all its parameters as values of the right type; starts nothing.
-
-    Raises:
-        InputError: an unknown name, a wrong type, a value out of range.
-    """
-    path = find_notebook(notebook)
-    known = read_parameters(path)
-    for name in params:
-        if name not in known:
-            raise InputError(
-                f"{path.stem} has no parameter {name}{nearest_name(name, known)}; "
-                f"`python -m inpaintkit params {path.stem}` lists them"
-            )
-    values = {name: parameter.default for name, parameter in known.items()} | dict(params)
-    if run_dir is not None:
-        folder_name = "run_dir" if "run_dir" in known else "model_dir"
-        if folder_name not in params:
-            values[folder_name] = str(run_dir)
-    config_class = CONFIGS.get(path.stem)
-    if config_class is None:
-        raise InputError(f"{path}: not one of the kit's notebooks ({', '.join(CONFIGS)}); run others with papermill")
-    config = config_class.from_params(values)
-    return config, dataclasses.asdict(config)
 
 
 def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path | None = None) -> RunReport:
@@ -200,7 +92,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         started = time.monotonic()
         try:
             _write_manifest(folder, manifest | {"status": "running"})
-            _papermill(source, folder / source.name, values, root)
+            _papermill(source, folder / source.name, {PRESET: None, **values}, root)
         except papermill.exceptions.PapermillExecutionError as error:
             stopped = error.ename == "KeyboardInterrupt"
             status = "interrupted" if stopped else "failed"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from inpaintkit.config import JobConfig, field_types
+from inpaintkit.config import JobConfig, field_types, nearest_name
+from inpaintkit.errors import InputError
+from inpaintkit.notebook.errors import show_errors_in_one_line
+from inpaintkit.notebook.parameters import CONFIGS, PRESET, assignments, json_like, preset_values, with_preset
 from inpaintkit.notebook.project import enter_project
 from inpaintkit.notebook.runs import record_metrics
 from inpaintkit.notebook.showing import (
@@ -38,15 +42,47 @@ _Config = TypeVar("_Config", bound=JobConfig)
 
 
 def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Config:
-    """Return the configuration from the variables of the parameters cell, checked against the disk.
+    """Return the configuration from the parameters cell, and from the cell that papermill adds to it, checked against the disk.
 
-    Also makes the project's root the working folder. Raises `InputError`.
+    `namespace` are the notebook's variables. Says what differs from the preset, and makes the project's root the working
+    folder. Errors of input are one sentence from here on. Raises `InputError`, also for a name that is no option.
     """
     enter_project()
-    names = [name for name in field_types(config_class) if name in namespace]
-    config = config_class.from_params({name: namespace[name] for name in names})
+    if not headless():
+        show_errors_in_one_line()
+    notebook = next(name for name, known in CONFIGS.items() if known is config_class)
+    given = given_parameters(config_class, namespace)
+    known = [*field_types(config_class), PRESET]
+    for name in given:
+        if name not in known:
+            raise InputError(f"{notebook} has no parameter {name}{nearest_name(name, known)}; `inpaintkit params {notebook}` lists them")
+    config = config_class.from_params(with_preset(notebook, given))
     config.check_inputs()
+    _tell_differences(config, given.get(PRESET), preset_values(notebook, given.get(PRESET)))
     return config
+
+
+def given_parameters(config_class: type[JobConfig], namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables that the parameters cell, and cells of nothing but assignments after it, set when they ran last.
+
+    Outside of a notebook, which keeps what ran in ``In``: all variables that are called like an option.
+    """
+    for place, source in reversed(list(enumerate(namespace.get("In", ())))):
+        if PRESET in (assignments(source) or ()):
+            names = [name for cell in namespace["In"][place:] for name in assignments(cell) or ()]
+            return {name: namespace[name] for name in names}
+    return {name: namespace[name] for name in (*field_types(config_class), PRESET) if name in namespace}
+
+
+def _tell_differences(config: JobConfig, preset: str | None, values: Mapping[str, Any]) -> None:
+    """Display what the run is and what differs from its preset, or from the defaults."""
+    changed = []
+    for field in dataclasses.fields(config):
+        value, usual = getattr(config, field.name), values.get(field.name, field.default)
+        if value != usual:
+            changed.append(f"{field.name} = {json_like(value)} ({json_like(usual)})")
+    name = f"preset {preset}" if preset else "the defaults"
+    print(f"{name}, with " + ", ".join(changed) if changed else f"{name}, unchanged")
 
 
 def record(config: JobConfig, figures: Mapping[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from inpaintkit.config import nearest_name
+from inpaintkit import config
+from inpaintkit.config import nearest_name, registry
 from inpaintkit.errors import InputError
 from inpaintkit.synthesis.mappers import map_depth
 from inpaintkit.synthesis.morphology import close_hole, dilate_edge
@@ -85,12 +85,13 @@ def closed_occlusion_steps(depth: Tensor, divergence: float, convergence: float,
     return close_hole(hidden_hole(split_ramps(depth), divergence, convergence))
 
 
-HOLE_METHODS: Mapping[str, HoleMethod] = MappingProxyType(
+HOLE_METHODS: Mapping[str, HoleMethod] = registry(
+    config.HOLE_METHODS,
     {
         "occlusion": closed_occlusion,
         "occlusion_steps": closed_occlusion_steps,
         "warp_back": closed_warp_back,
-    }
+    },
 )
 """Name -> function of (depth (B, 1, H, W), divergence, convergence, mirrored) that returns the final hole, bool."""
 

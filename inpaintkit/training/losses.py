@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inpaintkit.config import LOSSES, nearest_name
+from inpaintkit.config import LOSSES, nearest_name, registry
 from inpaintkit.errors import InputError
 from inpaintkit.training.augment import augment_pair, rotate
 from inpaintkit.training.dinov2 import DinoDistance
@@ -45,16 +45,19 @@ class Recipe:
     dct_parts: tuple[DctPart, ...] = ()
 
 
-RECIPES = {
-    "l1lpips": Recipe({"l1": 1.0, "lpips": 0.4}),
-    "dct": Recipe(
-        {"dct": 1.0},
-        (DctPart(0.2, window=4), DctPart(0.2, window=24, rotated=True), DctPart(0.6, rotated=True)),
-    ),
-    "l1dctlpips": Recipe({"dct": 0.5, "l1": 0.5, "lpips": 0.2}, (DctPart(window=32, overlap=True),)),
-    # the weight is ours: it gives both terms gradients of similar length on a blurred fill
-    "l1dinov2": Recipe({"l1": 1.0, "dinov2": 0.4}),
-}
+RECIPES = registry(
+    LOSSES,
+    {
+        "l1lpips": Recipe({"l1": 1.0, "lpips": 0.4}),
+        "dct": Recipe(
+            {"dct": 1.0},
+            (DctPart(0.2, window=4), DctPart(0.2, window=24, rotated=True), DctPart(0.6, rotated=True)),
+        ),
+        "l1dctlpips": Recipe({"dct": 0.5, "l1": 0.5, "lpips": 0.2}, (DctPart(window=32, overlap=True),)),
+        # the weight is ours: it gives both terms gradients of similar length on a blurred fill
+        "l1dinov2": Recipe({"l1": 1.0, "dinov2": 0.4}),
+    },
+)
 
 
 class TrainingLoss(nn.Module):

@@ -18,9 +18,10 @@ from inpaintkit.config import GenerateConfig
 from inpaintkit.data import generate as generate_module
 from inpaintkit.data import generate_dataset, read_manifest, rebuild
 from inpaintkit.data.manifest import is_record
-from inpaintkit.depth import DEPTH_MODELS, MAP_NAME, MAP_VALUES, DepthCache, create_depth_model
+from inpaintkit.depth import DEPTH_MODELS, MAP_NAME, DepthCache, create_depth_model
 from inpaintkit.depth.fastdepth import WEIGHTS, FastDepthNetwork
 from inpaintkit.depth.network_model import NetworkDepthModel
+from inpaintkit.depth.protocol import NEAR_IS_BRIGHT
 from inpaintkit.errors import InputError
 from tests.depth.test_hub_models import HUBCONF, put_weights
 
@@ -123,7 +124,7 @@ def test_a_local_checkpoint_and_a_hub_folder_can_be_named(pictures: Path, tmp_pa
 def test_the_options_for_maps_are_those_of_the_depth_room() -> None:
     fields = {field.name: field for field in dataclasses.fields(GenerateConfig)}
     assert fields["map_name"].default == MAP_NAME
-    assert fields["map_values"].metadata["choices"] == MAP_VALUES
+    assert fields["map_values"].default == NEAR_IS_BRIGHT
 
 
 def test_maps_of_distances_in_a_folder_of_their_own(pictures: Path, tmp_path: Path) -> None:

@@ -12,11 +12,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from inpaintkit import config
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng
 from inpaintkit.synthesis import (
-    HOLE_METHODS,
     HoleDraw,
     HoleSampler,
     close_hole,
@@ -162,10 +160,6 @@ def test_hole_does_not_depend_on_the_number_of_threads() -> None:
         torch.set_num_threads(threads)
     assert torch.equal(holes[0], holes[1])
     assert torch.equal(holes[0], holes[2])
-
-
-def test_methods_are_those_of_the_configuration() -> None:
-    assert tuple(HOLE_METHODS) == config.HOLE_METHODS
 
 
 def test_unknown_level_and_method_are_refused() -> None:

@@ -1,0 +1,71 @@
+"""The choices of options: each name once, with what it means. Whoever serves them builds its table with `registry`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+_Entry = TypeVar("_Entry")
+
+Choices = Mapping[str, str]
+"""Names, with what each means in a few words."""
+
+LOSSES: Choices = {
+    "l1lpips": "L1 and LPIPS, the reference's",
+    "dct": "L1 of discrete cosine transforms",
+    "l1dctlpips": "L1, DCT and LPIPS",
+    "l1dinov2": "L1 and the distance of DINOv2 features",
+}
+PERCEPTUAL_NETWORKS: Choices = {"vgg": "VGG16, the reference's", "alex": "AlexNet, about 10 times cheaper"}
+OPTIMIZERS: Choices = {
+    "adamw": "AdamW, the reference's",
+    "adamw_schedulefree": "schedule-free AdamW, for fine-tuning",
+    "muon": "Muon for matrices, AdamW for the rest: learns fastest in short runs",
+}
+SCHEDULERS: Choices = {
+    "cosine_wd": "cosine cycles, weight decay rising as the rate falls; the reference's",
+    "cosine": "cosine cycles",
+    "none": "constant rate",
+}
+AMP_MODES: Choices = {
+    "auto": "what is fastest here",
+    "off": "float32",
+    "bf16": "bfloat16, float32 where needed",
+    "fp16": "float16, float32 where needed",
+}
+RESIDENT_MODES: Choices = {"auto": "on a GPU with room", "on": "always", "off": "never"}
+DISCRIMINATOR_NAMES: Choices = {
+    "l3c": "patches, conditioned on the target's colour and texture",
+    "l3ce": "ensemble of three l3c",
+    "ffc": "patches in space and frequency",
+    "ffce": "ensemble of three ffc",
+    "l3cffce": "ensemble of two l3c and two ffc, the reference's",
+}
+HOLE_METHODS: Choices = {
+    "occlusion": "what the left eye can't see, from the depth map as it is",
+    "occlusion_steps": "the same after soft edges of the map were made steps",
+    "warp_back": "iw3's rule: warp to the left eye and back",
+}
+MAP_VALUES: Choices = {
+    "near_is_bright": "large is near",
+    "far_is_bright": "large is far",
+    "distance": "metres or any other unit of distance",
+}
+FILL_NAMES: Choices = {
+    "row": "the background repeated along the row",
+    "telea": "OpenCV's Telea",
+    "navier_stokes": "OpenCV's Navier-Stokes",
+    "biharmonic": "scikit-image's biharmonic",
+}
+LPIPS_CHOICES: Mapping[str, tuple[str, ...]] = {"alex": ("alex",), "vgg": ("vgg",), "both": ("alex", "vgg")}
+"""Networks of LPIPS that a report is made with, by the option's value."""
+
+
+def registry(choices: Choices, entries: Mapping[str, _Entry]) -> dict[str, _Entry]:
+    """Return the table `entries` of what serves each of `choices`, in their order.
+
+    A choice that nothing serves, or an entry that nobody can choose, is a mistake in the code: raises `KeyError`.
+    """
+    if choices.keys() != entries.keys():
+        raise KeyError(f"choices and entries differ: {sorted(choices.keys() ^ entries.keys())}")
+    return {name: entries[name] for name in choices}

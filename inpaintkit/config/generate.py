@@ -1,0 +1,181 @@
+"""What notebook 01 takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from inpaintkit.config.choices import HOLE_METHODS, MAP_VALUES
+from inpaintkit.config.options import FREE, JobConfig, option
+from inpaintkit.errors import InputError
+from inpaintkit.files import require_folder, require_writable
+
+
+def parse_shard(shard: str) -> tuple[int, int]:
+    """Return (index, count) of a shard written as ``i/n`` with 0 <= i < n; raise `InputError` otherwise."""
+    index, _, count = shard.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise InputError(f"shard: {shard!r} is not i/n with 0 <= i < n; for the first of four machines write 0/4")
+    return int(index), int(count)
+
+
+def check_prefix(prefix: str) -> None:
+    """Raise `InputError` unless `prefix` can safely start a file name."""
+    if not prefix:
+        raise InputError(
+            "prefix: it is empty; give this data set a short name of letters and digits, e.g. prefix=photos1"
+        )
+    if not all(c.isalnum() or c in "_-" for c in prefix) or len(prefix) > 64:
+        raise InputError(f"prefix: {prefix!r} can't start a file name; use at most 64 letters, digits, - and _")
+
+
+@dataclass(frozen=True)
+class GenerateConfig(JobConfig):
+    """Notebook 01: pictures -> a data set of `_C` (picture) and `_M` (hole) crops."""
+
+    dataset_dir: str = option(
+        "data/samples",
+        "folder with train/ and eval/, or pictures and videos straight in it, or a video",
+        path=True,
+        later=FREE,
+        group="Pictures",
+        everyday=True,
+    )
+    output_dir: str = option(
+        "data/inpaint_v1",
+        "data set folder to write, gets train/ and eval/",
+        path=True,
+        later=FREE,
+        group="Data set",
+        everyday=True,
+    )
+    prefix: str = option(
+        "", "start of every file name, one per data set (required)", later=FREE, group="Data set", everyday=True
+    )
+    model_type: str = option("FastDepth", "depth model by iw3's name", group="Depth", everyday=True)
+    resolution: int | None = option(
+        None, "short side of the depth map, None: the model's own", unit="px", minimum=32, group="Depth"
+    )
+    model_path: str | None = option(
+        None,
+        "local checkpoint of model_type instead of a download; for File: folder of the maps",
+        path=True,
+        later=FREE,
+        group="Depth",
+    )
+    hub_dir: str | None = option(
+        None, "folder for what model hubs send, None: their own cache folders", path=True, later=FREE, group="Depth"
+    )
+    flip_average: bool = option(
+        False, "average depth with that of the mirrored picture; doubles its time", later=FREE, group="Depth"
+    )
+    map_name: str = option(
+        "{name}_depth", "for File: a map's name without ending; other names than this need model_path", group="Depth"
+    )
+    map_values: str = option(
+        "near_is_bright", "for File: what large values mean", choices=MAP_VALUES, later=FREE, group="Depth"
+    )
+    depth_cache: str | None = option(
+        None,
+        "folder of depth maps shared between runs, None: OUTPUT_DIR/depth_cache",
+        path=True,
+        later=FREE,
+        group="Depth",
+    )
+    depth_cache_gb: float = option(
+        10.0,
+        "largest size of depth_cache, least used go first; 0: keep none",
+        unit="GB",
+        minimum=0,
+        later=FREE,
+        group="Depth",
+    )
+    size: int = option(512, "side of the square crops", unit="px", minimum=256, group="Data set", everyday=True)
+    num_samples: int = option(2, "crops per record", minimum=1, group="Data set")
+    divergence_level: int = option(
+        1,
+        "strength of the 3D effect: 1 up to 5 %, 2 up to 8 %, 3 up to 11 %",
+        minimum=1,
+        maximum=3,
+        group="Holes",
+        everyday=True,
+    )
+    eval_only: bool = option(False, "write eval/ only", later=FREE, group="Pictures")
+    eval_fraction: float = option(
+        0.1,
+        "share of the files for eval/ where dataset_dir has no train/ and eval/",
+        minimum=0,
+        maximum=1,
+        group="Pictures",
+    )
+    video_interval: float = option(
+        2.0, "time between the frames taken from a video", unit="s", minimum=0.04, group="Videos"
+    )
+    video_frames: int | None = option(
+        None, "frames to take from each video, None: one per video_interval", minimum=1, group="Videos"
+    )
+    max_fps: float = option(8.0, "frames looked at per second of a video", minimum=0.1, group="Videos")
+    skip_first: float = option(0.0, "start of each video that is left out", unit="s", minimum=0, group="Videos")
+    save_frames: bool = option(
+        False, "keep the frames taken from videos as pictures in OUTPUT_DIR/frames", later=FREE, group="Videos"
+    )
+    repeats: int = option(1, "passes over the pictures, each with draws of its own", minimum=1, group="Pictures")
+    scenes: int = option(
+        0,
+        "procedural scenes beside each picture and pass, with surfaces cut from the pictures and exact depth",
+        minimum=0,
+        group="Pictures",
+    )
+    hole_method: str = option(
+        "occlusion",
+        "how holes are found; occlusion_steps is for soft depth, warp_back is iw3's rule",
+        choices=HOLE_METHODS,
+        group="Holes",
+    )
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", later=FREE, group="Machine", everyday=True)
+    workers: int = option(
+        2,
+        "threads that read, warp and encode, 0: none beside the one that estimates depth",
+        minimum=0,
+        later=FREE,
+        group="Machine",
+    )
+    seed: int = option(0, "same seed and pictures: same data set, byte by byte", group="Data set")
+    shard: str = option(
+        "0/1", "i/n: do only every n-th picture from the i-th, one machine of n", later=FREE, group="Pictures"
+    )
+    run_dir: str | None = option(
+        None,
+        "folder for notebook and figures, None: OUTPUT_DIR/runs/PREFIX_MODEL",
+        path=True,
+        later=FREE,
+        group="Data set",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_prefix(self.prefix)
+        parse_shard(self.shard)
+
+    @property
+    def run_folder(self) -> Path:
+        if self.run_dir is not None:
+            return Path(self.run_dir)
+        index, count = parse_shard(self.shard)
+        shard = f"_shard{index}of{count}" if count > 1 else ""
+        return Path(self.output_dir) / "runs" / f"{self.prefix}_{self.model_type}{shard}"
+
+    def check_inputs(self) -> None:
+        if not Path(self.dataset_dir).is_file():
+            self._check_sources(require_folder(self.dataset_dir, "dataset_dir"))
+        require_writable(self.output_dir, "output_dir")
+
+    def _check_sources(self, root: Path) -> None:
+        divided = any((root / split).is_dir() for split in ("train", "eval"))
+        if not divided and any(path.is_file() and not path.name.startswith(".") for path in root.iterdir()):
+            return
+        for split in ("eval",) if self.eval_only else ("train", "eval"):
+            folder = root / split
+            if not folder.is_dir() or not any(folder.iterdir()):
+                state = "is empty" if folder.is_dir() else "does not exist"
+                raise InputError(f"dataset_dir: {folder} {state}; put the {split} pictures there")

@@ -1,0 +1,131 @@
+"""What notebook 04 takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from inpaintkit.config.choices import FILL_NAMES, LPIPS_CHOICES
+from inpaintkit.config.options import JobConfig, nearest_name, option
+from inpaintkit.errors import InputError
+from inpaintkit.files import require_folder, require_writable
+
+ALL_FILLS = "all"
+
+
+def is_fill_function(name: str) -> bool:
+    """Return whether the name of a fill is FILE.py:FUNCTION."""
+    return name.rpartition(":")[0].endswith(".py")
+
+
+def check_fill_name(name: str) -> None:
+    """Raise `InputError` unless `name` is a built-in fill, or a model file or FILE.py:FUNCTION that exists."""
+    if name in (ALL_FILLS, *FILL_NAMES):
+        return
+    file = Path(name.rpartition(":")[0] if is_fill_function(name) else name)
+    if not file.suffix or (file.suffix == ".py" and not is_fill_function(name)):
+        hint = nearest_name(name, FILL_NAMES)
+        known = ", ".join((ALL_FILLS, *FILL_NAMES))
+        raise InputError(f"fills: {name!r} is unknown{hint}; choose of {known}, or give MODEL.pth or FILE.py:FUNCTION")
+    if not file.is_file():
+        raise InputError(f"fills: the file {file} does not exist; give the path of an existing file")
+
+
+@dataclass(frozen=True)
+class InspectConfig(JobConfig):
+    """Notebook 04: checkpoint -> pictures, metrics and a verdict."""
+
+    checkpoint: str = option(
+        "models/inpaint_gan_v1/inpaint.light_inpaint_v1.pth",
+        "model file to judge",
+        path=True,
+        group="Checkpoint",
+        everyday=True,
+    )
+    compare_with: str | None = option(
+        None,
+        "second model file to compare with, e.g. before GAN fine-tuning",
+        path=True,
+        group="Checkpoint",
+        everyday=True,
+    )
+    fills: str = option(
+        "all", "fills to compare with, by comma: all, row, telea, ..., MODEL.pth, FILE.py:FUNCTION", group="Checkpoint"
+    )
+    data_dir: str | None = option(
+        None,
+        "data set folder; its eval/ records are filled; None: made of photos/eval",
+        path=True,
+        group="Truths",
+        everyday=True,
+    )
+    photos: str = option(
+        "data/samples", "folder whose eval/ photos, never trained on, texture the scenes", path=True, group="Truths"
+    )
+    scenes: int = option(24, "procedural scenes with exactly known right views, 0: none", minimum=0, group="Truths")
+    stereo_dir: str | None = option(
+        None, "folder of true stereo pairs left, right, disparity, None: none", path=True, group="Truths"
+    )
+    disparity_scale: float | None = option(
+        None, "stored disparity per px, None: 1, in 16-bit PNG files 256", minimum=1e-3, group="Truths"
+    )
+    edge_dilation: int = option(
+        0,
+        "rounds by which near edges of depth grow before scenes, pairs and the preview are warped",
+        minimum=0,
+        group="Truths",
+    )
+    outer_dilation: int = option(
+        0, "by how much holes grow to the background side before they are filled", unit="px", minimum=0, group="Truths"
+    )
+    max_records: int | None = option(
+        None, "judge only so many of each truth, None: all", minimum=1, group="Truths", everyday=True
+    )
+    lpips: str = option(
+        "both",
+        "networks of LPIPS; vgg takes most of the time",
+        choices=LPIPS_CHOICES,
+        group="Truths",
+        everyday=True,
+    )
+    picture: str | None = option(
+        None, "photo for the stereo preview, None: none", path=True, group="Stereo preview", everyday=True
+    )
+    divergence: float = option(
+        2.5, "strength of the stereo preview", unit="% of the width", minimum=0, maximum=20, group="Stereo preview"
+    )
+    convergence: float = option(
+        0.5,
+        "depth on the screen plane in the stereo preview, 0 far, 1 near",
+        minimum=0,
+        maximum=1,
+        group="Stereo preview",
+    )
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", group="Run", everyday=True)
+    seed: int = option(0, "same seed and photos: same holes and scenes", group="Run")
+    run_dir: str | None = option(
+        None, "folder for notebook, tables and figures, None: inspect/ beside the checkpoint", path=True, group="Run"
+    )
+
+    @property
+    def run_folder(self) -> Path:
+        return Path(self.run_dir) if self.run_dir is not None else Path(self.checkpoint).parent / "inspect"
+
+    def check_inputs(self) -> None:
+        for name in ("checkpoint", "compare_with", "picture"):
+            path = getattr(self, name)
+            if path is not None and not Path(path).is_file():
+                raise InputError(f"{name}: the file {path} does not exist; give the path of an existing file")
+        for fill in self.fills.split(","):
+            check_fill_name(fill.strip())
+        if self.data_dir is not None:
+            eval_folder = require_folder(self.data_dir, "data_dir") / "eval"
+            if not eval_folder.is_dir() or not any(eval_folder.glob("*_M.png")):
+                raise InputError(
+                    f"data_dir: {eval_folder} holds no records (pairs *_C.png, *_M.png); run 01_generate first"
+                )
+        if self.data_dir is None or self.scenes:
+            require_folder(Path(self.photos) / "eval", "photos")
+        if self.stereo_dir is not None:
+            require_folder(self.stereo_dir, "stereo_dir")
+        require_writable(self.run_folder, "run_dir")

@@ -1,0 +1,155 @@
+"""How options are declared and checked: everything that the jobs' configurations have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from inpaintkit.errors import InputError
+
+_Config = TypeVar("_Config", bound="JobConfig")
+
+FIXED = "fixed"
+"""The option can't change once a run or a data set has begun: its results would mix."""
+ASKED = "asked"
+"""The option may change where a person asks to go on with other options (`resume`)."""
+FREE = "free"
+"""The option says how the work is done, not what comes out: it may change at any time."""
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    choices: Mapping[str, Any] | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    path: bool = False,
+    later: str = FIXED,
+    group: str = "",
+    everyday: bool = False,
+) -> Any:
+    """Return a dataclass field that carries what a person (and the checks) must know about an option.
+
+    Args:
+        choices: the values that it may have, see `choices`.
+        path: it names a file or folder; ``~`` is expanded.
+        later: whether it may change once a run or a data set has begun, `FIXED`, `ASKED` or `FREE`. What says nothing stays fixed.
+        group: heading under which it is listed.
+        everyday: it stands in the notebook's parameters cell; all others can be added there.
+    """
+    metadata = {"help": help, "unit": unit, "choices": choices, "minimum": minimum, "maximum": maximum, "path": path}
+    return dataclasses.field(
+        default=default, metadata=metadata | {"later": later, "group": group, "everyday": everyday}
+    )
+
+
+def changes(config: JobConfig, before: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return {option: (value before, value now)} of what differs from the options `before`, those left out that are `FREE`.
+
+    Options that `before` doesn't know are new since then and don't count.
+    """
+    found = {}
+    for field in dataclasses.fields(config):
+        now, then = getattr(config, field.name), before.get(field.name, getattr(config, field.name))
+        if field.metadata["later"] != FREE and then != now:
+            found[field.name] = (then, now)
+    return found
+
+
+def is_fixed(config_class: type[JobConfig], name: str) -> bool:
+    """Return whether the option `name` can't change once a run or a data set has begun."""
+    return bool(next(f for f in dataclasses.fields(config_class) if f.name == name).metadata["later"] == FIXED)
+
+
+@dataclass(frozen=True)
+class JobConfig:
+    """Base of the job configurations: strict construction from flat parameters, value checks."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.metadata["path"] and isinstance(value, str) and value.startswith("~"):
+                object.__setattr__(self, field.name, str(Path(value).expanduser()))
+            self._check_value(field, value)
+
+    def _check_value(self, field: dataclasses.Field[Any], value: Any) -> None:
+        rule = field.metadata
+        if value is None or not rule:
+            return
+        if rule["choices"] and value not in rule["choices"]:
+            hint = nearest_name(str(value), rule["choices"])
+            raise InputError(f"{field.name}: {value!r} is unknown{hint}; choose one of {', '.join(rule['choices'])}")
+        low, high = rule["minimum"], rule["maximum"]
+        if (low is not None and not value >= low) or (high is not None and not value <= high):
+            limits = f"at least {low}" if high is None else f"between {low} and {high}"
+            raise InputError(f"{field.name}: {value} is out of range; it must be {limits}")
+
+    @property
+    def run_folder(self) -> Path:
+        """Folder for the executed notebook, its manifest, metrics and figures."""
+        raise NotImplementedError
+
+    def check_inputs(self) -> None:
+        """Check the disk before any work starts: raise `InputError` when an input is missing or an output can't be written."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_params(cls: type[_Config], params: Mapping[str, Any]) -> _Config:
+        """Build the configuration from flat parameters; raise `InputError` on an unknown name or a wrong type."""
+        return cls(**check_names_and_types(cls, params))
+
+
+def field_types(cls: type[JobConfig]) -> dict[str, Any]:
+    """Return the resolved type of each field of `cls`, in order."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def type_name(kind: Any) -> str:
+    """Return a type as written in a parameter cell, e.g. ``str | None``."""
+    if isinstance(kind, types.UnionType):
+        return " | ".join(type_name(part) for part in typing.get_args(kind))
+    return "None" if kind is types.NoneType else str(kind.__name__)
+
+
+def nearest_name(name: str, known: typing.Iterable[str]) -> str:
+    """Return `` (did you mean X?)`` for the known name nearest to `name`, or an empty string."""
+    match = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {match[0]}?)" if match else ""
+
+
+def check_names_and_types(cls: type[JobConfig], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `params` with ints widened to float where a float is meant; raise `InputError` on the first misfit."""
+    kinds = field_types(cls)
+    checked = {}
+    for name, value in params.items():
+        if name not in kinds:
+            hint = nearest_name(name, kinds)
+            raise InputError(f"unknown parameter {name}{hint}; `inpaintkit params` lists the names")
+        checked[name] = _cast(name, value, kinds[name])
+    return checked
+
+
+def _cast(name: str, value: Any, kind: Any) -> Any:
+    allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if type(value) in allowed:
+        return value
+    if float in allowed and (type(value) is int or (isinstance(value, str) and _is_number(value))):
+        return float(value)  # YAML takes 1e-4, without a point, for text
+    raise InputError(f"{name}: expected {type_name(kind)}, got {value!r} ({type(value).__name__})")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,241 @@
+"""What notebooks 02 and 03 take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from inpaintkit.config.choices import (
+    AMP_MODES,
+    DISCRIMINATOR_NAMES,
+    LOSSES,
+    OPTIMIZERS,
+    PERCEPTUAL_NETWORKS,
+    RESIDENT_MODES,
+    SCHEDULERS,
+)
+from inpaintkit.config.options import ASKED, FREE, JobConfig, option
+from inpaintkit.errors import InputError
+from inpaintkit.files import require_folder, require_writable
+
+
+@dataclass(frozen=True)
+class TrainConfig(JobConfig):
+    """Notebook 02: a data set -> a generator checkpoint."""
+
+    data_dir: str = option(
+        "data/inpaint_v1",
+        "data set folder with train/ and eval/ records",
+        path=True,
+        later=FREE,
+        group="Data and run",
+        everyday=True,
+    )
+    model_dir: str = option(
+        "models/inpaint_v1",
+        "run folder: checkpoints, eval/ pictures, CSV",
+        path=True,
+        later=FREE,
+        group="Data and run",
+        everyday=True,
+    )
+    max_epoch: int = option(
+        200, "epochs; 200 resets the learning rate every 40", minimum=1, later=ASKED, group="Length", everyday=True
+    )
+    num_samples: int = option(
+        20000, "training samples per epoch", minimum=1, later=ASKED, group="Length", everyday=True
+    )
+    batch_size: int = option(8, "samples per step and process", minimum=1, later=ASKED, group="Length", everyday=True)
+    backward_step: int = option(
+        4, "steps whose gradients are summed before the weights move", minimum=1, later=ASKED, group="Length"
+    )
+    crop_size: int = option(256, "side of the training crops", unit="px", minimum=64, group="Samples")
+    mixed_border: float = option(
+        0.0, "chance of mixed colours right of holes, as in warped pictures", minimum=0, maximum=1, group="Samples"
+    )
+    loss: str = option("l1lpips", "training loss", choices=LOSSES, group="Loss")
+    perceptual: str = option(
+        "vgg",
+        "network inside LPIPS; alex is about 10 times cheaper",
+        choices=PERCEPTUAL_NETWORKS,
+        group="Loss",
+        everyday=True,
+    )
+    perceptual_path: str | None = option(
+        None,
+        "local copy of the perceptual network: VGG16 or AlexNet file, DINOv2 folder; None: found by itself",
+        path=True,
+        later=FREE,
+        group="Loss",
+    )
+    hole_l1_weight: float = option(1.0, "weight of the L1 term inside the hole, 1: as outside", minimum=0, group="Loss")
+    optimizer: str = option("adamw", "optimiser of the generator", choices=OPTIMIZERS, group="Optimiser")
+    learning_rate: float = option(1e-4, "highest learning rate", minimum=0, later=ASKED, group="Optimiser")
+    scheduler: str = option(
+        "cosine_wd",
+        "learning-rate schedule; not used by schedule-free optimisers",
+        choices=SCHEDULERS,
+        group="Optimiser",
+    )
+    learning_rate_cycles: int = option(5, "cycles of the cosine schedule", minimum=1, group="Optimiser")
+    learning_rate_cosine_min: float = option(1e-8, "lowest learning rate of a cycle", minimum=0, group="Optimiser")
+    warmup_steps: int = option(
+        0, "optimiser steps in which the learning rate rises from 0", minimum=0, group="Optimiser"
+    )
+    weight_decay: float = option(0.001, "weight decay at the highest learning rate", minimum=0, group="Optimiser")
+    weight_decay_end: float = option(0.01, "weight decay at the lowest learning rate", minimum=0, group="Optimiser")
+    clip_grad_norm: float = option(0.0, "largest gradient norm, 0: no limit", minimum=0, group="Optimiser")
+    ema_decay: float = option(
+        0.0,
+        "decay of a moving average of the weights, evaluated and kept as the model; 0: none",
+        minimum=0,
+        maximum=1,
+        group="Optimiser",
+    )
+    grey_start: bool = option(False, "start the output layer near mid-grey; helps short runs", group="Optimiser")
+    disable_hard_example: bool = option(False, "draw records evenly instead of hard ones more often", group="Samples")
+    eval_step: int = option(4, "epochs between evaluations", minimum=1, later=ASKED, group="Evaluation")
+    eval_records: int | str | None = option(
+        None, "judge on a subset: so many records, or a pattern such as photos1_*; None: all", group="Evaluation"
+    )
+    save_eval_step: int = option(
+        20, "keep the pictures of every n-th evaluation batch, 1: all", minimum=1, later=FREE, group="Evaluation"
+    )
+    save_epoch: bool = option(False, "keep the weights of every epoch under epoch/N/", later=FREE, group="Evaluation")
+    checkpoint_seconds: float = option(
+        300.0, "longest time between two full-state checkpoints", unit="s", minimum=0, later=FREE, group="Checkpoints"
+    )
+    keep_last: int = option(
+        2, "full-state checkpoints kept, the newest included", minimum=1, later=FREE, group="Checkpoints"
+    )
+    max_seconds: float | None = option(
+        None, "stop and save after this time, None: no limit", unit="s", minimum=0, later=FREE, group="Length"
+    )
+    resume: bool = option(
+        False, "go on with the run in model_dir, also with other options", later=FREE, group="Data and run"
+    )
+    reset_state: bool = option(
+        False, "with resume: take only the weights, start optimiser and epochs anew", later=ASKED, group="Data and run"
+    )
+    overwrite: bool = option(
+        False, "move another run in model_dir to model_dir/old/ and start anew", later=ASKED, group="Data and run"
+    )
+    checkpoint_file: str | None = option(
+        None, "start from this model file (ours or iw3's)", path=True, later=ASKED, group="Data and run"
+    )
+    amp: str = option(
+        "auto", "arithmetic: auto measures what is fastest here", choices=AMP_MODES, later=FREE, group="Machine"
+    )
+    compile: bool = option(
+        False,
+        "compile the generator: minutes of waiting first, then faster steps on a GPU",
+        later=FREE,
+        group="Machine",
+    )
+    resident: str = option(
+        "auto",
+        "hold all records in the device's memory; auto: on a GPU with room",
+        choices=RESIDENT_MODES,
+        later=FREE,
+        group="Machine",
+    )
+    num_workers: int = option(
+        0, "processes that load samples, 0: none beside this one", minimum=0, later=FREE, group="Machine"
+    )
+    processes: int = option(
+        1,
+        "training processes on this machine, one per GPU, started by torchrun",
+        minimum=1,
+        later=FREE,
+        group="Machine",
+    )
+    tensorboard: bool = option(
+        False, "also write the curves for TensorBoard, to model_dir/tensorboard/", later=FREE, group="Checkpoints"
+    )
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", later=FREE, group="Machine", everyday=True)
+    seed: int = option(0, "same seed, data and machine: same weights, bit by bit", group="Data and run")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reset_state and not self.resume:
+            raise InputError(
+                "reset_state: it only has a meaning together with resume=true; set resume or drop reset_state"
+            )
+        if self.overwrite and self.resume:
+            raise InputError(
+                "overwrite: it contradicts resume=true, which goes on with the run; set only one of the two"
+            )
+        if self.crop_size % 4:
+            raise InputError(
+                f"crop_size: {self.crop_size} is not a multiple of 4; use 188 or 252 (the network pads to the next multiple of 64)"
+            )
+        if isinstance(self.eval_records, int) and self.eval_records < 1:
+            raise InputError(
+                "eval_records: at least one record must be judged; give a number from 1, a pattern or None"
+            )
+        self._check_averaging()
+
+    def _check_averaging(self) -> None:
+        if self.ema_decay == 1:
+            raise InputError("ema_decay: 1 would never take in new weights; use for instance 0.999")
+        if self.ema_decay > 0 and self.optimizer.endswith("schedulefree"):
+            raise InputError(
+                f"ema_decay: {self.optimizer} averages the weights itself; use ema_decay=0 or another optimizer"
+            )
+
+    @property
+    def run_folder(self) -> Path:
+        return Path(self.model_dir)
+
+    def check_inputs(self) -> None:
+        root = require_folder(self.data_dir, "data_dir")
+        for split in ("train", "eval"):
+            if not (root / split).is_dir() or not any((root / split).glob("*_M.png")):
+                raise InputError(
+                    f"data_dir: {root / split} holds no records (pairs *_C.png, *_M.png); run 01_generate first"
+                )
+        if self.checkpoint_file and not Path(self.checkpoint_file).is_file():
+            raise InputError(
+                f"checkpoint_file: {self.checkpoint_file} does not exist; give the path of a .pth model file"
+            )
+        if self.perceptual_path and not Path(self.perceptual_path).exists():
+            raise InputError(f"perceptual_path: {self.perceptual_path} does not exist; give a file or folder, or None")
+        require_writable(self.model_dir, "model_dir")
+
+
+@dataclass(frozen=True)
+class GanConfig(TrainConfig):
+    """Notebook 03: a trained generator -> the same, fine-tuned against a discriminator."""
+
+    model_dir: str = option(
+        "models/inpaint_gan_v1",
+        "run folder: checkpoints, eval/ pictures, CSV",
+        path=True,
+        later=FREE,
+        group="Data and run",
+        everyday=True,
+    )
+    checkpoint_file: str | None = option(
+        "models/inpaint_v1/inpaint.light_inpaint_v1.pth",
+        "trained generator to start from (ours or iw3's)",
+        path=True,
+        later=ASKED,
+        group="Data and run",
+        everyday=True,
+    )
+    max_epoch: int = option(
+        30, "epochs; too many lose the effect", minimum=1, later=ASKED, group="Length", everyday=True
+    )
+    optimizer: str = option(
+        "adamw_schedulefree", "optimiser of generator and discriminator", choices=OPTIMIZERS, group="Optimiser"
+    )
+    save_epoch: bool = option(True, "keep the weights of every epoch under epoch/N/", later=FREE, group="Evaluation")
+    disable_hard_example: bool = option(True, "draw records evenly instead of hard ones more often", group="Samples")
+    eval_step: int = option(1, "epochs between evaluations", minimum=1, later=ASKED, group="Evaluation")
+    discriminator: str = option(
+        "l3cffce", "discriminator to train against", choices=DISCRIMINATOR_NAMES, group="Discriminator"
+    )
+    discriminator_weight: float = option(0.2, "weight of the adversarial term", minimum=0, group="Discriminator")
+    generator_warmup_iteration: int = option(
+        500, "optimiser steps until the adversarial term has full weight", minimum=0, group="Discriminator"
+    )

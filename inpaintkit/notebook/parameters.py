@@ -1,0 +1,249 @@
+"""Parameters of a notebook: from its options, a preset, the lines of its parameters cell, a YAML file and the command line.
+
+Each of these wins over the ones before it. Nothing here loads torch, so that whoever mistypes a name hears of it at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from inpaintkit.config import (
+    GanConfig,
+    GenerateConfig,
+    InspectConfig,
+    JobConfig,
+    TrainConfig,
+    field_types,
+    nearest_name,
+)
+from inpaintkit.config.options import type_name
+from inpaintkit.errors import InputError
+from inpaintkit.notebook.project import find_notebook, find_project
+from inpaintkit.text import shown
+
+CONFIGS: dict[str, type[JobConfig]] = {
+    "01_generate": GenerateConfig,
+    "02_train": TrainConfig,
+    "03_finetune_gan": GanConfig,
+    "04_inspect": InspectConfig,
+}
+"""The configuration that each notebook's parameters fill."""
+
+PRESET = "preset"
+PRESETS = {
+    "try": "minutes on two CPU cores, with the shipped photos and the released checkpoint",
+    "laptop": "evenings on one small GPU",
+    "full": "the reference's recipe, on a data-centre GPU",
+}
+TAG = "parameters"
+LARGEST_FILE = 1 << 20  # bytes of a parameter file
+
+Values = dict[str, Any]
+
+
+def config_of(notebook: str | Path) -> type[JobConfig]:
+    """Return the configuration class of a notebook (name or path). Raises `InputError` for one that isn't the kit's."""
+    name = find_notebook(notebook).stem
+    if name not in CONFIGS:
+        raise InputError(f"{shown(name)}: not one of the kit's notebooks ({', '.join(CONFIGS)}); run others with papermill")
+    return CONFIGS[name]
+
+
+def preset_values(notebook: str | Path, preset: str | None) -> Values:
+    """Return the parameters of ``params/NOTEBOOK.PRESET.yaml``; none for None. Raises `InputError` for an unknown preset."""
+    if preset is None:
+        return {}
+    path = find_notebook(notebook)
+    folder = find_project(path.parent) / "params"
+    known = sorted(file.name.split(".")[1] for file in folder.glob(f"{path.stem}.*.yaml"))
+    if preset not in known:
+        hint = nearest_name(str(preset), known)
+        raise InputError(f"preset: {shown(preset)} is unknown{hint}; choose one of {', '.join(known)}, or None for the defaults")
+    return load_params(folder / f"{path.stem}.{preset}.yaml")
+
+
+def with_preset(notebook: str | Path, given: Mapping[str, Any]) -> Values:
+    """Return `given` on top of the preset that it names, without that name.
+
+    A line of the cell that says None where the option can't be None stands for "as the preset".
+    """
+    kinds = field_types(config_of(notebook))
+    own = {
+        name: value
+        for name, value in given.items()
+        if name != PRESET and not (value is None and name in kinds and "None" not in type_name(kinds[name]))
+    }
+    return preset_values(notebook, given.get(PRESET)) | own
+
+
+def load_params(file: str | Path) -> Values:
+    """Return the flat parameters of a YAML file; relative paths in it count from the project's root. Raises `InputError`."""
+    path = find_params(file)
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise InputError(f"{path}: it has {path.stat().st_size:,} bytes, too many for parameters; see params/ for examples")
+        text = path.read_text(encoding="utf-8")
+        # aliases let a small file unfold to gigabytes, and no flat parameter needs one
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise InputError(f"{path}: it uses a YAML alias (*name); write the value itself")
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not valid YAML in UTF-8 ({shown(error)}); write one `name: value` a line") from None
+    values = {} if values is None else values
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise InputError(f"{path}: expected one `name: value` a line, see params/ for examples")
+    return values
+
+
+def find_params(file: str | Path) -> Path:
+    """Return a parameter file given by its path, or by its name in ``params/`` (``02_train.full``)."""
+    path = Path(file).expanduser()
+    if path.is_file():
+        return path
+    folder = find_project() / "params"
+    for candidate in (folder / path.name, folder / f"{path.name}.yaml"):
+        if candidate.is_file():
+            return candidate
+    known = [candidate.stem for candidate in folder.glob("*.yaml")]
+    raise InputError(
+        f"{shown(file)}: there is no such parameter file{nearest_name(path.stem, known)}; the shipped ones are in params/"
+    )
+
+
+def parse_assignments(notebook: str | Path, texts: Iterable[str]) -> Values:
+    """Return the parameters typed as ``-p name=value`` on a command line.
+
+    Values are read as YAML, those of text parameters literally (a prefix may be 2024). Relative paths count from the
+    working folder. Raises `InputError` for what isn't an assignment; unknown names are left to `resolve`.
+    """
+    config_class = config_of(notebook)
+    kinds, fields = field_types(config_class), {field.name: field for field in dataclasses.fields(config_class)}
+    values: Values = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise InputError(f"-p: {shown(text)} is not name=value")
+        kind = kinds.get(name, str if name == PRESET else object)
+        if kind is str or (kind == (str | None) and value not in ("None", "null", "~", "")):
+            is_path = name in fields and fields[name].metadata["path"]
+            outside = is_path and Path.cwd() != find_project()
+            values[name] = str(Path(value).expanduser().resolve()) if outside else value
+        else:
+            values[name] = None if value == "None" else _read_value(name, value)
+    return values
+
+
+def _read_value(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise InputError(f"-p: the value of {shown(name)}, {shown(text)}, can't be read; write a number, a word or true/false") from None
+
+
+def resolve(
+    notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path | None = None
+) -> tuple[JobConfig, Values]:
+    """Return the checked configuration of a run and all its parameters as values of the right type; starts nothing.
+
+    `params` may name a ``preset``. Raises `InputError` for an unknown name, a wrong type, a value out of range.
+    """
+    config_class, name = config_of(notebook), find_notebook(notebook).stem
+    known = [*field_types(config_class), PRESET]
+    for given in params:
+        if given not in known:
+            raise InputError(f"{name} has no parameter {shown(given)}{nearest_name(given, known)}; `inpaintkit params {name}` lists them")
+    values = with_preset(notebook, params)
+    folder_name = "run_dir" if "run_dir" in known else "model_dir"
+    if run_dir is not None and folder_name not in params:
+        values[folder_name] = str(run_dir)
+    config = config_class.from_params(values)
+    return config, dataclasses.asdict(config)
+
+
+def read_cell(notebook: str | Path) -> Values:
+    """Return the values in the parameters cell of a notebook, by name. Raises `InputError`."""
+    path = find_notebook(notebook)
+    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if TAG in cell["metadata"].get("tags", [])]
+    values = assignments("".join(cells[0]["source"])) if len(cells) == 1 else None
+    if values is None:
+        raise InputError(f"{path}: it needs one cell tagged `{TAG}` with nothing but lines `name = value  # meaning`")
+    return values
+
+
+def assignments(source: str) -> Values | None:
+    """Return the values of a cell that holds nothing but ``name = literal`` lines; None for any other cell."""
+    try:
+        nodes = ast.parse(source).body
+        pairs = [_assignment(node) for node in nodes]
+    except (SyntaxError, ValueError):
+        return None
+    return dict(pairs) if pairs else None
+
+
+def _assignment(node: ast.stmt) -> tuple[str, Any]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    if len(targets) != 1 or not isinstance(targets[0], ast.Name) or node.value is None:  # type: ignore[attr-defined]
+        raise ValueError
+    return targets[0].id, ast.literal_eval(node.value)  # type: ignore[attr-defined]
+
+
+def write_cell(config_class: type[JobConfig], preset: str | None = "try") -> str:
+    """Return the parameters cell of a notebook: a preset, and the everyday options."""
+    lines = [f"{PRESET} = {preset!r}  # {', '.join(PRESETS)}: sizes for a first try, a small GPU, a large one; None: the defaults"]
+    for field in dataclasses.fields(config_class):
+        if field.metadata["everyday"]:
+            sized = not field.metadata["path"] and "None" not in type_name(field_types(config_class)[field.name])
+            value = None if sized and field.name != "device" else field.default
+            unit = f" ({field.metadata['unit']})" if field.metadata["unit"] else ""
+            as_preset = "; None: as the preset" if value is None and sized else ""
+            lines.append(f"{field.name} = {json_like(value)}  # {field.metadata['help']}{unit}{as_preset}")
+    return "\n".join(lines)
+
+
+def json_like(value: Any) -> str:
+    """Return a literal with double quotes, as the notebooks write text."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+def describe(notebook: str | Path) -> str:
+    """Return all options of a notebook in groups, with type, default, meaning and choices."""
+    config_class = config_of(notebook)
+    kinds = field_types(config_class)
+    groups: dict[str, list[str]] = {}
+    for field in dataclasses.fields(config_class):
+        rule = field.metadata
+        unit = f" ({rule['unit']})" if rule["unit"] else ""
+        lines = [f"  {field.name}: {type_name(kinds[field.name])} = {json_like(field.default)}{unit}", f"      {rule['help']}"]
+        lines += [f"      {name}: {_meaning(meaning)}" for name, meaning in (rule["choices"] or {}).items()]
+        groups.setdefault(rule["group"], []).append("\n".join(lines))
+    head = f"preset: {', '.join(f'{name} ({meaning})' for name, meaning in PRESETS.items())}"
+    return "\n\n".join([head, *(f"{group}\n" + "\n".join(lines) for group, lines in groups.items())])
+
+
+def _meaning(meaning: Any) -> str:
+    return meaning if isinstance(meaning, str) else ", ".join(meaning)
+
+
+def sync_notebooks(root: Path | None = None) -> list[Path]:
+    """Write the parameters cell of each notebook anew from its options; return the notebooks that changed."""
+    changed = []
+    for name, config_class in CONFIGS.items():
+        path = (root or find_project()) / "notebooks" / f"{name}.ipynb"
+        text = path.read_text(encoding="utf-8")
+        book = json.loads(text)
+        cell = next(cell for cell in book["cells"] if TAG in cell["metadata"].get("tags", []))
+        cell["source"] = write_cell(config_class).splitlines(keepends=True)
+        new = json.dumps(book, indent=1, ensure_ascii=False) + "\n"
+        if new != text:
+            path.write_text(new, encoding="utf-8")
+            changed.append(path)
+    return changed
