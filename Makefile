@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 
-.PHONY: help install demo test lint types unit bench clean
+.PHONY: help install demo test lint types unit sync lab bench clean
 
 help:            ## show this list
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -16,6 +16,7 @@ $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("inpaintkit needs Python >= 3.10, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12") if sys.version_info < (3, 10) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev,depth]'
+	! git rev-parse --git-dir >/dev/null 2>&1 || git config filter.notebooks.clean '$(abspath $(BIN))/python -m nbstripout'
 	touch $(READY)
 
 demo: $(READY)   ## generate, train, fine-tune, inspect on the shipped photos -> models/demo (10 minutes)
@@ -32,6 +33,12 @@ types: $(READY)  ## mypy, strict
 
 unit: $(READY)   ## pytest, one process per core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+sync: $(READY)   ## write the parameters cells of the notebooks anew from the options
+	$(BIN)/python -c 'from inpaintkit.notebook.parameters import sync_notebooks; print(*sync_notebooks(), sep="\n")'
+
+lab: $(READY)    ## open JupyterLab with the first notebook
+	$(BIN)/jupyter lab notebooks/01_generate.ipynb
 
 bench: $(READY)  ## all benchmarks -> docs/benchmarks.md (15 minutes; wants a quiet machine)
 	$(BIN)/python benchmarks/run_all.py

@@ -1,8 +1,13 @@
-"""The command line: ``python -m inpaintkit``. A thin wrapper; the jobs themselves are the notebooks."""
+"""The command line: ``inpaintkit``. A thin wrapper; the jobs themselves are the notebooks.
+
+Everything heavy is loaded by the command that needs it: help, lists of parameters and refusals come at once.
+"""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +16,12 @@ from typing import Any
 from inpaintkit.errors import InputError, RunFailed
 
 EPILOG = """examples:
-  python -m inpaintkit demo                                       the whole chain on the shipped photos
-  python -m inpaintkit params 02_train                            every option of training, with default and meaning
-  python -m inpaintkit run 01_generate -p dataset_dir=pictures -p output_dir=data/mine -p prefix=mine
-  python -m inpaintkit run 02_train -f params/02_train.full.yaml -p data_dir=data/mine -p model_dir=models/mine
-  python -m inpaintkit evaluate models/mine/inpaint.light_inpaint_v1.pth --fill mine.py:my_fill
-  python -m inpaintkit stereo photo.jpg --checkpoint models/mine/inpaint.light_inpaint_v1.pth
+  inpaintkit demo                                       the whole chain on the shipped photos
+  inpaintkit params 02_train                            every option of training, with default and meaning
+  inpaintkit run 01_generate -p dataset_dir=pictures -p output_dir=data/mine -p prefix=mine
+  inpaintkit run 02_train -f 02_train.full -p data_dir=data/mine -p model_dir=models/mine
+  inpaintkit evaluate models/mine/inpaint.light_inpaint_v1.pth --fill mine.py:my_fill
+  inpaintkit stereo photo.jpg --fill models/mine/inpaint.light_inpaint_v1.pth
 """
 
 AddCommand = Callable[[str, Any, str], argparse.ArgumentParser]
@@ -25,23 +30,35 @@ AddCommand = Callable[[str, Any, str], argparse.ArgumentParser]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit status: 0 done, 1 failed while running, 2 refused before any work."""
-    options = _parser().parse_args(arguments)
     try:
-        return int(options.command(options) or 0)
+        options = _parser().parse_args(arguments)
+        status = int(options.command(options) or 0)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except InputError as error:
-        print(f"inpaintkit: {error}", file=sys.stderr)
-        return 2
+        return _say(f"{error}", 2)
     except RunFailed as error:
-        print(f"inpaintkit: {error}", file=sys.stderr)
-        return 1
+        return _say(f"{error}", 1)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        return _say(
+            f"{error.strerror or error}:{where}; check that the file or folder is there and may be read and written", 1
+        )
     except KeyboardInterrupt as error:
-        print(f"inpaintkit: interrupted. {error}".rstrip(), file=sys.stderr)
-        return 130
+        return _say(f"interrupted. {error}".rstrip(), 130)
+
+
+def _say(sentence: str, status: int) -> int:
+    print(f"inpaintkit: {sentence}", file=sys.stderr)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m inpaintkit",
+        prog="inpaintkit",
         description="Train the hole-filling networks of 2D-to-3D conversion.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -49,7 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def add(name: str, function: Any, help: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help, description=help)
+        command = commands.add_parser(name, help=help, description=help, add_help=False)
+        command.add_argument("-h", "--help", action=_Help, nargs=0, help="show this help and stop")
         command.set_defaults(command=function)
         return command
 
@@ -60,19 +78,35 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _path(text: str) -> Path:
+    """Return a path from the command line, ``~`` expanded."""
+    return Path(text).expanduser()
+
+
+class _Help(argparse.Action):
+    """``run NOTEBOOK -h`` lists the notebook's options, ``run -h`` explains the command."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if getattr(namespace, "notebook", None) is None:
+            parser.print_help()
+        else:
+            _params(namespace)
+        parser.exit()
+
+
 def _add_notebook_commands(add: AddCommand) -> None:
     demo = add("demo", _demo, "generate, train, fine-tune and inspect on the shipped photos, into models/demo")
     demo.add_argument("--smoke", action="store_true", help="tiny sizes: proves that everything runs, learns nothing")
-    demo.add_argument("--run-dir", type=Path, help="folder for the four run folders (default: models/demo)")
+    demo.add_argument("--run-dir", type=_path, help="folder for the four run folders (default: models/demo)")
 
-    run = add("run", _run, "run one notebook headless with papermill")
+    run = add("run", _run, "run one notebook headless with papermill; `run NOTEBOOK -h` lists its options")
     run.add_argument("notebook", metavar="NOTEBOOK", help="01_generate, 02_train, 03_finetune_gan or 04_inspect")
-    run.add_argument("-f", "--params-file", type=Path, help="YAML file of parameters, see params/")
+    run.add_argument("-f", "--params-file", type=_path, help="YAML file of parameters, or the name of one in params/")
     run.add_argument(
         "-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="one parameter; overrides -f"
     )
-    run.add_argument("--run-dir", type=Path, help="run folder (default: what the parameters say)")
-    run.add_argument("--dry-run", action="store_true", help="print the resolved parameters and stop")
+    run.add_argument("--run-dir", type=_path, help="run folder (default: what the parameters say)")
+    run.add_argument("--dry-run", action="store_true", help="check everything, print the resolved parameters and stop")
 
     params = add("params", _params, "list the parameters of a notebook with type, default and meaning")
     params.add_argument("notebook", metavar="NOTEBOOK")
@@ -80,7 +114,7 @@ def _add_notebook_commands(add: AddCommand) -> None:
 
 def _add_series_commands(add: AddCommand) -> None:
     batch = add("batch", _batch, "make many data sets: sources x depth models x variants from one file")
-    batch.add_argument("file", type=Path, metavar="JOBS.yaml", help="see params/batch.example.yaml")
+    batch.add_argument("file", type=_path, metavar="JOBS.yaml", help="see params/batch.example.yaml")
     batch.add_argument(
         "-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="for all jobs, e.g. shard=0/4"
     )
@@ -89,60 +123,68 @@ def _add_series_commands(add: AddCommand) -> None:
     recipe = add(
         "recipe", _recipe, "run several trainings one after the other, each from the weights of the one before"
     )
-    recipe.add_argument("file", type=Path, metavar="RECIPE.yaml", help="see params/recipe.full.yaml")
+    recipe.add_argument("file", type=_path, metavar="RECIPE.yaml", help="see params/recipe.full.yaml")
     recipe.add_argument(
         "-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="for all runs, e.g. processes=4"
     )
     recipe.add_argument("--dry-run", action="store_true", help="check everything, list the runs and stop")
 
     clean = add("clean", _clean, "delete what one prefix and model wrote into a data set; shows the list first")
-    clean.add_argument("--output-dir", type=Path, required=True, help="data set folder")
+    clean.add_argument("--output-dir", type=_path, required=True, help="data set folder")
     clean.add_argument("--prefix", required=True, help="PREFIX_MODEL, e.g. photos1_Any_B")
     clean.add_argument("--yes", action="store_true", help="delete; without it only the list is shown")
 
 
 def _add_checkpoint_commands(add: AddCommand) -> None:
     inspect = add("inspect", _inspect, "say what a checkpoint file is")
-    inspect.add_argument("file", type=Path)
+    inspect.add_argument("file", type=_path)
 
     export = add("export", _export, "write a checkpoint for other programs, and print the entry that offers it in iw3")
-    export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="model file of inpaintkit or iw3")
-    export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write")
+    export.add_argument("checkpoint", type=_path, metavar="CHECKPOINT", help="model file of inpaintkit or iw3")
+    export.add_argument("-o", "--output", type=_path, required=True, metavar="FILE", help="file to write")
     export.add_argument("--format", choices=("onnx", "safetensors"), help="default: what FILE ends in")
 
     evaluate = add("evaluate", _evaluate, "judge a checkpoint inside holes against other fills: one report")
-    evaluate.add_argument("checkpoint", type=Path, help="model file, ours or iw3's")
-    evaluate.add_argument("--compare-with", type=Path, help="a second model file, e.g. before GAN fine-tuning")
+    evaluate.add_argument("checkpoint", type=_path, help="model file, ours or iw3's")
+    evaluate.add_argument("--compare-with", type=_path, help="a second model file, e.g. before GAN fine-tuning")
     evaluate.add_argument(
-        "--fill", action="append", default=[], help="one more fill to compare with: MODEL.pth or FILE.py:FUNCTION"
+        "--fill",
+        action="append",
+        default=[],
+        help="one more fill to compare with: MODEL.pth, or FILE.py:FUNCTION, which runs that file: only use files you trust",
     )
-    evaluate.add_argument("--data-dir", type=Path, help="data set folder (default: records made of the shipped photos)")
-    evaluate.add_argument("--stereo-dir", type=Path, help="folder of true stereo pairs: left, right, disparity")
+    evaluate.add_argument(
+        "--data-dir", type=_path, help="data set folder (default: records made of the shipped photos)"
+    )
+    evaluate.add_argument("--stereo-dir", type=_path, help="folder of true stereo pairs: left, right, disparity")
     evaluate.add_argument("--disparity-scale", type=float, help="stored disparity per px, see docs/evaluation.md")
     evaluate.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="of 04_inspect")
-    evaluate.add_argument("-o", "--output", type=Path, help="run folder (default: inspect/ beside the checkpoint)")
+    evaluate.add_argument("-o", "--output", type=_path, help="run folder (default: inspect/ beside the checkpoint)")
 
-    stereo = add("stereo", _stereo, "make a stereo pair from one picture, holes filled")
-    stereo.add_argument("picture", type=Path)
-    stereo.add_argument("--checkpoint", type=Path, help="model file; without it holes are filled along the row")
-    stereo.add_argument("--model-type", default="FastDepth", help="depth model (default: %(default)s)")
-    stereo.add_argument(
-        "--divergence", type=float, default=2.5, help="strength in %% of the width (default: %(default)s)"
-    )
-    stereo.add_argument(
-        "--convergence", type=float, default=0.5, help="depth on the screen plane (default: %(default)s)"
-    )
-    stereo.add_argument(
-        "--edge-dilation",
-        type=int,
-        default=2,
-        metavar="ROUNDS",
-        help="grow near edges of the depth map first, so that objects keep their rims (default: %(default)s)",
-    )
-    stereo.add_argument(
-        "--outer-dilation", type=int, default=0, metavar="PX", help="grow holes to the background side before filling"
-    )
-    stereo.add_argument("-o", "--output", type=Path, help="folder for the results (default: beside the picture)")
+    _add_stereo(add("stereo", _stereo, "make a stereo pair from one picture, holes filled"))
+
+
+def _add_stereo(stereo: argparse.ArgumentParser) -> None:
+    """Add the options of `StereoConfig`, each under its own name."""
+    from inpaintkit.config import StereoConfig
+
+    stereo.add_argument("picture", type=_path)
+    for field in dataclasses.fields(StereoConfig):
+        rule, flag = field.metadata, f"--{field.name.replace('_', '-')}"
+        unit = f" ({rule['unit']})" if rule["unit"] else ""
+        help = f"{rule['help']}{unit}".replace("%", "%%")
+        if isinstance(field.default, bool):
+            stereo.add_argument(flag, action="store_true", help=help)
+        elif field.name != "picture":
+            names = ("-o", flag) if field.name == "output" else (flag,)
+            choices = list(rule["choices"]) if rule["choices"] else None
+            stereo.add_argument(
+                *names,
+                type=type(field.default),
+                default=field.default,
+                choices=choices,
+                help=f"{help} (default: %(default)s)",
+            )
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -152,33 +194,40 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    import yaml
+    from inpaintkit.notebook import parameters
 
-    from inpaintkit.notebook import runs
-
-    values = runs.load_params(options.params_file) if options.params_file else {}
-    values |= runs.parse_assignments(options.notebook, options.param)
+    values = parameters.load_params(options.params_file) if options.params_file else {}
+    values |= parameters.parse_assignments(options.notebook, options.param)
     run_dir = options.run_dir.resolve() if options.run_dir else None
+    config, resolved = parameters.resolve(options.notebook, values, run_dir)
     if options.dry_run:
-        config, resolved = runs.resolve(options.notebook, values, run_dir)
+        import yaml
+
+        from inpaintkit.files import without_new_folders
+
+        with parameters.in_project(options.notebook) as root, without_new_folders(root / config.run_folder):
+            config.check_inputs()
         print(f"# run folder: {config.run_folder}\n{yaml.safe_dump(resolved, sort_keys=False)}", end="")
         return 0
+    print(f"{options.notebook}: loading ...", flush=True)
+    from inpaintkit.notebook import runs
+
     report = runs.execute(options.notebook, values, run_dir)
-    print(f"{report.notebook} done in {report.seconds:.0f} s: {report.executed}")
+    if report.seconds:
+        print(f"{report.notebook} done in {report.seconds:.0f} s: {report.executed}")
     return 0
 
 
 def _params(options: argparse.Namespace) -> None:
-    from inpaintkit.notebook import runs
+    from inpaintkit.notebook import parameters
 
-    for parameter in runs.read_parameters(options.notebook).values():
-        print(f"{parameter.name}: {parameter.type} = {parameter.default!r}\n    {parameter.help}")
+    print(parameters.describe(options.notebook))
 
 
 def _recipe(options: argparse.Namespace) -> None:
-    from inpaintkit.notebook import recipe, runs
+    from inpaintkit.notebook import parameters, recipe
 
-    plan = recipe.load_recipe(options.file, runs.parse_assignments(recipe.NOTEBOOKS[0], options.param))
+    plan = recipe.load_recipe(options.file, parameters.parse_assignments(recipe.NOTEBOOKS[0], options.param))
     if options.dry_run:
         for run in plan:
             print(f"{run.name}: {run.notebook} -> {run.folder}")
@@ -187,9 +236,9 @@ def _recipe(options: argparse.Namespace) -> None:
 
 
 def _batch(options: argparse.Namespace) -> None:
-    from inpaintkit.notebook import batch, runs
+    from inpaintkit.notebook import batch, parameters
 
-    plan = batch.load_batch(options.file, runs.parse_assignments(batch.NOTEBOOK, options.param))
+    plan = batch.load_batch(options.file, parameters.parse_assignments(batch.NOTEBOOK, options.param))
     if options.dry_run:
         for job in plan.jobs:
             print(f"{job.name}: {job.config.dataset_dir} -> {job.config.run_folder}")
@@ -227,7 +276,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from inpaintkit.notebook import runs
+    from inpaintkit.notebook import parameters, runs
     from inpaintkit.notebook.html import write_html
 
     paths = ("checkpoint", "compare_with", "data_dir", "stereo_dir")
@@ -235,26 +284,22 @@ def _evaluate(options: argparse.Namespace) -> None:
     own_fills = [str(Path(fill).resolve()) for fill in options.fill]
     values = {"compare_with": None, "data_dir": None, "disparity_scale": options.disparity_scale} | given
     values["fills"] = ", ".join(["all", *own_fills])
-    values |= runs.parse_assignments("04_inspect", options.param)
+    values |= parameters.parse_assignments("04_inspect", options.param)
     report = runs.execute("04_inspect", values, options.output.resolve() if options.output else None)
     print((report.folder / "verdict.md").read_text(encoding="utf-8"))
     print(f"Report: {write_html(report.executed)}")
 
 
 def _stereo(options: argparse.Namespace) -> None:
+    from inpaintkit.config import StereoConfig
+
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(StereoConfig)}
+    config = StereoConfig(**given | {"picture": str(options.picture)})
+    config.check_inputs()
+    print(f"{config.picture}: depth by {config.model_type}, holes filled by {config.fill} ...", flush=True)
     from inpaintkit.inspection import make_stereo_files
 
-    files = make_stereo_files(
-        options.picture,
-        checkpoint=options.checkpoint,
-        model_type=options.model_type,
-        divergence=options.divergence,
-        convergence=options.convergence,
-        folder=options.output,
-        edge_dilation=options.edge_dilation,
-        outer_dilation=options.outer_dilation,
-    )
-    for file in files:
+    for file in make_stereo_files(config):
         print(file)
 
 

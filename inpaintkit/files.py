@@ -100,6 +100,18 @@ def require_writable(path: str | Path, name: str) -> Path:
 
 
 @contextlib.contextmanager
+def without_new_folders(path: Path) -> Iterator[None]:
+    """Remove the folder `path` and those above it after the context if they were made within it and are empty."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+
+
+@contextlib.contextmanager
 def folder_lock(folder: str | Path, purpose: str, name: str = ".lock") -> Iterator[None]:
     """Hold `folder` for one process; a second one gets an `InputError` that names the first one's number.
 

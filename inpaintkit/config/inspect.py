@@ -78,9 +78,7 @@ class InspectConfig(JobConfig):
     outer_dilation: int = option(
         0, "by how much holes grow to the background side before they are filled", unit="px", minimum=0, group="Truths"
     )
-    max_records: int | None = option(
-        None, "judge only so many of each truth, None: all", minimum=1, group="Truths", everyday=True
-    )
+    max_records: int | None = option(None, "judge only so many of each truth, None: all", minimum=1, group="Truths")
     lpips: str = option(
         "both",
         "networks of LPIPS; vgg takes most of the time",
@@ -88,9 +86,7 @@ class InspectConfig(JobConfig):
         group="Truths",
         everyday=True,
     )
-    picture: str | None = option(
-        None, "photo for the stereo preview, None: none", path=True, group="Stereo preview", everyday=True
-    )
+    picture: str | None = option(None, "photo for the stereo preview, None: none", path=True, group="Stereo preview")
     divergence: float = option(
         2.5, "strength of the stereo preview", unit="% of the width", minimum=0, maximum=20, group="Stereo preview"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from inpaintkit.errors import InputError
 
@@ -24,7 +25,8 @@ MAX_FILE_BYTES = 1 << 30
 HASH_BYTES = 16
 DEPTH_MAP_ENDINGS = ("_depth.png", "_depth.npy", "_depth.exr")
 # Decoders that only read the file's bytes. Left out on purpose: EPS, which starts another program, and rarities.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 ORIENTATION_TAG = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -87,37 +89,37 @@ def content_key(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=HASH_BYTES).hexdigest()
 
 
-def read_picture(path: str | Path, short_side: int | None = None) -> NDArray[np.uint8]:
-    """Return the picture file `path` as (H, W, 3) uint8 RGB, see `decode_picture`."""
-    return decode_picture(read_file(path), short_side)
+def read_picture(path: str | Path, short_side: int | None = None, any_shape: bool = False) -> NDArray[np.uint8]:
+    """Return the picture file `path` as (H, W, 3) uint8 sRGB, see `decode_picture`."""
+    return decode_picture(read_file(path), short_side, any_shape)
 
 
-def decode_picture(data: bytes, short_side: int | None = None) -> NDArray[np.uint8]:
-    """Return the picture in the file content `data` as (H, W, 3) uint8 RGB, upright.
+def decode_picture(data: bytes, short_side: int | None = None, any_shape: bool = False) -> NDArray[np.uint8]:
+    """Return the picture in the file content `data` as (H, W, 3) uint8 sRGB, upright.
 
     The content decides about the format, not a name. The camera's orientation is applied; of several frames the first
-    is taken; grey, palette, CMYK and 16 bit become 8-bit RGB; transparent parts are shown on white; a colour profile is
-    ignored. With `short_side` (px) a JPEG is decoded at the smallest of its scales (1, 1/2, 1/4, 1/8) that keeps
+    is taken; grey, palette, CMYK and 16 bit become 8-bit RGB; transparent parts are shown on white; colours of another
+    profile than sRGB are converted. With `short_side` (px) a JPEG is decoded at the smallest of its scales (1, 1/2, 1/4, 1/8) that keeps
     the short side at or above it, several times faster.
 
     Raises `UnreadablePicture` for content that is broken or no picture, for pictures with more than `MAX_PIXELS`, with
-    a side under `MIN_SIDE`, and with the long side over `MAX_ASPECT` times the short one.
+    a side under `MIN_SIDE`, and, but for `any_shape`, with the long side over `MAX_ASPECT` times the short one.
     """
     with _DECODING, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(data), formats=_formats()) as image:
-                check_size(*image.size)
+                check_size(*image.size, any_shape)
                 if image.format == "PNG":
                     _verify_checksums(data)
                 if short_side is not None:
                     scale = short_side / min(image.size)
                     image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
-                return np.array(_to_rgb(_upright(image)))
+                return np.array(_in_srgb(_upright(image)))
         except UnreadablePicture:
             raise
         except UnidentifiedImageError:
-            raise UnreadablePicture("is not a picture in a known format") from None
+            raise UnreadablePicture(_unknown_format(data)) from None
         except Image.DecompressionBombError:
             raise UnreadablePicture(f"has more than {MAX_PIXELS // 1_000_000} megapixels") from None
         except Exception as error:  # decoders raise a dozen kinds on broken data, and one bad file must not end a run
@@ -126,16 +128,26 @@ def decode_picture(data: bytes, short_side: int | None = None) -> NDArray[np.uin
 
 @functools.cache
 def _formats() -> list[str]:
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
 
 
-def check_size(width: int, height: int) -> None:
-    """Raise `UnreadablePicture` for sizes (px) that no data set can use."""
+def _unknown_format(data: bytes) -> str:
+    if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
+        return "is a HEIC picture; `pip install pillow-heif`, or save it as JPEG"
+    return "is not a picture in a known format"
+
+
+def check_size(width: int, height: int, any_shape: bool = False) -> None:
+    """Raise `UnreadablePicture` for sizes (px) that no data set can use; `any_shape`: however long and narrow."""
     short, long = sorted((width, height))
     if width * height > MAX_PIXELS:
         raise UnreadablePicture(f"has more than {MAX_PIXELS // 1_000_000} megapixels")
-    if long > MAX_ASPECT * short:
+    if long > MAX_ASPECT * short and not any_shape:
         raise UnreadablePicture(f"is {width}x{height} px: the long side is more than {MAX_ASPECT} times the short side")
     if short < MIN_SIDE:
         raise UnreadablePicture(f"is {width}x{height} px: a side is under {MIN_SIDE} px")
@@ -153,6 +165,27 @@ def _upright(image: Image.Image) -> Image.Image:
     except Exception:  # a broken EXIF block says nothing about the pixels
         turn = None
     return image if turn is None else image.transpose(turn)
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Return `image` as RGB in sRGB; a profile that can't be read or applied counts as sRGB."""
+    profile = image.info.get("icc_profile")
+    rgb = _to_rgb(image)
+    if not profile or image.mode == "CMYK":  # CMYK was converted without its profile, whose colours are another space's
+        return rgb
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if source.profile.xcolor_space.strip() != "RGB" or "sRGB" in ImageCms.getProfileDescription(source):
+            return rgb
+        converted = ImageCms.profileToProfile(rgb, source, _srgb(), ImageCms.Intent.RELATIVE_COLORIMETRIC, "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return rgb
+    return rgb if converted is None else converted
+
+
+@functools.cache
+def _srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -39,6 +39,11 @@ class StereoPair:
         """Return left | right, for parallel viewing and headsets, as uint8 (H, 2W, 3)."""
         return to_uint8(torch.cat([self.left[0], self.right[0]], dim=2))
 
+    def half_side_by_side(self) -> np.ndarray:
+        """Return left | right, each squeezed to half of its width, as uint8 (H, W, 3): what 3D televisions take."""
+        height, width = self.left.shape[-2:]
+        return np.asarray(Image.fromarray(self.side_by_side()).resize((width, height), Image.Resampling.BOX))
+
     def over_under(self) -> np.ndarray:
         """Return left above right as uint8 (2H, W, 3)."""
         return to_uint8(torch.cat([self.left[0], self.right[0]], dim=1))
@@ -94,7 +99,7 @@ def stereo_pair(
     Args:
         picture: float (1, 3, H, W) or (3, H, W), 0..1, or uint8 (H, W, 3).
         depth: (1, 1, h, w) or (h, w), 0..1, 1 = near, of any size.
-        divergence: strength of the 3D effect in percent of the picture's width, shared by the two eyes.
+        divergence: strength of the 3D effect in percent of the picture's longer side (as in iw3), shared by the two eyes.
         convergence: the depth that stays on the screen plane.
         inpainter: an `Inpainter` or any other fill; None leaves the holes black.
         edge_dilation: rounds by which near edges of `depth` grow first, at its own size, so that edge pixels of mixed
@@ -106,6 +111,7 @@ def stereo_pair(
     if len(batch) != 1:
         raise InputError(f"picture: a stereo pair is made from one picture, got {len(batch)}; call once for each")
     near = depth_like(depth, batch, edge_dilation)
+    divergence *= max(batch.shape[-2:]) / batch.shape[-1]  # the warp counts in percent of the width
     left, left_hole = _view(batch, near, divergence, convergence, "left", inpainter)
     right, right_hole = _view(batch, near, divergence, convergence, "right", inpainter)
     return StereoPair(left, right, left_hole, right_hole)

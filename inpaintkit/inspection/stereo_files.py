@@ -2,87 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from inpaintkit.config import resolve_device
+from inpaintkit.config import StereoConfig, resolve_device
+from inpaintkit.config.stereo import RELEASED
 from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.depth import create_depth_model, depth_of_file
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path, require_writable
-from inpaintkit.inspection.fills import FILLS, on_grown_hole
+from inpaintkit.inspection.fills import Fill, make_fills, on_grown_hole
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.stereo import StereoPair, stereo_pair
+from inpaintkit.text import shown
 
-JPEG_QUALITY = 92
+ENCODERS: dict[str, dict[str, Any]] = {
+    "jpg": {"format": "JPEG", "quality": 92, "subsampling": 0},
+    "png": {"format": "PNG", "compress_level": 3},
+}
+# Suffixes as iw3 and players know them.
+VIEWS: dict[str, Callable[[StereoPair], np.ndarray]] = {
+    "LRF_Full_SBS": StereoPair.side_by_side,
+    "LR": StereoPair.half_side_by_side,
+    "TBF_fulltb": StereoPair.over_under,
+    "redcyan": StereoPair.anaglyph,
+}
+RELEASED_MODEL = Path(__file__).parents[2] / "models" / "released" / "light_inpaint_v1.pth"
 
 
-def stereo_from_file(
-    picture: str | Path,
-    checkpoint: str | Path | None = None,
-    model_type: str = "FastDepth",
-    divergence: float = 2.5,
-    convergence: float = 0.5,
-    device: str = "auto",
-    edge_dilation: int = 0,
-    outer_dilation: int = 0,
-) -> StereoPair:
-    """Return the stereo pair of a picture file; without `checkpoint` holes are filled along the row.
+def stereo_from_file(config: StereoConfig) -> StereoPair:
+    """Return the stereo pair of the picture file that `config` names.
 
-    `edge_dilation`: rounds by which near edges of the depth map grow; `outer_dilation`: px by which holes grow to the
-    background side. Both keep mixed colours of edges away from the holes.
-
-    Raises `InputError` for a missing or unreadable picture, an unknown depth model, or a bad checkpoint.
+    Raises `InputError` for a missing or unreadable picture, an unknown depth model, or a fill that can't be had.
     """
     try:
-        pixels = read_picture(picture)
+        pixels = read_picture(config.picture, any_shape=True)
     except UnreadablePicture as error:
-        raise InputError(f"picture: {picture} can't be read ({error}); give a photo") from None
-    place = resolve_device(device)
-    batch = torch.from_numpy(pixels).to(place).permute(2, 0, 1)[None] / 255
-    depth = depth_of_file(create_depth_model(model_type, place), picture, batch).to(place)
-    fill = Inpainter(checkpoint, place) if checkpoint is not None else FILLS["row"]
-    fill = on_grown_hole(fill, outer_dilation)
-    return stereo_pair(batch, depth, divergence, convergence, fill, edge_dilation)
+        raise InputError(f"picture: {shown(config.picture)} {error}; give a photo") from None
+    device = resolve_device(config.device)
+    batch = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None] / 255
+    depth = depth_of_file(create_depth_model(config.model_type, device), config.picture, batch).to(device)
+    fill = on_grown_hole(_fill(config.fill, device), config.outer_dilation)
+    return stereo_pair(batch, depth, config.divergence, config.convergence, fill, config.edge_dilation)
 
 
-def save_stereo(pair: StereoPair, folder: str | Path, name: str) -> list[Path]:
-    """Save `pair` into `folder` as red-cyan anaglyph, side by side and over-under (full size), and wiggle GIF; return the files."""
-    target = require_writable(folder, "output")
-    pictures = {"anaglyph": pair.anaglyph(), "side_by_side": pair.side_by_side(), "over_under": pair.over_under()}
-    files = [_save_jpeg(pixels, target / f"{name}_{kind}.jpg") for kind, pixels in pictures.items()]
-    return [*files, pair.save_wiggle(target / f"{name}_wiggle.gif")]
+def _fill(name: str, device: str) -> Fill:
+    if name != RELEASED:
+        return next(iter(make_fills(name, device).values()))
+    if not RELEASED_MODEL.is_file():
+        raise InputError(f"fill: the released model {RELEASED_MODEL} is not there; give a MODEL.pth, or row")
+    return Inpainter(RELEASED_MODEL, device)
 
 
-def make_stereo_files(
-    picture: str | Path,
-    checkpoint: str | Path | None = None,
-    model_type: str = "FastDepth",
-    divergence: float = 2.5,
-    convergence: float = 0.5,
-    folder: str | Path | None = None,
-    edge_dilation: int = 0,
-    outer_dilation: int = 0,
+def save_stereo(
+    pair: StereoPair, folder: str | Path, name: str, format: str = "jpg", wiggle: bool = False
 ) -> list[Path]:
-    """Make a stereo pair of a picture file and save it, by default beside the picture; see `stereo_from_file`."""
-    picture = Path(picture)
-    target = require_writable(folder if folder is not None else picture.parent, "output")
-    pair = stereo_from_file(
-        picture,
-        checkpoint,
-        model_type,
-        divergence,
-        convergence,
-        edge_dilation=edge_dilation,
-        outer_dilation=outer_dilation,
-    )
-    return save_stereo(pair, target, picture.stem)
+    """Save `pair` into `folder`: side by side in full and half width, over-under, red-cyan; return the files.
+
+    `format`: ``jpg``, ``png`` or ``both``; `wiggle`: also a GIF that swings between the eyes.
+    """
+    target = require_writable(folder, "output")
+    files = []
+    for kind, view in VIEWS.items():
+        pixels = view(pair)
+        for ending in ENCODERS if format == "both" else (format,):
+            files.append(_save(pixels, target / f"{name}_{kind}.{ending}", ENCODERS[ending]))
+    return [*files, pair.save_wiggle(target / f"{name}_wiggle.gif")] if wiggle else files
 
 
-def _save_jpeg(pixels: np.ndarray, path: Path) -> Path:
+def make_stereo_files(config: StereoConfig) -> list[Path]:
+    """Make a stereo pair of a picture file and save it; return the files.
+
+    They are called by the picture's whole name and the depth model, so that no other picture's results are touched.
+    """
+    config.check_inputs()
+    picture = Path(config.picture)
+    name = f"{picture.stem}_{picture.suffix.removeprefix('.')}_{config.model_type}".replace("__", "_")
+    return save_stereo(stereo_from_file(config), config.output, name, config.format, config.wiggle)
+
+
+def _save(pixels: np.ndarray, path: Path, encoder: dict[str, Any]) -> Path:
     with atomic_path(path) as temporary:
-        Image.fromarray(pixels).save(temporary, format="JPEG", quality=JPEG_QUALITY)
+        Image.fromarray(pixels).save(temporary, **encoder)
     return path

@@ -8,8 +8,8 @@ from typing import Any
 
 from inpaintkit.files import atomic_write_text, require_writable
 from inpaintkit.model import LightInpaintV1
-from inpaintkit.notebook.project import find_project
 from inpaintkit.notebook.parameters import preset_values
+from inpaintkit.notebook.project import find_project
 from inpaintkit.notebook.runs import RunReport, execute
 
 STEPS = ("01_generate", "02_train", "03_finetune_gan", "04_inspect")

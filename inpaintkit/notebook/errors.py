@@ -21,6 +21,8 @@ def show_errors_in_one_line() -> None:
         shell.set_custom_exc((InputError, RunFailed, KeyboardInterrupt), _show)
 
 
-def _show(shell: Any, kind: type[BaseException], error: BaseException, trace: Any, tb_offset: int | None = None) -> None:
+def _show(
+    shell: Any, kind: type[BaseException], error: BaseException, trace: Any, tb_offset: int | None = None
+) -> None:
     words = str(error) or "interrupted"
     display(HTML(f'<div style="{STYLE}">{html(words, LONGEST)}</div>'))

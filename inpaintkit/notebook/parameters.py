@@ -6,9 +6,11 @@ Each of these wins over the ones before it. Nothing here loads torch, so that wh
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ PRESETS = {
 }
 TAG = "parameters"
 LARGEST_FILE = 1 << 20  # bytes of a parameter file
+LARGEST_CONTENT = 10_000  # values in it: aliases let a small file unfold to billions
 
 Values = dict[str, Any]
 
@@ -52,7 +55,9 @@ def config_of(notebook: str | Path) -> type[JobConfig]:
     """Return the configuration class of a notebook (name or path). Raises `InputError` for one that isn't the kit's."""
     name = find_notebook(notebook).stem
     if name not in CONFIGS:
-        raise InputError(f"{shown(name)}: not one of the kit's notebooks ({', '.join(CONFIGS)}); run others with papermill")
+        raise InputError(
+            f"{shown(name)}: not one of the kit's notebooks ({', '.join(CONFIGS)}); run others with papermill"
+        )
     return CONFIGS[name]
 
 
@@ -65,7 +70,9 @@ def preset_values(notebook: str | Path, preset: str | None) -> Values:
     known = sorted(file.name.split(".")[1] for file in folder.glob(f"{path.stem}.*.yaml"))
     if preset not in known:
         hint = nearest_name(str(preset), known)
-        raise InputError(f"preset: {shown(preset)} is unknown{hint}; choose one of {', '.join(known)}, or None for the defaults")
+        raise InputError(
+            f"preset: {shown(preset)} is unknown{hint}; choose one of {', '.join(known)}, or None for the defaults"
+        )
     return load_params(folder / f"{path.stem}.{preset}.yaml")
 
 
@@ -88,20 +95,33 @@ def load_params(file: str | Path) -> Values:
     path = find_params(file)
     try:
         if path.stat().st_size > LARGEST_FILE:
-            raise InputError(f"{path}: it has {path.stat().st_size:,} bytes, too many for parameters; see params/ for examples")
+            raise InputError(
+                f"{path}: it has {path.stat().st_size:,} bytes, too many for parameters; see params/ for examples"
+            )
         text = path.read_text(encoding="utf-8")
-        # aliases let a small file unfold to gigabytes, and no flat parameter needs one
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise InputError(f"{path}: it uses a YAML alias (*name); write the value itself")
         values = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not valid YAML in UTF-8 ({shown(error)}); write one `name: value` a line") from None
     values = {} if values is None else values
+    if _size(values) > LARGEST_CONTENT:
+        raise InputError(
+            f"{path}: its aliases (*name) unfold to more than {LARGEST_CONTENT:,} values; write what is meant"
+        )
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise InputError(f"{path}: expected one `name: value` a line, see params/ for examples")
     return values
+
+
+def _size(value: Any, known: int = 0) -> int:
+    """Return how many values are in `value`, those in it included; counts no further than just above `LARGEST_CONTENT`."""
+    known += 1
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if known > LARGEST_CONTENT:
+            break
+        known = _size(part, known)
+    return known
 
 
 def find_params(file: str | Path) -> Path:
@@ -146,7 +166,9 @@ def _read_value(name: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise InputError(f"-p: the value of {shown(name)}, {shown(text)}, can't be read; write a number, a word or true/false") from None
+        raise InputError(
+            f"-p: the value of {shown(name)}, {shown(text)}, can't be read; write a number, a word or true/false"
+        ) from None
 
 
 def resolve(
@@ -160,7 +182,9 @@ def resolve(
     known = [*field_types(config_class), PRESET]
     for given in params:
         if given not in known:
-            raise InputError(f"{name} has no parameter {shown(given)}{nearest_name(given, known)}; `inpaintkit params {name}` lists them")
+            raise InputError(
+                f"{name} has no parameter {shown(given)}{nearest_name(given, known)}; `inpaintkit params {name}` lists them"
+            )
     values = with_preset(notebook, params)
     folder_name = "run_dir" if "run_dir" in known else "model_dir"
     if run_dir is not None and folder_name not in params:
@@ -169,10 +193,25 @@ def resolve(
     return config, dataclasses.asdict(config)
 
 
+@contextlib.contextmanager
+def in_project(notebook: str | Path) -> Iterator[Path]:
+    """For the time of the context the project's root is the working folder, from which relative paths count."""
+    before, root = Path.cwd(), find_project(find_notebook(notebook).parent)
+    os.chdir(root)
+    try:
+        yield root
+    finally:
+        os.chdir(before)
+
+
 def read_cell(notebook: str | Path) -> Values:
     """Return the values in the parameters cell of a notebook, by name. Raises `InputError`."""
     path = find_notebook(notebook)
-    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if TAG in cell["metadata"].get("tags", [])]
+    cells = [
+        cell
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if TAG in cell["metadata"].get("tags", [])
+    ]
     values = assignments("".join(cells[0]["source"])) if len(cells) == 1 else None
     if values is None:
         raise InputError(f"{path}: it needs one cell tagged `{TAG}` with nothing but lines `name = value  # meaning`")
@@ -198,7 +237,9 @@ def _assignment(node: ast.stmt) -> tuple[str, Any]:
 
 def write_cell(config_class: type[JobConfig], preset: str | None = "try") -> str:
     """Return the parameters cell of a notebook: a preset, and the everyday options."""
-    lines = [f"{PRESET} = {preset!r}  # {', '.join(PRESETS)}: sizes for a first try, a small GPU, a large one; None: the defaults"]
+    lines = [
+        f"{PRESET} = {json_like(preset)}  # {', '.join(PRESETS)}: sizes for a first try, a small GPU, a large one; None: the defaults"
+    ]
     for field in dataclasses.fields(config_class):
         if field.metadata["everyday"]:
             sized = not field.metadata["path"] and "None" not in type_name(field_types(config_class)[field.name])
@@ -222,7 +263,10 @@ def describe(notebook: str | Path) -> str:
     for field in dataclasses.fields(config_class):
         rule = field.metadata
         unit = f" ({rule['unit']})" if rule["unit"] else ""
-        lines = [f"  {field.name}: {type_name(kinds[field.name])} = {json_like(field.default)}{unit}", f"      {rule['help']}"]
+        lines = [
+            f"  {field.name}: {type_name(kinds[field.name])} = {json_like(field.default)}{unit}",
+            f"      {rule['help']}",
+        ]
         lines += [f"      {name}: {_meaning(meaning)}" for name, meaning in (rule["choices"] or {}).items()]
         groups.setdefault(rule["group"], []).append("\n".join(lines))
     head = f"preset: {', '.join(f'{name} ({meaning})' for name, meaning in PRESETS.items())}"

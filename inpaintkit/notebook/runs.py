@@ -6,10 +6,8 @@ starts, checks the disk, and leaves a run folder that says how the run ended, wh
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import csv
-import dataclasses
 import io
 import json
 import logging
@@ -17,23 +15,22 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import papermill
 import yaml
 from traitlets.config import Config
 
 from inpaintkit.config import TrainConfig
-from inpaintkit.errors import InputError, RunFailed
+from inpaintkit.errors import RunFailed
 from inpaintkit.files import atomic_write_text, folder_lock, require_writable
 from inpaintkit.notebook.machine import machine_facts, source_revision, versions
-from inpaintkit.notebook.parameters import PRESET, resolve
-from inpaintkit.notebook.project import find_notebook, find_project
+from inpaintkit.notebook.parameters import PRESET, in_project, resolve
+from inpaintkit.notebook.project import find_notebook
 from inpaintkit.notebook.stoppable import stoppable_kernel
 from inpaintkit.training.callbacks import PROGRESS_VARIABLE
 from inpaintkit.training.resume import find_run, move_old_run
@@ -73,14 +70,13 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         RunFailed: a cell failed; the executed notebook and the manifest say where and why.
     """
     source = find_notebook(notebook)
-    root = find_project(source.parent)
     config, values = resolve(source, params, run_dir)
-    with _working_folder(root):
+    with in_project(source) as root:
         config.check_inputs()
         folder = require_writable(config.run_folder, "run_dir").resolve()
     with folder_lock(folder, "run_dir", name=f".{source.stem}.lock"):
         if isinstance(config, TrainConfig):
-            with _working_folder(root):
+            with in_project(source):
                 found = find_run(config)
             if found.finished and read_manifest(folder).get("status") == DONE:
                 print(f"{source.stem}: this run is done, nothing was changed; see {folder / source.name}", flush=True)
@@ -147,20 +143,6 @@ def _kernel_sockets() -> Iterator[dict[str, Config]]:
         return
     with tempfile.TemporaryDirectory(prefix="inpaintkit-") as folder:
         yield {"config": Config({"KernelManager": {"transport": "ipc", "ip": str(Path(folder) / "kernel")}})}
-
-
-class _working_folder:
-    """`contextlib.chdir` for Python 3.10."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        self.previous = Path.cwd()
-        os.chdir(self.folder)
-
-    def __exit__(self, *error: object) -> None:
-        os.chdir(self.previous)
 
 
 def _new_manifest(source: Path, values: Mapping[str, Any], root: Path) -> dict[str, Any]:

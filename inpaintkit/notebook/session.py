@@ -55,7 +55,9 @@ def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Con
     known = [*field_types(config_class), PRESET]
     for name in given:
         if name not in known:
-            raise InputError(f"{notebook} has no parameter {name}{nearest_name(name, known)}; `inpaintkit params {notebook}` lists them")
+            raise InputError(
+                f"{notebook} has no parameter {name}{nearest_name(name, known)}; `inpaintkit params {notebook}` lists them"
+            )
     config = config_class.from_params(with_preset(notebook, given))
     config.check_inputs()
     _tell_differences(config, given.get(PRESET), preset_values(notebook, given.get(PRESET)))

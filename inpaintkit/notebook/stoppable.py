@@ -9,14 +9,25 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from typing import Any
 
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
 from inpaintkit.training.stopping import catch_stop_signals
 
 SAID = b"stopping: the job ends its step and saves; Ctrl-C once more ends it at once\n"
+
+
+class ThisInterpreter(AsyncKernelManager):
+    """Starts kernels with the running interpreter, whatever a kernel called ``python3`` may belong to on this machine."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=command, display_name="Python 3", language="python")
 
 
 @contextlib.contextmanager
@@ -27,11 +38,11 @@ def stoppable_kernel() -> Iterator[dict[str, Any]]:
     second SIGINT it is raised here. On Windows signals stay as they are.
     """
     if os.name == "nt":
-        yield {}
+        yield {"kernel_manager_class": ThisInterpreter}
         return
     made: list[AsyncKernelManager] = []
 
-    class Kernel(AsyncKernelManager):
+    class Kernel(ThisInterpreter):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             made.append(self)

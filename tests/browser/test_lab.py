@@ -67,7 +67,7 @@ def write_notebooks(folder: Path, work: Path, photos: Path | None = None) -> Non
     """Write copies of the notebooks whose parameters are those of ``params/*.smoke.yaml``, results going to `work`."""
     folder.mkdir()
     for file in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        params = step_params(file.stem, work, ROOT, "smoke")
+        params = {"preset": None} | step_params(file.stem, work, "smoke")
         if photos is not None and file.stem == "01_generate":
             params["dataset_dir"] = str(photos)
         if photos is not None and file.stem == "04_inspect":

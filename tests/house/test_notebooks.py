@@ -9,8 +9,7 @@ import nbformat
 import pytest
 import yaml
 
-from inpaintkit.config import field_types, type_name
-from inpaintkit.notebook.runs import CONFIGS, read_parameters, resolve
+from inpaintkit.notebook.parameters import CONFIGS, PRESETS, describe, read_cell, resolve, write_cell
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -51,21 +50,24 @@ class TestNotebook:
         first = nbformat.read(path, as_version=4).cells[0].source
         assert all(f"| {word} |" in first for word in ("reads", "writes", "takes"))
 
-    def test_its_parameters_are_the_configuration(self, path: Path) -> None:
-        config_class = CONFIGS[path.stem]
-        cell = {name: parameter.type for name, parameter in read_parameters(path).items()}
-        fields = {name: type_name(kind) for name, kind in field_types(config_class).items()}
-        assert cell == fields
+    def test_its_parameters_cell_is_written_from_the_options(self, path: Path) -> None:
+        """`make sync` writes it."""
+        (cell,) = (c for c in code_cells(path) if "parameters" in c.metadata.get("tags", []))
+        assert cell.source == write_cell(CONFIGS[path.stem])
+        assert 5 <= len(read_cell(path)) <= 10
 
-    def test_each_parameter_is_explained_on_its_line(self, path: Path) -> None:
-        for field in dataclasses.fields(CONFIGS[path.stem]):
-            explained = read_parameters(path)[field.name].help
-            assert explained.startswith(field.metadata["help"])
-            assert field.metadata["unit"] in explained
-
-    def test_its_defaults_are_accepted(self, path: Path) -> None:
-        config, _ = resolve(path, {})
+    @pytest.mark.parametrize("preset", [*PRESETS, None])
+    def test_its_cell_is_accepted_with_every_preset(self, path: Path, preset: str | None) -> None:
+        needed = {"prefix": "mine"} if path.stem == "01_generate" and preset is None else {}
+        config, _ = resolve(path, read_cell(path) | {"preset": preset} | needed)
         assert isinstance(config, CONFIGS[path.stem])
+
+    def test_every_option_is_listed_under_a_heading(self, path: Path) -> None:
+        listed = describe(path)
+        for field in dataclasses.fields(CONFIGS[path.stem]):
+            assert field.metadata["group"], field.name
+            assert f"  {field.name}: " in listed
+            assert field.metadata["help"] in listed
 
 
 @pytest.mark.parametrize("path", PARAMS, ids=lambda p: p.stem)
@@ -79,6 +81,6 @@ def test_each_parameter_file_fits_its_notebook_and_states_its_cost(path: Path) -
     resolve(path.name.split(".")[0], yaml.safe_load(text))
 
 
-@pytest.mark.parametrize("size", ["smoke", "demo", "full"])
+@pytest.mark.parametrize("size", ["smoke", *PRESETS])
 def test_each_notebook_has_a_file_of_each_size(size: str) -> None:
     assert [path.name for path in PARAMS if f".{size}." in path.name] == [f"{name}.{size}.yaml" for name in CONFIGS]

@@ -136,23 +136,24 @@ def test_one_line_makes_a_stereo_pair_of_a_picture_with_a_checkpoint(
     coarse = Image.effect_noise((12, 9), 90).resize((160, 120), Image.Resampling.BICUBIC)
     coarse.convert("RGB").save(tmp_path / "photo.png")
     save_model(generator, tmp_path / "model.pth")
-    command = ["stereo", str(tmp_path / "photo.png"), "--checkpoint", str(tmp_path / "model.pth"), "--divergence", "5"]
-    assert main([*command, "-o", str(tmp_path / "out")]) == 0
-    files = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    command = ["stereo", str(tmp_path / "photo.png"), "--fill", str(tmp_path / "model.pth"), "--divergence", "5"]
+    assert main([*command, "-o", str(tmp_path / "out"), "--wiggle"]) == 0
+    files = [Path(line) for line in capsys.readouterr().out.splitlines()[1:]]
     pictures = {}
     for file in files:
         with Image.open(file) as image:
             pictures[file.stem] = np.asarray(image.convert("RGB")).astype(int)
     assert {name: (pixels.shape[1], pixels.shape[0]) for name, pixels in pictures.items()} == {
-        "photo_anaglyph": (160, 120),
-        "photo_side_by_side": (320, 120),
-        "photo_over_under": (160, 240),
-        "photo_wiggle": (160, 120),
+        "photo_png_FastDepth_redcyan": (160, 120),
+        "photo_png_FastDepth_LRF_Full_SBS": (320, 120),
+        "photo_png_FastDepth_LR": (160, 120),
+        "photo_png_FastDepth_TBF_fulltb": (160, 240),
+        "photo_png_FastDepth_wiggle": (160, 120),
     }
-    views = pictures["photo_side_by_side"]
+    views = pictures["photo_png_FastDepth_LRF_Full_SBS"]
     assert np.abs(views[:, :160] - views[:, 160:]).max() > 30, "both eyes see the same"
 
     for option, value in (("--edge-dilation", "0"), ("--outer-dilation", "2")):
         assert main([*command, option, value, "-o", str(tmp_path / option)]) == 0
-        with Image.open(tmp_path / option / "photo_side_by_side.jpg") as image:
+        with Image.open(tmp_path / option / "photo_png_FastDepth_LRF_Full_SBS.jpg") as image:
             assert np.abs(np.asarray(image).astype(int) - views).max() > 10, "the option changes nothing"

@@ -7,11 +7,9 @@ import nbformat
 import pytest
 import yaml
 
-from inpaintkit.config import TrainConfig
-from inpaintkit.errors import RunFailed
+from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.model import load_model
 from inpaintkit.notebook.demo import STEPS, run_demo, step_params
-from inpaintkit.notebook.project import find_project
 from inpaintkit.notebook.runs import RunReport, execute, read_manifest
 
 
@@ -70,7 +68,7 @@ def test_the_checkpoint_is_ready_for_iw3(demo: Path) -> None:
 def test_every_fill_is_judged_inside_holes(demo: Path) -> None:
     table = (demo / "04_inspect" / "table.md").read_text()
     assert all(f"| {fill} |" in table for fill in ("row", "telea", "navier_stokes", "before GAN", "model"))
-    assert (demo / "04_inspect" / "stereo" / "astronaut_anaglyph.jpg").is_file()
+    assert (demo / "04_inspect" / "stereo" / "astronaut_redcyan.jpg").is_file()
 
 
 def test_the_overview_links_only_to_what_is_there(demo: Path) -> None:
@@ -83,7 +81,7 @@ def test_the_overview_links_only_to_what_is_there(demo: Path) -> None:
 
 
 def test_a_failed_run_is_visible_as_failed_and_continues_when_repeated(demo: Path, tmp_path: Path) -> None:
-    params = step_params("02_train", demo, find_project(), "smoke") | {"model_dir": str(tmp_path / "run")}
+    params = step_params("02_train", demo, "smoke") | {"model_dir": str(tmp_path / "run")}
     broken = demo / "data" / "train" / "aaa_C.png"
     broken.write_bytes(b"")
     with pytest.raises(RunFailed, match=r"02_train failed: .*aaa"):
@@ -99,15 +97,28 @@ def test_a_failed_run_is_visible_as_failed_and_continues_when_repeated(demo: Pat
 def test_an_interrupted_run_continues_with_the_same_call(
     demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    params = step_params("02_train", demo, find_project(), "smoke") | {"model_dir": str(tmp_path / "run")}
+    params = step_params("02_train", demo, "smoke") | {"model_dir": str(tmp_path / "run")}
     execute("02_train", params | {"max_seconds": 0.0})
-    manifest = read_manifest(tmp_path / "run")
-    whole = read_manifest(demo / "02_train")
-    # as a killed process leaves it: the manifest says running
-    (tmp_path / "run" / "manifest.json").write_text(
-        json.dumps(manifest | {"status": "running", "params": manifest["params"] | {"max_seconds": None}})
-    )
+    manifest = tmp_path / "run" / "manifest.json"
+    manifest.write_text(manifest.read_text()[:100])  # whatever a bad day leaves of it: the checkpoint alone counts
     report = execute("02_train", params)
-    assert "continuing the interrupted run" in capsys.readouterr().out
-    assert report.metrics["eval_loss_after"] == whole["metrics"]["eval_loss_after"]
-    assert TrainConfig.from_params(read_manifest(tmp_path / "run")["params"]).resume is False
+    assert "resumed at epoch 1, step 1" in capsys.readouterr().out
+    assert report.metrics["eval_loss_after"] == read_manifest(demo / "02_train")["metrics"]["eval_loss_after"]
+
+
+def test_a_finished_run_is_found_done_and_left_as_it_is(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = demo / "02_train"
+    before = {
+        path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and ".lock" not in path.name
+    }
+    report = execute("02_train", step_params("02_train", demo, "smoke"))
+    assert "this run is done, nothing was changed" in capsys.readouterr().out
+    assert report.metrics["epochs"] == "2"
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_another_run_in_the_same_folder_is_refused_before_anything_is_written(demo: Path) -> None:
+    manifest = (demo / "02_train" / "manifest.json").read_bytes()
+    with pytest.raises(InputError, match="holds a run with other options"):
+        execute("02_train", step_params("02_train", demo, "smoke") | {"learning_rate": 0.1})
+    assert (demo / "02_train" / "manifest.json").read_bytes() == manifest

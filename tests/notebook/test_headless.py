@@ -81,7 +81,7 @@ def test_runs_at_once_from_another_folder_do_not_collide_and_papermill_itself_wo
     pictures: Path, tmp_path: Path
 ) -> None:
     notebook, executed = ROOT / "notebooks" / "01_generate.ipynb", tmp_path / "executed.ipynb"
-    plain = params(tmp_path, "c")
+    plain = params(tmp_path, "c") | {"preset": None}
     waiting = [
         run(tmp_path, "a"),
         run(tmp_path, "b"),

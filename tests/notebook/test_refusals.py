@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 from inpaintkit.__main__ import main
+from inpaintkit.config import GenerateConfig
 from inpaintkit.notebook.runs import execute
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
@@ -102,7 +103,7 @@ class TestTrain:
         ("params", "sentence"),
         [
             (["reset_state=true"], "together with resume=true"),
-            (["resume=true", "checkpoint_file=x.pth"], "set only one of the two"),
+            (["resume=true", "overwrite=true"], "set only one of the two"),
             (["crop_size=102"], "not a multiple of 4"),
             (["loss=l2lpips"], "did you mean l1lpips?"),
             (["learning_rate=-1"], "out of range"),
@@ -119,10 +120,6 @@ class TestCommandLine:
     def test_missing_parameter_file(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert "no such parameter file" in refusal(capsys, "run", "02_train", "-f", "nowhere.yaml")
 
-    def test_broken_parameter_file(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-        (tmp_path / "p.yaml").write_text("a: [1")
-        assert "not valid YAML" in refusal(capsys, "run", "02_train", "-f", str(tmp_path / "p.yaml"))
-
     def test_assignment_without_a_value(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert "not name=value" in refusal(capsys, "run", "02_train", "-p", "resume")
 
@@ -132,7 +129,9 @@ class TestCommandLine:
 
     def test_stereo_of_what_is_no_picture(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         (tmp_path / "x.jpg").write_text("hello")
-        assert "can't be read" in refusal(capsys, "stereo", str(tmp_path / "x.jpg"))
+        assert "x.jpg is not a picture" in refusal(
+            capsys, "stereo", str(tmp_path / "x.jpg"), "-o", str(tmp_path / "out")
+        )
 
     @pytest.mark.parametrize("name", ["edge_dilation", "outer_dilation"])
     def test_stereo_with_less_than_no_dilation(
@@ -140,13 +139,49 @@ class TestCommandLine:
     ) -> None:
         Image.new("RGB", (80, 72)).save(tmp_path / "x.png")
         option = "--" + name.replace("_", "-")
-        assert f"{name}: -1 is negative" in refusal(capsys, "stereo", str(tmp_path / "x.png"), option, "-1")
-        assert not list(tmp_path.glob("x_*"))
+        assert f"{name}: -1 is out of range" in refusal(capsys, "stereo", str(tmp_path / "x.png"), option, "-1")
+
+    def test_stereo_with_a_convergence_that_is_no_depth(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "convergence: 50.0 is out of range" in refusal(capsys, "stereo", "x.png", "--convergence", "50")
+
+    @pytest.mark.parametrize(
+        ("typed", "said"),
+        [
+            ("size=[", "can't be read"),
+            ("size=*a", "can't be read"),
+            ("seed=2024-13-45", "can't be read"),
+            ("preset=tri", "did you mean try"),
+        ],
+    )
+    def test_values_that_are_no_values(self, typed: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert said in refusal(capsys, *generate(typed))
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (b"a: [1", "not valid YAML"),
+            ("prefix: caf\u00e9".encode("latin-1"), "not valid YAML in UTF-8"),
+            (
+                b"a: &a [x,x,x,x,x,x,x,x,x]\n"
+                + b"".join(b"%c: &%c [%s]\n" % (n, n, b",".join([b"*%c" % (n - 1)] * 9)) for n in range(98, 107)),
+                "aliases",
+            ),
+            (b"5", "one `name: value` a line"),
+            (b"seed: 2024-13-45", "not valid YAML"),
+            (b"x" * (2 << 20), "too many for parameters"),
+        ],
+    )
+    def test_parameter_files_that_are_none(
+        self, content: bytes, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        (tmp_path / "p.yaml").write_bytes(content)
+        assert said in refusal(capsys, "run", "02_train", "-f", str(tmp_path / "p.yaml"))
 
     def test_dry_run_prints_every_parameter_and_starts_nothing(
         self, capsys: pytest.CaptureFixture[str], tmp_path: Path
     ) -> None:
-        assert main(["run", "02_train", "-p", "max_epoch=3", "--run-dir", str(tmp_path / "m"), "--dry-run"]) == 0
+        words = ["-p", "max_epoch=3", "-p", f"data_dir={some_records(tmp_path)}"]
+        assert main(["run", "02_train", *words, "--run-dir", str(tmp_path / "m"), "--dry-run"]) == 0
         shown = yaml.safe_load(capsys.readouterr().out)
         assert shown["max_epoch"] == 3
         assert shown["model_dir"] == str(tmp_path / "m")
@@ -162,8 +197,39 @@ class TestCommandLine:
         self, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        assert main(["run", "02_train", "-p", "data_dir=mine", "--dry-run"]) == 0
+        some_records(tmp_path)
+        assert main(["run", "02_train", "-p", "data_dir=mine", "-p", f"model_dir={tmp_path / 'm'}", "--dry-run"]) == 0
         assert yaml.safe_load(capsys.readouterr().out)["data_dir"] == str(tmp_path / "mine")
+
+    def test_a_path_may_begin_with_the_home_folder(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        some_records(tmp_path)
+        assert main(["run", "02_train", "-p", "data_dir=~/mine", "-p", "model_dir=~/m", "--dry-run"]) == 0
+        assert GenerateConfig(output_dir="~/data", prefix="x").output_dir == str(tmp_path / "data")
+        assert not Path("~").exists()
+
+    def test_a_dry_run_looks_at_paths(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        assert "does not exist" in refusal(capsys, "run", "02_train", "-p", f"data_dir={tmp_path / 'no'}", "--dry-run")
+
+    def test_a_parameter_file_is_found_by_its_name(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        words = ["-f", "02_train.full", "-p", f"data_dir={some_records(tmp_path)}", "-p", f"model_dir={tmp_path / 'm'}"]
+        assert main(["run", "02_train", *words, "--dry-run"]) == 0
+        assert yaml.safe_load(capsys.readouterr().out)["num_samples"] == 20000
+
+    @pytest.mark.parametrize(
+        "command", [["params", "02_train"], ["run", "02_train", "-p", "num_sample=5"], ["--help"], ["stereo", "-h"]]
+    )
+    def test_help_and_refusals_come_without_loading_torch(self, command: list[str]) -> None:
+        code = f"import sys; from inpaintkit.__main__ import main\ntry: main({command})\nexcept SystemExit: pass\nsys.exit('torch' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+    def test_whoever_reads_only_the_first_lines_gets_no_traceback(self) -> None:
+        command = f"{sys.executable} -m inpaintkit params 02_train | head -1"
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+        assert done.stdout.startswith("preset: ")
+        assert not done.stderr
 
     def test_it_runs_as_a_module_with_a_status(self, tmp_path: Path) -> None:
         command = [sys.executable, "-m", "inpaintkit", "run", "01_generate", "-p", "prefixx=a"]
@@ -172,8 +238,21 @@ class TestCommandLine:
         assert "did you mean prefix?" in done.stderr
 
 
-def test_values_typed_by_hand_mean_what_they_look_like(capsys: pytest.CaptureFixture[str]) -> None:
-    typed = ["learning_rate=1e-4", "resume=true", "max_seconds=None", "data_dir=2024", "max_epoch=3"]
+def some_records(folder: Path, name: str = "mine") -> Path:
+    """Make what looks like a data set from outside."""
+    for split in ("train", "eval"):
+        (folder / name / split).mkdir(parents=True)
+        for suffix in ("C", "M"):
+            Image.new("RGB", (300, 300)).save(folder / name / split / f"a_{suffix}.png")
+    return folder / name
+
+
+def test_values_typed_by_hand_mean_what_they_look_like(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    some_records(tmp_path, "2024")
+    typed = ["learning_rate=1e-4", "resume=true", "max_seconds=None", "data_dir=2024", "max_epoch=3", "model_dir=m"]
     assert main(["run", "02_train", *(w for text in typed for w in ("-p", text)), "--dry-run"]) == 0
     shown = yaml.safe_load(capsys.readouterr().out)
     assert (float(shown["learning_rate"]), shown["resume"], shown["max_seconds"]) == (1e-4, True, None)
