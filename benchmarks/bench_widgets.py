@@ -1,47 +1,64 @@
-"""How long the mask preview takes to answer a moved slider at 1920x1080, from the new value to the encoded pictures, depth
-cached; and what each part of that takes.
+"""How long the widgets take to answer a moved slider, at 1920x1080, depth already estimated.
 
-Run on a quiet machine: python benchmarks/bench_widgets.py. "processor" is the time that all threads together were computing:
-on a machine shared with others it says more than the clock does.
+In the kernel, from the new value to the message for the browser: ``python benchmarks/bench_widgets.py``. "processor" is the time that all
+threads together were computing: on a machine shared with others it says more than the clock does. In a browser, from the key that moves a
+slider to the picture on the screen: ``python benchmarks/bench_widgets.py --browser`` (wants Chromium and playwright).
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
+import ipywidgets as ipw
+import nbformat
 import torch
 from PIL import Image
-from torch.nn import functional as F
 
 from inpaintkit.data import read_picture
 from inpaintkit.depth import create_depth_model
-from inpaintkit.notebook import MaskPreview
+from inpaintkit.inspection import FILLS
+from inpaintkit.notebook import MaskPreview, StereoPreview
 from inpaintkit.notebook.widgets import parts
-from inpaintkit.synthesis import (
-    HOLE_METHODS,
-    close_hole,
-    dilate_edge,
-    forward_warp,
-    prepare_depth,
-    preview,
-    split_ramps,
-    warp_back_hole,
-)
-from inpaintkit.synthesis import hidden_hole as find_hidden
-from inpaintkit.synthesis.preview import _painted, colour_depth
-from inpaintkit.synthesis.warp import seen_from_left
+from inpaintkit.synthesis import HOLE_METHODS, MAPPERS
 
-PHOTO = Path(__file__).parents[1] / "data" / "samples" / "train" / "bird_lamp.jpg"
+ROOT = Path(__file__).parents[1]
+PHOTO = ROOT / "data" / "samples" / "train" / "bird_lamp.jpg"
 WIDTH, HEIGHT = 1920, 1080
-MOVES = 15
-GOAL_MS = 150
-DIVERGENCE, CONVERGENCE = 4.0, 0.5
-MAPPERS = ("mul_1", "mul_2", "mul_3", "inv_mul_1", "inv_mul_2", "inv_mul_3", "div_6", "div_4", "softplus", "pow2")
+MOVES, GOAL_MS = 12, 150
+
+CELLS = """from pathlib import Path
+from inpaintkit.depth import create_depth_model
+from inpaintkit.inspection import FILLS
+from inpaintkit.notebook import MaskPreview, StereoPreview
+model = create_depth_model("FastDepth")
+display(MaskPreview([Path({photo!r})], model).widget())
+---
+display(StereoPreview([Path({photo!r})], model, FILLS["row"]).widget())"""
+
+TIMED = """cell => { window.times = []; let since = 0;
+    cell.addEventListener('keydown', () => { since = performance.now(); }, true);
+    new MutationObserver(changes => {
+        if (since && changes.some(c => [...c.addedNodes].some(n => n.nodeName === 'IMG'))) {
+            const start = since; since = 0;
+            requestAnimationFrame(() => requestAnimationFrame(() => window.times.push(performance.now() - start)));
+        }
+    }).observe(cell, {childList: true, subtree: true});
+}"""
+
+
+def write_photo(folder: Path) -> Path:
+    """Write a photo of 1920x1080 px."""
+    pixels = cv2.resize(read_picture(PHOTO, HEIGHT), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+    Image.fromarray(pixels).save(folder / "photo.png")
+    return folder / "photo.png"
 
 
 def measured(action: Callable[[int], object], times: int = MOVES) -> str:
@@ -55,65 +72,82 @@ def measured(action: Callable[[int], object], times: int = MOVES) -> str:
     return f"{statistics.median(clock[1:]):.0f} | {max(clock[1:]):.0f} | {statistics.median(work[1:]):.0f}"
 
 
-def print_moves(widget: MaskPreview) -> None:
-    """Print how long the widget takes to answer each kind of move."""
-    controls = {control.description: control for control in widget.widget().children[0].children}
-
-    def move(name: str, value: object) -> None:
-        controls[name].value = value
-
-    print("| moved | hole method | eye | median (ms) | slowest (ms) | processor (ms) |")
-    print("| --- | --- | --- | ---: | ---: | ---: |")
-    for method in HOLE_METHODS:
-        for eye in ("left", "right"):
-            controls["hole method"].value, controls["eye"].value = method, eye
-            row = measured(lambda step: move("divergence %", 1.0 + 0.5 * step))
-            print(f"| divergence | {method} | {eye} | {row} |", flush=True)
-    controls["hole method"].value, controls["eye"].value = "occlusion", "left"
-    row = measured(lambda step: move("mapper", MAPPERS[step]), len(MAPPERS) - 1)
-    print(f"| mapper, not seen before | occlusion | left | {row} |")
-    row = measured(lambda step: move("edge dilation", step), 4)
-    print(f"| edge dilation, one more round | occlusion | left | {row} |")
+def every(box: ipw.Widget) -> Iterator[Any]:
+    """Yield `box` and all in it."""
+    yield box
+    for child in getattr(box, "children", ()):
+        yield from every(child)
 
 
-def print_parts(widget: MaskPreview, photo: Path) -> None:
-    """Print what the parts of an answer take."""
-    name = widget.depth_model.name
-    loaded, ready = widget._load(photo, name), widget._ready(photo, name, "left", "none", 0)
-    small = loaded.small
-    near = F.interpolate(ready, small.shape[:2], mode="nearest")
-    hole = find_hidden(ready, DIVERGENCE, CONVERGENCE)
-    shown = preview(small, ready, DIVERGENCE, CONVERGENCE, size=loaded.size)
-    frames = (shown.depth, shown.view, shown.hole_overlay)
-    steps: dict[str, Callable[[], object]] = {
-        "grow edges, one round (kept)": lambda: dilate_edge(loaded.depth, 1),
-        "map depth, picture's size (kept)": lambda: prepare_depth(loaded.depth, "mul_2", 0, loaded.size),
-        "hole: occlusion": lambda: find_hidden(ready, DIVERGENCE, CONVERGENCE),
-        "hole: ramps made steps": lambda: split_ramps(ready),
-        "hole: warp back": lambda: warp_back_hole(ready, DIVERGENCE, CONVERGENCE),
-        "hole: closing": lambda: close_hole(hole),
-        "depth in colours": lambda: colour_depth(near[0, 0]),
-        "view, where from": lambda: seen_from_left(near, DIVERGENCE, CONVERGENCE),
-        "paint the hole": lambda: _painted(small, hole[0, 0].numpy()),
-        "encode": lambda: [parts.encoded([frame]) for frame in frames],
-        "for comparison: forward warp of one channel": lambda: forward_warp(
-            ready, ready, DIVERGENCE, CONVERGENCE, "left"
-        ),
-    }
+def print_moves(name: str, box: ipw.Widget, moves: dict[str, Sequence[object]], note: str = "") -> None:
+    """Print how long a widget takes to answer when each control goes through some values."""
+    controls = {part.description: part for part in every(box) if getattr(part, "description", "") in moves}
+    for control, values in moves.items():
+        row = measured(lambda step, c=controls[control], v=values: setattr(c, "value", v[step]), len(values) - 1)
+        print(f"| {name} | {control}{note} | {row} |", flush=True)
+
+
+def in_the_kernel(photo: Path) -> None:
+    model = create_depth_model("FastDepth")
+    steps = [1.0 + 0.5 * step for step in range(MOVES + 1)]
+    mask, stereo = MaskPreview([photo], model), StereoPreview([photo], model, FILLS["row"])
+    print("| widget | moved | median (ms) | slowest (ms) | processor (ms) |\n| --- | --- | ---: | ---: | ---: |")
+    box = mask.widget()
+    method = next(part for part in every(box) if getattr(part, "description", "") == "hole method")
+    for method.value in HOLE_METHODS:
+        moves = {"divergence %": steps, "convergence": [step / 10 for step in range(11)]}
+        print_moves("mask preview", box, moves, f", {method.value}")
+    method.value = "occlusion"
+    print_moves("mask preview", box, {"edge dilation": range(5), "mapper": list(MAPPERS[:10])}, ", not seen before")
+    moves = {"divergence %": steps, "convergence": [step / 10 for step in range(11)]}
+    print_moves("stereo preview", stereo.widget(), moves)
+    shown = mask.compute(photo)
+    pane = parts.Pane("view")
     print("\n| part | median (ms) | slowest (ms) | processor (ms) |\n| --- | ---: | ---: | ---: |")
-    for part, step in steps.items():
-        print(f"| {part} | {measured(lambda _, step=step: step())} |", flush=True)  # type: ignore[misc]
+    print(f"| pictures of the mask preview | {measured(lambda step: mask.compute(photo, 1.0 + step / 10))} |")
+    print(f"| encoding and sending one of them | {measured(lambda step: pane.show([shown.view], f'view {step}'))} |")
+
+
+def in_a_browser(photo: Path, folder: Path) -> None:
+    sys.path.insert(0, str(ROOT / "tests" / "browser"))
+    from lab import NotebookPage, named, open_browser, running_lab
+
+    (folder / "lab").mkdir()
+    (folder / "private").mkdir()
+    cells = [nbformat.v4.new_code_cell(source) for source in CELLS.format(photo=str(photo)).split("\n---\n")]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "lab" / "widgets.ipynb")
+    print("| widget | moved | median (ms) | slowest (ms) |\n| --- | --- | ---: | ---: |")
+    with running_lab(folder / "lab", folder / "private") as address, open_browser(folder / "profile") as browser:
+        page = NotebookPage(browser, address, "widgets.ipynb")
+        page.run_all()
+        sliders = {"mask preview": ("divergence %", "convergence", "edge dilation")}
+        sliders["stereo preview"] = ("divergence %", "convergence")
+        for number, (name, labels) in enumerate(sliders.items()):
+            cell = page.page.locator(".jp-CodeCell").nth(number)
+            cell.evaluate(TIMED)
+            for slider in labels:
+                handle = named(cell, slider).locator(".noUi-handle").first
+                handle.focus()
+                page.page.evaluate("() => { window.times = []; }")
+                for step in range(4 if slider == "edge dilation" else MOVES):
+                    handle.press("ArrowLeft" if step > 6 else "ArrowRight")
+                    page.page.wait_for_timeout(900)
+                times = page.page.evaluate("() => window.times")
+                print(f"| {name} | {slider} | {statistics.median(times):.0f} | {max(times):.0f} |", flush=True)
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--browser", action="store_true", help="measure in JupyterLab, up to the picture on the screen")
+    chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        photo = Path(folder) / "photo.png"
-        pixels = cv2.resize(read_picture(PHOTO, HEIGHT), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-        Image.fromarray(pixels).save(photo)
-        widget = MaskPreview([photo], create_depth_model("FastDepth"))
+        photo = write_photo(Path(folder))
         print(f"{WIDTH}x{HEIGHT} px, {torch.get_num_threads()} threads, goal {GOAL_MS} ms\n")
-        print_moves(widget)
-        print_parts(widget, photo)
+        if chosen.browser:
+            in_a_browser(photo, Path(folder))
+        else:
+            in_the_kernel(photo)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def check_closed(lab: tuple[BrowserContext, str], page: NotebookPage, name: str,
     page.save_notebook()
     page.shut_down()
     html, _ = HTMLExporter().from_notebook_node(without_widgets(folder / f"{name}.ipynb"))
-    assert len(re.findall('class="inpaintkit-still-[^>]*><img src="data:image', html)) == alive
+    assert len(re.findall(r'class="inpaintkit-still-[^>]*>\s*<img [^>]*src="data:image', html)) == alive
     assert "VBox(" not in html
     closed = NotebookPage(*lab, f"{name}.ipynb")
     assert closed.page.locator(".inpaintkit").count() == 0
