@@ -22,6 +22,8 @@ from inpaintkit.training.callbacks import LINE_EVERY, PROGRESS_VARIABLE, Callbac
 
 HIGHEST = "85vh"  # of an output: no longer than a screen
 
+NOTICE_SECONDS = 0.25
+
 FRONT_ENDS = ("JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD", "COLAB_RELEASE_TAG")
 """What Jupyter's server, VS Code and Colab put into a kernel's environment, and papermill doesn't."""
 
@@ -76,18 +78,31 @@ def callbacks(config: TrainConfig) -> list[Callback]:
     return [LiveCurves(lambda box: place("live curves", box))]
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ends a cell and those that wait after it, in one line."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython asks for it
+        return [str(self)]
+
+
 async def fit(trainer: Trainer) -> TrainReport:
-    """Return ``trainer.fit()``; where a person watches, widgets answer meanwhile, and an interrupt stops after the step at hand."""
+    """Return ``trainer.fit()``; where a person watches, widgets answer meanwhile, and an interrupt stops after the step at hand.
+
+    Raises `Interrupted` then, and what `fit` raises.
+    """
     if headless():
         return trainer.fit()
     working = asyncio.ensure_future(asyncio.to_thread(trainer.fit))
     try:
-        return await asyncio.shield(working)
+        while not working.done():
+            # A signal is only noticed when this thread does something.
+            await asyncio.wait({working}, timeout=NOTICE_SECONDS)
     except asyncio.CancelledError:  # what a kernel makes of an interrupt
         print("stopping after this step", flush=True)
         trainer.stop()
         await working
-        raise KeyboardInterrupt("stopped and saved; run this cell again to go on") from None
+        raise Interrupted("stopped and saved; run this cell again to go on") from None
+    return working.result()
 
 
 def show_table(table: str, config: JobConfig | None = None, name: str = "") -> None:
