@@ -14,10 +14,6 @@ class InputError(ValueError):
     def __init__(self, message: object = "") -> None:
         super().__init__(shown(message, LONGEST_MESSAGE))
 
-    def _render_traceback_(self) -> list[str]:
-        """Return what a notebook shows of it: the sentence, not where in the library it was noticed."""
-        return [str(self)]
-
 
 class RunFailed(Exception):
     """A cell of a notebook failed; the message names the error and the executed notebook."""

@@ -78,17 +78,10 @@ def callbacks(config: TrainConfig) -> list[Callback]:
     return [LiveCurves(lambda box: place("live curves", box))]
 
 
-class Interrupted(KeyboardInterrupt):
-    """Ends a cell and those that wait after it, in one line."""
-
-    def _render_traceback_(self) -> list[str]:  # IPython asks for it
-        return [str(self)]
-
-
 async def fit(trainer: Trainer) -> TrainReport:
     """Return ``trainer.fit()``; where a person watches, widgets answer meanwhile, and an interrupt stops after the step at hand.
 
-    Raises `Interrupted` then, and what `fit` raises.
+    Raises `KeyboardInterrupt` then, and what `fit` raises.
     """
     if headless():
         return trainer.fit()
@@ -101,7 +94,7 @@ async def fit(trainer: Trainer) -> TrainReport:
         print("stopping after this step", flush=True)
         trainer.stop()
         await working
-        raise Interrupted("stopped and saved; run this cell again to go on") from None
+        raise KeyboardInterrupt("stopped and saved; run this cell again to go on") from None
     return working.result()
 
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from widget_tools import alts, caption, control, kept_after, parts, pictures
 
+from inpaintkit.config import StereoConfig
 from inpaintkit.data import InpaintDataset
 from inpaintkit.depth import create_depth_model
 from inpaintkit.errors import InputError
@@ -175,7 +176,12 @@ def stereo(tmp_path_factory: pytest.TempPathFactory) -> StereoPreview:
         blocks = rng.integers(0, 256, (6, 8, 3)).astype(np.uint8).repeat(20, axis=0).repeat(20, axis=1)
         Image.fromarray(blocks).save(folder / f"{name}.png")
     white = lambda picture, hole, eye: torch.where(hole, 1.0, picture)  # noqa: E731
-    return StereoPreview(sorted(folder.glob("*.png")), create_depth_model("FastDepth", resolution=96), white, 10.0)
+    return StereoPreview(
+        sorted(folder.glob("*.png")),
+        create_depth_model("FastDepth", resolution=96),
+        white,
+        StereoConfig(divergence=10.0),
+    )
 
 
 def test_each_view_is_what_it_says(stereo: StereoPreview) -> None:

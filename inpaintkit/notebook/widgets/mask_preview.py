@@ -10,12 +10,13 @@ from typing import Any
 import ipywidgets as ipw
 import torch
 
+from inpaintkit.config import HOLE_METHODS
 from inpaintkit.depth import DepthModel, create_depth_model
 from inpaintkit.inspection.figures import Figure, depth_and_hole
 from inpaintkit.notebook.widgets import parts
 from inpaintkit.notebook.widgets.parts import labelled
 from inpaintkit.notebook.widgets.photos import PhotoDepths, depth_sliders
-from inpaintkit.synthesis import HOLE_METHODS, MAPPER_MEANINGS, Preview, dilate_edge, prepare_depth, preview
+from inpaintkit.synthesis import MAPPER_MEANINGS, Preview, dilate_edge, prepare_depth, preview
 from inpaintkit.synthesis.preview import mirrored
 
 START_DIVERGENCE = 4.0  # strong enough that holes are seen on a picture as small as here
@@ -97,6 +98,7 @@ class MaskPreview:
             panel.say(
                 f"The {values['eye']} eye can't see {shown.hole_fraction:.2%} of this {width} × {height} px picture.",
                 f"mapper {values['mapper']}: {MAPPER_MEANINGS[values['mapper']]}",
+                f"hole method {values['hole_method']}: {HOLE_METHODS[values['hole_method']]}",
             )
 
         panel.on_change(controls.values(), refresh)

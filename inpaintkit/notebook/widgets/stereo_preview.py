@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ipywidgets as ipw
 
+from inpaintkit.config import StereoConfig
 from inpaintkit.depth import DepthModel, create_depth_model
 from inpaintkit.inspection.figures import Figure, stereo_panel
 from inpaintkit.inspection.fills import FILLS, Fill
@@ -35,16 +36,17 @@ class StereoPreview:
         pictures: Sequence[Path],
         depth_model: DepthModel,
         fill: Fill,
-        divergence: float = 2.5,
-        convergence: float = 0.5,
-        edge_dilation: int = 0,
+        options: StereoConfig | None = None,
         create: Callable[[str], DepthModel] = create_depth_model,
     ) -> None:
-        """Take picture files, the depth model to start with, what fills the holes, the sliders' first values, by how many rounds near
-        edges of depth grow, and what makes other depth models by name. Raises `InputError` if there are no pictures.
+        """Take picture files, the depth model to start with, what fills the holes, where the sliders start and by how much near edges of
+        depth grow, and what makes other depth models by name. Raises `InputError` if there are no pictures.
         """
-        self.photos, self.fill = PhotoDepths(pictures, depth_model, create), fill
-        self.divergence, self.convergence, self.edge_dilation = divergence, convergence, edge_dilation
+        self.photos, self.fill, self.options = (
+            PhotoDepths(pictures, depth_model, create),
+            fill,
+            options or StereoConfig(),
+        )
 
     def pair(
         self,
@@ -59,11 +61,11 @@ class StereoPreview:
         """
         photo = self.photos.load(picture, depth_model or self.photos.depth_model.name)
         small, filled_by = fit_width(photo.pixels, SHOWN_WIDTH), fill or self.fill
-        return stereo_pair(small, photo.depth, divergence, convergence, filled_by, self.edge_dilation)
+        return stereo_pair(small, photo.depth, divergence, convergence, filled_by, self.options.edge_dilation)
 
     def figure(self) -> Figure:
         """Return both views of the first picture, the anaglyph, and what was filled."""
-        return stereo_panel(self.pair(self.photos.pictures[0], self.divergence, self.convergence))
+        return stereo_panel(self.pair(self.photos.pictures[0], self.options.divergence, self.options.convergence))
 
     def widget(self) -> ipw.Widget:
         """Return controls and the ways to look above the picture."""
@@ -75,7 +77,9 @@ class _Looking:
 
     def __init__(self, preview: StereoPreview) -> None:
         self.preview, self.panel, self.pane = preview, parts.Panel(), parts.Pane("stereo pair")
-        self.controls = preview.photos.choosers() | depth_sliders(preview.divergence, preview.convergence)
+        self.controls = preview.photos.choosers() | depth_sliders(
+            preview.options.divergence, preview.options.convergence
+        )
         self.view = ipw.ToggleButtons(options=list(STEREO_VIEWS), tooltips=[HINTS[view] for view in STEREO_VIEWS])
         self.made: StereoPair
         self._rest: threading.Timer | None = None
