@@ -252,7 +252,9 @@ def _clean(options: argparse.Namespace) -> None:
     files = clean_prefix(options.output_dir, options.prefix, dry_run=not options.yes)
     if not files:
         known = ", ".join(data_set_names(options.output_dir)) or "none"
-        print(f"nothing to delete: {options.output_dir} has no data set {options.prefix}; there is: {known}")
+        print(
+            f"nothing to delete: {options.output_dir} has no data set {options.prefix}; there is: {known} (sets of iw3 have no manifest and stay)"
+        )
         return
     for file in files:
         print(file)

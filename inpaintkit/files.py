@@ -12,6 +12,15 @@ from typing import IO
 
 from inpaintkit.errors import InputError
 
+WRITE_PROBLEMS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than this system allows",
+    errno.EACCES: "no write permission",
+    errno.EROFS: "the file system is read-only",
+}
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
 TEMPORARY_NAME = re.compile(r"\..+\.\d+\.tmp")
 """Name of the file beside another one in which its new content is collected."""
 
@@ -37,18 +46,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        # made new and by nobody else: a link of that name in a folder from elsewhere would lead the writer astray
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
         with open(temporary, "rb+") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
-        reasons = {
-            errno.ENOSPC: "the disk is full",
-            errno.EACCES: "no write permission",
-            errno.EROFS: "the file system is read-only",
-        }
-        reason = reasons.get(error.errno or 0)
+        reason = WRITE_PROBLEMS.get(error.errno or 0)
         if reason is None:
             raise
         raise InputError(f"cannot write {path}: {reason}; any older version of the file is unchanged") from error
@@ -118,13 +125,24 @@ def folder_lock(folder: str | Path, purpose: str, name: str = ".lock") -> Iterat
     The operating system drops the lock when its process ends, however it ends: nothing stale remains.
     """
     path = Path(folder) / name
-    with path.open("a+", encoding="utf-8") as handle:
+    try:
+        # never through a link, which in a folder from elsewhere may lead to any file
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        raise InputError(
+            f"{purpose}: {path} can't be used as a lock ({error.strerror}); remove it, it is no file of this kit"
+        ) from None
+    with os.fdopen(descriptor, "r+", encoding="utf-8") as handle:
         try:
             _lock(handle)
-        except OSError:
+        except OSError as error:
+            if error.errno in NO_LOCKS:
+                raise InputError(
+                    f"{purpose}: the file system of {folder} can't lock files; choose a folder on another one"
+                ) from None
             handle.seek(0)
-            owner = handle.read().strip() or "another process"
-            raise InputError(f"{purpose}: {folder} is in use by process {owner}; wait for it or stop it") from None
+            owner = f"process {text}" if (text := handle.read(20).strip()).isdecimal() else "another process"
+            raise InputError(f"{purpose}: {folder} is in use by {owner}; wait for it or stop it") from None
         handle.seek(0)
         handle.truncate()
         handle.write(str(os.getpid()))

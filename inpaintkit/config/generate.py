@@ -167,15 +167,5 @@ class GenerateConfig(JobConfig):
 
     def check_inputs(self) -> None:
         if not Path(self.dataset_dir).is_file():
-            self._check_sources(require_folder(self.dataset_dir, "dataset_dir"))
+            require_folder(self.dataset_dir, "dataset_dir")
         require_writable(self.output_dir, "output_dir")
-
-    def _check_sources(self, root: Path) -> None:
-        divided = any((root / split).is_dir() for split in ("train", "eval"))
-        if not divided and any(path.is_file() and not path.name.startswith(".") for path in root.iterdir()):
-            return
-        for split in ("eval",) if self.eval_only else ("train", "eval"):
-            folder = root / split
-            if not folder.is_dir() or not any(folder.iterdir()):
-                state = "is empty" if folder.is_dir() else "does not exist"
-                raise InputError(f"dataset_dir: {folder} {state}; put the {split} pictures there")

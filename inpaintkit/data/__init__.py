@@ -6,10 +6,9 @@ from inpaintkit.data.generate import (
     data_set_name,
     example_pictures,
     generate_dataset,
-    rebuild,
 )
 from inpaintkit.data.images import UnreadablePicture, list_pictures, read_picture
-from inpaintkit.data.manifest import clean_prefix, data_set_names, read_manifest, records_table
+from inpaintkit.data.manifest import clean_prefix, data_set_names, read_manifest
 from inpaintkit.data.picture_depth import depth_model
 from inpaintkit.data.sampling import HardExampleSampler
 
@@ -28,6 +27,4 @@ __all__ = [
     "list_pictures",
     "read_manifest",
     "read_picture",
-    "rebuild",
-    "records_table",
 ]

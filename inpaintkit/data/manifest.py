@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,8 +21,9 @@ from typing import Any
 
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_write_text, folder_lock
+from inpaintkit.text import shown
 
-MANIFEST_FOLDER, VIDEO_FOLDER, FRAME_FOLDER = "manifest", "videos", "frames"
+MANIFEST_FOLDER, VIDEO_FOLDER, FRAME_FOLDER, DELETED_FOLDER = "manifest", "videos", "frames", "deleted"
 LOCK_FOLDER = ".locks"
 PARAMETERS_FILE, SOURCES_FILE = "parameters.json", "pictures.json"
 SPLITS = ("train", "eval")
@@ -188,29 +190,59 @@ def record_pattern(name: str) -> re.Pattern[str]:
 
 
 def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> list[Path]:
-    """Return the files of data set `name` (``PREFIX_MODEL``); delete them unless `dry_run`.
+    """Return the files of data set `name` (``PREFIX_MODEL``), records marked as deleted included; delete them unless `dry_run`.
 
     Marks of finished pictures go first, then holes, then pictures, and what the data set was begun with goes last: an
-    interrupted clean-up leaves a data set that the same run completes and any other one still refuses. Raises
-    `InputError` while a run is writing this data set.
+    interrupted clean-up leaves a data set that the same run completes and any other one still refuses. Nothing but files of
+    this data set is touched, and no link is followed. Raises `InputError` for what isn't one name, for folders that are links, and
+    while a run is writing this data set.
     """
-    folder, pattern = manifest_folder(output_dir, name), record_pattern(name)
-    frames = frame_folder(output_dir, name)
-    marks = sorted(path for place in (folder, frames) for path in place.rglob("*") if path.is_file())
-    found = [p for split in SPLITS for p in (Path(output_dir) / split).glob("*") if pattern.fullmatch(p.name)]
-    hidden = [p for split in SPLITS for p in (Path(output_dir) / split).glob(".*.tmp") if pattern.fullmatch(p.name)]
-    files = sorted({*marks, *found, *hidden}, key=lambda path: (_place_in_cleaning(path), path))
+    check_name(name)
+    root, pattern = Path(output_dir), record_pattern(name)
+    own = [manifest_folder(root, name), frame_folder(root, name)]
+    shared = [root / split for split in SPLITS] + [root / DELETED_FOLDER / split for split in SPLITS]
+    for folder in (*own, *(place.parent for place in own), *shared):
+        if folder.is_symlink():
+            raise InputError(
+                f"output_dir: {folder} is a link; nothing was deleted, because what it leads to may be another's"
+            )
+    marks = [path for place in own for path in _files_below(place)]
+    found = [path for place in shared for path in _entries(place) if pattern.fullmatch(path.name)]
+    files = sorted({*marks, *found}, key=lambda path: (_place_in_cleaning(path), path))
     if dry_run or not files:
         return files
     with all_locks(output_dir, name):
         for path in files:
             path.unlink(missing_ok=True)
-        for place in (folder, frames):
-            inside = sorted((path for path in place.rglob("*") if path.is_dir()), reverse=True)
-            for empty in (*inside, place, place.parent):
+        for place in own:
+            for emptied, _, _ in os.walk(place, topdown=False):
                 with contextlib.suppress(OSError):
-                    empty.rmdir()
+                    os.rmdir(emptied)
+            with contextlib.suppress(OSError):
+                place.parent.rmdir()
     return files
+
+
+def check_name(name: str) -> None:
+    """Raise `InputError` unless `name` is the name of a data set, ``PREFIX_MODEL``: it becomes part of paths."""
+    if not name or not all(character.isalnum() or character in "_-" for character in name):
+        raise InputError(
+            f"prefix: {shown(name)} is no name of a data set; give PREFIX_MODEL as in its files' names, e.g. photos1_Any_B"
+        )
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Return all files in `folder` and below; links are files, wherever they lead."""
+    walk = os.walk(folder)
+    return [Path(where) / name for where, folders, names in walk for name in (*names, *_links(where, folders))]
+
+
+def _links(place: str, folders: list[str]) -> list[str]:
+    return [name for name in folders if os.path.islink(os.path.join(place, name))]
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def _place_in_cleaning(path: Path) -> int:
@@ -228,30 +260,3 @@ def all_locks(output_dir: str | Path, name: str) -> Iterator[None]:
         for path in _shard_locks(folder, name):
             stack.enter_context(folder_lock(folder, f"prefix {name}", path.name))
         yield
-
-
-COLUMNS = {
-    "picture": "picture",
-    "source": "source",
-    "angle": "angle",
-    "short_side": "short side (px)",
-    "mapper": "mapper",
-    "divergence": "divergence (%)",
-    "convergence": "convergence",
-    "edge_dilation": "edge dilation",
-    "hole_percent": "hole (%)",
-}
-
-
-def records_table(rows: Iterable[Row]) -> list[dict[str, str]]:
-    """Return the records among manifest `rows` as lines of text cells by column heading, for a printed table."""
-    return [
-        {heading: _cell({**row, **row["draw"]}, name) for name, heading in COLUMNS.items()}
-        for row in rows
-        if is_record(row)
-    ]
-
-
-def _cell(row: Row, name: str) -> str:
-    value = 100 * row["hole_pixels"] / row["size"] ** 2 if name == "hole_percent" else row[name]
-    return "-" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -23,7 +23,7 @@ RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.
 CROP_TRIALS = 8
 MIN_HOLE_AREA = 301  # px; a crop with less shows the network nothing
 SMALLEST_RANGE = 1e-12  # keeps a flat depth map at 0
-RECORDS_PER_VIEW = 2  # the picture and its mirror image
+IMAGES_PER_VIEW = 2  # the picture and its mirror image
 
 Picture = NDArray[np.uint8]
 
@@ -83,12 +83,12 @@ def turn_depth(depth: Tensor, angle: float | None) -> Tensor:
 class Crop:
     """One record: picture (S, S, 3), hole (S, S) True = missing, and where and how it was made.
 
-    `record` is 0 for the picture, 1 for its mirror image; `left` and `top` (px) lie in that image.
+    `image` is 0 for the picture, 1 for its mirror image; `left` and `top` (px) lie in that image.
     """
 
     picture: Picture
     hole: NDArray[np.bool_]
-    record: int
+    image: int
     sample: int
     left: int
     top: int
@@ -100,37 +100,37 @@ class Crop:
 
 
 def make_hole(
-    depth: Tensor, sampler: HoleSampler, draw: HoleDraw, record: int, size: tuple[int, int]
+    depth: Tensor, sampler: HoleSampler, draw: HoleDraw, image: int, size: tuple[int, int]
 ) -> NDArray[np.bool_]:
-    """Return the hole (H, W) of `record` for depth (1, 1, h, w) of the unmirrored picture of `size` (H, W)."""
-    seen = depth.flip(-1) if record else depth
+    """Return the hole (H, W) of `image` for depth (1, 1, h, w) of the unmirrored picture of `size` (H, W)."""
+    seen = depth.flip(-1) if image else depth
     return sampler.apply(seen, draw, size)[0, 0].cpu().numpy()
 
 
-def mirrored(picture: Picture, record: int) -> Picture:
-    """Return `picture` for record 0, its mirror image for record 1."""
-    return picture[:, ::-1] if record else picture
+def image_of(picture: Picture, image: int) -> Picture:
+    """Return `picture` for image 0, its mirror image for image 1."""
+    return picture[:, ::-1] if image else picture
 
 
 def make_crops(
     picture: Picture, depth: Tensor, sampler: HoleSampler, size: int, num_samples: int, key: tuple[Key, ...]
 ) -> Iterator[Crop]:
-    """Yield the crops of both records of `picture` (H, W, 3) with depth (1, 1, h, w), small holes included.
+    """Yield the crops of both images of `picture` (H, W, 3) with depth (1, 1, h, w), small holes included.
 
-    Everything random comes from `key`, the record and the sample.
+    Everything random comes from `key`, the image and the sample.
     """
     height, width = picture.shape[:2]
-    for record in range(RECORDS_PER_VIEW):
-        draw = sampler.draw(numpy_rng(*key, "hole", record), width, min(depth.shape[2:]))
-        hole = make_hole(depth, sampler, draw, record, (height, width))
-        pixels, areas = mirrored(picture, record), cv2.integral(hole.view(np.uint8))
+    for image in range(IMAGES_PER_VIEW):
+        draw = sampler.draw(numpy_rng(*key, "hole", image), width, min(depth.shape[2:]))
+        hole = make_hole(depth, sampler, draw, image, (height, width))
+        pixels, areas = image_of(picture, image), cv2.integral(hole.view(np.uint8))
         for sample in range(num_samples):
-            left, top = best_crop(areas, size, numpy_rng(*key, "crop", record, sample))
+            left, top = draw_crop(areas, size, numpy_rng(*key, "crop", image, sample))
             window = np.s_[top : top + size, left : left + size]
-            yield Crop(pixels[window], hole[window], record, sample, left, top, draw)
+            yield Crop(pixels[window], hole[window], image, sample, left, top, draw)
 
 
-def best_crop(areas: NDArray[np.int32], size: int, rng: np.random.Generator) -> tuple[int, int]:
+def draw_crop(areas: NDArray[np.int32], size: int, rng: np.random.Generator) -> tuple[int, int]:
     """Return (left, top) of the one of `CROP_TRIALS` random windows of `size` px with the largest hole.
 
     `areas` is the hole's integral image (H + 1, W + 1).

@@ -25,7 +25,6 @@ from inpaintkit.files import atomic_write_text, require_folder
 
 MARKS_FILE = "marked_bad.txt"
 DELETION_FILE = ".being_deleted.txt"
-DELETED_FOLDER = "deleted"
 DELETED = "deleted after a look at it"
 DELETED_ROW = "deleted_row"
 
@@ -104,7 +103,7 @@ def finish_deletion(folder: str | Path) -> None:
 
 def deleted_records(folder: str | Path) -> set[str]:
     """Return the names of the records that can be brought back."""
-    place = Path(folder) / DELETED_FOLDER
+    place = Path(folder) / manifest.DELETED_FOLDER
     stems = {split: _stems(place / split, PICTURE_SUFFIX) & _stems(place / split, HOLE_SUFFIX) for split in SPLITS}
     return {f"{split}/{stem}" for split in SPLITS for stem in stems[split]}
 
@@ -158,7 +157,7 @@ def _all_locked(root: Path) -> Iterator[None]:
 
 
 def _deleted(root: Path, file: Path) -> Path:
-    return root / DELETED_FOLDER / file.relative_to(root)
+    return root / manifest.DELETED_FOLDER / file.relative_to(root)
 
 
 def _move(file: Path, target: Path) -> None:

@@ -85,6 +85,10 @@ class HardExampleSampler:
 
         `places`: where its records are among those of today, if some were added since then; None: they are the same.
         """
+        if places is None and len(state["count"]) != self.num_records:
+            raise InputError(
+                f"data_dir: it holds {self.num_records} training records, the checkpoint knows {len(state['count'])}"
+            )
         where = torch.arange(self.num_records) if places is None else torch.tensor(places, dtype=torch.int64)
         self.weights = torch.ones(self.num_records, dtype=torch.float64)
         self.weights[where] = state["weights"]

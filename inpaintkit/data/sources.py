@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,30 +18,41 @@ from numpy.typing import NDArray
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data.frame_choice import choose_frames
-from inpaintkit.data.images import UnreadablePicture, content_key, decode_picture, list_pictures, read_file
+from inpaintkit.data.images import UnreadablePicture, content_key, decode_picture, is_picture, list_pictures, read_file
 from inpaintkit.data.manifest import SPLITS, VIDEO_FOLDER
-from inpaintkit.data.video import Moment, VideoReaders, frame_picture, is_video, moment_at, survey
+from inpaintkit.data.video import Moment, VideoReaders, frame_picture, is_video, survey
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_write_text
 from inpaintkit.seeds import derive_seed
+from inpaintkit.text import shown
 
-FRAME_NAME = re.compile(r"(?P<file>.+)#t=(?P<time>\d+\.\d{3})")
 HASH_BLOCK = 1 << 20
 LARGEST_SEED = 1 << 63
 
 
 @dataclass(frozen=True)
 class Source:
-    """A picture file, or with `moment` a frame of a video file. `refused`: why there will be no picture."""
+    """A picture file, or with `moment` a frame of a video file. `refused`: why there will be no picture.
+
+    `file`: its name, with the folders between its split's folder and itself.
+    """
 
     path: Path
+    file: str
     moment: Moment | None = None
     refused: str | None = None
 
     @property
     def name(self) -> str:
-        name = printable(self.path.name)
-        return name if self.moment is None else f"{name}#t={self.moment.time:.3f}"
+        return self.file if self.moment is None else f"{self.file}#t={self.moment.time:.3f}"
+
+
+def source_name(path: Path, dataset_dir: Path, split: str) -> str:
+    """Return the name of a file of `split`: its path below the split's folder, with bytes that are no text escaped."""
+    folder = dataset_dir / split if is_divided(dataset_dir) else dataset_dir
+    return printable(
+        path.relative_to(folder).as_posix() if path.is_relative_to(folder) and path != folder else path.name
+    )
 
 
 def printable(name: str) -> str:
@@ -73,25 +83,25 @@ def read_source(source: Source, readers: VideoReaders) -> Content:
 
 
 def sources_of(
-    path: Path, duplicate_of: str | None, plan: Path, config: GenerateConfig, tell: Callable[[str], None]
+    path: Path, name: str, duplicate_of: str | None, plan: Path, config: GenerateConfig, tell: Callable[[str], None]
 ) -> list[Source]:
     """Return what one file gives: a picture, or the frames chosen from a video; or a source that says why nothing.
 
     A video is surveyed once, which takes as long as decoding it; the choice is kept in the file `plan`.
     """
     if printable(path.name) != path.name:
-        return [Source(path, refused="has a name that is not UTF-8 text; rename it")]
+        return [Source(path, name, refused="has a name that is not UTF-8 text; rename it")]
     if duplicate_of is not None:
-        return [Source(path, refused=f"has the same content as {duplicate_of}")]
+        return [Source(path, name, refused=f"has the same content as {duplicate_of}")]
     if not is_video(path):
-        return [Source(path)]
+        return [Source(path, name)]
     if not plan.exists():
-        tell(f"looking through {path.name}")
+        tell(f"looking through {shown(name)}")
         atomic_write_text(plan, json.dumps(plan_video(path, config), ensure_ascii=False) + "\n")
     found = _read_plan(plan)
     if found["refused"] is not None:
-        return [Source(path, refused=found["refused"])]
-    return [Source(path, Moment(stamp, time, key, tuple(grid))) for stamp, time, key, grid in found["frames"]]
+        return [Source(path, name, refused=found["refused"])]
+    return [Source(path, name, Moment(stamp, time, key, tuple(grid))) for stamp, time, key, grid in found["frames"]]
 
 
 def plan_video(path: Path, config: GenerateConfig) -> dict[str, Any]:
@@ -133,24 +143,16 @@ def describe_videos(folder: Path) -> tuple[tuple[str, str], ...]:
     return tuple(lines)
 
 
-def describe_split(dataset_dir: str | Path, files: Mapping[str, Sequence[Path]], eval_fraction: float) -> str:
-    """Return in words how files came to be in train or eval."""
-    if is_divided(Path(dataset_dir)):
-        return "by the folders train/ and eval/"
-    counts = ", ".join(f"{len(paths)} files to {split}/" for split, paths in files.items())
-    return f"by name, eval_fraction {eval_fraction:g}: {counts}"
+def list_files(dataset_dir: Path, output_dir: Path) -> dict[str, list[Path]]:
+    """Return the picture and video files of train and eval, sorted by path; all are "train" where there are no such folders.
 
-
-def list_files(dataset_dir: str | Path, eval_fraction: float) -> dict[str, list[Path]]:
-    """Return the picture and video files of train and eval, sorted by name.
-
-    Files straight in `dataset_dir`, which may also be a single file, are split: see `split_files`.
+    A folder that the data set is written into is left out.
     """
-    root = Path(dataset_dir)
-    if is_divided(root):
-        return {split: list_pictures(root / split) if (root / split).is_dir() else [] for split in SPLITS}
-    files = [root] if root.is_file() else [path for path in list_pictures(root) if not path.is_dir()]
-    return split_files(files, eval_fraction)
+    if is_divided(dataset_dir):
+        folders = {split: dataset_dir / split for split in SPLITS}
+        return {split: list_pictures(folder) if folder.is_dir() else [] for split, folder in folders.items()}
+    files = [dataset_dir] if dataset_dir.is_file() else list_pictures(dataset_dir, [output_dir])
+    return {"train": files, "eval": []}
 
 
 def is_divided(dataset_dir: Path) -> bool:
@@ -158,33 +160,35 @@ def is_divided(dataset_dir: Path) -> bool:
     return any((dataset_dir / split).is_dir() for split in SPLITS)
 
 
-def split_files(files: list[Path], eval_fraction: float) -> dict[str, list[Path]]:
+def usable(path: Path) -> bool:
+    """Tell without decoding whether a file can be expected to give pictures. Never raises."""
+    return is_video(path) or is_picture(path)
+
+
+def divide(files: list[Path], eval_fraction: float) -> tuple[dict[str, list[Path]], str]:
+    """Return the files by split, see `split_files`, and in words how they came there.
+
+    Files that can't be used, or have the same content as one before them, are on neither side's account.
+    """
+    same = find_duplicates(files)
+    split = split_files(files, eval_fraction, {path for path in files if path not in same and usable(path)})
+    counts = ", ".join(f"{len(paths)} files to {name}/" for name, paths in split.items())
+    return split, f"by name, eval_fraction {eval_fraction:g}: {counts}"
+
+
+def split_files(files: list[Path], eval_fraction: float, good: Collection[Path]) -> dict[str, list[Path]]:
     """Divide files into train and eval by their names alone, so that a new file moves none of the others.
 
-    A video goes to one side as a whole. Both sides get at least one of several files, unless the fraction is 0 or 1.
+    A video goes to one side as a whole. Both sides get at least one of several `good` files, unless the fraction is 0 or 1.
     """
     places = {path: derive_seed("split", printable(path.name)) / LARGEST_SEED for path in files}
     chosen = {path for path in files if places[path] < eval_fraction}
-    if len(files) > 1 and 0 < eval_fraction < 1:
-        if not chosen:
-            chosen = {min(files, key=places.__getitem__)}
-        elif len(chosen) == len(files):
-            chosen -= {max(files, key=places.__getitem__)}
+    if len(good) > 1 and 0 < eval_fraction < 1:
+        if not chosen & set(good):
+            chosen.add(min(good, key=places.__getitem__))
+        elif chosen >= set(good):
+            chosen.remove(max(good, key=places.__getitem__))
     return {"train": [path for path in files if path not in chosen], "eval": [path for path in files if path in chosen]}
-
-
-def find_source(dataset_dir: str | Path, name: str) -> Source:
-    """Return the source that a manifest calls `name` (``train/clip.mp4#t=12.345``).
-
-    Raises `UnreadablePicture` when it names a frame that the video hasn't got.
-    """
-    root, (split, _, file) = Path(dataset_dir), name.partition("/")
-    folder = root.parent if root.is_file() else root / split if is_divided(root) else root
-    frame = FRAME_NAME.fullmatch(file)
-    if frame is None or (folder / file).exists():
-        return Source(folder / file)
-    path = folder / frame["file"]
-    return Source(path, moment_at(path, float(frame["time"])))
 
 
 def find_duplicates(paths: list[Path]) -> dict[Path, str]:

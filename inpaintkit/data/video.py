@@ -68,9 +68,9 @@ MOVIE_BRANDS = (
     b"3gp4",
     b"3gp5",
 )
+FALL_BACK = 1.0  # s
 DECODE_THREADS = 4  # a fixed number: how a damaged stream comes out must not depend on the machine's cores
 LOOK_WIDTH = 512  # px; sharpness is judged at this size
-TIME_STEP = 0.001  # s; how exactly names tell the time of a frame
 SAME_LOOK = 2  # levels by which a frame decoded again may differ from the surveyed one (other decoder builds)
 HD_HEIGHT = 720  # px; untagged video is BT.709 from here on, BT.601 below
 BT601, BT709 = 5, 1  # colour matrices as FFmpeg numbers them
@@ -153,6 +153,8 @@ class _Stream:
         self.stream.codec_context.thread_count = DECODE_THREADS
         self.frames = self._decode()
         self.position: int | None = None
+        self._offset, self._step = 0, 1
+        self._last: int | None = None
 
     def rewind(self) -> None:
         """Start again from the first frame, for streams in which seeking doesn't work."""
@@ -175,16 +177,31 @@ class _Stream:
                 yield None
                 return
             try:
-                yield from packet.decode()
+                for frame in packet.decode():
+                    self._keep_rising(frame)
+                    yield frame
             except EOFError:
                 return
             except (av.error.FFmpegError, OSError):
                 yield None
 
+    def _keep_rising(self, frame: VideoFrame) -> None:
+        """Let time go on where stamps fall back by more than `FALL_BACK`: there another recording was appended (.ts, .vob)."""
+        if frame.pts is None:
+            return
+        stamp, unit = frame.pts + self._offset, float(frame.time_base or self.stream.time_base or 0)
+        if self._last is not None and (self._last - stamp) * unit > FALL_BACK:
+            self._offset += self._last + self._step - stamp
+            stamp = self._last + self._step
+        if self._last is not None and stamp > self._last:
+            self._step = stamp - self._last
+        frame.pts = self._last = stamp
+
     def seek(self, stamp: int) -> None:
         """Go to the last key frame that isn't after `stamp`."""
         self.container.seek(stamp, stream=self.stream, backward=True)
         self.frames, self.position = self._decode(), None
+        self._offset, self._step, self._last = 0, 1, None
 
     def find(self, stamp: int) -> VideoFrame | None:
         """Decode up to the frame at `stamp`; None when there is none."""
@@ -232,24 +249,6 @@ def example_frame(path: Path) -> Pixels:
             if frame is not None and not frame.is_corrupt:
                 return frame_picture(decode_pixels(frame, video.stream))
     raise UnreadablePicture("has no frame that can be decoded")
-
-
-def moment_at(path: Path, time: float) -> Moment:
-    """Return the frame of the video `path` at `time` (s, to a thousandth); raise `UnreadablePicture` if there is none."""
-    with contextlib.closing(_Stream(path)) as video:
-        first = next((frame for frame in video.frames if frame is not None and frame.pts is not None), None)
-        if first is not None and first.pts is not None and first.time_base:
-            aim = first.pts + round(time / float(first.time_base))
-            for start in (aim, first.pts):
-                video.seek(start)
-                for frame in video.frames:
-                    if frame is not None and frame.pts is not None and frame.pts > first.pts - 1:
-                        seen = float((frame.pts - first.pts) * first.time_base)
-                        if abs(seen - time) <= TIME_STEP / 2 + 1e-9:
-                            return Moment(frame.pts, seen, frame.pts, _grid(look_at(frame)[0]))
-                        if seen > time:
-                            break
-    raise UnreadablePicture(f"has no frame at {time:.3f} s")
 
 
 def _timed_frames(video: _Stream) -> Iterator[tuple[VideoFrame, float, int, bool]]:

@@ -76,11 +76,11 @@ class Inpainter:
             )
         filled = batch.clone()
         for number in missing.flatten(1).any(dim=1).nonzero()[:, 0].tolist():
-            x = mirrored(batch[number], left).to(self.device)
-            gap: Tensor = mirrored(missing[number], left).to(self.device)
+            x = mirror_if(batch[number], left).to(self.device)
+            gap: Tensor = mirror_if(missing[number], left).to(self.device)
             gap = close_hole(gap) if closing else gap
             gap = dilate_outer(dilate_inner(gap, inner_dilation, base_width), outer_dilation, base_width)
-            filled[number] = mirrored(self._fill(x, gap), left).to(filled.device)
+            filled[number] = mirror_if(self._fill(x, gap), left).to(filled.device)
         return restore(filled)
 
     def _fill(self, x: Tensor, gap: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ def blocks(area: Tensor, reach: int) -> Iterator[tuple[Tensor, Tensor]]:
                 yield torch.tensor(first, device=area.device) * GRAIN // WINDOW, cut
 
 
-def mirrored(values: Tensor, turn: bool) -> Tensor:
+def mirror_if(values: Tensor, turn: bool) -> Tensor:
     """Return `values` (..., W) with left and right exchanged if `turn`."""
     return values.flip(-1) if turn else values
 

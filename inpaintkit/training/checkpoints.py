@@ -36,6 +36,7 @@ def save_checkpoint(model: LightInpaintV1, file: Path, payload: Mapping[str, Any
 def _link(file: Path, name: Path) -> None:
     """Give `file` a second name, without copying where the file system can do that."""
     with atomic_path(name) as temporary:
+        temporary.unlink()
         try:
             os.link(file, temporary)
         except OSError:

@@ -112,13 +112,13 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
 
 def build_special(folder: Path) -> dict[str, str]:
     """Put entries that are no regular files into `folder`; return a part of the reason for each name."""
-    (folder / "directory.png").mkdir()
+    os.symlink("/tmp", folder / "directory.png")
     os.symlink("loop_b.jpg", folder / "loop_a.jpg")
     os.symlink("loop_a.jpg", folder / "loop_b.jpg")
     os.symlink("nowhere.jpg", folder / "dangling.jpg")
     os.mkfifo(folder / "pipe.png")
     reasons = {
-        "directory.png": "is a folder",
+        "directory.png": "is a link to a folder",
         "loop_a.jpg": "cannot be read",
         "loop_b.jpg": "cannot be read",
         "dangling.jpg": "cannot be read",

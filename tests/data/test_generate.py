@@ -28,21 +28,20 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from inpaintkit.config import GenerateConfig
-from inpaintkit.data import generate as generate_module
-from inpaintkit.data.generate import GenerateReport, example_pictures, generate_dataset, rebuild
+from inpaintkit.data.generate import GenerateReport, example_pictures, generate_dataset
+from inpaintkit.data.generate import pipeline as generate_module
 from inpaintkit.data.images import content_key
 from inpaintkit.data.manifest import is_record, read_manifest
 from inpaintkit.data.records import (
     MIN_HOLE_AREA,
     View,
     apply_view,
-    best_crop,
+    draw_crop,
     draw_view,
-    mirrored,
+    image_of,
     turn,
     turn_depth,
 )
-from inpaintkit.depth import create_depth_model
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng
 
@@ -195,35 +194,6 @@ def test_small_pictures_are_enlarged_and_long_ones_skipped_beyond_three_to_one(t
     assert {row["source"] for row in rows} == {"train/small.png", "train/long.png"}
     assert all(row["short_side"] >= 720 for row in rows)
     assert all(load(path)[1].shape == (256, 256, 3) for path in report.files)
-
-
-def test_any_record_can_be_rebuilt_from_its_manifest_row(
-    finished: tuple[Path, GenerateReport, list[str]], pictures: Path
-) -> None:
-    out, _, _ = finished
-    model = create_depth_model("FastDepth", "cpu", 224)
-    for row in [row for row in read_manifest(out, NAME) if is_record(row)][::3]:
-        picture, hole = rebuild(row, pictures, model)
-        folder = out / row["source"].partition("/")[0]
-        np.testing.assert_array_equal(picture, load(folder / row["picture"])[1])
-        np.testing.assert_array_equal(hole, load(folder / row["hole"])[1] > 0)
-        assert hole.sum() == row["hole_pixels"]
-
-
-def test_rebuild_refuses_a_changed_source(finished: tuple[Path, GenerateReport, list[str]], tmp_path: Path) -> None:
-    row = next(row for row in read_manifest(finished[0], NAME) if is_record(row))
-    (tmp_path / "train").mkdir()
-    (tmp_path / row["source"]).write_bytes(encoded(photo(), "JPEG"))
-    with pytest.raises(InputError, match="has changed since"):
-        rebuild(row, tmp_path)
-
-
-def test_rebuild_refuses_another_depth_resolution(
-    finished: tuple[Path, GenerateReport, list[str]], pictures: Path
-) -> None:
-    row = next(row for row in read_manifest(finished[0], NAME) if is_record(row))
-    with pytest.raises(InputError, match="at 224 px; rebuild it with that one"):
-        rebuild(row, pictures, create_depth_model("FastDepth", "cpu", 720))
 
 
 def test_the_picture_and_its_mirror_image_get_draws_of_their_own(
@@ -563,18 +533,18 @@ def test_the_crop_is_the_best_of_8_random_places() -> None:
     hole[100:120, 250:300] = 1
     areas = cv2.integral(hole)
     for trial in range(20):
-        left, top = best_crop(areas, 128, numpy_rng("crop", trial))
+        left, top = draw_crop(areas, 128, numpy_rng("crop", trial))
         rng = numpy_rng("crop", trial)
         tops, lefts = rng.integers(0, 300 - 128 + 1, 8), rng.integers(0, 400 - 128 + 1, 8)
         found = [hole[t : t + 128, x : x + 128].sum() for t, x in zip(tops, lefts, strict=True)]
         assert hole[top : top + 128, left : left + 128].sum() == max(found)
-    assert best_crop(cv2.integral(np.ones((128, 128), np.uint8)), 128, numpy_rng(0)) == (0, 0)
+    assert draw_crop(cv2.integral(np.ones((128, 128), np.uint8)), 128, numpy_rng(0)) == (0, 0)
 
 
 def test_mirroring_swaps_left_and_right_only_for_record_1() -> None:
     picture = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    assert mirrored(picture, 0) is picture
-    np.testing.assert_array_equal(mirrored(picture, 1)[:, 0], picture[:, 1])
+    assert image_of(picture, 0) is picture
+    np.testing.assert_array_equal(image_of(picture, 1)[:, 0], picture[:, 1])
 
 
 @pytest.fixture
@@ -603,7 +573,7 @@ def test_memory_stays_bounded_however_many_pictures_wait(
 ) -> None:
     """With a slow last step, loading waits: never more pictures in flight than a few per worker."""
     loaded, finished, most = [0], [0], [0]
-    real_load, real_finish = generate_module._Run.load, generate_module._Run.finish
+    real_load, real_finish = generate_module.Pipeline.load, generate_module.Pipeline.finish
 
     def load(self: Any, job: Any) -> Any:
         loaded[0] += 1
@@ -615,8 +585,8 @@ def test_memory_stays_bounded_however_many_pictures_wait(
         finished[0] += 1
         return real_finish(self, seen)
 
-    monkeypatch.setattr(generate_module._Run, "load", load)
-    monkeypatch.setattr(generate_module._Run, "finish", finish)
+    monkeypatch.setattr(generate_module.Pipeline, "load", load)
+    monkeypatch.setattr(generate_module.Pipeline, "finish", finish)
     monkeypatch.setattr(generate_module, "apply_view", lambda picture, view: (_ for _ in ()).throw(
         generate_module.UnreadablePicture("is only counted")))  # fmt: skip
     generate_dataset(dataclasses.replace(config, repeats=20, workers=1))
@@ -628,7 +598,7 @@ def test_reading_and_writing_go_on_while_the_depth_network_works(
     config: GenerateConfig, finished: tuple[Path, GenerateReport, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While one picture is in the network, the next ones get read and the one before gets written, even by one thread."""
-    run, patience = generate_module._Run, 60
+    run, patience = generate_module.Pipeline, 60
     loaded, written = threading.Semaphore(0), threading.Semaphore(0)
     real_load, real_infer, real_finish = run.load, run.infer, run.finish
     place = [0]

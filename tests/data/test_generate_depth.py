@@ -12,13 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from inpaintkit.config import GenerateConfig
-from inpaintkit.data import generate as generate_module
-from inpaintkit.data import generate_dataset, read_manifest, rebuild
-from inpaintkit.data.manifest import is_record
-from inpaintkit.depth import DEPTH_MODELS, MAP_NAME, DepthCache, create_depth_model
+from inpaintkit.data import generate_dataset
+from inpaintkit.data.generate import pipeline as generate_module
+from inpaintkit.depth import DEPTH_MODELS, MAP_NAME, DepthCache
 from inpaintkit.depth.fastdepth import WEIGHTS, FastDepthNetwork
 from inpaintkit.depth.network_model import NetworkDepthModel
 from inpaintkit.depth.protocol import NEAR_IS_BRIGHT
@@ -161,20 +159,6 @@ def move_near_thing(config: GenerateConfig) -> None:
     """Change the depth map in its content alone: same name, same size."""
     path = Path(config.dataset_dir) / "eval" / "astronaut_depth.npy"
     np.save(path, np.roll(np.load(path), 40, axis=1))
-
-
-def test_a_record_is_rebuilt_from_its_map_and_refused_with_another(with_maps: GenerateConfig) -> None:
-    generate_dataset(with_maps)
-    row = next(row for row in read_manifest(with_maps.output_dir, "p_File") if is_record(row))
-    model = create_depth_model("File")
-    folder = Path(with_maps.output_dir) / "eval"
-    picture, hole = rebuild(row, with_maps.dataset_dir, model)
-    with Image.open(folder / row["picture"]) as stored, Image.open(folder / row["hole"]) as mask:
-        np.testing.assert_array_equal(picture, np.asarray(stored))
-        np.testing.assert_array_equal(hole, np.asarray(mask) > 0)
-    move_near_thing(with_maps)
-    with pytest.raises(InputError, match=r"the depth map of eval/astronaut\.jpg .* has changed since p_File_0"):
-        rebuild(row, with_maps.dataset_dir, model)
 
 
 def test_a_data_set_is_not_continued_with_a_changed_map(with_maps: GenerateConfig) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from inpaintkit.__main__ import main
 from inpaintkit.data import manifest
-from inpaintkit.data.manifest import clean_prefix, data_set_names, is_record, read_manifest, records_table
+from inpaintkit.data.manifest import clean_prefix, data_set_names, read_manifest
 from inpaintkit.errors import InputError
 
 ROW = {
@@ -159,15 +159,6 @@ def test_leftovers_of_what_all_shards_share_are_found(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"")
     manifest.remove_leftovers(manifest.shared_files(tmp_path))
     assert not list(tmp_path.rglob(".*.tmp"))
-
-
-def test_the_table_has_a_line_of_text_per_record() -> None:
-    table = records_table([ROW, {"source": "train/y.jpg", "skipped": "is empty"}])
-    assert len(table) == 1
-    assert table[0]["hole (%)"] == "1.00"
-    assert table[0]["convergence"] == "0.12"
-    assert table[0]["angle"] == "-"
-    assert not is_record({"source": "x", "dropped": "only 3 px of hole"})
 
 
 @given(

@@ -94,7 +94,7 @@ def test_state_continues_exactly(tmp_path: Path) -> None:
 
 
 def test_state_of_another_data_set_is_refused() -> None:
-    with pytest.raises(InputError, match=r"7 training records .* 5"):
+    with pytest.raises(InputError, match=r"7 training records, .* 5"):
         HardExampleSampler(7).load_state_dict(HardExampleSampler(5).state_dict())
     with pytest.raises(InputError, match="no records"):
         HardExampleSampler(0)

@@ -1,0 +1,349 @@
+"""The work: load a picture, ask for its depth, cut its records and write them, with few pictures in memory at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from torch import Tensor
+
+from inpaintkit.config import GenerateConfig, parse_shard
+from inpaintkit.data import manifest
+from inpaintkit.data.generate.plan import Job, Listing, data_set_name, identity, list_sources, plan_jobs
+from inpaintkit.data.generate.report import GenerateReport, make_report
+from inpaintkit.data.images import UnreadablePicture, write_png
+from inpaintkit.data.manifest import Row
+from inpaintkit.data.picture_depth import (
+    as_batch,
+    as_kept,
+    ask_network,
+    depth_cache,
+    depth_from_map,
+    depth_model,
+    has_maps,
+    map_key,
+)
+from inpaintkit.data.records import (
+    IMAGES_PER_VIEW,
+    MIN_HOLE_AREA,
+    Crop,
+    Picture,
+    View,
+    apply_view,
+    draw_view,
+    make_crops,
+)
+from inpaintkit.data.scene_source import pick_textures, read_textures, render_scene, scene_view
+from inpaintkit.data.sources import read_source
+from inpaintkit.data.video import VideoReaders
+from inpaintkit.depth import compute_like, depth_key
+from inpaintkit.errors import InputError
+from inpaintkit.files import require_writable
+from inpaintkit.seeds import Key, numpy_rng
+from inpaintkit.synthesis import HoleSampler
+from inpaintkit.text import shown
+
+AHEAD = 2  # pictures in flight per worker, before and after the depth network: bounds the memory
+
+Progress = Callable[[int, int, str], None]
+"""Called as progress(done, total, message) after each picture, from the calling thread."""
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """A job on its way: what is known so far, and what is still to be asked.
+
+    `key` is the content hash of the source, `picture` (H, W, 3) what of it is used, as `view` says; `textures`: for a scene,
+    content hashes of the pictures it was cut from, by name; `map_hash`: that of the depth map's file. `pixels` (1, 3, H, W), 0..1,
+    wait for the depth network, whose answer belongs under `cache_key`; `depth` (1, 1, h, w) is there, and `unchecked` as long as it is
+    the network's own answer. `refused`: why the job gives no records.
+    """
+
+    job: Job
+    key: str = ""
+    view: View | None = None
+    picture: Picture | None = None
+    textures: dict[str, str] | None = None
+    map_hash: str | None = None
+    pixels: Tensor | None = None
+    cache_key: str | None = None
+    depth: Tensor | None = None
+    unchecked: bool = False
+    refused: str | None = None
+
+
+def refusing(step: Callable[[Pipeline, WorkItem], WorkItem]) -> Callable[[Pipeline, WorkItem], WorkItem]:
+    """Make a step of the pipeline leave refused items alone, and turn unreadable pictures into refused ones."""
+
+    @functools.wraps(step)
+    def guarded(run: Pipeline, item: WorkItem) -> WorkItem:
+        if item.refused is not None:
+            return item
+        try:
+            return step(run, item)
+        except UnreadablePicture as error:
+            return WorkItem(item.job, refused=str(error))
+
+    return guarded
+
+
+def generate_dataset(config: GenerateConfig, progress: Progress | None = None) -> GenerateReport:
+    """Write the data set that `config` describes and return what was made; continue it if it was begun before.
+
+    Broken or unsuitable pictures are skipped and listed. Ctrl-C leaves a state that the same call continues.
+    Raises `InputError` when folders or parameters can't work, another run writes the same shard, or the disk is full.
+    """
+    started = time.perf_counter()
+    require_writable(config.output_dir, "output_dir")
+    listing = list_sources(config)
+    tell = progress or (lambda done, total, message: None)
+    with (
+        manifest.lock(config.output_dir, data_set_name(config), config.shard),
+        contextlib.closing(Pipeline(config, listing)) as run,
+    ):
+        done, total = 0, 0
+        try:
+            jobs = plan_jobs(config, listing, run.folder, lambda text: tell(0, 1, text))
+            manifest.remove_leftovers(path for job in jobs for path in run.files(job))
+            if parse_shard(config.shard)[1] == 1:  # otherwise another shard may just be writing what all of them share
+                manifest.remove_leftovers(manifest.shared_files(run.folder))
+            waiting = [job for job in jobs if not run.is_finished(job)]
+            done, total = len(jobs) - len(waiting), len(jobs)
+            if done:
+                tell(done, total, f"{done} pictures were finished before")
+            for job, result in run.work(waiting):
+                done += 1
+                tell(done, total, f"{shown(job.source)}: {result}")
+        except KeyboardInterrupt:
+            place = f"after {done} of {total} pictures" if total else "while choosing frames of videos"
+            raise KeyboardInterrupt(f"stopped {place}; run the same again to continue") from None
+        rows = (row for job in jobs for row in manifest.read_part(run.part(job)))
+        return make_report(config, listing, rows, len(waiting), time.perf_counter() - started)
+
+
+class Pipeline:
+    """The constants of a run and the steps of one job: load -> infer -> finish.
+
+    Loading and finishing happen in workers, inferring in the calling thread, which does nothing else: all that needs
+    no network (reading, hashing, the depth cache, maps, warping, encoding) is left to the workers.
+    """
+
+    def __init__(self, config: GenerateConfig, listing: Listing) -> None:
+        self.config, self.output = config, Path(config.output_dir)
+        self.name = data_set_name(config)
+        self.folder = manifest.manifest_folder(config.output_dir, self.name)
+        self.model = depth_model(config)
+        self.cache = depth_cache(config, self.model)
+        compute_like(self.model, manifest.begun_with(self.folder).get("model_version"))
+        self.sampler = HoleSampler(config.divergence_level, self.model.metric, config.hole_method)
+        self.scene_sampler = scene_sampler(config.divergence_level, config.hole_method)
+        self.readers = VideoReaders(config.workers + 1)
+        manifest.begin(self.folder, identity(config, self.model), listing.sizes(Path(config.dataset_dir)))
+
+    def close(self) -> None:
+        self.readers.close()
+
+    def part(self, job: Job) -> Path:
+        return manifest.part_path(self.folder, job.split, job.number)
+
+    def files(self, job: Job) -> list[Path]:
+        """Return every file that the job may write; the part, which is the mark of completion, comes last."""
+        crops = [(image, sample) for image in range(IMAGES_PER_VIEW) for sample in range(self.config.num_samples)]
+        frames = [self._frame_file(job)] if self._saves_frame(job) else []
+        return [*(path for crop in crops for path in self._pair(job, *crop)), *frames, self.part(job)]
+
+    def _saves_frame(self, job: Job) -> bool:
+        return self.config.save_frames and job.origin.moment is not None and job.repeat == 0 and job.scene is None
+
+    def _frame_file(self, job: Job) -> Path:
+        return manifest.frame_folder(self.output, self.name) / job.split / f"{job.origin.name}.png"
+
+    def _pair(self, job: Job, image: int, sample: int) -> tuple[Path, Path]:
+        sequence = (job.number * IMAGES_PER_VIEW + image) * self.config.num_samples + sample
+        stem = f"{self.name}_{sequence:0{manifest.SEQUENCE_DIGITS}d}"
+        folder = self.output / job.split
+        return folder / (stem + manifest.PICTURE_SUFFIX), folder / (stem + manifest.HOLE_SUFFIX)
+
+    def is_finished(self, job: Job) -> bool:
+        """Tell whether the job's part is whole, and every file that it names is there.
+
+        Raises `InputError` if the picture or its depth map was exchanged since then.
+        """
+        part = self.part(job)
+        if not part.exists():
+            return False
+        rows = manifest.read_part(part)
+        skipped = len(rows) == 1 and "skipped" in rows[0]
+        if not skipped and len(rows) != IMAGES_PER_VIEW * self.config.num_samples:
+            return False  # cut off or emptied
+        if not any("source_hash" in row for row in rows) and _changed_after(job.origin.path, part):
+            return False  # it gave nothing, but may be another picture now
+        self._check_sources(job, part, rows)
+        names = [row[key] for row in rows if manifest.is_record(row) for key in ("picture", "hole")]
+        return all((self.output / job.split / name).exists() for name in names)
+
+    def _check_sources(self, job: Job, part: Path, rows: Iterable[Row]) -> None:
+        made_from = {row["depth_map"] for row in rows if "depth_map" in row}
+        if made_from and has_maps(self.model) and made_from != {map_key(self.model, job.origin)}:
+            self._refuse(f"the depth map of {job.source}")
+        hashes = {row["source_hash"] for row in rows if "source_hash" in row}
+        if hashes and _changed_after(job.origin.path, part):
+            try:
+                same = hashes == {read_source(job.origin, self.readers).key}
+            except UnreadablePicture:
+                same = False
+            if not same:
+                self._refuse(job.source)
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise InputError(
+            f"dataset_dir: {shown(what)} changed since {self.name} was begun; "
+            "restore it, choose another prefix, or clean this one first"
+        )
+
+    def work(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, str]]:
+        """Yield (job, result in words) as jobs get finished, in order, with few pictures in memory at a time."""
+        if self.config.workers == 0:
+            for job in jobs:
+                yield job, self.finish(self.infer(self.load(WorkItem(job))))
+            return
+        remaining, ahead = iter(jobs), AHEAD * self.config.workers
+        loading: deque[Future[WorkItem]] = deque()
+        finishing: deque[tuple[Job, Future[str]]] = deque()
+        pool = ThreadPoolExecutor(self.config.workers, thread_name_prefix="generate")
+        try:
+            loading.extend(pool.submit(self.load, WorkItem(job)) for job in islice(remaining, ahead))
+            while loading:
+                item = loading.popleft().result()
+                loading.extend(pool.submit(self.load, WorkItem(job)) for job in islice(remaining, 1))
+                item = self.infer(item)
+                finishing.append((item.job, pool.submit(self.finish, item)))
+                while len(finishing) > (ahead if loading else 0):
+                    job, result = finishing.popleft()
+                    yield job, result.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    @refusing
+    def load(self, item: WorkItem) -> WorkItem:
+        """Read the job's picture, turn and scale it as drawn, and look for its depth; or draw its scene with its depth."""
+        job = item.job
+        if job.scene is not None:
+            return self._draw_scene(job, job.scene)
+        content = read_source(job.origin, self.readers)
+        if self._saves_frame(job):
+            write_png(self._frame_file(job), content.decode(None))
+        view = draw_view(numpy_rng(self.config.seed, content.key, job.repeat, "view"), self.config.size)
+        picture = apply_view(content.decode(view.source_side), view)
+        item = WorkItem(job, content.key, view, picture)
+        if has_maps(self.model):
+            depth, map_hash = depth_from_map(self.model, job.origin, view)
+            return dataclasses.replace(item, map_hash=map_hash, depth=depth)
+        pixels = as_batch(picture)
+        if self.cache is None:
+            return dataclasses.replace(item, pixels=pixels)
+        cache_key = depth_key(pixels, self.model)
+        known = self.cache.find(cache_key)
+        return dataclasses.replace(item, pixels=pixels if known is None else None, cache_key=cache_key, depth=known)
+
+    def _draw_scene(self, job: Job, scene: int) -> WorkItem:
+        size, seed = self.config.size, self.config.seed
+        picked = pick_textures(job.origin, job.textures, (seed, job.origin.name, job.repeat, scene))
+        textures = read_textures(picked, size, self.readers)
+        content = textures[job.origin][0]
+        picture, depth = render_scene(textures, size, (seed, content, job.repeat, scene))
+        names = {source.name: key for source, (key, _) in textures.items()}
+        return WorkItem(job, content, scene_view(size), picture, names, depth=depth)
+
+    @refusing
+    def infer(self, item: WorkItem) -> WorkItem:
+        """Ask the network for depth that isn't known yet. Runs in the calling thread: nothing else may keep it waiting."""
+        if item.pixels is None:
+            return item
+        return dataclasses.replace(item, pixels=None, depth=ask_network(self.model, item.pixels), unchecked=True)
+
+    @refusing
+    def _check(self, item: WorkItem) -> WorkItem:
+        """Check and round the network's answer, and put it into the cache."""
+        if not item.unchecked or item.depth is None:
+            return item
+        depth = as_kept(item.depth)
+        if self.cache is not None and item.cache_key is not None:
+            self.cache.store(item.cache_key, depth, self.model)
+        return dataclasses.replace(item, depth=depth, unchecked=False)
+
+    def finish(self, item: WorkItem) -> str:
+        """Write a job's records, then its part; return the result in words."""
+        item = self._check(item)
+        job, config = item.job, self.config
+        if item.refused is not None or item.picture is None or item.depth is None:
+            row = {"source": job.source, "repeat": job.repeat, "skipped": item.refused}
+            manifest.write_part(self.part(job), [row])
+            return f"skipped, it {item.refused}"
+        key: tuple[Key, ...] = (config.seed, item.key, job.repeat)
+        sampler = self.sampler
+        if job.scene is not None:
+            key, sampler = (*key, "scene", job.scene), self.scene_sampler
+        crops = make_crops(item.picture, item.depth, sampler, config.size, config.num_samples, key)
+        rows = [self._write(item, crop) for crop in crops]
+        manifest.write_part(self.part(job), rows)
+        return f"{sum(map(manifest.is_record, rows))} records"
+
+    def _write(self, item: WorkItem, crop: Crop) -> Row:
+        """Write one crop as a pair, the picture first: iw3 lists holes, so a hole without its picture must never be there."""
+        job = item.job
+        assert item.view is not None
+        row: Row = {"source": job.source, "repeat": job.repeat, "record": crop.image, "sample": crop.sample}
+        if job.scene is not None:
+            row |= {"scene": job.scene, "textures": item.textures, "seed": self.config.seed}
+        if item.map_hash is not None:
+            row |= {"depth_map": item.map_hash}
+        picture, hole = self._pair(job, crop.image, crop.sample)
+        if crop.hole_pixels < MIN_HOLE_AREA:
+            for old in (hole, picture):
+                old.unlink(missing_ok=True)
+            return {**row, "dropped": f"only {crop.hole_pixels} px of hole"}
+        write_png(picture, crop.picture)
+        write_png(hole, crop.hole.astype(np.uint8) * 255)
+        return {
+            **row,
+            "picture": picture.name,
+            "hole": hole.name,
+            "source_hash": item.key,
+            **asdict(item.view),
+            "left": crop.left,
+            "top": crop.top,
+            "size": self.config.size,
+            "draw": asdict(crop.draw),
+            "hole_pixels": crop.hole_pixels,
+            "hole_method": self.config.hole_method,
+            "divergence_level": self.config.divergence_level,
+            "model_type": self.config.model_type,
+            "model_version": self.model.version,
+            "resolution": self.config.resolution,
+            "model_resolution": self.model.resolution,
+        }
+
+
+def scene_sampler(divergence_level: int, hole_method: str) -> HoleSampler:
+    """Return what draws holes in scenes: their depth is relative, and exact, so it has no ramps to be split."""
+    return HoleSampler(divergence_level, False, "warp_back" if hole_method == "warp_back" else "occlusion")
+
+
+def _changed_after(path: Path, part: Path) -> bool:
+    """Return whether a file was written or put in its place after `part`; only then its content has to be read again."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return True
+    return max(facts.st_mtime_ns, facts.st_ctime_ns) > part.stat().st_mtime_ns

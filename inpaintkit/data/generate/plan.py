@@ -1,0 +1,149 @@
+"""What there is to do: the source files, listed once, and the jobs that follow from them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from inpaintkit.config import FIXED, GenerateConfig, parse_shard
+from inpaintkit.data import manifest
+from inpaintkit.data.sources import (
+    Source,
+    divide,
+    file_size,
+    find_duplicates,
+    is_divided,
+    list_files,
+    source_name,
+    sources_of,
+    usable,
+)
+from inpaintkit.depth import DepthModel
+from inpaintkit.errors import InputError
+from inpaintkit.text import shown
+
+Tell = Callable[[str], None]
+
+
+def data_set_name(config: GenerateConfig) -> str:
+    """Return ``PREFIX_MODEL``, the start of all file names of the data set."""
+    return f"{config.prefix}_{config.model_type}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pass over one picture, or one procedural scene cut from it and others (`scene`: which one, None: the picture).
+
+    `number` fixes the file names, `textures` are a scene's other pictures.
+    """
+
+    split: str
+    origin: Source
+    index: int
+    repeat: int
+    number: int
+    scene: int | None = None
+    textures: tuple[Source, ...] = ()
+
+    @property
+    def source(self) -> str:
+        return f"{self.split}/{self.origin.name}"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The source files of a run by split, sorted by name, and `division`: in words how they came there."""
+
+    files: dict[str, list[Path]]
+    division: str
+
+    @cached_property
+    def originals(self) -> dict[Path, str]:
+        """For each file with the same content as an earlier one: which one. Those of eval come before any of train."""
+        return find_duplicates([path for split in reversed(self.files) for path in self.files[split]])
+
+    def sizes(self, root: Path) -> dict[str, dict[str, int]]:
+        """Return the sizes of the files in bytes, by name, by split."""
+        return {
+            split: {source_name(path, root, split): file_size(path) for path in paths}
+            for split, paths in self.files.items()
+        }
+
+
+def list_sources(config: GenerateConfig) -> Listing:
+    """Return the source files of `config`. Raises `InputError` when a side would have no picture at all."""
+    root = Path(config.dataset_dir)
+    splits = ("eval",) if config.eval_only else manifest.SPLITS
+    files = list_files(root, Path(config.output_dir))
+    if root.is_file():
+        return Listing({splits[0]: [root]}, f"a single file, all of it to {splits[0]}/")
+    if is_divided(root):
+        division = "by the folders train/ and eval/"
+    else:
+        files, division = divide(files["train"], config.eval_fraction)
+    listing = Listing({split: files[split] for split in splits}, division)
+    wanted = [split for split in splits if is_divided(root) or 0 < config.eval_fraction < 1]
+    for split in wanted:
+        _require_a_picture(listing, split, config)
+    return listing
+
+
+def _require_a_picture(listing: Listing, split: str, config: GenerateConfig) -> None:
+    """Raise `InputError` unless a file of `split` can be read and isn't the same as one of eval."""
+    if any(path not in listing.originals and usable(path) for path in listing.files[split]):
+        return
+    count, root = len(listing.files[split]), Path(config.dataset_dir)
+    if is_divided(root):
+        state = f"none of its {count} files is a picture or video of its own" if count else "it is empty"
+        raise InputError(
+            f"dataset_dir: {root / split}: {state}; put {split} pictures there, others than those of the other side"
+        )
+    raise InputError(
+        f"dataset_dir: too few files of {shown(root)} can be read to have some for training and some for evaluation; add another "
+        "picture or video, make folders train/ and eval/, or set eval_fraction=0 (training records alone)"
+    )
+
+
+def plan_jobs(config: GenerateConfig, listing: Listing, folder: Path, tell: Tell) -> list[Job]:
+    """Return the jobs of the configuration's shard, train before eval, in order of their numbers.
+
+    Of files with equal content only the first counts, and one of eval before any of train: what is judged must not
+    have been trained on. The scenes of a split follow its pictures. The choice of a video's frames is kept in the
+    manifest `folder`.
+    """
+    shard, shards = parse_shard(config.shard)
+    root, jobs = Path(config.dataset_dir), []
+    for split, paths in listing.files.items():
+        sources = []
+        for place, path in enumerate(paths):
+            plan = manifest.video_path(folder, split, place)
+            name = source_name(path, root, split)
+            sources += sources_of(path, name, listing.originals.get(path), plan, config, tell)
+        passes = [
+            Job(split, source, index, repeat, index * config.repeats + repeat)
+            for index, source in enumerate(sources)
+            for repeat in range(config.repeats)
+        ]
+        unique = tuple(source for source in sources if source.refused is None)
+        scenes = [_scene_job(job, k, len(passes), unique, config) for job in passes for k in range(config.scenes)]
+        jobs += [job for job in (*passes, *scenes) if job.index % shards == shard]
+    return jobs
+
+
+def _scene_job(job: Job, scene: int, pictures: int, textures: tuple[Source, ...], config: GenerateConfig) -> Job:
+    number = pictures + job.number * config.scenes + scene
+    return dataclasses.replace(job, number=number, scene=scene, textures=textures)
+
+
+def identity(config: GenerateConfig, model: DepthModel) -> dict[str, Any]:
+    """Return all that decides about the records besides the pictures: it must not change until the data set is finished."""
+    fixed = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.metadata["later"] == FIXED
+    }
+    return {**fixed, "model_version": model.version}

@@ -1,0 +1,54 @@
+"""Pictures to look at before a data set is generated."""
+
+from __future__ import annotations
+
+import contextlib
+from itertools import dropwhile
+from pathlib import Path
+
+import torch
+
+from inpaintkit.config import GenerateConfig
+from inpaintkit.data.generate.plan import list_sources
+from inpaintkit.data.images import UnreadablePicture, read_picture, write_png
+from inpaintkit.data.picture_depth import depth_model
+from inpaintkit.data.records import SHORT_SIDES
+from inpaintkit.data.sources import printable
+from inpaintkit.data.video import example_frame, is_video
+from inpaintkit.depth import depth_of_file
+from inpaintkit.errors import InputError
+
+EXAMPLE_VIDEOS = 8  # of which a frame is shown before the job: each takes a moment to open
+
+
+def example_pictures(config: GenerateConfig) -> list[Path]:
+    """Return picture files to look at before the job: those of the configuration, or a frame of each of its first videos.
+
+    Such frames are kept in the run folder. The first picture is one that can be shown, with its map for
+    model_type=File; the others aren't opened. Raises `InputError` when there is nothing to look at.
+    """
+    files = [
+        path for paths in list_sources(config).files.values() for path in paths if printable(path.name) == path.name
+    ]
+    pictures = [path for path in files if not is_video(path) and path.is_file()]
+    pictures = list(dropwhile(lambda path: not _can_be_shown(path, config), pictures))
+    for path in filter(is_video, files if not pictures else ()):
+        kept = config.run_folder / "examples" / f"{path.name}.png"
+        with contextlib.suppress(UnreadablePicture):
+            write_png(kept, example_frame(path))
+            pictures.append(kept)
+        if len(pictures) == EXAMPLE_VIDEOS:
+            break
+    if not pictures:
+        raise InputError(f"dataset_dir: {config.dataset_dir} holds no picture and no readable video")
+    return pictures
+
+
+def _can_be_shown(path: Path, config: GenerateConfig) -> bool:
+    try:
+        read_picture(path, SHORT_SIDES[0])
+        if config.model_type == "File":
+            depth_of_file(depth_model(config), path, torch.empty(0))  # a map is found by the path alone
+    except (UnreadablePicture, InputError):
+        return False
+    return True

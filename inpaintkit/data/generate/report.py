@@ -1,0 +1,77 @@
+"""What a run has made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from inpaintkit.config import GenerateConfig
+from inpaintkit.data import manifest
+from inpaintkit.data.generate.plan import Listing, data_set_name
+from inpaintkit.data.manifest import Row
+from inpaintkit.data.sources import describe_videos
+
+
+@dataclass(frozen=True)
+class GenerateReport:
+    """What a run has made, earlier interrupted runs of it included.
+
+    `scenes`: how many of the records show procedural scenes; `videos`: (file, what was taken from it and what left out);
+    `division`: how files came to be in train or eval; `skipped`: (source, reason) of pictures that gave nothing;
+    `dropped`: crops whose hole was too small; `files`: the records' pictures, train before eval; `seconds` and
+    `pictures`: this run alone.
+    """
+
+    name: str
+    train: int
+    eval: int
+    scenes: int
+    dropped: int
+    skipped: tuple[tuple[str, str], ...]
+    videos: tuple[tuple[str, str], ...]
+    division: str
+    mean_hole_fraction: float
+    pictures: int
+    seconds: float
+    files: tuple[Path, ...]
+
+    @property
+    def records(self) -> int:
+        return self.train + self.eval
+
+    @property
+    def pairs(self) -> list[tuple[Path, Path]]:
+        """The records' files: (picture, hole)."""
+        suffixes = manifest.PICTURE_SUFFIX, manifest.HOLE_SUFFIX
+        return [(path, path.with_name(path.name.removesuffix(suffixes[0]) + suffixes[1])) for path in self.files]
+
+    def summary(self) -> dict[str, int | float | str]:
+        """Return the report as the cells of one line of a table."""
+        row = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "files"}
+        return {**row, "skipped": len(self.skipped), "videos": len(self.videos), "records": self.records}
+
+
+def make_report(
+    config: GenerateConfig, listing: Listing, rows: Iterable[Row], pictures: int, seconds: float
+) -> GenerateReport:
+    """Return the report of a run that worked on `pictures` passes, from the manifest `rows` of all its jobs."""
+    counts, scenes, dropped, area, skipped, files = dict.fromkeys(manifest.SPLITS, 0), 0, 0, 0, {}, []
+    for row in rows:
+        split = row["source"].partition("/")[0]
+        if manifest.is_record(row):
+            counts[split] += 1
+            scenes += "scene" in row
+            area += row["hole_pixels"]
+            files.append(Path(config.output_dir) / split / row["picture"])
+        elif "dropped" in row:
+            dropped += 1
+        else:
+            skipped[row["source"]] = row["skipped"]
+    fraction = area / (len(files) * config.size**2) if files else 0.0
+    return GenerateReport(
+        data_set_name(config), **counts, scenes=scenes, dropped=dropped, skipped=tuple(skipped.items()),
+        videos=describe_videos(manifest.manifest_folder(config.output_dir, data_set_name(config))),
+        division=listing.division,
+        mean_hole_fraction=fraction, pictures=pictures, seconds=seconds, files=tuple(files),
+    )  # fmt: skip

@@ -1,0 +1,186 @@
+"""What people really have in their folders: subfolders, odd neighbours, joined recordings, colours of other devices."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+from videos import FPS, scene, write_video
+
+from inpaintkit.config import GenerateConfig
+from inpaintkit.data import clean_prefix, generate_dataset, list_pictures, read_manifest
+from inpaintkit.data.images import decode_picture
+from inpaintkit.data.sources import plan_video
+from inpaintkit.errors import InputError
+
+SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+
+
+def photo(path: Path, name: str = "train/cat_face") -> Path:
+    """Put a small copy of a shipped photo at `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(SAMPLES / f"{name}.jpg") as image:
+        image.thumbnail((400, 400))
+        image.save(path)
+    return path
+
+
+def config(root: Path, output: Path, **changes: object) -> GenerateConfig:
+    return GenerateConfig(str(root), str(output), "f", size=256, num_samples=1, workers=0, device="cpu", **changes)  # type: ignore[arg-type]
+
+
+def test_photos_in_folders_of_a_year_and_a_month_are_found(tmp_path: Path) -> None:
+    photo(tmp_path / "in/train/2023/05/a.jpg")
+    photo(tmp_path / "in/train/2023/06/a.jpg", "train/dahlia")
+    photo(tmp_path / "in/eval/a.jpg", "eval/astronaut")
+    report = generate_dataset(config(tmp_path / "in", tmp_path / "out"))
+    assert {row["source"] for row in read_manifest(tmp_path / "out", report.name)} == {
+        "train/2023/05/a.jpg", "train/2023/06/a.jpg", "eval/a.jpg",
+    }  # fmt: skip
+    assert not report.skipped
+
+
+def test_what_is_written_into_a_folder_of_photos_is_not_read_again(tmp_path: Path) -> None:
+    for name in ("cat_face", "dahlia", "fig_bowl"):
+        photo(tmp_path / f"{name}.jpg", f"train/{name}")
+    first = generate_dataset(config(tmp_path, tmp_path / "data"))
+    assert generate_dataset(config(tmp_path, tmp_path / "data")).records == first.records > 0
+
+
+class TestDivision:
+    """Only what can be read is divided into train and eval."""
+
+    def test_a_note_beside_the_photos_is_no_evaluation_set(self, tmp_path: Path) -> None:
+        for name in ("cat_face", "dahlia", "fig_bowl", "bird_lamp"):
+            photo(tmp_path / "in" / f"{name}.jpg", f"train/{name}")
+        (tmp_path / "in" / "metadata.json").write_text("{}")
+        report = generate_dataset(config(tmp_path / "in", tmp_path / "out"))
+        assert report.train > 0
+        assert report.eval > 0
+        assert [reason for _, reason in report.skipped] == ["is not a picture in a known format"]
+
+    @pytest.mark.parametrize("second", ["copy", "broken", "none"])
+    def test_one_good_photo_is_too_few(self, second: str, tmp_path: Path) -> None:
+        first = photo(tmp_path / "in" / "a.jpg")
+        if second == "copy":
+            shutil.copy(first, tmp_path / "in" / "b.jpg")
+        elif second == "broken":
+            (tmp_path / "in" / "b.jpg").write_bytes(b"broken")
+        with pytest.raises(InputError, match=r"too few files of .* add another picture or video, make folders"):
+            generate_dataset(config(tmp_path / "in", tmp_path / "out"))
+
+    def test_a_side_of_nothing_but_copies_of_the_other_is_refused(self, tmp_path: Path) -> None:
+        first = photo(tmp_path / "in/train/a.jpg")
+        (tmp_path / "in/eval").mkdir()
+        shutil.copy(first, tmp_path / "in/eval/b.jpg")
+        with pytest.raises(InputError, match=r"train: none of its 1 files is a picture or video of its own"):
+            generate_dataset(config(tmp_path / "in", tmp_path / "out"))
+
+    def test_a_single_file_goes_to_train(self, tmp_path: Path) -> None:
+        report = generate_dataset(config(photo(tmp_path / "a.jpg"), tmp_path / "out"))
+        assert report.eval == 0 < report.train
+
+
+def test_names_are_compared_as_people_see_them(tmp_path: Path) -> None:
+    for name in ("caf\u00e9.jpg", "cafe\u0301_depth.PNG", "b.jpg", "B_depth.jpg", "lone_depth.png"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_pictures(tmp_path)] == ["b.jpg", "caf\u00e9.jpg", "lone_depth.png"]
+
+
+def test_joined_recordings_are_looked_at_to_their_end(tmp_path: Path) -> None:
+    parts = []
+    for number, name in enumerate(("train/dahlia", "train/fig_bowl", "train/cat_face")):
+        parts.append(write_video(tmp_path / f"{number}.ts", scene(name, 3 * FPS, (320, 240))).read_bytes())
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(parts))
+    plan = plan_video(joined, config(tmp_path, tmp_path / "out", video_interval=1.0))
+    assert plan["scenes"] >= 3
+    assert plan["seconds"] > 8
+    photo(tmp_path / "in/train/a.jpg")
+    (tmp_path / "in/eval").mkdir()
+    shutil.move(joined, tmp_path / "in/eval/joined.ts")
+    report = generate_dataset(config(tmp_path / "in", tmp_path / "out", eval_only=True, video_interval=1.0))
+    times = [float(row["source"].split("=")[1]) for row in read_manifest(tmp_path / "out", report.name)]
+    assert max(times) > 6, "frames of the last part are decoded again, too"
+    assert not report.skipped
+
+
+class TestColours:
+    def profile_of(self, name: str) -> bytes:
+        """Return an ICC profile with the primaries of Display P3, or plain sRGB."""
+        return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+    def test_srgb_stays_as_it_is(self) -> None:
+        image = Image.effect_noise((80, 80), 90).convert("RGB")
+        plain, tagged = io.BytesIO(), io.BytesIO()
+        image.save(plain, "PNG")
+        image.save(tagged, "PNG", icc_profile=self.profile_of("sRGB"))
+        assert np.array_equal(decode_picture(plain.getvalue()), decode_picture(tagged.getvalue()))
+
+    def test_a_broken_profile_is_no_obstacle(self) -> None:
+        content = io.BytesIO()
+        Image.new("RGB", (80, 80), (200, 30, 60)).save(content, "PNG", icc_profile=b"no profile")
+        assert decode_picture(content.getvalue())[0, 0].tolist() == [200, 30, 60]
+
+
+def test_heic_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r"is a HEIC picture; `pip install pillow-heif`"):
+        decode_picture(b"\x00\x00\x00\x18ftypheic" + b"\0" * 100)
+
+
+class TestClean:
+    """Deleting touches nothing but the data set's own files."""
+
+    @pytest.fixture
+    def made(self, tmp_path: Path) -> Path:
+        generate_dataset(config(photo(tmp_path / "a.jpg"), tmp_path / "out"))
+        (tmp_path / "precious").mkdir()
+        (tmp_path / "precious" / "f_FastDepth_00000000_C.png").write_bytes(b"mine")
+        return tmp_path / "out"
+
+    @pytest.mark.parametrize("name", ["", ".", "..", "../precious", "/tmp", "f/../..", "f_FastDepth/", "*", "a\nb"])
+    def test_a_path_is_no_prefix(self, name: str, made: Path) -> None:
+        with pytest.raises(InputError, match="is no name of a data set"):
+            clean_prefix(made, name, dry_run=False)
+
+    @pytest.mark.parametrize("place", ["train", "manifest", "manifest/f_FastDepth", "frames"])
+    def test_a_link_to_elsewhere_is_not_followed(self, place: str, made: Path) -> None:
+        shutil.rmtree(made / place, ignore_errors=True)
+        os.symlink(made.parent / "precious", made / place)
+        with pytest.raises(InputError, match="is a link; nothing was deleted"):
+            clean_prefix(made, "f_FastDepth", dry_run=False)
+        assert (made.parent / "precious" / "f_FastDepth_00000000_C.png").read_bytes() == b"mine"
+
+    def test_the_rest_goes(self, made: Path) -> None:
+        (made / "train" / "other.png").touch()
+        assert clean_prefix(made, "f_FastDepth", dry_run=False)
+        assert [path.name for path in (made / "train").iterdir()] == ["other.png"]
+
+
+class TestExchangedSources:
+    def test_a_picture_of_equal_size_in_its_place_is_noticed(self, tmp_path: Path) -> None:
+        source = tmp_path / "in" / "a.png"
+        source.parent.mkdir()
+        pixels = np.asarray(Image.open(photo(tmp_path / "d.png", "train/mountain_path")))
+        Image.fromarray(pixels).save(source, "BMP")
+        photo(tmp_path / "in/b.jpg", "train/dahlia")
+        photo(tmp_path / "in/c.jpg")
+        generate_dataset(config(tmp_path / "in", tmp_path / "out"))
+        Image.fromarray(pixels[:, ::-1]).save(source, "BMP")
+        with pytest.raises(InputError, match=r"a\.png changed since f_FastDepth was begun"):
+            generate_dataset(config(tmp_path / "in", tmp_path / "out"))
+
+    @pytest.mark.parametrize("keep", [0, 1])
+    def test_a_part_that_was_cut_off_is_made_again(self, keep: int, tmp_path: Path) -> None:
+        options = config(photo(tmp_path / "a.jpg"), tmp_path / "out")
+        generate_dataset(options)
+        (part,) = (tmp_path / "out" / "manifest").rglob("*.jsonl")
+        whole = part.read_text()
+        part.write_text("".join(whole.splitlines(keepends=True)[:keep]))
+        assert generate_dataset(options).pictures == 1
+        assert part.read_text() == whole
