@@ -35,7 +35,7 @@ from inpaintkit.data.dataset import grow_hole, jitter_colours
 from inpaintkit.data.frame_choice import choose_frames
 from inpaintkit.data.packed import read_record
 from inpaintkit.data.picture_depth import as_batch
-from inpaintkit.data.records import RECORDS_PER_VIEW
+from inpaintkit.data.records import IMAGES_PER_VIEW
 from inpaintkit.data.sampling import hard_random_crop
 from inpaintkit.data.video import VideoReaders, frame_picture, survey
 from inpaintkit.depth import DEPTH_MODELS, create_depth_model
@@ -120,7 +120,7 @@ def child(pictures: str, output: str, count: str, model: str, workers: str) -> N
     report = generate.generate_dataset(config)
     seconds = time.perf_counter() - start
     share = (time.process_time() - cpu) / seconds
-    views = report.pictures * RECORDS_PER_VIEW / seconds
+    views = report.pictures * IMAGES_PER_VIEW / seconds
     speed = f"{report.records} | {report.records / seconds:.1f} | {views:.1f}"
     print(f"| {count} | {workers} | {speed} | {share:.0%} | {peak_mib():.0f} |")
 
