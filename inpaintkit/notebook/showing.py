@@ -111,7 +111,8 @@ def show_list(figures: Mapping[str, Any]) -> None:
     """Display names and values as a small table."""
     left = 'style="text-align:left"'
     cells = "".join(
-        f"<tr><th {left}>{text.html(name)}</th><td {left}>{_value(value)}</td></tr>" for name, value in figures.items()
+        f"<tr><th {left}>{text.html(name.replace('_', ' '))}</th><td {left}>{_value(value)}</td></tr>"
+        for name, value in figures.items()
     )
     display(html_output(f"<table>{cells}</table>"), raw=True)
 

@@ -139,14 +139,17 @@ def kept(name: str) -> Path:
 def check_pictures(page: NotebookPage) -> None:
     """Every picture is there, has words for those who can't see it, and no output is longer than a screen."""
     facts = page.page.eval_on_selector_all(
-        ".jp-Cell-outputArea img:visible", "all => all.map(i => [i.naturalWidth, i.alt || i.title, i.offsetHeight])"
+        ".jp-Cell-outputArea img:visible:not(.inpaintkit-grid img)",
+        "all => all.map(i => [i.naturalWidth, i.naturalHeight, i.alt || i.title, i.offsetWidth, i.offsetHeight])",
     )
     assert facts
     screen = page.page.viewport_size["height"]  # type: ignore[index]
-    for width, words, height in facts:
+    for width, height, words, shown_width, shown_height in facts:
         assert width > 0
         assert len(words) > 8
-        assert height <= screen
+        assert shown_height <= screen
+        stretched = shown_width * height / (shown_height * width)
+        assert stretched == pytest.approx(1, abs=0.05), words
     heights = page.page.eval_on_selector_all(
         ".jp-OutputArea-output", "all => all.map(a => [a.offsetHeight, a.innerText.slice(0, 60)])"
     )

@@ -21,7 +21,7 @@ LARGEST_PNG = 150_000
 
 JPEG_QUALITY = 85
 WIDGET = "application/vnd.jupyter.widget-view+json"
-STYLE = "max-width:100%;height:auto;max-height:85vh;object-fit:contain;object-position:left;background:white"
+STYLE = "width:auto;height:auto;max-width:100%;max-height:85vh;background:white"
 
 NO_COMPLAINT = f'<style>.jp-OutputArea-output[data-mime-type="{WIDGET}"]:not(:has(*)) {{ display: none; }}</style>'
 """JupyterLab writes "Error displaying widget" where the kernel that had the widget is gone."""

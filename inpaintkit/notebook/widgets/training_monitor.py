@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ipywidgets as ipw
 
+from inpaintkit import text
 from inpaintkit.inspection.figures import Figure, loss_curves, png_bytes
 from inpaintkit.inspection.run_state import RunState, describe_run, read_run
 from inpaintkit.notebook.widgets import parts
@@ -15,6 +16,7 @@ from inpaintkit.notebook.widgets.progress import Progress
 from inpaintkit.training.callbacks import Callback, RunView, StepInfo, shown_loss
 
 FOLLOW_MS = 3000
+MESSAGE_LENGTH = 1000
 
 
 class TrainingMonitor:
@@ -140,11 +142,12 @@ class LiveCurves(Callback):
         self._bar.update(run.steps_done, run.total_steps, message)
 
     def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
+        self._bar.update(run.steps_done, run.total_steps)  # with several processes there are rows alone
         self._watching.panel.answer(self._watching.refresh)
         self._leave_still()
 
     def on_message(self, run: RunView, message: str) -> None:
-        print(message, flush=True)
+        print(text.shown(message, MESSAGE_LENGTH), flush=True)
 
     def on_end(self, run: RunView) -> None:
         self._stop.layout.display = "none"
