@@ -85,17 +85,20 @@ async def fit(trainer: Trainer) -> TrainReport:
     """
     if headless():
         return trainer.fit()
-    working = asyncio.ensure_future(asyncio.to_thread(trainer.fit))
-    try:
-        while not working.done():
+    working, interrupted = asyncio.ensure_future(asyncio.to_thread(trainer.fit)), False
+    while not working.done():
+        try:
             # A signal is only noticed when this thread does something.
             await asyncio.wait({working}, timeout=NOTICE_SECONDS)
-    except asyncio.CancelledError:  # what a kernel makes of an interrupt
-        print("stopping after this step", flush=True)
-        trainer.stop()
-        await working
-        raise KeyboardInterrupt("stopped and saved; run this cell again to go on") from None
-    return working.result()
+        except asyncio.CancelledError:  # what a kernel makes of an interrupt
+            if not interrupted:
+                print("stopping after this step", flush=True)
+            interrupted = True
+            trainer.stop()
+    report = working.result()
+    if interrupted:
+        raise KeyboardInterrupt("stopped and saved; run this cell again to go on")
+    return report
 
 
 def show_table(table: str, config: JobConfig | None = None, name: str = "") -> None:

@@ -1,0 +1,70 @@
+"""A training that somebody watches: it runs in a thread, gives the same bits, and an interrupt stops it politely."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from inpaintkit.config import TrainConfig
+from inpaintkit.model import load_model
+from inpaintkit.notebook import showing
+from inpaintkit.training import Callback, RunView, StepInfo, Trainer
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+
+from toy_data import TINY, write_record
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for split in ("train", "eval"):
+        for number in range(4):
+            write_record(folder / split, number)
+    return folder
+
+
+def trainer(data: Path, folder: Path, callbacks: tuple[Callback, ...] = ()) -> Trainer:
+    return Trainer(TrainConfig(data_dir=str(data), model_dir=str(folder), **TINY), callbacks)
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(showing, "headless", lambda: False)
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_watched_training_gives_the_same_weights_bit_by_bit(data: Path, tmp_path: Path) -> None:
+    alone = trainer(data, tmp_path / "alone").fit()
+    seen = asyncio.run(showing.fit(trainer(data, tmp_path / "seen")))
+    assert (seen.finished, seen.history) == (True, alone.history)
+    weights = [load_model(report.model_file)[0].state_dict() for report in (alone, seen)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.usefixtures("watched")
+def test_an_interrupt_stops_it_after_the_step_and_the_same_again_goes_on(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupt(Callback):
+        """What a kernel does when it is interrupted: it cancels the cell."""
+
+        def on_step(self, run: RunView, info: StepInfo) -> None:
+            loop.call_soon_threadsafe(cell.cancel)
+
+    async def run() -> None:
+        nonlocal loop, cell
+        loop = asyncio.get_running_loop()
+        cell = asyncio.ensure_future(showing.fit(trainer(data, tmp_path, (Interrupt(),))))
+        await cell
+
+    loop: asyncio.AbstractEventLoop
+    cell: asyncio.Future[object]
+    with pytest.raises(KeyboardInterrupt, match="run this cell again to go on"):
+        asyncio.run(run())
+    assert "stopping after this step" in capsys.readouterr().out
+    assert asyncio.run(showing.fit(trainer(data, tmp_path))).finished
