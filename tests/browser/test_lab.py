@@ -265,7 +265,6 @@ def check_train(lab: tuple[BrowserContext, str], folder: Path) -> None:
 def check_gan(page: NotebookPage) -> None:
     comparer = page.cell("FillComparer(")
     answers(comparer, "filled by", times=1)
-    check_themes(page, "gan_comparer", comparer)
     page.page.close()
 
 
