@@ -18,6 +18,7 @@ from inpaintkit.inspection.truths import Case, Truth
 from inpaintkit.inspection.zoom import Box, enlarged, with_box, zoom_boxes
 from inpaintkit.notebook.widgets import parts
 from inpaintkit.notebook.widgets.parts import Pixels, labelled
+from inpaintkit.synthesis.preview import HOLE_COLOUR
 from inpaintkit.training.metrics import hole_psnr
 
 ZOOMED_SIDE = 512
@@ -56,7 +57,7 @@ class FillComparer:
         if stage == TRUTH:
             return case.truth
         if stage == HOLE:
-            return torch.where(case.hole, torch.tensor([1.0, 0.0, 1.0])[:, None, None], case.picture)
+            return torch.where(case.hole, torch.tensor(HOLE_COLOUR)[:, None, None] / 255, case.picture)
         return run_fill(stage, self.fills[stage], case)
 
     def boxes(self, name: str) -> list[Box]:
