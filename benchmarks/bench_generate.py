@@ -33,6 +33,7 @@ from inpaintkit.data import InpaintDataset, generate
 from inpaintkit.data import records as records_module
 from inpaintkit.data.dataset import grow_hole, jitter_colours
 from inpaintkit.data.frame_choice import choose_frames
+from inpaintkit.data.generate import pipeline
 from inpaintkit.data.packed import read_record
 from inpaintkit.data.picture_depth import as_batch
 from inpaintkit.data.records import IMAGES_PER_VIEW
@@ -162,7 +163,7 @@ def bench_network(root: Path, pictures: Path) -> None:
         model = TimedModel()
         config = config_of(pictures, root / f"network{workers}", NETWORK_PICTURES, "Any_B", workers)
         sides = patch.object(records_module, "SHORT_SIDES", (HEIGHT,))
-        with sides, patch.object(generate, "depth_model", return_value=model):
+        with sides, patch.object(pipeline, "depth_model", return_value=model):
             cpu, start = time.process_time(), time.perf_counter()
             generate.generate_dataset(config)
             seconds, cpu = time.perf_counter() - start, time.process_time() - cpu

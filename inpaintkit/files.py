@@ -6,11 +6,15 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
 from inpaintkit.errors import InputError
+
+OLD = "old"
+"""Folder within a run folder for what lay there before."""
 
 WRITE_PROBLEMS = {
     errno.ENOSPC: "the disk is full",
@@ -116,6 +120,21 @@ def without_new_folders(path: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             for folder in made:
                 folder.rmdir()
+
+
+def move_aside(folder: Path, names: Iterable[str], dated: Path) -> Path:
+    """Move what fits `names` (patterns) in `folder` to ``old/DATE``, the time of the file `dated`; return that folder.
+
+    What lies there under the same name already stays where it is.
+    """
+    date = datetime.fromtimestamp(dated.stat().st_mtime).strftime("%Y-%m-%d_%H-%M-%S")
+    target = folder / OLD / date
+    target.mkdir(parents=True, exist_ok=True)
+    found = [path for name in names for path in sorted(folder.glob(name))]
+    for path in sorted(found, key=lambda path: path == dated):  # the date's file last: a kill on the way is made good
+        if not (target / path.name).exists():
+            os.replace(path, target / path.name)
+    return target
 
 
 @contextlib.contextmanager

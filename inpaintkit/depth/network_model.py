@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inpaintkit.arithmetic import WORTHWHILE, bf16_speedup
+from inpaintkit.arithmetic import bf16_is_fast
 from inpaintkit.depth.fastdepth import limited_size
 from inpaintkit.depth.preparation import CENTRED, IMAGENET, add_border, network_size, normalise, remove_border
 from inpaintkit.depth.protocol import DepthModelSpec, min_max
@@ -167,7 +167,7 @@ class NetworkDepthModel:
             self.dtype = choices[version]
 
     def _cpu_dtype(self) -> torch.dtype | None:
-        if self.device.type != "cpu" or bf16_speedup() < WORTHWHILE:
+        if self.device.type != "cpu" or not bf16_is_fast():
             return None
         depths, seconds = {}, {}
         for dtype in (torch.bfloat16, None):  # bf16 first: whoever is first pays for warming up

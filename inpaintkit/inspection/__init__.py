@@ -1,11 +1,12 @@
 """Checkpoint -> pictures and judgement."""
 
 from inpaintkit.inspection import figures
-from inpaintkit.inspection.evaluate import Evaluation, choose_truths, evaluate, examples, save_scores
+from inpaintkit.inspection.evaluate import choose_truths, evaluate, examples
 from inpaintkit.inspection.fills import (
     FILLS,
     Fill,
     biharmonic_fill,
+    label_of,
     make_fills,
     navier_stokes_fill,
     on_grown_hole,
@@ -13,10 +14,13 @@ from inpaintkit.inspection.fills import (
     telea_fill,
 )
 from inpaintkit.inspection.inpainter import Inpainter
+from inpaintkit.inspection.scores import Evaluation, save_scores
 from inpaintkit.inspection.stereo import StereoPair, stereo_pair
 from inpaintkit.inspection.stereo_files import make_stereo_files, save_stereo, stereo_from_file
 from inpaintkit.inspection.stereo_truth import stereo_truth
+from inpaintkit.inspection.tables import short_table, tables, versus
 from inpaintkit.inspection.truths import Truth, photo_truth, read_textures, record_truth, scene_truth
+from inpaintkit.inspection.verdict import headline, leads_everywhere, verdict
 
 __all__ = [
     "FILLS",
@@ -30,6 +34,9 @@ __all__ = [
     "evaluate",
     "examples",
     "figures",
+    "headline",
+    "label_of",
+    "leads_everywhere",
     "make_fills",
     "make_stereo_files",
     "navier_stokes_fill",
@@ -41,8 +48,12 @@ __all__ = [
     "save_scores",
     "save_stereo",
     "scene_truth",
+    "short_table",
     "stereo_from_file",
     "stereo_pair",
     "stereo_truth",
+    "tables",
     "telea_fill",
+    "verdict",
+    "versus",
 ]

@@ -23,6 +23,7 @@ from inpaintkit.config import ALL_FILLS, FILL_NAMES, check_fill_name, is_fill_fu
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.pictures import UINT8_MAX, is_left
+from inpaintkit.model import LightInpaintV1
 from inpaintkit.synthesis import dilate_inner, dilate_outer
 from inpaintkit.text import shown
 from inpaintkit.training import row_fill as fill_from_right
@@ -176,6 +177,12 @@ def _fills_named(name: str, device: str) -> dict[str, Fill]:
 def _label(name: str) -> str:
     """Return `name` as it may stand in tables, figures and pages: what could mean something there is an underscore."""
     return _UNPLAIN.sub("_", shown(name))
+
+
+def label_of(model_file: str | Path) -> str:
+    """Return what a model file is called in tables: by its name, or by its folder where it has the name of all runs' models."""
+    path = Path(model_file)
+    return path.resolve().parent.name if path.stem == LightInpaintV1.name else path.stem
 
 
 def _load_function(file: Path, name: str) -> Fill:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 import inpaintkit
+from inpaintkit.arithmetic import cpu_flags
 
 LISTED = (
     "torch",
@@ -41,9 +42,7 @@ def versions() -> dict[str, str]:
 
 def cpu_features() -> list[str]:
     """Return which of the vector extensions that matter for speed this CPU reports (Linux only)."""
-    info = Path("/proc/cpuinfo")
-    flags = set(info.read_text().split()) if info.exists() else set()
-    return [name for name in CPU_FEATURES if name in flags]
+    return [name for name in CPU_FEATURES if name in cpu_flags()]
 
 
 def machine_facts() -> dict[str, Any]:

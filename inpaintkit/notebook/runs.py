@@ -25,9 +25,9 @@ import papermill
 import yaml
 from traitlets.config import Config
 
-from inpaintkit.config import TrainConfig
+from inpaintkit.config import InspectConfig, TrainConfig
 from inpaintkit.errors import RunFailed
-from inpaintkit.files import atomic_write_text, folder_lock, require_writable
+from inpaintkit.files import atomic_write_text, folder_lock, move_aside, require_writable
 from inpaintkit.notebook.machine import machine_facts, source_revision, versions
 from inpaintkit.notebook.parameters import PRESET, in_project, resolve
 from inpaintkit.notebook.project import find_notebook
@@ -38,6 +38,9 @@ from inpaintkit.training.resume import find_run, move_old_run
 OUT_OF_TIME, DONE = "out of time", "done"
 RUN_FILES = ("manifest.json", "params.yaml", "metrics.csv", "*.ipynb")
 """What a headless run leaves beside what its notebook writes."""
+
+REPORT_FILES = ("*.md", "*.csv", "*.html", "figures", "stereo")
+"""What notebook 04 writes."""
 
 AUTOSAVE_SECONDS = 30
 
@@ -83,6 +86,8 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
                 return RunReport(source.stem, folder, folder / source.name, 0.0, read_metrics(folder))
             if found.replaces:
                 move_old_run(folder, (*RUN_FILES, "figures"))
+        if isinstance(config, InspectConfig):
+            keep_old_report(folder, values)
         atomic_write_text(folder / "params.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
         manifest = _new_manifest(source, values, root)
         started = time.monotonic()
@@ -103,6 +108,14 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         metrics = read_metrics(folder)
         _write_manifest(folder, manifest | _ending(_status(metrics), started) | {"metrics": metrics})
     return RunReport(source.stem, folder, folder / source.name, time.monotonic() - started, metrics)
+
+
+def keep_old_report(folder: Path, values: Mapping[str, Any]) -> None:
+    """Move an evaluation's report of other parameters to ``old/DATE``, and say so."""
+    file = folder / "params.yaml"
+    if file.is_file() and yaml.safe_load(file.read_text(encoding="utf-8")) != dict(values):
+        moved = move_aside(folder, (*RUN_FILES, *REPORT_FILES), file)
+        print(f"the report of other parameters that was in {folder} lies in {moved} now", flush=True)
 
 
 def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path) -> None:

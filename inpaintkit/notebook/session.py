@@ -6,12 +6,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from inpaintkit.config import JobConfig, field_types, nearest_name
+import yaml
+
+from inpaintkit.config import InspectConfig, JobConfig, field_types, nearest_name
 from inpaintkit.errors import InputError
+from inpaintkit.files import atomic_write_text
 from inpaintkit.notebook.errors import show_errors_in_one_line
 from inpaintkit.notebook.parameters import CONFIGS, PRESET, assignments, json_like, preset_values, with_preset
 from inpaintkit.notebook.project import enter_project
-from inpaintkit.notebook.runs import record_metrics
+from inpaintkit.notebook.runs import keep_old_report, record_metrics
 from inpaintkit.notebook.showing import (
     callbacks,
     fit,
@@ -20,6 +23,8 @@ from inpaintkit.notebook.showing import (
     present,
     show,
     show_file,
+    show_folded,
+    show_headline,
     show_list,
     show_table,
 )
@@ -34,6 +39,8 @@ __all__ = [
     "record",
     "show",
     "show_file",
+    "show_folded",
+    "show_headline",
     "show_list",
     "show_table",
 ]
@@ -60,6 +67,12 @@ def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Con
             )
     config = config_class.from_params(with_preset(notebook, given))
     config.check_inputs()
+    if isinstance(config, InspectConfig):
+        values = dataclasses.asdict(config)
+        keep_old_report(config.run_folder, values)
+        atomic_write_text(
+            config.run_folder / "params.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        )
     _tell_differences(config, given.get(PRESET), preset_values(notebook, given.get(PRESET)))
     return config
 

@@ -101,6 +101,20 @@ async def fit(trainer: Trainer) -> TrainReport:
     return report
 
 
+def show_headline(sentence: str, good: bool) -> None:
+    """Display the outcome in one sentence, green where it is `good`, amber otherwise."""
+    colour = "#1a7f37" if good else "#9a6700"
+    style = f"border-left:6px solid {colour};padding:.5em 1em;font-size:1.15em;font-weight:600;max-width:60em"
+    display(html_output(f'<div style="{style}">{text.html(sentence, len(sentence))}</div>'), raw=True)
+
+
+def show_folded(title: str, table: str, config: JobConfig, name: str) -> None:
+    """Display Markdown that is only seen when its `title` is clicked; keep it as ``NAME.md`` in the run folder."""
+    atomic_write_text(config.run_folder / f"{name}.md", table.strip() + "\n")
+    opening = f'<details class="mathjax_ignore tex2jax_ignore"><summary><b>{text.html(title)}</b></summary>'
+    display(Markdown(f"{opening}\n\n{table.strip()}\n\n</details>"))
+
+
 def show_table(table: str, config: JobConfig | None = None, name: str = "") -> None:
     """Display Markdown, a table for instance; with `config` keep it as ``NAME.md`` in the run folder."""
     if config is not None:

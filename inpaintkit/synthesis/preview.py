@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inpaintkit.errors import InputError
+from inpaintkit.hole_colour import HOLE_COLOUR
 from inpaintkit.synthesis.sampler import find_hole_method, prepare_depth
 from inpaintkit.synthesis.warp import Eye, seen_from_left
 
 Picture = NDArray[np.uint8]
 
-HOLE_COLOUR = (255, 0, 255)
 
 _COLOUR_STOPS = (
     (0, 0, 4),

@@ -6,7 +6,7 @@ import contextlib
 
 import torch
 
-from inpaintkit.arithmetic import WORTHWHILE, bf16_speedup
+from inpaintkit.arithmetic import bf16_is_fast
 
 NEVER = 2**31 - 1  # optimiser steps between two growths of the scale
 
@@ -14,8 +14,7 @@ NEVER = 2**31 - 1  # optimiser steps between two growths of the scale
 def choose_amp(mode: str, device: str) -> tuple[str, str]:
     """Return (``off``, ``bf16`` or ``fp16``; a sentence that says why) for the option `mode` on `device`.
 
-    ``auto`` takes bf16 on a GPU that computes it, else fp16; on a CPU it times one matrix product in both
-    (about 0.2 s): processors with AMX gain several times, others lose.
+    ``auto`` takes bf16 on a GPU that computes it, else fp16; on a CPU bf16 where the processor has instructions for it.
     """
     if mode != "auto":
         return mode, f"arithmetic: {mode}, as asked"
@@ -24,10 +23,9 @@ def choose_amp(mode: str, device: str) -> tuple[str, str]:
         return chosen, f"arithmetic: {chosen} on {torch.cuda.get_device_name(torch.device(device))}"
     if device != "cpu":
         return "off", f"arithmetic: fp32 on {device}"
-    ratio = bf16_speedup()
-    chosen = "bf16" if ratio >= WORTHWHILE else "off"
-    name = "bf16" if chosen == "bf16" else "fp32"
-    return chosen, f"arithmetic: {name}; a bf16 matrix product takes {1 / ratio:.2f} of the fp32 time on this CPU"
+    if bf16_is_fast():
+        return "bf16", "arithmetic: bf16, which this processor multiplies fast (amp=off: fp32)"
+    return "off", "arithmetic: fp32, as this processor has no fast bf16 (amp=bf16 would try it all the same)"
 
 
 def gradient_scaler(mode: str, device: str) -> torch.amp.GradScaler:

@@ -6,10 +6,8 @@ The checkpoint alone decides: it holds the options, the progress and the data th
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +16,15 @@ import torch
 from inpaintkit.config import TrainConfig, changes, is_fixed
 from inpaintkit.data import HardExampleSampler, InpaintDataset
 from inpaintkit.errors import InputError
+from inpaintkit.files import OLD, move_aside
 from inpaintkit.seeds import derive_seed
 from inpaintkit.training.checkpoints import newest_checkpoint, older
 from inpaintkit.training.progress import Plan, Progress
 from inpaintkit.training.run import RunFiles
 
-OLD_RUNS = "old"
 CHOICES = (
     "set resume=true to go on with it under these options, or name another model_dir, or set overwrite=true, "
-    f"which moves it to {OLD_RUNS}/"
+    f"which moves it to {OLD}/"
 )
 RECORD_CHOICES = "restore them, or start anew in another model_dir or with overwrite=true"
 TRAINING_FILES = ("*.pth", "loss_*.csv", "eval", "epoch", "start", "figures", "tensorboard", "processes.yaml")
@@ -104,7 +102,7 @@ def _without_state(config: TrainConfig, files: RunFiles, anew: FoundRun) -> Foun
         return dataclasses.replace(anew, replaces=True)
     raise InputError(
         f"model_dir: {files.model} is there already, without the state of its training; name another model_dir, or set "
-        f"overwrite=true, which moves it to {OLD_RUNS}/"
+        f"overwrite=true, which moves it to {OLD}/"
     )
 
 
@@ -118,7 +116,7 @@ def _checked_changes(config: TrainConfig, state: State) -> dict[str, tuple[Any, 
         (then, now), name = changed[fixed[0]], fixed[0]
         raise InputError(
             f"model_dir: {config.model_dir} holds a run with {name}={then!r}, now it is {now!r}, which can't change on the way; "
-            f"use the old value, name another model_dir, or set overwrite=true, which moves that run to {OLD_RUNS}/"
+            f"use the old value, name another model_dir, or set overwrite=true, which moves that run to {OLD}/"
         )
     if changed and not config.resume:
         raise InputError(
@@ -150,20 +148,9 @@ def _messages(
 
 
 def move_old_run(folder: Path, names: Iterable[str]) -> Path:
-    """Move what fits `names` (patterns) in a run `folder` to ``old/DATE``, the time of its last checkpoint; return that folder.
-
-    What lies there under the same name already stays where it is.
-    """
+    """Move what fits `names` (patterns) in a run `folder` to ``old/DATE``, the time of its last checkpoint; return that folder."""
     files = RunFiles(folder)
-    last = next((file for file in (files.state, files.model) if file.exists()), folder)
-    date = datetime.fromtimestamp(last.stat().st_mtime).strftime("%Y-%m-%d_%H-%M-%S")
-    target = folder / OLD_RUNS / date
-    target.mkdir(parents=True, exist_ok=True)
-    found = [path for name in names for path in sorted(folder.glob(name))]
-    for path in sorted(found, key=lambda path: path == last):  # the date's file last: a kill on the way is made good
-        if not (target / path.name).exists():
-            os.replace(path, target / path.name)
-    return target
+    return move_aside(folder, names, next((file for file in (files.state, files.model) if file.exists()), folder))
 
 
 def samples_per_step(state: State) -> int:

@@ -10,15 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inpaintkit.files import atomic_path
+from inpaintkit.hole_colour import paint_hole
 
 GAP = 4
-HOLE_COLOUR = (1.0, 0.0, 1.0)
-
-
-def paint_hole(picture: Tensor, hole: Tensor) -> Tensor:
-    """Return `picture` (B, 3, H, W) with `hole` (B, 1, H, W, True = missing) in magenta."""
-    colour = torch.tensor(HOLE_COLOUR, dtype=picture.dtype, device=picture.device)[:, None, None]
-    return torch.where(hole.bool(), colour, picture)
 
 
 def save_strips(x: Tensor, hole: Tensor, output: Tensor, y: Tensor, path: str | Path) -> None:

@@ -196,7 +196,7 @@ def test_bf16_is_used_where_it_is_faster_and_close(
     checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = create("Any_B", checkpoints, 56)
-    monkeypatch.setattr(network_model, "bf16_speedup", lambda: 4.0)  # as a processor with AMX
+    monkeypatch.setattr(network_model, "bf16_is_fast", lambda: True)  # as a processor with AMX
     clock = itertools.chain([0.0, 1.0, 1.0, 4.0], itertools.repeat(9.0))  # bf16 takes 1 s, fp32 3 s
     monkeypatch.setattr(network_model.time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(network_model, "BF16_TOLERANCE", 1.0)  # random weights are far more sensitive than trained ones
@@ -236,7 +236,7 @@ def test_the_version_tells_a_portrait_size_of_its_own_from_the_same_number_asked
 def test_bf16_is_not_used_where_it_is_slow_or_far_off(
     speedup: float, tolerance: float, seconds: float, checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network_model, "bf16_speedup", lambda: speedup)
+    monkeypatch.setattr(network_model, "bf16_is_fast", lambda: speedup > 1)
     clock = itertools.chain([0.0, 1.0, 1.0, 1.0 + seconds], itertools.repeat(9.0))
     monkeypatch.setattr(network_model.time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(network_model, "BF16_TOLERANCE", tolerance)
@@ -247,7 +247,7 @@ def test_bf16_is_not_used_where_it_is_slow_or_far_off(
 def test_a_network_that_fails_in_bf16_is_used_in_fp32(
     failure: Exception, checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network_model, "bf16_speedup", lambda: 4.0)
+    monkeypatch.setattr(network_model, "bf16_is_fast", lambda: True)
     infer = NetworkDepthModel.infer
 
     def failing(self: NetworkDepthModel, given: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ PACKAGE = Path(inpaintkit.__file__).parent
 GROUND_FLOOR = ["errors", "files", "seeds", "arithmetic", "config", "text"]
 ROOMS = ["depth", "synthesis", "model", "data", "training", "inspection", "notebook"]
 STRANGERS = {"depth", "synthesis", "model"}  # these three don't know each other
-ONLY_IN = {"matplotlib": "inspection/figures.py", "ipywidgets": "notebook/widgets/", "papermill": "notebook/runs.py"}
+ONLY_IN = {"matplotlib": "inspection/figures/", "ipywidgets": "notebook/widgets/", "papermill": "notebook/runs.py"}
 
 
 def imports(path: Path) -> set[str]:

@@ -15,7 +15,10 @@ from inpaintkit.config import InspectConfig
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import evaluate, examples, make_fills
-from inpaintkit.inspection.evaluate import METRICS, WIDTH_BINS, Evaluation, Score, bootstrap, choose_truths
+from inpaintkit.inspection.evaluate import choose_truths
+from inpaintkit.inspection.scores import METRICS, WIDTH_BINS, Evaluation, Score, bootstrap, save_scores
+from inpaintkit.inspection.tables import short_table, table, tables, versus
+from inpaintkit.inspection.verdict import headline, leads_everywhere, verdict
 
 WIDE_PIXELS = 50 * 12
 NARROW_PIXELS = 30 * 2
@@ -76,23 +79,23 @@ def test_the_best_fill_is_named_and_interval_and_direction_fit(evaluation: Evalu
     gap = evaluation.difference("near", "far", "psnr")
     assert gap.low <= gap.mean <= gap.high
     assert gap.mean == pytest.approx(20, abs=1e-3)
-    verdict = evaluation.verdict()
-    assert "4 records from 4 pictures" in verdict
-    assert "PSNR: near is best with 40.00 dB, ahead of far by 20.00 [20.00, 20.00]" in verdict
+    said = verdict(evaluation)
+    assert "4 records from 4 pictures" in said
+    assert "PSNR: near is best with 40.00 dB, ahead of far by 20.00 [20.00, 20.00]" in said
 
 
 def test_equal_fills_are_not_told_apart(records: InpaintDataset) -> None:
     twins = evaluate({"one": constant(0.6), "two": constant(0.6)}, records)
-    assert "one is best" in twins.verdict()
-    assert "ahead" not in twins.verdict()
-    assert "not told apart from two" in twins.verdict()
+    assert "one is best" in verdict(twins)
+    assert "ahead" not in verdict(twins)
+    assert "not told apart from two" in verdict(twins)
 
 
 def test_table_csv_and_summary_hold_the_same_figures(evaluation: Evaluation, tmp_path: Path) -> None:
-    lines = evaluation.table().splitlines()
+    lines = table(evaluation).splitlines()
     assert len(lines) == 2 + 3
     assert lines[2].startswith("| near | 40.00 [40.00, 40.00] |")
-    rows = list(csv.DictReader(evaluation.to_csv(tmp_path / "e.csv").read_text().splitlines()))
+    rows = list(csv.DictReader(save_scores(tmp_path / "e.csv", [evaluation]).read_text().splitlines()))
     assert len(rows) == 3 * 4
     assert float(rows[0]["psnr"]) == pytest.approx(40, abs=1e-3)
     assert rows[0]["psnr_3-5"] == ""
@@ -156,14 +159,14 @@ def test_nothing_to_judge_is_said(records: InpaintDataset, evaluation: Evaluatio
 
 
 def test_tables_show_only_what_somebody_has(evaluation: Evaluation) -> None:
-    assert "LPIPS ↓" in evaluation.table()
-    assert "LPIPS-VGG" not in evaluation.table()
-    assert "SIoU" not in evaluation.table()
-    tables = evaluation.tables()
-    assert tables.startswith("## photos: 4 records from 4 pictures")
-    assert "| near | 40.00 [40.00, 40.00] | 40.00 [40.00, 40.00] |" in tables  # by width: 1-2 px and 10+ px
-    assert "3-5 px" not in tables
-    assert "really hidden" not in tables
+    assert "LPIPS ↓" in table(evaluation)
+    assert "LPIPS-VGG" not in table(evaluation)
+    assert "SIoU" not in table(evaluation)
+    every = tables(evaluation)
+    assert every.startswith("## photos: 4 records from 4 pictures")
+    assert "| near | 40.00 [40.00, 40.00] | 40.00 [40.00, 40.00] |" in every  # by width: 1-2 px and 10+ px
+    assert "3-5 px" not in every
+    assert "really hidden" not in every
 
 
 def artefacts(*values: float) -> Evaluation:
@@ -182,8 +185,8 @@ def artefacts(*values: float) -> Evaluation:
 )
 def test_the_verdict_says_of_a_grid_what_the_artefact_score_knows(values: tuple[float, ...], words: str) -> None:
     evaluation = artefacts(*values)
-    assert evaluation.verdict().endswith(words)
-    assert "nan" not in (evaluation.verdict() + evaluation.tables()).lower()
+    assert verdict(evaluation).endswith(words)
+    assert "nan" not in (verdict(evaluation) + tables(evaluation)).lower()
 
 
 def test_where_a_figure_does_not_exist_stands_a_dash(tmp_path: Path) -> None:
@@ -193,9 +196,9 @@ def test_where_a_figure_does_not_exist_stands_a_dash(tmp_path: Path) -> None:
         *(replace(score, fill="g") for score in artefacts(math.nan, math.nan).scores),
     )
     evaluation = Evaluation(scores)
-    assert evaluation.table().splitlines()[2:] == ["| f | 0.150 [0.100, 0.200] |", "| g | – |"]
+    assert table(evaluation).splitlines()[2:] == ["| f | 0.150 [0.100, 0.200] |", "| g | – |"]
     assert "g artefact" not in evaluation.summary()
-    rows = list(csv.DictReader(evaluation.to_csv(tmp_path / "e.csv").read_text().splitlines()))
+    rows = list(csv.DictReader(save_scores(tmp_path / "e.csv", [evaluation]).read_text().splitlines()))
     assert [row["artefact"] for row in rows] == ["0.1", "0.2", "", ""]
 
 
@@ -205,7 +208,7 @@ def test_two_people_get_the_same_table(tmp_path: Path) -> None:
     (tmp_path / "photos" / "eval").mkdir(parents=True)
     photo.convert("RGB").save(tmp_path / "photos" / "eval" / "noise.png")
     (tmp_path / "model.pth").touch()
-    tables = []
+    told = []
     for person in (1, 2):
         torch.manual_seed(person)
         np.random.seed(person)  # noqa: NPY002
@@ -214,9 +217,9 @@ def test_two_people_get_the_same_table(tmp_path: Path) -> None:
             | {"compare_with": None, "data_dir": None, "photos": str(tmp_path / "photos"), "scenes": 1}
         )
         fills = make_fills("row, telea")
-        tables.append([evaluate(fills, truth, max_records=2).tables() for truth in choose_truths(config)])
-    assert len(tables[0]) == 2
-    assert tables[0] == tables[1]
+        told.append([tables(evaluate(fills, truth, max_records=2)) for truth in choose_truths(config)])
+    assert len(told[0]) == 2
+    assert told[0] == told[1]
 
 
 def test_both_networks_of_lpips_can_judge(records: InpaintDataset) -> None:
@@ -239,6 +242,41 @@ def test_against_each_other_fill_positive_means_better() -> None:
     assert evaluation.advantage("mine", "other", "psnr").low == pytest.approx(1)
     assert evaluation.advantage("mine", "other", "lpips").low == pytest.approx(0.1)
     assert evaluation.advantage("other", "mine", "lpips").high == pytest.approx(-0.1)
-    assert "| other | +1.00 [+1.00, +1.00] |" in evaluation.versus("mine")
-    assert "mine against other: better in PSNR (1.00), LPIPS (0.1000)." in evaluation.verdict("mine")
-    assert "other against mine: worse in PSNR (1.00), LPIPS (0.1000)." in evaluation.verdict("other")
+    assert "| other | +1.00 [+1.00, +1.00] |" in versus(evaluation, "mine")
+    assert "mine against other: better in PSNR (1.00), LPIPS (0.1000)." in verdict(evaluation, "mine")
+    assert "other against mine: worse in PSNR (1.00), LPIPS (0.1000)." in verdict(evaluation, "other")
+
+
+class TestInOneSentence:
+    """What somebody reads first: where a fill stands on each truth, and what changed."""
+
+    def results(self, **psnr: float) -> list[Evaluation]:
+        def scored(title: str, offset: float) -> Evaluation:
+            scores = [
+                Score(
+                    f"r{n}",
+                    f"p{n}",
+                    fill,
+                    10,
+                    dict.fromkeys(METRICS, math.nan) | {"psnr": value + offset * (fill == "row")},
+                )
+                for fill, value in psnr.items()
+                for n in range(3)
+            ]
+            return Evaluation(tuple(scores), title)
+
+        return [scored("photos", 0.0), scored("scenes", 5.0)]
+
+    def test_ahead_and_behind(self) -> None:
+        said = headline(self.results(row=20.0, telea=19.0, model=22.3), "model")
+        assert said == "On photos best, by 2.3 dB; on scenes 2.7 dB behind row fill."
+
+    def test_what_fine_tuning_changed(self) -> None:
+        results = self.results(row=20.0, before=22.3, model=22.31)
+        assert headline(results, "model", "before").endswith("; against before nothing changed.")
+        assert leads_everywhere(results[:1], "model", "before")
+        assert not leads_everywhere(results, "model", "before")
+
+    def test_the_short_table_has_the_best_in_bold(self) -> None:
+        lines = short_table(self.results(row=20.0, model=22.3)).splitlines()
+        assert lines[2:] == ["| row fill | 20.00 | **25.00** |", "| this model | **22.30** | 22.30 |"]

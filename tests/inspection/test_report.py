@@ -29,12 +29,15 @@ def test_evaluate_leaves_tables_figures_words_and_one_html_file(
     options += ["-p", "picture=None", "-o", "report"]
     assert main(["evaluate", "model.pth", *options]) == 0
     said = capsys.readouterr().out
-    assert "**photos.** Judged inside the holes of 2 records from 2 pictures" in said
-    assert "model against grey:" in said
+    assert "mine.py:grey runs the file" in said
+    assert said.index("On photos ") < said.index("| fill | photos: PSNR (dB) ↑ |")
+    details = (tmp_path / "report" / "details.md").read_text()
+    assert "**photos.** Judged inside the holes of 2 records from 2 pictures" in details
+    assert "this model against grey:" in details
     run = tmp_path / "report"
     assert said.strip().endswith(f"Report: {run / '04_inspect.html'}")
     page = (run / "04_inspect.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") >= 5
+    assert page.count("data:image/") >= 5
     assert "make_fills" not in page, "the report shows no code"
     assert not re.findall(r"""(?:src|href)=["']https?://""", page), "it opens without a network"
     rows = list(csv.DictReader((run / "evaluation.csv").read_text().splitlines()))

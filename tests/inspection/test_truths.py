@@ -12,6 +12,7 @@ from inpaintkit.config import GenerateConfig
 from inpaintkit.data import InpaintDataset, generate_dataset, read_manifest
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import evaluate, photo_truth, read_textures, record_truth, row_fill, scene_truth
+from inpaintkit.inspection.tables import tables
 from inpaintkit.inspection.truths import hidden_in_right_view, scene_case
 from inpaintkit.seeds import torch_rng
 from inpaintkit.synthesis import Layer, Scene
@@ -82,7 +83,7 @@ def test_who_fills_a_scene_with_the_right_view_is_perfect() -> None:
         assert 0 < score.figures["siou"] <= 1
     assert [hole.record for hole in evaluation.holes] == list(cases)
     assert all(0.4 < hole.iou < 1 for hole in evaluation.holes)
-    assert "The holes against what is really hidden" in evaluation.tables()
+    assert "The holes against what is really hidden" in tables(evaluation)
 
 
 def test_scenes_are_the_same_for_everybody_and_others_with_another_seed() -> None:

@@ -67,7 +67,11 @@ def test_the_checkpoint_is_ready_for_iw3(demo: Path) -> None:
 
 def test_every_fill_is_judged_inside_holes(demo: Path) -> None:
     table = (demo / "04_inspect" / "table.md").read_text()
-    assert all(f"| {fill} |" in table for fill in ("row", "telea", "navier_stokes", "before GAN", "model"))
+    names = ("row fill", "Telea", "Navier-Stokes", "02_train", "this model")
+    assert all(f"| {fill} |" in table for fill in names)
+    verdict = (demo / "04_inspect" / "verdict.md").read_text()
+    assert verdict.startswith("On photos ")
+    assert "**" in verdict, "the best of a column in bold"
     assert (demo / "04_inspect" / "stereo" / "astronaut_redcyan.jpg").is_file()
 
 

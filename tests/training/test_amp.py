@@ -8,25 +8,23 @@ import torch
 from inpaintkit.training import amp
 
 
-def test_on_a_processor_bf16_is_taken_only_where_it_was_measured_to_be_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(amp, "bf16_speedup", lambda: 4.0)
-    assert amp.choose_amp("auto", "cpu") == (
-        "bf16",
-        "arithmetic: bf16; a bf16 matrix product takes 0.25 of the fp32 time on this CPU",
-    )
-    monkeypatch.setattr(amp, "bf16_speedup", lambda: 0.5)
-    assert amp.choose_amp("auto", "cpu")[0] == "off"
+@pytest.mark.parametrize(("fast", "chosen"), [(True, "bf16"), (False, "off")])
+def test_on_a_processor_bf16_is_taken_where_it_has_instructions_for_it(
+    fast: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(amp, "bf16_is_fast", lambda: fast)
+    assert amp.choose_amp("auto", "cpu")[0] == chosen
+    assert "amp=" in amp.choose_amp("auto", "cpu")[1], "says how to change it"
 
 
-def test_this_machine_is_really_measured() -> None:
-    chosen, why = amp.choose_amp("auto", "cpu")
-    assert chosen in ("bf16", "off")
-    assert float(why.split("takes ")[1].split(" of")[0]) > 0
+def test_the_answer_is_always_the_same() -> None:
+    """A measurement isn't: on a busy machine two of thirty came out wrong."""
+    assert len({amp.choose_amp("auto", "cpu") for _ in range(30)}) == 1
 
 
 @pytest.mark.parametrize("mode", ["off", "bf16", "fp16"])
 def test_an_order_is_followed_without_measuring(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(amp, "bf16_speedup", lambda: pytest.fail("measured although the answer was given"))
+    monkeypatch.setattr(amp, "bf16_is_fast", lambda: pytest.fail("asked although the answer was given"))
     assert amp.choose_amp(mode, "cpu") == (mode, f"arithmetic: {mode}, as asked")
 
 

@@ -11,6 +11,7 @@ import torch
 from inpaintkit import text
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
+from inpaintkit.hole_colour import paint_hole
 from inpaintkit.inspection.evaluate import as_truth, run_fill, spread
 from inpaintkit.inspection.figures import Figure, before_after
 from inpaintkit.inspection.fills import Fill
@@ -18,7 +19,6 @@ from inpaintkit.inspection.truths import Case, Truth
 from inpaintkit.inspection.zoom import Box, enlarged, with_box, zoom_boxes
 from inpaintkit.notebook.widgets import parts
 from inpaintkit.notebook.widgets.parts import Pixels, labelled
-from inpaintkit.synthesis.preview import HOLE_COLOUR
 from inpaintkit.training.metrics import hole_psnr
 
 ZOOMED_SIDE = 512
@@ -57,7 +57,7 @@ class FillComparer:
         if stage == TRUTH:
             return case.truth
         if stage == HOLE:
-            return torch.where(case.hole, torch.tensor(HOLE_COLOUR)[:, None, None] / 255, case.picture)
+            return paint_hole(case.picture, case.hole)
         return run_fill(stage, self.fills[stage], case)
 
     def boxes(self, name: str) -> list[Box]:

@@ -20,11 +20,11 @@ from inpaintkit.data.review import (
     set_mark,
 )
 from inpaintkit.errors import InputError
+from inpaintkit.hole_colour import HOLE_COLOUR
 from inpaintkit.inspection.figures import Figure, contact_sheet
 from inpaintkit.notebook.widgets import parts
 from inpaintkit.notebook.widgets.parts import Pixels, labelled
 from inpaintkit.notebook.widgets.thumbnails import Thumbnails
-from inpaintkit.synthesis.preview import HOLE_COLOUR
 
 PAGE = 24
 SHOWN_SIDE, THUMBNAIL_SIDE = 512, 144

@@ -1,0 +1,55 @@
+"""Figures of data, training, fills and stereo pairs: functions that return a matplotlib figure. Only here matplotlib is used."""
+
+from matplotlib.figure import Figure
+
+from inpaintkit.inspection.figures.base import INK, PALETTE, QUIET, KitFigure, png_bytes, save_figure
+from inpaintkit.inspection.figures.curves import GAN_FIGURES, gan_epochs, loss_curves
+from inpaintkit.inspection.figures.fills import (
+    ZOOM_MARGIN,
+    ZOOM_MAXIMUM,
+    ZOOM_MINIMUM,
+    before_after,
+    discriminator_maps,
+    extremes,
+    hole_spectra,
+    metrics_bars,
+    zoom_box,
+)
+from inpaintkit.inspection.figures.records import (
+    contact_sheet,
+    depth_and_hole,
+    hardest_records,
+    hole_histogram,
+    parameter_effects,
+    samples_panel,
+)
+from inpaintkit.inspection.figures.stereo import stereo_panel
+
+__all__ = [
+    "GAN_FIGURES",
+    "INK",
+    "PALETTE",
+    "QUIET",
+    "ZOOM_MARGIN",
+    "ZOOM_MAXIMUM",
+    "ZOOM_MINIMUM",
+    "Figure",
+    "KitFigure",
+    "before_after",
+    "contact_sheet",
+    "depth_and_hole",
+    "discriminator_maps",
+    "extremes",
+    "gan_epochs",
+    "hardest_records",
+    "hole_histogram",
+    "hole_spectra",
+    "loss_curves",
+    "metrics_bars",
+    "parameter_effects",
+    "png_bytes",
+    "samples_panel",
+    "save_figure",
+    "stereo_panel",
+    "zoom_box",
+]

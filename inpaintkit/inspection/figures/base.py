@@ -1,0 +1,88 @@
+"""What all figures share: their style, grids of pictures, and how they become files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from inpaintkit import text
+from inpaintkit.errors import InputError
+from inpaintkit.files import atomic_path
+from inpaintkit.inspection.pictures import to_uint8
+
+INK, QUIET, GRID = "#1f2328", "#6a737d", "#e3e6ea"
+LEFT_HOLE_COLOUR, RIGHT_HOLE_COLOUR = (0.90, 0.62, 0.0), (0.34, 0.71, 0.91)
+TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 11, 9, 8
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+DPI = 110
+
+TILE_INCHES = 2.1
+
+
+class KitFigure(Figure):
+    """A figure that notebooks show without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return png_bytes(self)
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """Return `figure` as an opaque RGB PNG."""
+    raw = io.BytesIO()
+    figure.savefig(raw, format="png", dpi=DPI, facecolor="white")
+    small = io.BytesIO()
+    with Image.open(raw) as image:
+        image.convert("RGB").save(small, format="PNG", optimize=True)
+    return small.getvalue()
+
+
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Write `figure` as PNG, atomically; raise `InputError` where that is impossible."""
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise InputError(f"path: {path} does not end in .png; figures are saved as PNG")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(png_bytes(figure))
+    return path
+
+
+def image_grid(rows: int, columns: int, aspect: float = 1.0, inches: float = TILE_INCHES) -> tuple[Figure, np.ndarray]:
+    figure = KitFigure(figsize=(inches * columns, (inches * aspect + 0.5) * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.spines[:].set_visible(False)
+    return figure, axes
+
+
+def show_picture(ax: Axes, picture: torch.Tensor) -> None:
+    ax.imshow(to_uint8(picture), interpolation="nearest" if picture.shape[-1] < 300 else "antialiased")
+
+
+def short(name: str, length: int = 26) -> str:
+    """Return a record's name as it may stand in a figure."""
+    return text.figure(name, length)
+
+
+def cycle(count: int) -> list[str]:
+    return [PALETTE[index % len(PALETTE)] for index in range(count)]
+
+
+def label_axes(ax: Axes, title: str, x: str, y: str) -> None:
+    ax.set_title(title, fontsize=TITLE_SIZE, color=INK, loc="left")
+    ax.set_xlabel(x, fontsize=TEXT_SIZE, color=QUIET)
+    ax.set_ylabel(y, fontsize=TEXT_SIZE, color=QUIET)
+    ax.tick_params(which="both", labelsize=SMALL_SIZE, colors=QUIET, length=3)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(QUIET)
+    ax.grid(axis="y", color=GRID, linewidth=0.8)
+    ax.set_axisbelow(True)

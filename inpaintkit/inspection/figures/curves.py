@@ -1,0 +1,99 @@
+"""Curves of a training from its loss CSV."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from inpaintkit.errors import InputError
+from inpaintkit.inspection.figures.base import (
+    INK,
+    PALETTE,
+    QUIET,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    KitFigure,
+    label_axes,
+)
+
+BASELINES = {"hole_psnr": "hole_psnr_row_fill"}
+"""Columns of a loss CSV that stand in the panel of another one: what it has to beat."""
+
+GAN_FIGURES = {
+    "hole_psnr": "hole PSNR (dB)",
+    "hole_lpips": "hole LPIPS",
+    "artefact": "artefact score",
+    "score": "score (least wins)",
+}
+
+
+def loss_curves(csv_path: str | Path) -> Figure:
+    """Plot each column of a trainer's loss CSV over epochs, training and evaluation, and the learning rate last.
+
+    The hole PSNR of row fill stands beside the network's. Raises `InputError` if the file is missing or holds no epoch yet.
+    """
+    rows = _read_csv(csv_path)
+    skipped = {"epoch", "split", "seconds", *BASELINES.values()}
+    names = list(dict.fromkeys(name for row in rows for name, value in row.items() if value and name not in skipped))
+    names.sort(key=lambda name: (name != "total", "learning_rate" in name or name == "lr"))
+    columns = min(len(names), 3)
+    lines = math.ceil(len(names) / columns)
+    figure = KitFigure(figsize=(3.6 * columns, 2.5 * lines + 0.3), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False)
+    for ax, name in zip(axes.flat, names, strict=False):
+        _curve(ax, rows, name)
+    for ax in axes.flat[len(names) :]:
+        ax.set_axis_off()
+    axes.flat[0].legend(frameon=False, fontsize=TEXT_SIZE, labelcolor=INK)
+    return figure
+
+
+def gan_epochs(csv_path: str | Path, picked: int) -> Figure:
+    """Plot the inside-hole figures of each judged epoch of GAN fine-tuning; the start dotted, the `picked` one marked."""
+    rows = [row for row in _read_csv(csv_path) if row["split"] == "eval" and row.get("score")]
+    figure = KitFigure(figsize=(3.2 * len(GAN_FIGURES), 2.8), layout="constrained")
+    for ax, (name, title) in zip(figure.subplots(1, len(GAN_FIGURES)), GAN_FIGURES.items(), strict=True):
+        epochs, values = [int(row["epoch"]) for row in rows], [float(row[name]) for row in rows]
+        ax.plot(epochs, values, color=PALETTE[0], linewidth=1.8, marker="o", markersize=3.5)
+        ax.axhline(values[0], color=QUIET, linewidth=1, linestyle=":")
+        if picked in epochs:
+            ax.plot(picked, values[epochs.index(picked)], "o", color=PALETTE[1], markersize=9, fillstyle="none", mew=2)
+        label_axes(ax, title, "epoch", "")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def _read_csv(path: str | Path) -> list[dict[str, str]]:
+    if not Path(path).is_file():
+        raise InputError(f"csv_path: {path} does not exist; give the loss_*.csv of a training run")
+    with open(path, newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    if not rows:
+        raise InputError(f"csv_path: {path} holds no epoch yet; wait for the first one to end")
+    return rows
+
+
+def _curve(ax: Axes, rows: Iterable[Mapping[str, str]], name: str) -> None:
+    is_rate = "learning_rate" in name or name == "lr"
+    splits = {"train": (PALETTE[0], "-", "training"), "eval": (PALETTE[1], "--", "evaluation")}
+    rows = list(rows)
+    for split, (colour, style, label) in splits.items():
+        points = [(int(row["epoch"]), float(row[name])) for row in rows if row["split"] == split and row.get(name)]
+        if points:
+            epochs, values = zip(*points, strict=True)
+            marker = "o" if len(points) < 30 else None
+            ax.plot(epochs, values, style, color=colour, label=label, linewidth=1.8, marker=marker, markersize=3.5)
+    baseline = [(int(row["epoch"]), float(row[BASELINES[name]])) for row in rows if row.get(BASELINES.get(name, ""))]
+    if baseline:
+        ax.plot(*zip(*baseline, strict=True), ":", color=QUIET, label="row fill", linewidth=1.6)
+        ax.legend(frameon=False, fontsize=SMALL_SIZE, labelcolor=INK)
+    if is_rate:
+        ax.set_yscale("log")
+    label_axes(ax, name.replace("_", " "), "epoch", "dB" if "psnr" in name else "")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))

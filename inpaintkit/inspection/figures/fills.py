@@ -1,0 +1,222 @@
+"""What fills make of holes: pictures side by side, figures, spectra, the discriminator's judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import cv2
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from inpaintkit import text
+from inpaintkit.data import InpaintDataset
+from inpaintkit.hole_colour import paint_hole
+from inpaintkit.inspection.evaluate import Example, as_truth, examples, spread
+from inpaintkit.inspection.figures.base import (
+    INK,
+    PALETTE,
+    QUIET,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    TILE_INCHES,
+    TITLE_SIZE,
+    KitFigure,
+    cycle,
+    image_grid,
+    label_axes,
+    short,
+    show_picture,
+)
+from inpaintkit.inspection.fills import Fill
+from inpaintkit.inspection.scores import MAIN_METRICS, METRICS, RANKED_METRICS, WIDTH_BINS, Evaluation, width_metrics
+from inpaintkit.inspection.truths import Truth
+from inpaintkit.training.metrics import hole_psnr
+from inpaintkit.training.spectrum import spectrum, step_products
+
+ZOOM_MARGIN, ZOOM_MINIMUM, ZOOM_MAXIMUM = 1.5, 56, 112
+"""A zoomed crop is the largest hole's longer side times the first, within the other two in px."""
+
+Judge = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""(picture (B, 3, H, W), truth) -> logits (B, 1, h, w), high = looks real; ``GanTrainer.realness`` is one."""
+
+GRID_FREQUENCIES = (0.125, 0.25, 0.375, 0.5)  # cycles per px: the generator's grids of 8 and 4 px
+
+
+def hole_spectra(records: Truth | InpaintDataset, fills: Mapping[str, Fill], n: int = 16) -> Figure:
+    """Plot the spectrum inside holes of the truth and of each fill; dotted: the generator's grids of 8 and 4 px."""
+    truth = as_truth(records)
+    names = [truth.names[index] for index in spread(len(truth), n)]
+    totals: dict[str, list[torch.Tensor]] = {}
+    for example in examples(fills, truth, names):
+        for name, picture in {"truth": example.picture, **example.fills}.items():
+            found = step_products(picture[None].cpu(), example.hole[None].cpu())
+            totals[name] = [a + b for a, b in zip(totals[name], found, strict=True)] if name in totals else list(found)
+    figure = KitFigure(figsize=(7.5, 3.4), layout="constrained")
+    ax = figure.subplots()
+    for colour, (name, (sums, counts)) in zip(("#000000", *PALETTE), totals.items(), strict=False):
+        frequencies, power = spectrum(sums, counts)
+        ax.semilogy(frequencies.numpy(), power.numpy(), color=colour, label=text.figure(name), linewidth=1.8)
+    for frequency in GRID_FREQUENCIES:
+        ax.axvline(frequency, color=QUIET, linewidth=1, linestyle=":")
+    label_axes(ax, "power of pixel differences inside holes", "cycles per px", "")
+    ax.legend(frameon=False, fontsize=TEXT_SIZE, labelcolor=INK)
+    return figure
+
+
+def discriminator_maps(
+    records: Truth | InpaintDataset, fills: Mapping[str, Fill], judge: Judge, cut: int = 16, n: int = 4
+) -> Figure:
+    """Show what a discriminator finds real (blue) or filled (red), painted over the truth and over each fill.
+
+    `cut` is the frame, px on each side, that the map of `judge` leaves out.
+    """
+    truth = as_truth(records)
+    rows = examples(fills, truth, [truth.names[index] for index in spread(len(truth), n)])
+    figure, axes = image_grid(len(rows), len(fills) + 2)
+    for line, example in zip(axes, rows, strict=True):
+        pictures = {"truth": example.picture, **example.fills}
+        maps = {name: judge(p[None], example.picture[None])[0, 0].cpu().numpy() for name, p in pictures.items()}
+        strongest = max(float(np.abs(logits).max()) for logits in maps.values())
+        show_picture(line[0], paint_hole(example.picture, example.hole))
+        for ax, (name, logits) in zip(line[1:], maps.items(), strict=True):
+            show_picture(ax, pictures[name])
+            height, width = pictures[name].shape[-2:]
+            extent = (cut, width - cut, height - cut, cut)
+            ax.imshow(logits, cmap="RdBu", vmin=-strongest, vmax=strongest, alpha=0.55, extent=extent)
+            ax.set_xlim(-0.5, width - 0.5)
+            ax.set_ylim(height - 0.5, -0.5)
+        line[0].set_ylabel(short(example.record), fontsize=SMALL_SIZE, color=QUIET)
+    for ax, title in zip(axes[0], ("hole", "truth", *fills), strict=True):
+        ax.set_title(text.figure(title), fontsize=TITLE_SIZE, color=INK)
+    return figure
+
+
+def before_after(
+    records: Truth | InpaintDataset, fills: Mapping[str, Fill], names: Sequence[str] | None = None, n: int = 6
+) -> Figure:
+    """Show the largest hole of each record, zoomed: with the hole in magenta, filled by each of `fills`, and the truth.
+
+    Shown are the records `names` (for instance ``evaluation.worst("model")``), None: `n` spread over all. Under a fill
+    stands its PSNR inside the part of the hole that is shown.
+    """
+    truth = as_truth(records)
+    if names is None:
+        names = [truth.names[index] for index in spread(len(truth), n)]
+    rows = examples(fills, truth, names)
+    figure, axes = image_grid(len(rows), len(fills) + 2)
+    for line, example in zip(axes, rows, strict=True):
+        _example_row(line, example)
+    for ax, title in zip(axes[0], ("hole", *fills, "truth"), strict=True):
+        ax.set_title(text.figure(title), fontsize=TITLE_SIZE, color=INK)
+    return figure
+
+
+def extremes(records: Truth | InpaintDataset, fills: Mapping[str, Fill], evaluation: Evaluation) -> Figure:
+    """Show each fill's own best, median and worst record by PSNR: hole, fill and truth each, one row per fill."""
+    figure, axes = image_grid(len(fills), 9, inches=TILE_INCHES * 0.75)
+    for line, (name, fill) in zip(axes, fills.items(), strict=True):
+        chosen = [*evaluation.best(name, 1), *evaluation.median(name, 1), *evaluation.worst(name, 1)]
+        for place, example in enumerate(examples({name: fill}, records, chosen)):
+            _example_row(line[3 * place : 3 * place + 3], example)
+        line[0].set_ylabel(text.figure(name), fontsize=TITLE_SIZE, color=INK)
+    for place, word in enumerate(("best", "median", "worst")):
+        for ax, title in zip(axes[0, 3 * place :], (f"{word}: hole", "filled", "truth"), strict=False):
+            ax.set_title(title, fontsize=TEXT_SIZE, color=INK)
+    return figure
+
+
+def metrics_bars(evaluation: Evaluation) -> Figure:
+    """Plot each fill's mean and 95 % interval for every metric, and PSNR, SSIM and LPIPS over hole width.
+
+    Points rather than bars: PSNR and SSIM have no meaningful zero for a bar to start at.
+    """
+    shown = [m for m in MAIN_METRICS if not all(np.isnan(evaluation.mean(f, m).mean) for f in evaluation.fills)]
+    figure = KitFigure(figsize=(2.75 * len(shown), 5.4 + 0.28 * len(evaluation.fills)), layout="constrained")
+    grid = figure.add_gridspec(2, 1, height_ratios=[1.6 + 0.28 * len(evaluation.fills), 3])
+    above, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
+    colours = dict(zip(evaluation.fills, cycle(len(evaluation.fills)), strict=True))
+    axes = dict(zip(shown, above.subplots(1, len(shown), squeeze=False)[0], strict=True))
+    for name in shown:
+        _points(axes[name], evaluation, name, colours)
+    for name in shown[1:]:
+        axes[name].set_yticklabels([])
+    if "artefact" in axes:
+        axes["artefact"].axvline(0, color=QUIET, linewidth=1, linestyle=":")
+        axes["artefact"].set_xlabel("0: no grid of 8 px or finer", fontsize=TEXT_SIZE, color=QUIET)
+    ranked = [m for m in RANKED_METRICS if m in shown]
+    curves = below.subplots(1, len(ranked), squeeze=False)[0]
+    for ax, name in zip(curves, ranked, strict=True):
+        _width_curves(ax, evaluation, name, colours)
+    curves[-1].legend(frameon=False, fontsize=TEXT_SIZE, labelcolor=INK, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def zoom_box(hole: torch.Tensor) -> tuple[int, int, int]:
+    """Return (top, left, side) in px of a square around the thickest place of the largest part of `hole` (H, W) bool."""
+    height, width = hole.shape
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(hole.cpu().numpy().astype(np.uint8), connectivity=8)
+    if len(stats) < 2:
+        return 0, 0, min(height, width)
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    longer = int(max(stats[largest, cv2.CC_STAT_WIDTH], stats[largest, cv2.CC_STAT_HEIGHT]))
+    side = min(max(int(longer * ZOOM_MARGIN), ZOOM_MINIMUM), ZOOM_MAXIMUM, height, width)
+    depth = cv2.distanceTransform((parts == largest).astype(np.uint8), cv2.DIST_L2, 3)
+    y, x = divmod(int(np.argmax(depth)), width)
+    top = min(max(y - side // 2, 0), height - side)
+    left = min(max(x - side // 2, 0), width - side)
+    return top, left, side
+
+
+def _example_row(line: np.ndarray, example: Example) -> None:
+    top, left, side = zoom_box(example.hole[0])
+    crop = (..., slice(top, top + side), slice(left, left + side))
+    truth, hole = example.picture[crop], example.hole[crop]
+    show_picture(line[0], paint_hole(truth, hole))
+    for ax, filled in zip(line[1:-1], example.fills.values(), strict=True):
+        show_picture(ax, filled[crop])
+        psnr = float(hole_psnr(filled[crop][None], truth[None], hole[None]))
+        ax.set_xlabel(METRICS["psnr"].text(psnr) + " dB", fontsize=SMALL_SIZE, color=QUIET)
+    show_picture(line[-1], truth)
+    line[0].set_ylabel(short(example.record), fontsize=SMALL_SIZE, color=QUIET)
+    line[0].set_xlabel(f"{side} × {side} px", fontsize=SMALL_SIZE, color=QUIET)
+
+
+def _points(ax: Axes, evaluation: Evaluation, name: str, colours: Mapping[str, str]) -> None:
+    metric = METRICS[name]
+    for place, fill in enumerate(evaluation.fills):
+        value = evaluation.mean(fill, name)
+        if not np.isnan(value.mean):
+            ax.plot([value.low, value.high], [place, place], color=colours[fill], linewidth=3, alpha=0.45)
+            ax.plot(value.mean, place, "o", color=colours[fill], markersize=7)
+            ax.annotate(
+                metric.text(value.mean), (value.mean, place), (0, 7), textcoords="offset points",
+                ha="center", fontsize=SMALL_SIZE, color=INK,
+            )  # fmt: skip
+    label_axes(
+        ax,
+        metric.label,
+        f"{metric.unit + ', ' if metric.unit else ''}{'more' if metric.higher_is_better else 'less'} is better",
+        "",
+    )
+    ax.set_yticks(
+        range(len(evaluation.fills)), [text.figure(fill) for fill in evaluation.fills], fontsize=TEXT_SIZE, color=INK
+    )
+    ax.set_ylim(len(evaluation.fills) - 0.4, -0.7)
+    ax.margins(x=0.15)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+
+
+def _width_curves(ax: Axes, evaluation: Evaluation, name: str, colours: Mapping[str, str]) -> None:
+    places = np.arange(len(WIDTH_BINS))
+    for number, fill in enumerate(evaluation.fills):
+        means = [evaluation.mean(fill, width_metric) for width_metric in width_metrics(name)]
+        shifted = places + 0.05 * (number - (len(evaluation.fills) - 1) / 2)
+        values = np.array([[value.mean, value.low, value.high] for value in means])
+        ax.plot(shifted, values[:, 0], "o-", color=colours[fill], label=text.figure(fill), linewidth=1.6, markersize=5)
+        ax.vlines(shifted, values[:, 1], values[:, 2], color=colours[fill], linewidth=2.5, alpha=0.45)
+    better = "more" if METRICS[name].higher_is_better else "less"
+    label_axes(ax, f"{METRICS[name].label} by hole width", "width along the row, px", f"{better} is better")
+    ax.set_xticks(places, list(WIDTH_BINS))

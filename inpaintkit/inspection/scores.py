@@ -1,0 +1,234 @@
+"""Scores of fills inside holes, and what they say together: means, differences, ranks, and how sure each is."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from inpaintkit.errors import InputError
+from inpaintkit.files import atomic_write_text
+from inpaintkit.seeds import numpy_rng
+
+WIDTH_BINS: dict[str, tuple[int, int | None]] = {"1-2": (1, 2), "3-5": (3, 5), "6-9": (6, 9), "10+": (10, None)}
+"""Hole widths along the row in px, both limits included."""
+
+BOOTSTRAP_ROUNDS = 2000
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a figure is called, printed and read."""
+
+    label: str
+    unit: str
+    higher_is_better: bool
+    digits: int
+
+    @property
+    def heading(self) -> str:
+        """The label with unit and an arrow towards better."""
+        return f"{self.label}{f' ({self.unit})' if self.unit else ''} {'↑' if self.higher_is_better else '↓'}"
+
+    def text(self, value: float) -> str:
+        """Return `value` with this metric's digits, an en dash where there is none."""
+        return "–" if np.isnan(value) else f"{value:.{self.digits}f}"
+
+
+RANKED_METRICS = ("psnr", "ssim", "lpips")
+
+MAIN_METRICS = ("psnr", "ssim", "lpips", "lpips_vgg", "artefact", "siou")
+
+RING_METRICS = tuple(f"{name}_ring" for name in RANKED_METRICS)
+
+
+def width_metrics(name: str) -> tuple[str, ...]:
+    """Return the names of `name`, one of `RANKED_METRICS`, by hole width."""
+    return tuple(f"{name}_{width}" for width in WIDTH_BINS)
+
+
+METRICS: dict[str, Metric] = {
+    "psnr": Metric("PSNR", "dB", True, 2),
+    "ssim": Metric("SSIM", "", True, 3),
+    "lpips": Metric("LPIPS", "", False, 4),
+    "lpips_vgg": Metric("LPIPS-VGG", "", False, 4),
+    "artefact": Metric("artefact score", "", False, 3),
+    "siou": Metric("SIoU", "", True, 4),
+}
+
+METRICS |= {f"{m}_ring": replace(METRICS[m], label=f"{METRICS[m].label}, ring") for m in RANKED_METRICS}
+
+METRICS |= {
+    f"{m}_{width}": replace(METRICS[m], label=f"{METRICS[m].label}, {width} px")
+    for m in RANKED_METRICS
+    for width in WIDTH_BINS
+}
+"""Figures of a score, over hole pixels. ``_ring``: over the known pixels around the hole instead; ``_1-2`` and so on: over
+the pixels of holes of that width; ``siou``: over the whole view. ``lpips`` is LPIPS with AlexNet."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one fill did on one record. A figure that doesn't exist there (no hole of that width) is NaN."""
+
+    record: str
+    picture: str
+    fill: str
+    hole_pixels: int
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class HoleScore:
+    """How well the hole itself fits what is really hidden: intersection over union, and pixels far from any hidden one."""
+
+    record: str
+    iou: float
+    stray: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over records and its bootstrap interval; both limits NaN where only one picture speaks."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of all fills on the same records, and what they say together; `holes`: of the holes, where that is known."""
+
+    scores: tuple[Score, ...]
+    title: str = "photos"
+    holes: tuple[HoleScore, ...] = ()
+    _known: dict[tuple[str, ...], Interval] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def fills(self) -> list[str]:
+        """Names of the fills, in the order given."""
+        return list(dict.fromkeys(score.fill for score in self.scores))
+
+    @property
+    def records(self) -> list[str]:
+        """Names of the records, in the order judged."""
+        return list(dict.fromkeys(score.record for score in self.scores))
+
+    def of(self, fill: str) -> list[Score]:
+        """Return the scores of `fill`; raise `InputError` if there is no such fill."""
+        if fill not in self.fills:
+            raise InputError(f"fill: {fill!r} was not evaluated; choose one of {', '.join(self.fills)}")
+        return [score for score in self.scores if score.fill == fill]
+
+    def mean(self, fill: str, metric: str) -> Interval:
+        """Return the mean of `metric` over records with its 95 % interval, drawn once."""
+        if (fill, metric) not in self._known:
+            scores = self.of(fill)
+            values, groups = [score.figures[metric] for score in scores], [score.picture for score in scores]
+            self._known[fill, metric] = bootstrap(values, groups)
+        return self._known[fill, metric]
+
+    def difference(self, fill: str, other: str, metric: str) -> Interval:
+        """Return by how much `fill` lies above `other`, paired by record: far sharper than comparing two intervals."""
+        if (fill, other, metric) not in self._known:
+            pairs = list(zip(self.of(fill), self.of(other), strict=True))
+            values = [one.figures[metric] - two.figures[metric] for one, two in pairs]
+            self._known[fill, other, metric] = bootstrap(values, [one.picture for one, _ in pairs])
+        return self._known[fill, other, metric]
+
+    def ranking(self, metric: str) -> list[str]:
+        """Return the fills that have `metric`, best mean first."""
+        means = {fill: self.mean(fill, metric).mean for fill in self.fills}
+        known = [fill for fill in self.fills if not np.isnan(means[fill])]
+        return sorted(known, key=lambda fill: means[fill], reverse=METRICS[metric].higher_is_better)
+
+    def best(self, fill: str, count: int = 3) -> list[str]:
+        """Return the records on which `fill` reached the highest PSNR, best first."""
+        return self._by_psnr(fill)[:count]
+
+    def worst(self, fill: str, count: int = 3) -> list[str]:
+        """Return the records on which `fill` reached the lowest PSNR, worst first."""
+        return self._by_psnr(fill)[::-1][:count]
+
+    def median(self, fill: str, count: int = 3) -> list[str]:
+        """Return the records in the middle of `fill`'s ranking by PSNR."""
+        ranked = self._by_psnr(fill)
+        first = max((len(ranked) - count) // 2, 0)
+        return ranked[first : first + count]
+
+    def _by_psnr(self, fill: str) -> list[str]:
+        known = [score for score in self.of(fill) if not np.isnan(score.figures["psnr"])]
+        return [score.record for score in sorted(known, key=lambda score: -score.figures["psnr"])]
+
+    def advantage(self, fill: str, other: str, metric: str) -> Interval:
+        """Return by how much `fill` is better than `other`, see `difference`: positive is better, also where less is."""
+        gap = self.difference(fill, other, metric)
+        return gap if METRICS[metric].higher_is_better else Interval(-gap.mean, -gap.high, -gap.low)
+
+    def summary(self) -> dict[str, float | int | str]:
+        """Return the main figures flat, ready to record: ``FILL psnr`` and so on."""
+        means = {f"{fill} {name}": self.mean(fill, name).mean for fill in self.fills for name in MAIN_METRICS}
+        return {
+            "records": len(self.records),
+            "pictures": self._pictures(),
+            **{k: v for k, v in means.items() if not np.isnan(v)},
+        }
+
+    def extent(self) -> str:
+        """Return how much was judged, in words."""
+        return f"{count_of(len(self.records), 'record')} from {count_of(self._pictures(), 'picture')}"
+
+    def _pictures(self) -> int:
+        return len({score.picture for score in self.scores})
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return ``1 record``, ``2 records``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def save_scores(path: str | Path, evaluations: Iterable[Evaluation]) -> Path:
+    """Write one row per truth, record and fill as CSV, atomically; raise `InputError` where that is impossible."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["truth", "record", "picture", "fill", "hole_pixels", *METRICS])
+    for evaluation in evaluations:
+        for score in evaluation.scores:
+            figures = ["" if np.isnan(score.figures[name]) else f"{score.figures[name]:.6g}" for name in METRICS]
+            writer.writerow([evaluation.title, score.record, score.picture, score.fill, score.hole_pixels, *figures])
+    atomic_write_text(path, text.getvalue())
+    return Path(path)
+
+
+def bootstrap(values: Sequence[float], groups: Sequence[str]) -> Interval:
+    """Return the mean of the known `values` and its percentile bootstrap interval over whole `groups`.
+
+    Records of one picture resemble each other, so pictures (`groups`) are what is drawn again, not records.
+    NaN values are left out. The draws are seeded: the same values give the same interval.
+    """
+    known = [(value, group) for value, group in zip(values, groups, strict=True) if not np.isnan(value)]
+    if not known:
+        return Interval(np.nan, np.nan, np.nan)
+    numbers = np.array([value for value, _ in known], dtype=np.float64)
+    _, member = np.unique([group for _, group in known], return_inverse=True)
+    sums, counts = np.bincount(member, numbers), np.bincount(member)
+    if len(counts) == 1:
+        return Interval(float(numbers.mean()), np.nan, np.nan)
+    draws = _draws(len(counts))
+    low, high = np.quantile(draws @ sums / (draws @ counts), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(float(numbers.mean()), float(low), float(high))
+
+
+@functools.cache
+def _draws(count: int) -> np.ndarray:
+    """Return how often each of `count` groups is drawn in each round, (rounds, count)."""
+    rng = numpy_rng("bootstrap", count)
+    return rng.multinomial(count, np.full(count, 1 / count), size=BOOTSTRAP_ROUNDS)

@@ -1,0 +1,116 @@
+"""Evaluations as Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from inpaintkit import text
+from inpaintkit.inspection.scores import (
+    CONFIDENCE,
+    MAIN_METRICS,
+    METRICS,
+    RANKED_METRICS,
+    RING_METRICS,
+    Evaluation,
+    Interval,
+    Metric,
+    bootstrap,
+    width_metrics,
+)
+from inpaintkit.training import metrics
+
+HOLES = {"iou": Metric("IoU", "", True, 3), "stray": Metric("stray pixels", "px", False, 0)}
+FILL_TITLES = {
+    "row": "row fill",
+    "telea": "Telea",
+    "navier_stokes": "Navier-Stokes",
+    "biharmonic": "biharmonic fill",
+    "model": "this model",
+}
+"""What people call the built-in fills."""
+
+
+def title_of(fill: str) -> str:
+    """Return what people call a fill; the name itself, made safe for Markdown, for those of a user."""
+    return FILL_TITLES.get(fill, text.markdown(fill))
+
+
+def short_table(results: Sequence[Evaluation]) -> str:
+    """Return PSNR and LPIPS inside the holes of each truth, a row per fill, the best of each column in bold."""
+    columns = [(result, name) for result in results for name in ("psnr", "lpips") if result.ranking(name)]
+    lines = table_head("fill", (f"{result.title}: {METRICS[name].heading}" for result, name in columns))
+    fills = list(dict.fromkeys(fill for result in results for fill in result.fills))
+    for fill in fills:
+        cells = [_best_in_bold(result, fill, name) for result, name in columns]
+        lines.append(f"| {title_of(fill)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _best_in_bold(result: Evaluation, fill: str, name: str) -> str:
+    if fill not in result.fills:
+        return "–"
+    value = METRICS[name].text(result.mean(fill, name).mean)
+    return f"**{value}**" if result.ranking(name)[:1] == [fill] else value
+
+
+def table(result: Evaluation, names: Sequence[str] = MAIN_METRICS) -> str:
+    """Return means of the metrics `names` with 95 % intervals, one row per fill, as Markdown; without those nobody has."""
+    means = {(fill, name): result.mean(fill, name) for fill in result.fills for name in names}
+    shown = [name for name in names if not all(np.isnan(means[fill, name].mean) for fill in result.fills)]
+    lines = table_head("fill", (METRICS[name].heading for name in shown))
+    for fill in result.fills:
+        cells = [cell(means[fill, name], METRICS[name]) for name in shown]
+        lines.append(f"| {title_of(fill)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def tables(result: Evaluation) -> str:
+    """Return all tables as Markdown: inside holes, in the ring around them, by hole width, and of the holes themselves."""
+    parts = [
+        f"## {result.title}: {result.extent()}",
+        f"Inside holes, means with {CONFIDENCE:.0%} intervals:",
+        table(result),
+        f"In the known pixels up to {metrics.RING_WIDTH} px around holes (a fill should leave them alone):",
+        table(result, RING_METRICS),
+    ]
+    for name in RANKED_METRICS:
+        parts += [
+            f"{METRICS[name].label} inside holes by their width along the row:",
+            table(result, width_metrics(name)),
+        ]
+    if result.holes:
+        names = [hole.record for hole in result.holes]
+        iou, stray = (bootstrap([getattr(hole, figure) for hole in result.holes], names) for figure in HOLES)
+        parts.append(
+            f"The holes against what is really hidden: intersection over union {cell(iou, HOLES['iou'])}, "
+            f"stray pixels per picture {cell(stray, HOLES['stray'])}."
+        )
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def versus(result: Evaluation, fill: str) -> str:
+    """Return by how much `fill` is better (positive) or worse than each other one, paired by record, as Markdown."""
+    names = [*RANKED_METRICS, *(name for metric in RANKED_METRICS for name in width_metrics(metric))]
+    lines = table_head(f"{title_of(fill)} against", (METRICS[name].label for name in names))
+    for other in result.fills:
+        if other != fill:
+            cells = [cell(result.advantage(fill, other, name), METRICS[name], signed=True) for name in names]
+            lines.append(f"| {title_of(other)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def table_head(first: str, others: Iterable[str]) -> list[str]:
+    """Return the two lines above a table's rows."""
+    heads = [first, *others]
+    return [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
+
+
+def cell(interval: Interval, metric: Metric, signed: bool = False) -> str:
+    """Return a mean with its interval, as far as there is one."""
+    mean, low, high = (
+        f"{'+' if signed and value > 0 else ''}{metric.text(value)}"
+        for value in (interval.mean, interval.low, interval.high)
+    )
+    return mean if np.isnan(interval.low) else f"{mean} [{low}, {high}]"

@@ -1,0 +1,115 @@
+"""Evaluations in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from inpaintkit.inspection.scores import (
+    CONFIDENCE,
+    METRICS,
+    RANKED_METRICS,
+    WIDTH_BINS,
+    Evaluation,
+    width_metrics,
+)
+from inpaintkit.inspection.tables import title_of
+
+NOTHING = 0.05
+"""Difference in dB of PSNR below which two fills are called equal in the headline."""
+
+
+def headline(results: Sequence[Evaluation], fill: str, before: str | None = None) -> str:
+    """Return in one sentence how `fill` stands on each truth by inside-hole PSNR, and what changed since the fill `before`."""
+    parts = [f"on {result.title} {_standing_in_short(result, fill, before)}" for result in results]
+    if before is not None:
+        changes = [result.advantage(fill, before, "psnr").mean for result in results]
+        parts.append(f"against {title_of(before)} {_change(changes)}")
+    sentence = "; ".join(parts)
+    return f"{sentence[:1].upper()}{sentence[1:]}."
+
+
+def leads_everywhere(results: Sequence[Evaluation], fill: str, before: str | None = None) -> bool:
+    """Return whether `fill` has the highest inside-hole PSNR on every truth, the fill `before` left aside."""
+    return all([name for name in result.ranking("psnr") if name != before][:1] == [fill] for result in results)
+
+
+def _standing_in_short(result: Evaluation, fill: str, before: str | None) -> str:
+    rivals = [name for name in result.ranking("psnr") if name not in (fill, before)]
+    if not rivals:
+        return METRICS["psnr"].text(result.mean(fill, "psnr").mean) + " dB"
+    gap = result.advantage(fill, rivals[0], "psnr")
+    amount = f"{abs(gap.mean):.1f} dB"
+    surely = "" if gap.low > 0 or gap.high < 0 or np.isnan(gap.low) else " (not for sure)"
+    if gap.mean > 0:
+        return f"best, by {amount}{surely}"
+    return f"{amount} behind {title_of(rivals[0])}{surely}"
+
+
+def _change(changes: Sequence[float]) -> str:
+    if all(abs(change) < NOTHING for change in changes):
+        return "nothing changed"
+    return " and ".join(f"{change:+.1f} dB" for change in changes)
+
+
+def verdict(result: Evaluation, fill: str | None = None) -> str:
+    """Return a paragraph in plain words: what is better than what inside holes, by how much, how sure.
+
+    With `fill`, a second one says the same from its point of view, by hole width too.
+    """
+    opening = (
+        f"Judged inside the holes of {result.extent()}, with {CONFIDENCE:.0%} intervals by bootstrap over pictures."
+    )
+    sentences = [*(_sentence(result, name) for name in RANKED_METRICS), _artefact_sentence(result)]
+    widths = [f"{name} px {title_of(ranked[0])}" for name in WIDTH_BINS if (ranked := result.ranking(f"psnr_{name}"))]
+    by_width = f"Best PSNR by hole width: {', '.join(widths)}." if widths and len(result.fills) > 1 else ""
+    paragraph = " ".join(sentence for sentence in (opening, *sentences, by_width) if sentence)
+    if fill is None:
+        return paragraph
+    own = " ".join(_standing(result, fill, other) for other in result.fills if other != fill)
+    return f"{paragraph}\n\n{own}"
+
+
+def _standing(result: Evaluation, fill: str, other: str) -> str:
+    """Say where `fill` is surely better and surely worse than `other`: each metric as a whole, and by width."""
+    sure: dict[bool, list[str]] = {True: [], False: []}
+    for metric in RANKED_METRICS:
+        by_width = zip(width_metrics(metric), (f" at {width} px" for width in WIDTH_BINS), strict=True)
+        for name, place in ((metric, ""), *by_width):
+            gap = result.advantage(fill, other, name)
+            if gap.low > 0 or gap.high < 0:
+                sure[gap.low > 0].append(f"{METRICS[metric].label}{place} ({METRICS[name].text(abs(gap.mean))})")
+    parts = [f"{word} in {', '.join(sure[w])}" for w, word in ((True, "better"), (False, "worse")) if sure[w]]
+    return f"{title_of(fill)} against {title_of(other)}: {'; '.join(parts) if parts else 'nothing tells them apart'}."
+
+
+def _sentence(result: Evaluation, name: str) -> str:
+    metric, ranked = METRICS[name], result.ranking(name)
+    if not ranked:
+        return ""
+    leader, unit = ranked[0], f" {metric.unit}" if metric.unit else ""
+    sentence = f"{metric.label}: {title_of(leader)} is best with {metric.text(result.mean(leader, name).mean)}{unit}"
+    ahead, unclear = [], []
+    for other in ranked[1:]:
+        gap = result.difference(leader, other, name)
+        if gap.low > 0 or gap.high < 0:
+            low, high = sorted((abs(gap.low), abs(gap.high)))
+            ahead.append(f"{title_of(other)} by {metric.text(abs(gap.mean))} [{metric.text(low)}, {metric.text(high)}]")
+        else:
+            unclear.append(title_of(other))
+    sentence += f", ahead of {', '.join(ahead)}" if ahead else ""
+    return sentence + (f", not told apart from {', '.join(unclear)}" if unclear else "") + "."
+
+
+def _artefact_sentence(result: Evaluation) -> str:
+    # The score scatters around 0 where there is no pattern, so only fills that are clearly above 0 are worth a word.
+    found = {fill: result.mean(fill, "artefact") for fill in result.fills}
+    if all(np.isnan(value.mean) for value in found.values()):
+        return "Holes are too small to look for a grid in."
+    if all(np.isnan(value.low) for value in found.values()):
+        return ""
+    seen = [
+        f"{title_of(fill)} ({METRICS['artefact'].text(value.mean)})" for fill, value in found.items() if value.low > 0
+    ]
+    return f"A grid of 8 px or finer shows in {', '.join(seen)}." if seen else "None shows a grid of 8 px or finer."
