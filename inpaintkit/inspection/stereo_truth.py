@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,6 +23,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder
 from inpaintkit.inspection.truths import Case, Truth
 from inpaintkit.synthesis import close_hole, dilate_edge, forward_warp
+from inpaintkit.text import shown
 from inpaintkit.training.row_fill import nearest_known
 
 NAMES = (("left", "right", "disparity"), ("im0", "im1", "disp0"), ("view1", "view5", "disp1"), ("im2", "im6", "disp2"))
@@ -45,8 +46,11 @@ DECISIVE = 0.9
 LEAST_DISPARITY = 1.0
 """Mean size in px from which a disparity can be told from its opposite."""
 
+MOST_PIXELS = 120_000_000
+"""Disparities of more pixels are refused before anything of them is read: bounds the memory."""
+
 _ALL_MEASURED = 0.999
-_PFM_HEADER = re.compile(rb"(Pf|PF)\s+(\d+)\s+(\d+)\s+([-+.eE\d]+)\s")
+_PFM_HEADER = re.compile(rb"(Pf|PF)\s+(\d{1,9})\s+(\d{1,9})\s+([-+.eE\d]{1,32})\s")
 
 
 def stereo_truth(folder: str | Path, scale: float | None = None, edge_dilation: int = 0) -> Truth:
@@ -187,33 +191,46 @@ def read_disparity(path: str | Path, scale: float | None = None) -> Tensor:
     path = Path(path)
     try:
         if path.suffix == ".pfm":
-            values = _read_pfm(path.read_bytes())
+            values = _read_pfm(path)
         elif path.suffix == ".npy":
-            values = np.load(path, allow_pickle=False)
+            # mapped, so that a header that lies about the shape asks for no memory
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
         else:
             values, depth_scale = _read_png(path)
             scale = scale or depth_scale
         if values.ndim != 2 or values.dtype.kind not in "fiu":
             raise ValueError(f"it holds {values.dtype} {values.shape} instead of one number per pixel")
-    except (OSError, ValueError, EOFError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise InputError(f"stereo_dir: {path} is no disparity map ({error}); give PFM, NPY or grey PNG") from None
-    numbers = torch.from_numpy(values.astype(np.float32))[None, None] / (scale or 1.0)
+        _check_size(values.shape[1], values.shape[0])
+    except Exception as error:  # a foreign file: its readers raise dozens of kinds
+        raise InputError(
+            f"stereo_dir: {shown(path)} is no disparity map ({shown(error)}); give PFM, NPY or grey PNG"
+        ) from None
+    with np.errstate(over="ignore"):  # what float32 can't hold is infinite, hence not measured
+        numbers = torch.from_numpy(values.astype(np.float32))[None, None] / (scale or 1.0)
     return numbers.masked_fill(~numbers.isfinite(), torch.nan)
 
 
-def _read_pfm(data: bytes) -> np.ndarray:
-    header = _PFM_HEADER.match(data)
+def _check_size(width: int, height: int) -> None:
+    if not 0 < width * height <= MOST_PIXELS:
+        raise ValueError(f"it is said to have {width}x{height} px, and 1 to {MOST_PIXELS:,} in all can be read")
+
+
+def _read_pfm(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        header = _PFM_HEADER.match(file.read(128))
     if header is None or header[1] != b"Pf":
         raise ValueError("it is not a grey PFM file")
     width, height = int(header[2]), int(header[3])
+    _check_size(width, height)
     kind = "<f4" if float(header[4]) < 0 else ">f4"
     # Rows run from the bottom to the top.
-    return np.frombuffer(data, kind, width * height, header.end()).reshape(height, width)[::-1]
+    return np.fromfile(path, kind, width * height, offset=header.end()).reshape(height, width)[::-1]
 
 
 def _read_png(path: Path) -> tuple[np.ndarray, float]:
     """Return what a PNG holds, NaN for 0, and its usual scale."""
     with Image.open(path, formats=["PNG"]) as image:
+        _check_size(*image.size)
         stored = np.array(image)
     scale = 1.0 if stored.dtype == np.uint8 else SCALE_16_BIT
     return np.where(stored == 0, np.nan, stored.astype(np.float32)), scale

@@ -1,5 +1,6 @@
 """Stereo pairs given by a person: read right, checked for sign and unit, judged only where disparity is measured."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,13 @@ def save_pair(folder: Path, stems: tuple[str, str] = ("left", "right")) -> Path:
     for stem, picture in zip(stems, rendered()[:2], strict=True):
         Image.fromarray(to_uint8(picture[0])).save(folder / f"{stem}.png")
     return folder
+
+
+def npy_header(shape: tuple[int, int]) -> bytes:
+    """Return the beginning of a NumPy file that says it holds float64 of that shape."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return file.getvalue()
 
 
 def columns(mask: Tensor) -> list[int]:
@@ -144,6 +152,12 @@ def test_every_kind_of_disparity_file_gives_px(tmp_path: Path, kind: str) -> Non
     [
         ("d.pfm", b"PF\n2 2\n-1\n" + b"\0" * 48),
         ("d.pfm", b"Pf\n2 2\n-1\n\0"),
+        ("d.pfm", b"Pf\n1000000000000 1000000000000\n-1\n" + b"\0" * 64),
+        ("d.pfm", b"Pf\n100000000 100000000\n-1\n" + b"\0" * 64),
+        ("d.pfm", b"Pf\n0 0\n-1\n"),
+        ("d.npy", npy_header((10**12, 10**12))),
+        ("d.npy", npy_header((0, 0))),
+        ("d.npy", npy_header((10000, 10000)) + b"\0" * 64),
         ("d.npy", b"nonsense"),
         ("d.png", b"nonsense"),
     ],
@@ -152,6 +166,11 @@ def test_broken_disparity_files_are_refused_in_one_sentence(tmp_path: Path, name
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match="is no disparity map"):
         read_disparity(tmp_path / name)
+
+
+def test_a_disparity_beyond_float32_counts_as_not_measured(tmp_path: Path) -> None:
+    np.save(tmp_path / "d.npy", np.array([[1.0, 1e300]]))
+    assert read_disparity(tmp_path / "d.npy").isnan().flatten().tolist() == [False, True]
 
 
 def test_colour_png_is_no_disparity(tmp_path: Path) -> None:
