@@ -243,7 +243,7 @@ def bench_samples(folder: Path) -> None:
     steps: dict[str, Callable[[], object]] = {
         "PNG files instead of the pack": lambda: read_record(*data._pairs[next(count) % records]),
         "from the pack, cut, no augmentation": lambda: data._cut(p := packed[next(count) % records], p[3] > 0, 50, 50),
-        "grow the hole by 10 px": lambda: grow_hole(hole, 10, 0),
+        "grow the hole by 10 px": lambda: grow_hole(hole, left=0, right=10),
         "best crop of 4": lambda: hard_random_crop(tensor, 256, rng),
         "colour jitter (one sample of 4)": lambda: jitter_colours(picture, rng),
         "whole training sample": lambda: data[(next(count) % records, 0, next(count))],

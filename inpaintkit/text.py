@@ -37,6 +37,11 @@ def shown(text: object, longest: int = LONGEST) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
+def seen_name(name: str) -> str:
+    """Return a file's name as people compare it: case, and how its accents are composed, make no difference."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def html(text: object, longest: int = LONGEST) -> str:
     """Return `text` as `shown` does, to stand in HTML, in an attribute as well.
 

@@ -194,7 +194,7 @@ class TrainConfig(JobConfig):
                 raise InputError(
                     f"data_dir: {root / split} holds no records (pairs *_C.png, *_M.png); run 01_generate first"
                 )
-        if self.checkpoint_file and not Path(self.checkpoint_file).is_file():
+        if self.checkpoint_file and not self.resume and not Path(self.checkpoint_file).is_file():
             raise InputError(
                 f"checkpoint_file: {self.checkpoint_file} does not exist; give the path of a .pth model file"
             )

@@ -23,6 +23,8 @@ from inpaintkit.files import require_folder
 from inpaintkit.seeds import derive_seed, numpy_rng
 
 PNG_END = 20  # bytes: checksum of the pixels, of their chunk, and the empty last chunk
+MOST_HOLE = 0.5  # share of all pixels; real data sets have some hundredths
+LOOKED_AT = 64  # records, where they aren't packed
 FRAME = 16  # px on each side that training and loss never see
 
 GROW_RIGHT_CHANCE, GROW_RIGHT_MAX = 0.5, 20  # px
@@ -69,10 +71,10 @@ def find_pairs(folder: Path, being_written: bool = False) -> list[tuple[Path, Pa
     return [(folder / (stem + PICTURE_SUFFIX), folder / (stem + HOLE_SUFFIX)) for stem in sorted(stems[HOLE_SUFFIX])]
 
 
-def grow_hole(hole: Mask, right: int, left: int) -> Mask:
+def grow_hole(hole: Mask, *, left: int, right: int) -> Mask:
     """Return `hole` (H, W), True = missing, with every hole pixel spread `right` px to the right and `left` px to the left.
 
-    >>> grow_hole(np.array([[False, False, True, False, False]]), right=2, left=1)[0].tolist()
+    >>> grow_hole(np.array([[False, False, True, False, False]]), left=1, right=2)[0].tolist()
     [False, True, True, True, True]
     """
     if not (right or left):
@@ -113,6 +115,7 @@ class InpaintDataset(Dataset[Sample]):
         self._pairs = find_pairs(self.folder)
         self._packed: PackedRecords | None = open_packed(self.folder, self._pairs)
         self._check_sizes()
+        self._check_holes()
 
     @property
     def names(self) -> list[str]:
@@ -164,11 +167,26 @@ class InpaintDataset(Dataset[Sample]):
                     f"choose a crop_size of {min(height, width)} or less, or delete the pair"
                 )
 
+    def _check_holes(self) -> None:
+        """Refuse masks that mean something else: nothing would be learnt from them, or the wrong thing."""
+        some = [read_record(*pair)[3].mean() for pair in self._pairs[:LOOKED_AT]] if self._packed is None else ()
+        share = float(np.mean(some)) if self._packed is None else self._packed.hole_share
+        if share == 0:
+            raise InputError(
+                f"data_dir: none of the {len(self)} masks *{HOLE_SUFFIX} in {self.folder} has a hole; a hole is white (255)"
+            )
+        if share > MOST_HOLE:
+            raise InputError(
+                f"data_dir: the masks *{HOLE_SUFFIX} in {self.folder} are hole for {share:.0%}; a hole is white (255), what is known black "
+                "(0): invert them if they are the other way round"
+            )
+
     def _training_sample(self, pixels: Bytes, record: int, epoch: int, draw: int) -> Sample:
         rng = numpy_rng(self.seed, epoch, draw)
-        hole = grow_hole(pixels[3] > 0, *draw_growth(rng))
-        top, left = hard_random_crop(torch.from_numpy(hole)[None], self.crop_size, rng)
-        picture, cut = self._cut(pixels, hole, top, left)
+        right, left = draw_growth(rng)
+        hole = grow_hole(pixels[3] > 0, left=left, right=right)
+        place = hard_random_crop(torch.from_numpy(hole)[None], self.crop_size, rng)
+        picture, cut = self._cut(pixels, hole, *place)
         if rng.random() < JITTER_CHANCE:
             picture = _planes(jitter_colours(cv2.merge(list(picture)), rng))
         if rng.random() < GREY_CHANCE:

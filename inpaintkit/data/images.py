@@ -9,7 +9,6 @@ import io
 import os
 import stat
 import threading
-import unicodedata
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +20,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path
+from inpaintkit.text import seen_name
 
 MAX_ASPECT = 3  # long side / short side
 MIN_SIDE = 64  # px; below, there is nothing a depth model could see
@@ -78,11 +78,6 @@ def list_pictures(folder: str | Path, leave_out: Iterable[Path] = ()) -> list[Pa
         elif not _is_depth_map(entry.name, stems):
             found.append(path)
     return found
-
-
-def seen_name(name: str) -> str:
-    """Return a file's name as people compare it: case, and how its accents are composed, make no difference."""
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _is_depth_map(name: str, stems: set[str]) -> bool:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,12 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path, atomic_write_text
 
 PACK_FOLDER = ".packed"
-FORMAT = "inpaintkit-pack-1"
+FORMAT = "inpaintkit-pack-2"
 HEADER_BYTES = 64  # the pack's key as text; also keeps the pixels aligned
 CHANNELS = 4  # R, G, B, hole
-HOLE_THRESHOLD = 127  # a hole's pixel is missing where its byte is larger
+HOLE_THRESHOLD = (
+    0  # a pixel is missing where its byte is larger: iw3 writes 127 for its second kind of hole and trains on both
+)
 READ_AHEAD = 16  # records decoded at once while packing: bounds the memory
 
 Bytes = NDArray[np.uint8]
@@ -90,14 +93,15 @@ class PackedRecords:
     Pickled by its path alone, so that a loader's workers map the same pages.
     """
 
-    def __init__(self, path: Path, shapes: list[tuple[int, int]]) -> None:
-        self.path, self.shapes = path, shapes
+    def __init__(self, path: Path, shapes: list[tuple[int, int]], hole_share: float) -> None:
+        """Take the file, (H, W) of each record, and the mean share of hole in all of them."""
+        self.path, self.shapes, self.hole_share = path, shapes, hole_share
         lengths = [CHANNELS * height * width for height, width in shapes]
         self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]) + HEADER_BYTES
         self._pages = np.memmap(path, np.uint8, mode="r", shape=(int(self._starts[-1]),))
 
-    def __reduce__(self) -> tuple[type[PackedRecords], tuple[Path, list[tuple[int, int]]]]:
-        return type(self), (self.path, self.shapes)
+    def __reduce__(self) -> tuple[type[PackedRecords], tuple[Path, list[tuple[int, int]], float]]:
+        return type(self), (self.path, self.shapes, self.hole_share)
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -136,8 +140,16 @@ def _open_valid(data: Path, sources: list[Source]) -> PackedRecords | None:
             key = handle.read(HEADER_BYTES).decode()
         shapes = [(int(height), int(width)) for height, width in index["shapes"]]
         length = HEADER_BYTES + sum(CHANNELS * height * width for height, width in shapes)
-        fits = index["sources"] == [asdict(source) for source in sources] and data.stat().st_size == length
-        return PackedRecords(data, shapes) if fits and key == index["key"] == _key(sources, shapes) else None
+        facts = data.stat()
+        fits = index["sources"] == [asdict(source) for source in sources] and facts.st_size == length
+        fits = (
+            fits and index.get("written") == facts.st_mtime_ns
+        )  # touched since then: whatever it holds now, it is made anew
+        return (
+            PackedRecords(data, shapes, float(index["hole_share"]))
+            if fits and key == index["key"] == _key(sources, shapes)
+            else None
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -158,15 +170,21 @@ def _can_write(folder: Path) -> bool:
 
 
 def _build(data: Path, sources: list[Source], pairs: list[tuple[Path, Path]]) -> None:
-    shapes = []
+    shapes, shares = [], []
     with atomic_path(data) as temporary, open(temporary, "wb") as handle:
         handle.write(bytes(HEADER_BYTES))
         for record in _read_ahead(pairs):
             shapes.append((record.shape[1], record.shape[2]))
+            shares.append(float(record[3].mean()))
             handle.write(record.tobytes())
         handle.seek(0)
         handle.write(_key(sources, shapes).encode())
-    index = {"key": _key(sources, shapes), "shapes": shapes, "sources": [asdict(source) for source in sources]}
+    index: dict[str, Any] = {
+        "key": _key(sources, shapes),
+        "shapes": shapes,
+        "sources": [asdict(source) for source in sources],
+    }
+    index |= {"written": data.stat().st_mtime_ns, "hole_share": fmean(shares)}
     atomic_write_text(data.with_suffix(".json"), json.dumps(index))
 
 

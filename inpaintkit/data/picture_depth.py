@@ -81,11 +81,6 @@ def depth_from_map(model: FileDepthModel, source: Source, view: View) -> tuple[T
         raise UnreadablePicture(f"gets no depth: {error}") from error
 
 
-def depth_from_network(model: DepthModel, picture: Picture) -> Tensor:
-    """Return depth (1, 1, h, w) of `picture` (H, W, 3), rounded; raise `UnreadablePicture` when the network finds none."""
-    return as_kept(ask_network(model, as_batch(picture)))
-
-
 def ask_network(model: DepthModel, pixels: Tensor) -> Tensor:
     """Return the network's own answer for `pixels` (1, 3, H, W), on the CPU; raise `UnreadablePicture` if it refuses."""
     try:

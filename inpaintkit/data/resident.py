@@ -60,7 +60,7 @@ class ResidentRecords:
         growth = self._tensor([draw_growth(rng) for rng in rngs])
         places = self._tensor([crop_candidates(self.height, self.width, self.crop_size, rng) for rng in rngs])
         record = self._tensor([item[0] for item in items])
-        holes = grow_holes(self.pixels[record, 3] > 0, growth[:, 0], growth[:, 1])
+        holes = grow_holes(self.pixels[record, 3] > 0, left=growth[:, 1], right=growth[:, 0])
         corner = best_corners(holes, places, self.crop_size)
         x, hole = self._cut(record, holes, corner)
         for index, rng in enumerate(rngs):
@@ -88,7 +88,7 @@ class ResidentRecords:
         return x, holes[(batch[:, None, None, None], *window)]
 
 
-def grow_holes(holes: Tensor, right: Tensor, left: Tensor) -> Tensor:
+def grow_holes(holes: Tensor, *, left: Tensor, right: Tensor) -> Tensor:
     """Return `holes` (B, H, W) bool, each grown to the right and left by its own number of px, (B,) each."""
     width = holes.shape[-1]
     columns = torch.arange(width, device=holes.device).expand_as(holes)

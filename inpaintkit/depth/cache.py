@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
+import math
 import os
 import threading
 import time
@@ -21,6 +23,7 @@ LEVELS = 65535
 COMPRESS_LEVEL = 1  # depth maps shrink little beyond it
 RECOUNT = 0.02  # of the limit: after so many new bytes of its own a process counts the folder again, others write too
 ROOM_AFTER_CLEANING = 0.9  # clean somewhat below the limit, so that not every new map cleans
+LARGEST_ENTRY, LARGEST_MAP = 1 << 28, 1 << 27  # bytes, pixels
 ABANDONED = 3600  # seconds after which the temporary file of a killed process is nobody's
 
 
@@ -53,12 +56,22 @@ class DepthCache:
     def find(self, key: str) -> Tensor | None:
         """Return depth (1, 1, h, w) in 0..1 kept under `key` (see `depth_key`), None if there is none or it is damaged."""
         path = self._path(key)
-        with contextlib.suppress(OSError, SyntaxError, ValueError):
-            with Image.open(path) as image:
+        if not path.is_file():
+            return None
+        try:
+            if path.stat().st_size > LARGEST_ENTRY:
+                return None
+            content = path.read_bytes()
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+                if image.mode != "I;16" or math.prod(image.size) > LARGEST_MAP:
+                    return None
+                image.verify()  # the checksums, which a decoder skips
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
                 levels = np.asarray(image, dtype=np.uint16)
             os.utime(path)
-            return _to_depth(levels)
-        return None
+        except Exception:  # whatever is wrong with an entry, it is made anew
+            return None
+        return _to_depth(levels)
 
     def store(self, key: str, depth: Tensor, model: DepthModel) -> None:
         """Keep `depth` (1, 1, h, w) in 0..1 under `key`; raise `InputError` when the disk takes no more."""

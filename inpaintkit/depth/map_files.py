@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import math
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -10,20 +13,33 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from inpaintkit.config import MAP_VALUES, nearest_name
 from inpaintkit.depth.fastdepth import limited_size
 from inpaintkit.depth.protocol import MAP_NAME, NEAR_IS_BRIGHT, min_max
 from inpaintkit.errors import InputError
+from inpaintkit.text import seen_name, shown
 
-ENDINGS = (".png", ".npy", ".exr")
+ENDINGS = (".png", ".npy", ".exr", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+LARGEST_FILE, LARGEST_MAP = 1 << 30, 120_000_000  # bytes, pixels
+ORIENTATION_TAG = 0x0112
+TURNS: dict[int, Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]] = {
+    5: np.transpose,
+    6: lambda values: np.rot90(values, -1),
+    7: lambda values: np.rot90(values, 2).T,
+    8: np.rot90,
+}
+"""How a camera's picture is turned upright, for those orientations (EXIF) that exchange width and height."""
+
+SAME_SHAPE = 0.02  # by which the aspect ratios of a picture and its map may differ
 EXR_CHANNELS = ("Z", "Y", "RGB")  # distance, grey, colour; looked for in this order
 
 
 def _read_exr(path: Path) -> npt.NDArray[np.generic]:
     if importlib.util.find_spec("OpenEXR") is None:
-        raise InputError(f"File: {path} needs the package OpenEXR; run `pip install inpaintkit[exr]`")
+        raise InputError(f"File: {path} needs the package OpenEXR; run `pip install OpenEXR`")
     import OpenEXR
 
     try:
@@ -36,25 +52,42 @@ def _read_exr(path: Path) -> npt.NDArray[np.generic]:
 
 
 def _read_values(path: Path) -> npt.NDArray[np.generic] | None:
-    if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
-    if path.suffix == ".exr":
+    if path.stat().st_size > LARGEST_FILE:
+        raise ValueError(f"it has more than {LARGEST_FILE >> 20} MiB")
+    if path.suffix.lower() == ".npy":
+        return _read_npy(path)
+    if path.suffix.lower() == ".exr":
         return _read_exr(path)
+    with Image.open(path) as image:  # the size is known before anything is decoded
+        if math.prod(image.size) > LARGEST_MAP:
+            raise ValueError(f"it has more than {LARGEST_MAP // 1_000_000} million pixels")
     # decoding from memory also works where the path is not ASCII
     return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
 
 
+def _read_npy(path: Path) -> npt.NDArray[np.generic]:
+    """Return the array of a .npy file whose header is true to its size; an array of Python objects is never read."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = read_header(file)
+        if kind.hasobject or math.prod(shape) * kind.itemsize != path.stat().st_size - file.tell():
+            raise ValueError("its header doesn't fit its size")
+    return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+
+
 def read_depth_map(path: Path) -> npt.NDArray[np.float32]:
-    """Return the values (H, W) of an 8 or 16 bit grey PNG, a NumPy or an EXR file; raise `InputError` if they aren't a depth map."""
+    """Return the values (H, W) of a grey picture, a NumPy or an EXR file; raise `InputError` if they aren't a depth map."""
+    reason = ""
     try:
         values = _read_values(path)
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, cv2.error):
-        values = None
+    except Exception as error:  # a foreign file: decoders raise dozens of kinds, and one bad file must not end a run
+        values, reason = None, f" ({shown(error)})"
     if values is None:
         raise InputError(
-            f"File: {path} can't be read as a depth map; write an 8 or 16 bit grey PNG, a .npy array or an .exr file"
+            f"File: {path} can't be read as a depth map{reason}; write an 8 or 16 bit grey PNG, a .npy array or an .exr file"
         )
     if values.ndim == 3 and (values == values[:, :, :1]).all():
         values = values[:, :, 0]
@@ -62,9 +95,13 @@ def read_depth_map(path: Path) -> npt.NDArray[np.float32]:
         raise InputError(
             f"File: {path} has shape {values.shape} and type {values.dtype}; write one grey channel of numbers"
         )
-    if not np.isfinite(values).all():
+    with np.errstate(over="ignore"):
+        numbers = np.asarray(values, np.float32)
+    if not numbers.size:
+        raise InputError(f"File: {path} holds no values; write a depth map of the picture's shape")
+    if not np.isfinite(numbers).all():
         raise InputError(f"File: {path} holds NaN or infinite values; replace them by a depth")
-    return np.asarray(values, np.float32)
+    return numbers
 
 
 class MapFileModel:
@@ -104,15 +141,20 @@ class MapFileModel:
         picture = Path(picture_path)
         folder = self.folder or picture.parent
         stem = self.map_name.replace("{name}", picture.stem)
-        candidates = [folder / f"{stem}{ending}" for ending in ENDINGS]
-        for candidate in candidates:
-            if candidate.is_file():
-                return candidate
+        entries = _entries(folder, folder.stat().st_mtime_ns) if folder.is_dir() else {}
+        for ending in ENDINGS:
+            found = entries.get(seen_name(f"{stem}{ending}"))
+            if found is not None and found.is_file():
+                return found
         raise InputError(f"File: no depth map for {picture}; put {stem}.png, {stem}.npy or {stem}.exr into {folder}")
 
     def infer_file(self, picture_path: str | Path) -> Tensor:
-        """Return depth (1, 1, h, w), float32 in 0..1, 1 = near, for the picture file `picture_path`."""
-        depth = torch.from_numpy(read_depth_map(self.find_map(picture_path)))[None, None]
+        """Return depth (1, 1, h, w), float32 in 0..1, 1 = near, for the picture file `picture_path`, upright as the picture is shown.
+
+        Raises `InputError` for a map of another shape than the picture.
+        """
+        file = self.find_map(picture_path)
+        depth = torch.from_numpy(_upright(read_depth_map(file), file, Path(picture_path)))[None, None]
         if self.resolution:
             size = limited_size(depth.shape[2], depth.shape[3], self.resolution)
             depth = F.interpolate(depth, size, mode="area")
@@ -123,3 +165,32 @@ class MapFileModel:
         raise InputError(
             "File: depth maps are found by the picture's path; call infer_file(path) instead of infer(pictures)"
         )
+
+
+@lru_cache(maxsize=8)
+def _entries(folder: Path, changed: int) -> dict[str, Path]:
+    """Return what is in `folder` by the name that people see; `changed`: its time, with which a listing is outdated."""
+    return {seen_name(path.name): path for path in sorted(folder.iterdir(), reverse=True)}
+
+
+def _upright(values: npt.NDArray[np.float32], file: Path, picture: Path) -> npt.NDArray[np.float32]:
+    """Return a map in the picture's shape: as it is, or turned like the picture if it was stored as the sensor saw it."""
+    try:
+        with Image.open(picture) as image:
+            stored, turn = image.size, image.getexif().get(ORIENTATION_TAG, 1)
+    except Exception:  # a picture that can't be read is refused with its own reason
+        return values
+    seen = stored[::-1] if turn in TURNS else stored
+    size = values.shape[::-1]
+    if _same_shape(size, seen):
+        return values
+    if turn in TURNS and _same_shape(size, stored):
+        return np.ascontiguousarray(TURNS[turn](values))
+    raise InputError(
+        f"File: {file} is a map of {size[0]}x{size[1]} px, {picture.name} a picture of {seen[0]}x{seen[1]}; their shapes differ"
+    )
+
+
+def _same_shape(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    rounding = 1 / min(*one, *other)
+    return abs(math.log(one[0] / one[1] * other[1] / other[0])) < SAME_SHAPE + rounding

@@ -12,7 +12,7 @@ from inpaintkit.depth.hub_access import is_reachable, is_whole, load_failure
 from inpaintkit.depth.protocol import DepthModelSpec
 from inpaintkit.errors import InputError
 
-INSTALL = "pip install inpaintkit[depth]"
+INSTALL = "pip install transformers"
 # the classes that may stand behind a family, so that a checkpoint of another kind is refused at once
 MODEL_TYPES = {"depth_anything": "depth_anything", "zoedepth": "zoedepth", "depth_pro": "depth_pro"}
 

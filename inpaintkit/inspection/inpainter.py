@@ -58,6 +58,7 @@ class Inpainter:
 
         Args:
             picture: float (B, 3, H, W) or (3, H, W), 0..1, or uint8 (H, W, 3); what it holds inside the hole doesn't matter.
+                Elsewhere NaN counts as 0, and infinity as the limit that it is beyond.
             hole: bool (True = missing) or numbers (above 0 = missing): (B, 1, H, W), (1, H, W) or (H, W).
             eye: ``"right"``: background right of the hole; ``"left"``: the other way round (filled mirrored).
             closing: fill cracks and pinholes of the hole first.
@@ -76,7 +77,8 @@ class Inpainter:
             )
         filled = batch.clone()
         for number in missing.flatten(1).any(dim=1).nonzero()[:, 0].tolist():
-            x = mirror_if(batch[number], left).to(self.device)
+            # one pixel that isn't a number would spread over all that the network sees from it
+            x = mirror_if(batch[number], left).to(self.device).nan_to_num(nan=0.0, posinf=1.0, neginf=0.0)
             gap: Tensor = mirror_if(missing[number], left).to(self.device)
             gap = close_hole(gap) if closing else gap
             gap = dilate_outer(dilate_inner(gap, inner_dilation, base_width), outer_dilation, base_width)

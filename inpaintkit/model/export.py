@@ -84,7 +84,7 @@ def export_onnx(model: LightInpaintV1, path: str | Path, **meta: Any) -> Path:
     """
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise InputError(f"ONNX: the package {missing[0]} is missing; run `pip install inpaintkit[onnx]`")
+        raise InputError(f"ONNX: the package {missing[0]} is missing; run `pip install onnx onnxscript`")
     pictures, height, width = TRACED_SHAPE
     sides = (torch.export.Dim(name, min=SMALLEST_SIDE, max=LARGEST_SIDE) for name in ("height", "width"))
     shape = dict(zip((0, 2, 3), (torch.export.Dim("batch"), *sides), strict=True))

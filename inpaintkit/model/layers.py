@@ -27,7 +27,7 @@ def close_hole(hole: Tensor) -> Tensor:
     return torch.maximum(closed, hole)
 
 
-def grow_hole(hole: Tensor, left: int, right: int) -> Tensor:
+def grow_hole(hole: Tensor, *, left: int, right: int) -> Tensor:
     """Grow a hole ``(B, 1, H, W)`` by `left` pixels to the left (inner) and `right` pixels to the right (outer).
 
     Any value above 0 counts as hole and the result is 0 or 1; without growth `hole` comes back as it is.

@@ -25,7 +25,8 @@ import papermill
 import yaml
 from traitlets.config import Config
 
-from inpaintkit.config import InspectConfig, TrainConfig
+from inpaintkit.config import GenerateConfig, InspectConfig, TrainConfig, resolve_device
+from inpaintkit.data.generate.plan import list_sources
 from inpaintkit.errors import RunFailed
 from inpaintkit.files import atomic_write_text, folder_lock, move_aside, require_writable
 from inpaintkit.notebook.machine import machine_facts, source_revision, versions
@@ -76,6 +77,10 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
     config, values = resolve(source, params, run_dir)
     with in_project(source) as root:
         config.check_inputs()
+        if isinstance(config, GenerateConfig):
+            list_sources(config)
+        if hasattr(config, "device"):
+            resolve_device(config.device)
         folder = require_writable(config.run_folder, "run_dir").resolve()
     with folder_lock(folder, "run_dir", name=f".{source.stem}.lock"):
         if isinstance(config, TrainConfig):

@@ -1,12 +1,12 @@
 """Depth -> hole: forward warp, warp back, morphology, depth curves, the hole sampler and its preview."""
 
-from inpaintkit.synthesis.mappers import MAPPER_MEANINGS, MAPPERS, map_depth, resolve_mapper_name
+from inpaintkit.synthesis.mappers import MAPPER_MEANINGS, MAPPERS, map_depth
 from inpaintkit.synthesis.morphology import close_hole, dilate_edge, dilate_inner, dilate_outer
 from inpaintkit.synthesis.occlusion import hidden_hole, split_ramps
 from inpaintkit.synthesis.preview import Preview, colour_depth, preview
 from inpaintkit.synthesis.sampler import HOLE_METHODS, HoleDraw, HoleSampler, prepare_depth, resize_depth
 from inpaintkit.synthesis.scenes import Layer, Scene, degrade_depth, draw_scene
-from inpaintkit.synthesis.warp import forward_warp, hole_kinds, seen_from_left, warp_back_hole
+from inpaintkit.synthesis.warp import forward_warp, seen_from_left, warp_back_hole
 
 __all__ = [
     "HOLE_METHODS",
@@ -26,12 +26,10 @@ __all__ = [
     "draw_scene",
     "forward_warp",
     "hidden_hole",
-    "hole_kinds",
     "map_depth",
     "prepare_depth",
     "preview",
     "resize_depth",
-    "resolve_mapper_name",
     "seen_from_left",
     "split_ramps",
     "warp_back_hole",

@@ -135,29 +135,6 @@ def map_depth(depth: Tensor, name: str) -> Tensor:
     return depth
 
 
-def resolve_mapper_name(metric: bool, mapper_type: str | None, foreground_scale: float) -> str:
-    """Return the mapper name for iw3's `foreground_scale` (-3..3, 0: the usual curve, more: stronger foreground).
-
-    `mapper_type` is ``mul`` or ``shift`` for relative depth, ``div`` for `metric` depth (negated distance), None:
-    ``mul`` or ``div``. A scale between two whole numbers mixes their curves. Raises `InputError` for other types and
-    scales.
-    """
-    allowed = ("div",) if metric else ("mul", "shift")
-    kind = allowed[0] if mapper_type is None else mapper_type
-    if kind not in allowed:
-        depth_kind = "metric" if metric else "relative"
-        raise InputError(f"mapper_type: {kind!r} is not for {depth_kind} depth; choose {' or '.join(allowed)}")
-    if not abs(foreground_scale) <= _LARGEST_SCALE:
-        raise InputError(f"foreground_scale: {foreground_scale} is out of range; it must be between -3 and 3")
-    names = _SCALES[kind]
-    size, direction = abs(foreground_scale), 1 if foreground_scale >= 0 else -1
-    whole = int(size)
-    start = names[_LARGEST_SCALE + direction * whole]
-    if size == whole:
-        return start
-    return f"{start}+{names[_LARGEST_SCALE + direction * (whole + 1)]}={size - whole}"
-
-
 def _parse_link(link: str, name: str) -> Curve:
     """Return the curve for one link of a chain, a name or a mix; `name` is the whole chain, for the error."""
     if "+" not in link:

@@ -22,8 +22,6 @@ from inpaintkit.errors import InputError
 
 Eye = Literal["left", "right"]
 
-NEVER_HIT = 1
-BEHIND_NEARER_LAYER = 2
 FILL_REACH = 100
 """Farthest distance, in pixels, over which values are filled in and layers are compared (reference rule)."""
 
@@ -135,31 +133,6 @@ def seen_from_left(depth: Tensor, divergence: float | Tensor, convergence: float
 
     run_blocks(see_block, depth, divergence, convergence, None)
     return seen
-
-
-def hole_kinds(
-    depth: Tensor, divergence: float | Tensor, convergence: float | Tensor, eye: Eye, base_width: int | None = None
-) -> Tensor:
-    """Return why each pixel of `forward_warp`'s hole is missing: uint8 (B, 1, H, W), parameters as there.
-
-    0 = no hole, `NEVER_HIT` (1), `BEHIND_NEARER_LAYER` (2; the reference stores 0.5 there).
-    """
-    _check_eye(eye)
-    kinds = torch.empty(depth.shape, dtype=torch.uint8, device=depth.device)
-
-    def kinds_block(block: RowBlock) -> None:
-        b, rows, shift = block
-        landed = _land(padded_rows(depth[b, 0, rows], shift, eye), shift, eye)
-        never_hit = landed.column.isnan()
-        # The reference counts the picture's surroundings as column 0, which mirrored rows have at their end.
-        surroundings = 0.0 if eye == "left" else float(depth.shape[-1] + 2 * shift.padding - 1)
-        source, blank = _background(never_hit)
-        behind = _behind_nearer_layer(landed.column.gather(-1, source).masked_fill_(blank, surroundings))
-        block_kinds = never_hit.to(torch.uint8).mul_(NEVER_HIT).masked_fill_(behind, BEHIND_NEARER_LAYER)
-        kinds[b, 0, rows] = _turned(block_kinds, eye)
-
-    run_blocks(kinds_block, depth, divergence, convergence, base_width)
-    return kinds
 
 
 class _Shift(NamedTuple):

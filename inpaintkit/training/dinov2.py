@@ -72,7 +72,7 @@ class DinoDistance(nn.Module):
 def load_dinov2(path: str | Path | None) -> nn.Module:
     """Return transformers' DINOv2 from folder `path`, else from the cache, else from the hub; raises `InputError`."""
     if importlib.util.find_spec("transformers") is None:
-        raise InputError("loss: l1dinov2 needs the package transformers; run `pip install inpaintkit[depth]`")
+        raise InputError("loss: l1dinov2 needs the package transformers; run `pip install transformers`")
     from huggingface_hub import constants
     from transformers import AutoConfig, Dinov2Model
 

@@ -204,7 +204,9 @@ def test_augmentations_come_as_often_as_the_recipe_says(folder: Path, monkeypatc
     growth = []
     original = grow_hole
     monkeypatch.setattr(
-        dataset_module, "grow_hole", lambda h, r, left: growth.append((r, left)) or original(h, r, left)
+        dataset_module,
+        "grow_hole",
+        lambda h, left, right: growth.append((right, left)) or original(h, left=left, right=right),
     )
     monkeypatch.setattr(dataset_module, "jitter_colours", counting("jitter", jitter_colours))
     monkeypatch.setattr(dataset_module, "to_grey", counting("grey", to_grey))
@@ -224,7 +226,7 @@ def test_growing_is_the_union_of_all_shifts(right: int, left: int, columns: list
     expected = np.zeros_like(hole)
     for column in columns:
         expected[0, max(0, column - left) : column + right + 1] = True
-    np.testing.assert_array_equal(grow_hole(hole, right, left), expected)
+    np.testing.assert_array_equal(grow_hole(hole, left=left, right=right), expected)
 
 
 @pytest.mark.parametrize("lost", ["_M.png", "_C.png"])

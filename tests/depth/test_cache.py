@@ -1,6 +1,7 @@
 """The cache answers for the same picture and model without inference, and for nothing else."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -65,11 +66,29 @@ def test_another_picture_model_version_or_resolution_is_inferred(
     assert other_model.calls == 1
 
 
-def test_a_damaged_map_is_made_anew(tmp_path: Path) -> None:
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-30] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:60]),
+    "a bit": flip_a_bit,
+    "another picture": lambda path: Image.new("RGB", (8, 8)).save(path, "PNG"),
+    "8 bit": lambda path: Image.new("L", (8, 8)).save(path, "PNG"),
+    "a bomb": lambda path: path.write_bytes(
+        path.read_bytes()[:16] + (40000).to_bytes(4, "big") * 2 + path.read_bytes()[24:]
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_map_is_made_anew(damage: Callable[[Path], object], tmp_path: Path) -> None:
     model, cache = Counting(), DepthCache(tmp_path, 10**6)
     depth = answer(cache, picture(), model)
     (path,) = tmp_path.glob("*.png")
-    path.write_bytes(path.read_bytes()[:60])
+    damage(path)
     assert torch.equal(answer(cache, picture(), model), depth)
     assert model.calls == 2
 

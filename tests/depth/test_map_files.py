@@ -1,5 +1,6 @@
 """Depth maps beside the pictures are read whatever their bit depth; what isn't a depth map is refused by name."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,76 @@ def test_missing_and_broken_maps_are_named(tmp_path: Path) -> None:
         model.infer_file(tmp_path / "evil.jpg")
     with pytest.raises(InputError, match="infer_file"):
         model.infer(torch.rand(1, 3, 4, 4))
+
+
+def put(folder: Path, size: tuple[int, int], turn: int = 1, map_size: tuple[int, int] = (40, 30)) -> Path:
+    """Write a photo of `size` (stored W, H) with an orientation, and a map whose left half is near."""
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.new("RGB", size).save(folder / "photo.jpg", exif=exif)
+    values = np.zeros(map_size[::-1], np.float32)
+    values[:, : map_size[0] // 2] = 1
+    np.save(folder / "photo_depth.npy", values)
+    return folder / "photo.jpg"
+
+
+class TestShape:
+    """A map is never stretched over a picture of another shape."""
+
+    def test_a_smaller_map_of_the_same_shape(self, tmp_path: Path) -> None:
+        assert MapFileModel().infer_file(put(tmp_path, (401, 300))).shape == (1, 1, 30, 40)
+
+    def test_a_map_of_the_picture_as_it_is_shown(self, tmp_path: Path) -> None:
+        assert MapFileModel().infer_file(put(tmp_path, (300, 400), turn=6)).shape == (1, 1, 30, 40)
+
+    @pytest.mark.parametrize(("turn", "near"), [(6, np.s_[:20, :]), (8, np.s_[20:, :])])
+    def test_a_map_as_the_sensor_saw_it_is_turned_with_the_picture(
+        self, turn: int, near: object, tmp_path: Path
+    ) -> None:
+        depth = MapFileModel().infer_file(put(tmp_path, (400, 300), turn))[0, 0].numpy()
+        assert depth.shape == (40, 30)
+        assert depth[near].min() == 1  # type: ignore[index]
+
+    def test_another_shape_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"map of 40x30 px, photo.jpg a picture of 400x400; their shapes differ"):
+            MapFileModel().infer_file(put(tmp_path, (400, 400)))
+
+
+def test_names_are_compared_as_people_see_them(tmp_path: Path) -> None:
+    np.save(tmp_path / "cafe\u0301_DEPTH.npy", RAMP)
+    assert MapFileModel().find_map(tmp_path / "Caf\u00e9.JPG").name == "cafe\u0301_DEPTH.npy"
+
+
+def npy(shape: str, content: bytes = b"") -> bytes:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + content
+
+
+def bomb() -> bytes:
+    """Return the beginning of a PNG file that says it has 40000 x 40000 px."""
+    header = b"IHDR" + (40000).to_bytes(4, "big") * 2 + b"\x10\x00\x00\x00\x00"
+    return b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + header + zlib.crc32(header).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("photo_depth.npy", npy("(1000000, 1000000)")),
+        ("photo_depth.npy", npy("(0, 0)")),
+        ("photo_depth.npy", npy("(4, 3)")[:30]),
+        ("photo_depth.npy", b"PK\x03\x04 an archive"),
+        ("photo_depth.npy", b"\x80\x04cos\nsystem\n"),
+        ("photo_depth.png", bomb()),
+        ("photo_depth.png", b"no picture"),
+    ],
+)
+def test_one_bad_map_is_a_reason_not_the_end(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=r"photo_depth\.\w+ (can't be read as a depth map|holds no values)"):
+        MapFileModel().infer_file(tmp_path / "photo.jpg")
+
+
+def test_values_beyond_single_precision_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "photo_depth.npy", np.array([[1.0, 1e300]]))
+    with pytest.raises(InputError, match="NaN or infinite"):
+        MapFileModel().infer_file(tmp_path / "photo.jpg")

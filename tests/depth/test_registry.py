@@ -175,7 +175,7 @@ def test_a_server_that_refuses_is_reachable() -> None:
 
 def test_without_transformers_the_command_to_install_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformers_models, "is_installed", lambda: False)
-    with pytest.raises(InputError, match=r"pip install inpaintkit\[depth\]"):
+    with pytest.raises(InputError, match=r"pip install transformers"):
         create_depth_model("Any_B")
     assert "pip install" in dict(available_models())["Any_B"]
 

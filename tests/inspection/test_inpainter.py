@@ -277,3 +277,11 @@ def test_bfloat16_stays_near_float32(generator: LightInpaintV1) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         rough = Inpainter(generator)(picture, hole)
     assert 0 < (rough - exact).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_pixel_that_is_no_number_beside_a_hole_does_not_spread(value: float, generator: LightInpaintV1) -> None:
+    picture, hole = torch.full((3, 96, 96), 0.5), torch.zeros(1, 96, 96, dtype=torch.bool)
+    hole[:, 40:60, 40:50] = True
+    picture[:, 50, 38] = value
+    assert Inpainter(generator)(picture, hole)[:, hole[0]].isfinite().all()

@@ -112,7 +112,7 @@ def test_without_the_packages_for_onnx_the_command_to_install_them_is_named(
 ) -> None:
     monkeypatch.setattr(torch.onnx, "export", lambda *args, **kwargs: pytest.fail("exported without the packages"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip install inpaintkit\[onnx\]"):
+    with pytest.raises(InputError, match=r"pip install onnx onnxscript"):
         export_onnx(LightInpaintV1(torch_rng("export")), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 

@@ -37,8 +37,8 @@ def test_a_hole_grows_left_into_the_object_and_right_into_the_background() -> No
 
 def test_without_growth_a_soft_hole_stays_soft() -> None:
     soft = torch.tensor([[[[0.0, 0.5, 1.0]]]])
-    assert grow_hole(soft, 0, 0) is soft
-    assert grow_hole(soft, 1, 0).flatten().tolist() == [1, 1, 1]
+    assert grow_hole(soft, left=0, right=0) is soft
+    assert grow_hole(soft, left=1, right=0).flatten().tolist() == [1, 1, 1]
 
 
 def test_growth_is_scaled_with_the_width_and_never_vanishes() -> None:
@@ -65,8 +65,8 @@ def test_both_rooms_close_and_grow_alike() -> None:
     synthesis = pytest.importorskip("inpaintkit.synthesis", reason="the room synthesis is not there")
     hole = torch.rand(1, 1, 40, 60, generator=torch_rng("rooms")) > 0.9
     assert torch.equal(close_hole(hole.float()) > 0, synthesis.close_hole(hole) > 0)
-    assert torch.equal(grow_hole(hole.float(), 3, 0) > 0, synthesis.dilate_inner(hole, 3) > 0)
-    assert torch.equal(grow_hole(hole.float(), 0, 4) > 0, synthesis.dilate_outer(hole, 4) > 0)
+    assert torch.equal(grow_hole(hole.float(), left=3, right=0) > 0, synthesis.dilate_inner(hole, 3) > 0)
+    assert torch.equal(grow_hole(hole.float(), left=0, right=4) > 0, synthesis.dilate_outer(hole, 4) > 0)
 
 
 def test_blur_keeps_a_constant_and_spreads_a_point_evenly() -> None:

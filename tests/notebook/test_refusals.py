@@ -56,12 +56,14 @@ class TestGenerate:
         assert "nowhere does not exist" in said
 
     def test_empty_folder(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-        assert "train does not exist" in refusal(capsys, *generate(f"dataset_dir={tmp_path}"))
+        words = generate(f"dataset_dir={tmp_path / 'in'}", f"output_dir={tmp_path / 'out'}")
+        (tmp_path / "in").mkdir()
+        assert "too few files" in refusal(capsys, *words)
 
     def test_no_eval_pictures(self, capsys: pytest.CaptureFixture[str], pictures: Path) -> None:
         (pictures / "eval" / "astronaut.jpg").unlink()
         said = refusal(capsys, *generate(f"dataset_dir={pictures}", f"output_dir={pictures.parent / 'out'}"))
-        assert "eval is empty; put the eval pictures there" in said
+        assert "eval: it is empty; put eval pictures there" in said
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
     def test_no_permission(self, capsys: pytest.CaptureFixture[str], pictures: Path) -> None:
@@ -84,6 +86,12 @@ class TestGenerate:
     @pytest.mark.parametrize("shard", ["1/1", "2", "a/b", "-1/2"])
     def test_shard_that_does_not_exist(self, shard: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert "0/4" in refusal(capsys, *generate(f"shard={shard}"))
+
+    def test_device_that_is_not_there_is_refused_before_work(
+        self, capsys: pytest.CaptureFixture[str], pictures: Path
+    ) -> None:
+        words = generate(f"dataset_dir={pictures}", f"output_dir={pictures.parent / 'out'}", "device=cuda:99")
+        assert "use device=auto or device=cpu" in refusal(capsys, *words)
 
     def test_device_that_is_not_there(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         from inpaintkit.config import resolve_device

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 
 from inpaintkit.errors import InputError
-from inpaintkit.synthesis import MAPPER_MEANINGS, MAPPERS, map_depth, resolve_mapper_name
+from inpaintkit.synthesis import MAPPER_MEANINGS, MAPPERS, map_depth
 
 FACTS = json.loads((Path(__file__).parents[1] / "golden" / "mappers.json").read_text())
 POINTS = torch.tensor(FACTS["x_float32"], dtype=torch.float64)
@@ -68,22 +68,6 @@ def test_each_mix_of_a_chain_is_its_own() -> None:
 def test_half_precision_is_computed_in_float32() -> None:
     depth = POINTS.to(torch.float16)
     assert torch.equal(map_depth(depth, "div_6"), map_depth(depth.float(), "div_6"))
-
-
-@pytest.mark.parametrize(("metric", "kind", "scale", "name"), FACTS["resolve_mapper_name"]["rows"])
-def test_name_for_a_foreground_scale(metric: bool, kind: str | None, scale: float, name: str) -> None:
-    if name == "ValueError":
-        with pytest.raises(InputError, match="mapper_type"):
-            resolve_mapper_name(metric, kind, scale)
-    else:
-        assert resolve_mapper_name(metric, kind, scale) == name
-        map_depth(POINTS, name)
-
-
-def test_scale_out_of_range_is_refused() -> None:
-    for scale in (3.5, -4, float("nan")):
-        with pytest.raises(InputError, match="foreground_scale"):
-            resolve_mapper_name(False, None, scale)
 
 
 @pytest.mark.parametrize(

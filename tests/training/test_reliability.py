@@ -6,7 +6,7 @@ import errno
 import itertools
 import math
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,41 @@ def test_an_empty_set_is_refused(split: str, data: Path) -> None:
         trainer(data)
 
 
-def test_records_without_any_hole_still_train_and_evaluate(data: Path) -> None:
-    for split in ("train", "eval"):
-        write_record(data / split, 0, hole=False)
-    row = trainer(data, max_epoch=1).fit().history[-1]
-    assert np.isfinite(float(row["total"]))
+class TestForeignMasks:
+    """Masks of other programs: read as iw3 trains on them, refused where they can't be holes."""
+
+    def masks(self, data: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+        for path in data.rglob("*_M.png"):
+            Image.fromarray(change(np.asarray(Image.open(path)))).save(path)
+
+    @pytest.mark.parametrize("value", [1, 127, 255])
+    def test_every_value_above_0_is_hole(self, value: int, data: Path) -> None:
+        expected = trainer(data).train_set.pixels(0)[3].copy()
+        self.masks(data, lambda mask: (mask > 0).astype(np.uint8) * np.uint8(value))
+        assert np.array_equal(trainer(data).train_set.pixels(0)[3], expected)
+
+    def test_no_hole_at_all(self, data: Path) -> None:
+        self.masks(data, np.zeros_like)
+        with pytest.raises(InputError, match=r"none of the 1 masks .* has a hole; a hole is white"):
+            trainer(data)
+
+    def test_inverted(self, data: Path) -> None:
+        self.masks(data, lambda mask: 255 - mask)
+        with pytest.raises(InputError, match=r"are hole for 9\d%; .* invert them"):
+            trainer(data)
+
+    def test_one_record_without_a_hole_does_no_harm(self, data: Path) -> None:
+        write_record(data / "train", 1, hole=False)
+        assert trainer(data, max_epoch=1).fit().finished
+
+
+def test_a_pack_that_was_written_over_is_made_anew(data: Path) -> None:
+    expected = trainer(data).train_set.pixels(0).copy()
+    pack = data / ".packed" / "train.bin"
+    with pack.open("r+b") as file:
+        file.seek(64)
+        file.write(bytes(1000))
+    assert np.array_equal(trainer(data).train_set.pixels(0), expected)
 
 
 def test_a_picture_smaller_than_the_crop_is_named(data: Path) -> None:

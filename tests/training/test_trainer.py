@@ -189,7 +189,7 @@ class TestRefusals:
 
     def test_gan_without_a_generator(self, records: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="trained generator"):
-            GanTrainer(GanConfig.from_params(small(records, tmp_path)))
+            GanTrainer(GanConfig.from_params(small(records, tmp_path, checkpoint_file=None)))
 
 
 def test_reset_state_takes_the_weights_and_nothing_else(records: Path, tmp_path: Path) -> None:
