@@ -83,8 +83,8 @@ class Inpainter:
             gap: Tensor = mirror_if(missing[number], left).to(self.device)
             gap = close_hole(gap) if closing else gap
             gap = dilate_outer(dilate_inner(gap, inner_dilation, base_width), outer_dilation, base_width)
-            x, gap, width = *with_background(x, gap), x.shape[-1]
-            filled[number] = mirror_if(self._fill(x, gap)[..., :width], left).to(filled.device)
+            whole = self._fill(*with_background(x, gap))[..., : x.shape[-1]]
+            filled[number] = mirror_if(whole, left).to(filled.device)
         return restore(filled)
 
     def _fill(self, x: Tensor, gap: Tensor) -> Tensor:
