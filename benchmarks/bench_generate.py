@@ -38,7 +38,8 @@ from inpaintkit.data.packed import read_record
 from inpaintkit.data.picture_depth import as_batch
 from inpaintkit.data.records import IMAGES_PER_VIEW
 from inpaintkit.data.sampling import hard_random_crop
-from inpaintkit.data.video import VideoReaders, frame_picture, survey
+from inpaintkit.data.video import frame_picture, survey
+from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.depth import DEPTH_MODELS, create_depth_model
 from inpaintkit.depth.network_model import NetworkDepthModel
 from inpaintkit.seeds import numpy_rng

@@ -15,7 +15,7 @@ from torch import Tensor
 from inpaintkit.data.images import UnreadablePicture
 from inpaintkit.data.records import Picture, View, apply_view
 from inpaintkit.data.sources import Source, read_source
-from inpaintkit.data.video import VideoReaders
+from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.seeds import Key, numpy_rng
 from inpaintkit.synthesis.scenes import draw_scene
 

@@ -20,7 +20,8 @@ from inpaintkit.config import GenerateConfig
 from inpaintkit.data.frame_choice import choose_frames
 from inpaintkit.data.images import UnreadablePicture, content_key, decode_picture, is_picture, list_pictures, read_file
 from inpaintkit.data.manifest import SPLITS, VIDEO_FOLDER
-from inpaintkit.data.video import Moment, VideoReaders, frame_picture, is_video, survey
+from inpaintkit.data.video import Moment, frame_picture, is_video, survey
+from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_write_text
 from inpaintkit.seeds import derive_seed

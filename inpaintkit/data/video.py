@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpaintkit.data.frame_choice import THUMB_SIZE, Looks
+from inpaintkit.data.hdr import HDR_CURVES, tone_map
 from inpaintkit.data.images import UnreadablePicture, check_size
 
 if TYPE_CHECKING:
@@ -71,21 +71,12 @@ MOVIE_BRANDS = (
 FALL_BACK = 1.0  # s
 DECODE_THREADS = 4  # a fixed number: how a damaged stream comes out must not depend on the machine's cores
 LOOK_WIDTH = 512  # px; sharpness is judged at this size
-SAME_LOOK = 2  # levels by which a frame decoded again may differ from the surveyed one (other decoder builds)
 HD_HEIGHT = 720  # px; untagged video is BT.709 from here on, BT.601 below
 BT601, BT709 = 5, 1  # colour matrices as FFmpeg numbers them
 MATRICES = {1: BT709, 4: 4, 5: BT601, 6: BT601, 7: 7, 9: 9, 10: 9}  # by the matrix named in the stream
 FULL_RANGE = 2
 SCALE_AREA, SCALE_BICUBIC = 32, 4  # FFmpeg's names for ways to scale ...
 EXACT = 0x40000 | 0x80000  # ... accurate rounding and the same bits on every processor; PyAV knows these names since 18
-PQ, HLG = HDR_CURVES = 16, 18  # transfer curves of HDR
-WHITE_NITS = 203.0  # brightness of diffuse white in HDR pictures (ITU-R BT.2408)
-HLG_PEAK_NITS, HLG_SYSTEM_GAMMA = 1000.0, 1.2  # display that HLG is graded for (ITU-R BT.2100)
-KNEE = 0.6  # linear light above which highlights are compressed
-BT2020_TO_BT709 = np.array(
-    [[1.660491, -0.587641, -0.07285], [-0.12455, 1.1329, -0.00835], [-0.018151, -0.100579, 1.11873]], np.float32
-)
-BT2020_LUMA = np.array([0.2627, 0.6780, 0.0593], np.float32)
 
 Pixels = NDArray[np.uint8]
 
@@ -127,7 +118,7 @@ def is_video(path: Path) -> bool:
     return is_movie or any(start[offset:].startswith(mark) for offset, mark in VIDEO_MARKS)
 
 
-class _Stream:
+class Stream:
     """An open video. `frames` yields frames in order of time, None where the stream is damaged."""
 
     def __init__(self, path: Path) -> None:
@@ -225,13 +216,13 @@ def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[M
     """
     looks: list[tuple[float, NDArray[np.uint8], float, bool]] = []
     moments: list[Moment] = []
-    with contextlib.closing(_Stream(path)) as video:
+    with contextlib.closing(Stream(path)) as video:
         for frame, time, key, intact in _timed_frames(video):
             if time < skip_first or (moments and time - moments[-1].time < 0.999 / max_fps):
                 continue
             thumb, sharpness = look_at(frame)
             looks.append((time, thumb, sharpness, intact))
-            moments.append(Moment(frame.pts or 0, round(time, 6), key, _grid(thumb)))
+            moments.append(Moment(frame.pts or 0, round(time, 6), key, grid_of(thumb)))
     if not looks:
         raise UnreadablePicture(
             f"has no frame after its first {skip_first:g} s" if skip_first else "has no frame that can be decoded"
@@ -242,7 +233,7 @@ def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[M
 
 def example_frame(path: Path) -> Pixels:
     """Return a frame (H, W, 3) from about a third of the video `path`; raise `UnreadablePicture` if there is none."""
-    with contextlib.closing(_Stream(path)) as video:
+    with contextlib.closing(Stream(path)) as video:
         if video.stream.duration:
             video.seek((video.stream.start_time or 0) + video.stream.duration // 3)
         for frame in video.frames:
@@ -251,7 +242,7 @@ def example_frame(path: Path) -> Pixels:
     raise UnreadablePicture("has no frame that can be decoded")
 
 
-def _timed_frames(video: _Stream) -> Iterator[tuple[VideoFrame, float, int, bool]]:
+def _timed_frames(video: Stream) -> Iterator[tuple[VideoFrame, float, int, bool]]:
     """Yield (frame, time from the first frame in s, stamp of the last key frame, intact) with rising time."""
     first: int | None = None
     last = key = 0
@@ -303,7 +294,7 @@ def look_at(frame: VideoFrame) -> tuple[NDArray[np.uint8], float]:
     return (sums // counts).astype(np.uint8), int((edges * edges).sum()) / grey.size / max(variance, 1.0)
 
 
-def _grid(thumb: NDArray[np.uint8]) -> tuple[int, ...]:
+def grid_of(thumb: NDArray[np.uint8]) -> tuple[int, ...]:
     rows, columns = (np.array_split(np.arange(n), 4) for n in THUMB_SIZE)
     return tuple(int(thumb[np.ix_(r, c)].mean()) for r in rows for c in columns)
 
@@ -324,76 +315,6 @@ def _convert(frame: VideoFrame, format: str, width: int, height: int) -> NDArray
     except (ValueError, OSError) as error:  # FFmpeg can decode a few formats that it can't convert
         raise UnreadablePicture(f"has pixels in the format {frame.format.name}, which cannot be converted") from error
     return converted.to_ndarray()
-
-
-class VideoReaders:
-    """Open videos, each lent to one thread at a time, so that the next frame of a video needs no new start.
-
-    At most `limit` of them stay open while nobody reads.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._idle, self._lock = limit, list[_Stream](), threading.Lock()
-
-    def read(self, path: Path, moment: Moment) -> Decoded:
-        """Return the frame at `moment`; raise `UnreadablePicture` when the frame of the survey can't be found again."""
-        video = self._borrow(path, moment)
-        try:
-            decoded = decode_pixels(_find_again(video, moment), video.stream)
-        except BaseException:
-            video.close()
-            raise
-        self._give_back(video)
-        return decoded
-
-    def close(self) -> None:
-        with self._lock:
-            while self._idle:
-                self._idle.pop().close()
-
-    def _borrow(self, path: Path, moment: Moment) -> _Stream:
-        with self._lock:
-            fitting = [v for v in self._idle if v.path == path and _is_ahead(v, moment)]
-            video = max(fitting, key=lambda v: v.position or 0, default=None)
-            if video is not None:
-                self._idle.remove(video)
-                return video
-        return _Stream(path)
-
-    def _give_back(self, video: _Stream) -> None:
-        with self._lock:
-            self._idle.append(video)
-            if len(self._idle) > self._limit:
-                self._idle.pop(0).close()
-
-
-def _is_ahead(video: _Stream, moment: Moment) -> bool:
-    """Tell whether going on is no longer than starting from the key frame."""
-    return video.position is not None and moment.key <= video.position < moment.stamp
-
-
-def _find_again(video: _Stream, moment: Moment) -> VideoFrame:
-    """Decode the frame at `moment`: going on, else from its key frame, else from the beginning."""
-    import av
-
-    starts = (None, moment.key, None) if _is_ahead(video, moment) else (moment.key, None)
-    for number, start in enumerate(starts):
-        try:
-            if start is not None:
-                video.seek(start)
-            elif number:
-                video.rewind()
-            frame = video.find(moment.stamp)
-        except (av.error.FFmpegError, OSError):
-            continue
-        if frame is not None and _looks_like(frame, moment):
-            return frame
-    raise UnreadablePicture(f"can't be decoded again at {moment.time:.3f} s")
-
-
-def _looks_like(frame: VideoFrame, moment: Moment) -> bool:
-    grid = _grid(look_at(frame)[0])
-    return all(abs(a - b) <= SAME_LOOK for a, b in zip(grid, moment.grid, strict=True))
 
 
 def decode_pixels(frame: VideoFrame, stream: Any) -> Decoded:
@@ -418,35 +339,3 @@ def frame_picture(decoded: Decoded, short_side: int | None = None) -> Pixels:
     if decoded.curve in HDR_CURVES:
         pixels = tone_map(pixels, decoded.curve)
     return np.ascontiguousarray(np.rot90(pixels, decoded.quarter_turns))
-
-
-def tone_map(values: NDArray[np.uint16], curve: int) -> Pixels:
-    """Return HDR `values` (H, W, 3), 0..65535, BT.2020 with transfer `curve` (PQ or HLG), as sRGB (H, W, 3) uint8.
-
-    Up to `KNEE` of diffuse white light is kept as it is; what is brighter is compressed smoothly towards white, the same
-    factor for all three colours, so that hues stay. Curves: ITU-R BT.2100.
-    """
-    codes = np.arange(1 << 16, dtype=np.float64) / 0xFFFF
-    light = (_pq_light if curve == PQ else _hlg_light)(codes).astype(np.float32)[values]
-    if curve == HLG:
-        luma = np.maximum(light @ BT2020_LUMA, 1e-6)[..., None]
-        light *= luma ** (HLG_SYSTEM_GAMMA - 1) * (HLG_PEAK_NITS / WHITE_NITS)
-    light = np.maximum(light @ BT2020_TO_BT709.T, 0)
-    peak = light.max(-1, keepdims=True)
-    over = np.maximum(peak - KNEE, 0) / (1 - KNEE)
-    light *= np.where(peak > KNEE, (KNEE + (1 - KNEE) * over / (1 + over)) / np.maximum(peak, 1e-6), 1)
-    shown = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)  # sRGB
-    return np.asarray((np.clip(shown, 0, 1) * 255 + 0.5).astype(np.uint8))
-
-
-def _pq_light(codes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return light relative to diffuse white for PQ `codes` 0..1 (SMPTE ST 2084)."""
-    m1, m2, c1, c2, c3 = 1305 / 8192, 2523 / 32, 107 / 128, 2413 / 128, 2392 / 128
-    root = codes ** (1 / m2)
-    return np.asarray(10000 / WHITE_NITS * (np.maximum(root - c1, 0) / (c2 - c3 * root)) ** (1 / m1))
-
-
-def _hlg_light(codes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return scene light 0..1 for HLG `codes` 0..1 (ARIB STD-B67)."""
-    a, b, c = 0.17883277, 0.28466892, 0.55991073
-    return np.where(codes <= 0.5, codes**2 / 3, (np.exp((codes - c) / a) + b) / 12)

@@ -5,7 +5,6 @@ All are patch discriminators: one logit per 8x8 cell of the picture, without the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,8 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from inpaintkit.config import DISCRIMINATOR_NAMES, registry
-from inpaintkit.errors import InputError
 from inpaintkit.model.layers import ReplicationPad, initialise
 
 CELL = 8
@@ -254,41 +251,6 @@ class FFCDiscriminator(_PatchDiscriminator):
         return judged
 
 
-class EnsembleDiscriminator(Discriminator):
-    """Discriminators of which one judges at a time, so that the generator can't learn to please any one of them.
-
-    Args:
-        name: registered name in nunif.
-        kwargs: constructor arguments in nunif's files.
-        list_name: start of the state dict's keys.
-        members: the discriminators.
-        weights: how often each is picked, in relation to the others.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        kwargs: dict[str, Any],
-        list_name: str,
-        members: Sequence[Discriminator],
-        weights: Sequence[float],
-    ) -> None:
-        super().__init__()
-        self.name = name
-        self.kwargs = kwargs
-        self.list_name = list_name
-        self.add_module(list_name, nn.ModuleList(members))
-        self.probabilities = tuple(weight / sum(weights) for weight in weights)
-
-    def forward(
-        self, fake: Tensor, cond: Tensor, mask: Tensor | None = None, member: int | None = None
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        if member is None:
-            raise ValueError(f"{self.name} is an ensemble: say which member judges, e.g. member=D.pick(u)")
-        judged: Tensor | tuple[Tensor, Tensor] = self.get_submodule(f"{self.list_name}.{member}")(fake, cond, mask)
-        return judged
-
-
 def crop_to_cells(x: Tensor) -> Tensor:
     """Cut the sides of ``(B, C, H, W)`` to multiples of 8 around the centre; an odd pixel goes at the bottom or right."""
     h, w = x.shape[-2:]
@@ -315,60 +277,3 @@ def _normalise_spectrum(layer: nn.Module) -> None:
     u, _, vh = torch.linalg.svd(weight, full_matrices=False)
     norm.get_buffer("_u").copy_(u[:, 0])
     norm.get_buffer("_v").copy_(vh[0])
-
-
-def _l3c_ensemble(generator: torch.Generator | None) -> Discriminator:
-    return EnsembleDiscriminator(
-        "inpaint.l3_conditional_ensemble_discriminator",
-        {**L3CDiscriminator.kwargs, "imbalanced_prob": True},
-        "l3c",
-        [L3CDiscriminator(generator) for _ in range(3)],
-        weights=(1, 0.5, 0.25),
-    )
-
-
-def _ffc_ensemble(generator: torch.Generator | None) -> Discriminator:
-    return EnsembleDiscriminator(
-        "inpaint.ffc_ensemble_discriminator",
-        {"imbalanced_prob": True},
-        "ffc",
-        [FFCDiscriminator(generator) for _ in range(3)],
-        weights=(1, 0.5, 0.25),
-    )
-
-
-def _l3c_ffc_ensemble(generator: torch.Generator | None) -> Discriminator:
-    return EnsembleDiscriminator(
-        "inpaint.l3c_ffc_ensemble_discriminator",
-        {},
-        "desc",
-        [kind(generator) for kind in (L3CDiscriminator, L3CDiscriminator, FFCDiscriminator, FFCDiscriminator)],
-        weights=(1, 0.5, 1, 0.5),
-    )
-
-
-DISCRIMINATORS: dict[str, Callable[[torch.Generator | None], Discriminator]] = registry(
-    DISCRIMINATOR_NAMES,
-    {
-        "l3c": L3CDiscriminator,
-        "l3ce": _l3c_ensemble,
-        "ffc": FFCDiscriminator,
-        "ffce": _ffc_ensemble,
-        "l3cffce": _l3c_ffc_ensemble,
-    },
-)
-
-
-def create_discriminator(name: str, generator: torch.Generator | None = None) -> Discriminator:
-    """Return a new discriminator by its short name, see `DISCRIMINATORS`.
-
-    Args:
-        name: ``l3c`` (conditional), ``ffc`` (Fourier), or an ensemble: ``l3ce`` (3 l3c), ``ffce`` (3 ffc), ``l3cffce`` (2 of each).
-        generator: source of the first weights, None: torch's global one.
-
-    Raises:
-        InputError: when the name is unknown.
-    """
-    if name not in DISCRIMINATORS:
-        raise InputError(f"discriminator: {name!r} is unknown; choose one of {', '.join(DISCRIMINATORS)}")
-    return DISCRIMINATORS[name](generator)

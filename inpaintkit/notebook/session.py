@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from inpaintkit.config import InspectConfig, JobConfig, field_types, nearest_name
+from inpaintkit.config import InspectConfig, JobConfig, TrainConfig, field_types, nearest_name
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_write_text
 from inpaintkit.notebook.errors import show_errors_in_one_line
@@ -28,6 +28,8 @@ from inpaintkit.notebook.showing import (
     show_list,
     show_table,
 )
+from inpaintkit.training import find_run
+from inpaintkit.training.estimate import estimate_seconds, in_words
 
 __all__ = [
     "callbacks",
@@ -44,6 +46,8 @@ __all__ = [
     "show_list",
     "show_table",
 ]
+
+LONG = 3600.0  # s: from here on a training is worth a warning
 
 _Config = TypeVar("_Config", bound=JobConfig)
 
@@ -73,6 +77,8 @@ def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Con
         atomic_write_text(
             config.run_folder / "params.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         )
+    if isinstance(config, TrainConfig) and not headless():
+        _tell_duration(config)
     _tell_differences(config, given.get(PRESET), preset_values(notebook, given.get(PRESET)))
     return config
 
@@ -87,6 +93,21 @@ def given_parameters(config_class: type[JobConfig], namespace: Mapping[str, Any]
             names = [name for cell in namespace["In"][place:] for name in assignments(cell) or ()]
             return {name: namespace[name] for name in names}
     return {name: namespace[name] for name in (*field_types(config_class), PRESET) if name in namespace}
+
+
+def _tell_duration(config: TrainConfig) -> None:
+    """Say how long the training will take here, with a warning above an hour; nothing where a run goes on."""
+    if find_run(config).state is not None:
+        return
+    seconds = estimate_seconds(config)
+    words = f"{config.max_epoch} epochs of {config.num_samples} samples: about {in_words(seconds)} on this machine"
+    if seconds > LONG:
+        show_headline(
+            f'{words}. Choose preset = "try" for a first look, or stop whenever you like: it goes on where it was.',
+            False,
+        )
+    else:
+        print(words)
 
 
 def _tell_differences(config: JobConfig, preset: str | None, values: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from tqdm.auto import tqdm
 
+from inpaintkit.text import shown
 from inpaintkit.training.stopping import StopRequest
 
 PROGRESS_VARIABLE = "INPAINTKIT_PROGRESS"
@@ -21,6 +22,7 @@ PROGRESS_VARIABLE = "INPAINTKIT_PROGRESS"
 rows (set where somebody else shows them), ``off`` for silence."""
 
 LINE_EVERY = 0.05
+LONGEST_MESSAGE = 2000  # characters; paths and names in it are others' text
 
 
 class RunView(Protocol):
@@ -103,7 +105,7 @@ class StepLines(Callback):
         )
 
     def on_message(self, run: RunView, message: str) -> None:
-        print(message, flush=True)
+        print(shown(message, LONGEST_MESSAGE), flush=True)
 
 
 class ProgressLines(StepLines):
@@ -128,7 +130,7 @@ class ProgressBar(Callback):
             self._bar.write(format_row(row))
 
     def on_message(self, run: RunView, message: str) -> None:
-        self._bar.write(message)
+        self._bar.write(shown(message, LONGEST_MESSAGE))
 
     def on_end(self, run: RunView) -> None:
         self._bar.close()

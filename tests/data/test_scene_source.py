@@ -14,7 +14,7 @@ from inpaintkit.data.generate import generate_dataset
 from inpaintkit.data.manifest import is_record, read_manifest
 from inpaintkit.data.scene_source import SCENE_SIZE, pick_textures, read_textures, render_scene
 from inpaintkit.data.sources import Source
-from inpaintkit.data.video import VideoReaders
+from inpaintkit.data.video_readers import VideoReaders
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 

@@ -10,7 +10,7 @@ import pytest
 import inpaintkit
 
 PACKAGE = Path(inpaintkit.__file__).parent
-GROUND_FLOOR = ["errors", "files", "seeds", "arithmetic", "config", "text"]
+GROUND_FLOOR = ["errors", "files", "seeds", "arithmetic", "config", "text", "hole_colour"]
 ROOMS = ["depth", "synthesis", "model", "data", "training", "inspection", "notebook"]
 STRANGERS = {"depth", "synthesis", "model"}  # these three don't know each other
 ONLY_IN = {"matplotlib": "inspection/figures/", "ipywidgets": "notebook/widgets/", "papermill": "notebook/runs.py"}
@@ -94,3 +94,32 @@ def test_nothing_draws_from_global_randomness(path: Path) -> None:
             assert ast.unparse(node.func) not in banned, f"{path.name}:{node.lineno} uses global randomness"
         if isinstance(node, ast.Import):
             assert "random" not in {alias.name for alias in node.names}, f"{path.name}:{node.lineno} imports random"
+
+
+LONGEST_FILE, MOST_METHODS = 350, 18
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_files_and_classes_stay_small_enough_to_read(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= LONGEST_FILE
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef):
+            assert sum(isinstance(part, ast.FunctionDef) for part in node.body) <= MOST_METHODS, node.name
+
+
+def test_no_import_leads_back_to_where_it_came_from() -> None:
+    """Files of a room know each other in one direction only, imports for the type checker included."""
+    modules = {"inpaintkit." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in FILES}
+    graph = {name: {found for found in imports(path) if found in modules} for name, path in modules.items()}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join((*trail[trail.index(name) :], name))
+        if name not in done:
+            for found in sorted(graph[name]):
+                visit(found, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())

@@ -45,7 +45,7 @@ from inpaintkit.data.records import (
 )
 from inpaintkit.data.scene_source import pick_textures, read_textures, render_scene, scene_view
 from inpaintkit.data.sources import read_source
-from inpaintkit.data.video import VideoReaders
+from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.depth import compute_like, depth_key
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_writable

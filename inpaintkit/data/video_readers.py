@@ -1,0 +1,85 @@
+"""Frames of videos when their turn comes: open videos, lent to one thread at a time."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inpaintkit.data.images import UnreadablePicture
+from inpaintkit.data.video import Decoded, Moment, Stream, decode_pixels, grid_of, look_at
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+SAME_LOOK = 2  # levels by which a frame decoded again may differ from the surveyed one (other decoder builds)
+
+
+class VideoReaders:
+    """Open videos, each lent to one thread at a time, so that the next frame of a video needs no new start.
+
+    At most `limit` of them stay open while nobody reads.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._idle, self._lock = limit, list[Stream](), threading.Lock()
+
+    def read(self, path: Path, moment: Moment) -> Decoded:
+        """Return the frame at `moment`; raise `UnreadablePicture` when the frame of the survey can't be found again."""
+        video = self._borrow(path, moment)
+        try:
+            decoded = decode_pixels(_find_again(video, moment), video.stream)
+        except BaseException:
+            video.close()
+            raise
+        self._give_back(video)
+        return decoded
+
+    def close(self) -> None:
+        with self._lock:
+            while self._idle:
+                self._idle.pop().close()
+
+    def _borrow(self, path: Path, moment: Moment) -> Stream:
+        with self._lock:
+            fitting = [v for v in self._idle if v.path == path and _is_ahead(v, moment)]
+            video = max(fitting, key=lambda v: v.position or 0, default=None)
+            if video is not None:
+                self._idle.remove(video)
+                return video
+        return Stream(path)
+
+    def _give_back(self, video: Stream) -> None:
+        with self._lock:
+            self._idle.append(video)
+            if len(self._idle) > self._limit:
+                self._idle.pop(0).close()
+
+
+def _is_ahead(video: Stream, moment: Moment) -> bool:
+    """Tell whether going on is no longer than starting from the key frame."""
+    return video.position is not None and moment.key <= video.position < moment.stamp
+
+
+def _find_again(video: Stream, moment: Moment) -> VideoFrame:
+    """Decode the frame at `moment`: going on, else from its key frame, else from the beginning."""
+    import av
+
+    starts = (None, moment.key, None) if _is_ahead(video, moment) else (moment.key, None)
+    for number, start in enumerate(starts):
+        try:
+            if start is not None:
+                video.seek(start)
+            elif number:
+                video.rewind()
+            frame = video.find(moment.stamp)
+        except (av.error.FFmpegError, OSError):
+            continue
+        if frame is not None and _looks_like(frame, moment):
+            return frame
+    raise UnreadablePicture(f"can't be decoded again at {moment.time:.3f} s")
+
+
+def _looks_like(frame: VideoFrame, moment: Moment) -> bool:
+    grid = grid_of(look_at(frame)[0])
+    return all(abs(a - b) <= SAME_LOOK for a, b in zip(grid, moment.grid, strict=True))

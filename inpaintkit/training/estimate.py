@@ -1,0 +1,61 @@
+"""How long a training will take on this machine, from a step that is timed before it starts."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from inpaintkit.config import GanConfig, TrainConfig, resolve_device
+from inpaintkit.model import LightInpaintV1
+from inpaintkit.seeds import torch_rng
+from inpaintkit.training.amp import choose_amp
+from inpaintkit.training.distributed import Group
+from inpaintkit.training.progress import Moment
+from inpaintkit.training.schedule import last_epoch
+from inpaintkit.training.tasks.plain import PlainTask
+
+TIMED_SAMPLES = 2
+GAN_STEP = 2.2
+"""A GAN step takes about so many plain ones, see docs/gan.md."""
+
+HOLE_SHARE = 8  # of the crop's width, 1/8
+
+
+def estimate_seconds(config: TrainConfig) -> float:
+    """Return how many seconds the training of `config` takes on this machine, evaluation and loading left out.
+
+    Times one step with `TIMED_SAMPLES` samples of noise after one to warm up: some seconds on a CPU. A GPU with larger batches
+    is faster than that.
+    """
+    device = resolve_device(config.device)
+    task = PlainTask(config, LightInpaintV1(torch_rng(0)), choose_amp(config.amp, device)[0], device, Group())
+    side, frame = config.crop_size, task.model.i2i_offset
+    x = torch.rand(TIMED_SAMPLES, 3, side, side, generator=torch_rng("estimate")).to(device)
+    hole = torch.zeros(TIMED_SAMPLES, 1, side, side, dtype=torch.bool, device=device)
+    hole[..., : side // HOLE_SHARE] = True
+    batch = (x, hole, x[..., frame:-frame, frame:-frame], torch.arange(TIMED_SAMPLES))
+    task.train_mode()
+    seconds = 0.0
+    for number in (1, 2):
+        started = time.perf_counter()
+        moment = Moment(0, 1, number, number, number)
+        losses = task.step(batch, moment)
+        task.update(moment)
+        losses.per_sample.tolist()  # waits for the device
+        seconds = time.perf_counter() - started
+    per_sample = seconds / TIMED_SAMPLES * (GAN_STEP if isinstance(config, GanConfig) else 1)
+    return per_sample * config.num_samples * last_epoch(config) / config.processes
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration as one says it.
+
+    >>> in_words(50), in_words(600), in_words(7200), in_words(10**7)
+    ('1 minute', '10 minutes', '2 hours', '116 days')
+    """
+    for unit, length in (("day", 86400), ("hour", 3600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}s"
+    minutes = max(round(seconds / 60), 1)
+    return f"{minutes} minute{'s' if minutes > 1 else ''}"

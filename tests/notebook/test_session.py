@@ -1,0 +1,65 @@
+"""What the cell after the parameters does: reads what was set, refuses what is no option, says what the run is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from inpaintkit.config import TrainConfig
+from inpaintkit.errors import InputError
+from inpaintkit.notebook import session
+from inpaintkit.training.estimate import estimate_seconds, in_words
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for split in ("train", "eval"):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        for suffix, colour in (("C", 0), ("M", 255)):
+            Image.new("L", (96, 96), colour).save(tmp_path / "data" / split / f"a_{suffix}.png")
+    return tmp_path / "data"
+
+
+def ran(data: Path, *cells: str) -> dict[str, Any]:
+    """Return the variables of a notebook in which these cells ran, one after the other."""
+    first = f'preset = "smoke"\ndata_dir = "{data}"\nmodel_dir = "{data.parent / "run"}"\nmax_epoch = None'
+    namespace: dict[str, Any] = {"In": ["", first, *cells]}
+    for cell in namespace["In"]:
+        exec(cell, namespace)
+    return namespace
+
+
+def test_lines_of_the_cell_win_over_the_preset_and_none_stands_for_it(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = session.configure(TrainConfig, ran(data, "batch_size = 3"))
+    assert (config.max_epoch, config.crop_size, config.batch_size) == (2, 128, 3)
+    assert "preset smoke, with" in capsys.readouterr().out
+
+
+def test_a_name_that_is_no_option_is_refused(data: Path) -> None:
+    with pytest.raises(InputError, match=r"no parameter num_sample \(did you mean num_samples\?\)"):
+        session.configure(TrainConfig, ran(data, "num_sample = 5"))
+
+
+def test_variables_of_other_cells_are_none_of_its_business(data: Path) -> None:
+    namespace = ran(data) | {"learning_rate": "what a later cell computed"}
+    assert session.configure(TrainConfig, namespace).learning_rate == TrainConfig().learning_rate
+
+
+def test_a_parameters_cell_that_ran_again_counts_as_it_is_now(data: Path) -> None:
+    namespace = ran(data, "num_sampls = 5")
+    again = namespace["In"][1] + "\nnum_samples = 5"
+    namespace["In"].append(again)
+    exec(again, namespace)
+    assert session.configure(TrainConfig, namespace).num_samples == 5
+
+
+def test_the_time_a_training_takes_is_estimated_from_a_step() -> None:
+    small = TrainConfig(crop_size=64, perceptual="alex", device="cpu", amp="off", num_samples=100, max_epoch=1)
+    seconds = estimate_seconds(small)
+    assert 1 < seconds < 1000
+    assert in_words(86400 * 99.5) in ("99 days", "100 days")
