@@ -20,11 +20,11 @@ from PIL import Image
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data.frame_choice import choose_frames, share_out, split_evenly
 from inpaintkit.data.generate import GenerateReport, generate_dataset
-from inpaintkit.data.hdr import tone_map
+from inpaintkit.data.hdr import BT2020_TO_BT709, HLG, PQ, tone_map
 from inpaintkit.data.images import UnreadablePicture
 from inpaintkit.data.manifest import is_record, read_manifest
 from inpaintkit.data.sources import plan_video, split_files
-from inpaintkit.data.video import BT2020_TO_BT709, HLG, PQ, Moment, frame_picture, is_video, look_at, survey
+from inpaintkit.data.video import Moment, frame_picture, is_video, look_at, survey
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.errors import InputError
 
