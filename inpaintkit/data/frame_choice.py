@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from inpaintkit.data.bars import NO_BARS, Bars
+
 THUMB_SIZE = (18, 32)  # rows and columns of a thumbnail
 # Brightness levels (0..255), mean over a thumbnail:
 DARKEST, FLATTEST = 16, 5  # mean and deviation below which a frame is black or blank
@@ -28,12 +30,13 @@ BLURRED_BESIDE = 0.2  # of the sharp quarter of its scene: motion blur, focus pu
 
 @dataclass(frozen=True)
 class Looks:
-    """Looked-at frames of a video: times (n,) in s, thumbs (n, 18, 32) uint8, sharpness (n,), intact (n,) bool."""
+    """Looked-at frames of a video: times (n,) in s, thumbs (n, 18, 32) uint8, sharpness (n,), intact (n,) bool; and its black bars."""
 
     times: NDArray[np.float64]
     thumbs: NDArray[np.uint8]
     sharpness: NDArray[np.float64]
     intact: NDArray[np.bool_]
+    bars: Bars = NO_BARS
 
     def __len__(self) -> int:
         return len(self.times)

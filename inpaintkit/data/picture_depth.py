@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from inpaintkit.config import GenerateConfig, resolve_device
-from inpaintkit.data.images import UnreadablePicture, content_key, read_file
+from inpaintkit.data.bars import NO_BARS, Bars
+from inpaintkit.data.images import UnreadablePicture, content_key, read_file, read_picture
 from inpaintkit.data.records import Picture, View, turn_depth
 from inpaintkit.data.sources import Source
 from inpaintkit.depth import DepthCache, DepthModel, FileDepthModel, create_depth_model, round_depth
+from inpaintkit.depth.protocol import min_max
 from inpaintkit.errors import InputError
 
 BYTES_PER_GB = 1e9
@@ -68,17 +70,27 @@ def map_key(model: FileDepthModel, source: Source) -> str:
         raise InputError(f"File: {path} {error}; restore this depth map") from error
 
 
-def depth_from_map(model: FileDepthModel, source: Source, view: View) -> tuple[Tensor, str]:
-    """Return depth (1, 1, h, w) of `source` seen as `view` says, and its map's content hash.
+def depth_from_map(model: FileDepthModel, source: Source, view: View, bars: Bars = NO_BARS) -> tuple[Tensor, str]:
+    """Return depth (1, 1, h, w) of `source` without its black `bars`, seen as `view` says, and its map's content hash.
 
     Raises `UnreadablePicture` when there is no map, or none that can be used.
     """
     try:
         if source.moment is not None:
             raise InputError("maps of model_type=File belong to pictures, not to frames of videos")
-        return turn_depth(model.infer_file(source.path), view.angle), map_key(model, source)
+        depth = (
+            _without(model.infer_file(source.path), source.path, bars) if any(bars) else model.infer_file(source.path)
+        )
+        return turn_depth(depth, view.angle), map_key(model, source)
     except InputError as error:
         raise UnreadablePicture(f"gets no depth: {error}") from error
+
+
+def _without(depth: Tensor, picture: Path, bars: Bars) -> Tensor:
+    """Return depth (1, 1, h, w) of the file `picture` without its bars, again spread over 0..1."""
+    height, width = read_picture(picture).shape[:2]
+    rest = bars.scaled(depth.shape[3] / width, depth.shape[2] / height).cut(depth[0, 0].cpu().numpy())
+    return min_max(torch.from_numpy(rest.astype(np.float32))[None, None])
 
 
 def ask_network(model: DepthModel, pixels: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from inpaintkit.data.records import Picture, View, apply_view
 from inpaintkit.data.sources import Source, read_source
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.seeds import Key, numpy_rng
+from inpaintkit.synthesis import HoleSampler
 from inpaintkit.synthesis.scenes import draw_scene
 
 OTHER_TEXTURES = 3
@@ -30,6 +31,11 @@ UINT8_MAX = 255
 def scene_view(size: int) -> View:
     """Return how pictures are seen that become surfaces of scenes with crops of `size` px."""
     return View(None, max(SCENE_SIZE[0], size), "bilinear")
+
+
+def scene_sampler(divergence_level: int, hole_method: str) -> HoleSampler:
+    """Return what draws holes in scenes: their depth is relative, and exact, so it has no ramps to be split."""
+    return HoleSampler(divergence_level, False, "warp_back" if hole_method == "warp_back" else "occlusion")
 
 
 def pick_textures(first: Source, pictures: Sequence[Source], key: tuple[Key, ...]) -> list[Source]:
@@ -47,7 +53,7 @@ def read_textures(sources: Sequence[Source], size: int, readers: VideoReaders) -
     for source in sources:
         try:
             content = read_source(source, readers)
-            textures[source] = content.key, apply_view(content.decode(view.source_side), view)
+            textures[source] = content.key, apply_view(content.decode(view.source_side)[0], view)
         except UnreadablePicture:
             if source == sources[0]:
                 raise

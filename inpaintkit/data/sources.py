@@ -17,8 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpaintkit.config import GenerateConfig
+from inpaintkit.data.bars import NO_BARS, Bars, bars_of_picture
 from inpaintkit.data.frame_choice import choose_frames
-from inpaintkit.data.images import UnreadablePicture, content_key, decode_picture, is_picture, list_pictures, read_file
+from inpaintkit.data.images import (
+    UnreadablePicture,
+    check_size,
+    content_key,
+    decode_picture,
+    is_picture,
+    list_pictures,
+    read_file,
+)
 from inpaintkit.data.manifest import SPLITS, VIDEO_FOLDER
 from inpaintkit.data.video import Moment, frame_picture, is_video, survey
 from inpaintkit.data.video_readers import VideoReaders
@@ -35,13 +44,14 @@ LARGEST_SEED = 1 << 63
 class Source:
     """A picture file, or with `moment` a frame of a video file. `refused`: why there will be no picture.
 
-    `file`: its name, with the folders between its split's folder and itself.
+    `file`: its name, with the folders between its split's folder and itself; `bars`: those of the video.
     """
 
     path: Path
     file: str
     moment: Moment | None = None
     refused: str | None = None
+    bars: Bars = NO_BARS
 
     @property
     def name(self) -> str:
@@ -65,11 +75,12 @@ def printable(name: str) -> str:
 class Content:
     """What a source holds: `key` is the hash that all random numbers of its records depend on.
 
-    `decode` returns the picture (H, W, 3) uint8; given a short side (px) it may be smaller, but no smaller than that.
+    `decode` returns the picture (H, W, 3) uint8 without black bars, and which bars it had, px of the whole picture; given a
+    short side (px) it may be smaller, but no smaller than that.
     """
 
     key: str
-    decode: Callable[[int | None], NDArray[np.uint8]]
+    decode: Callable[[int | None], tuple[NDArray[np.uint8], Bars]]
 
 
 def read_source(source: Source, readers: VideoReaders) -> Content:
@@ -78,9 +89,24 @@ def read_source(source: Source, readers: VideoReaders) -> Content:
         raise UnreadablePicture(source.refused)
     if source.moment is None:
         data = read_file(source.path)
-        return Content(content_key(data), lambda short_side: decode_picture(data, short_side))
+        return Content(content_key(data), lambda short_side: decode_without_bars(data, short_side))
     decoded = readers.read(source.path, source.moment)
-    return Content(content_key(decoded.pixels.tobytes()), lambda short_side: frame_picture(decoded, short_side))
+    key, seen = content_key(decoded.pixels.tobytes()), decoded.without(source.bars)
+    return Content(key, lambda short_side: (frame_picture(seen, short_side), source.bars))
+
+
+def decode_without_bars(data: bytes, short_side: int | None = None) -> tuple[NDArray[np.uint8], Bars]:
+    """Return a picture file's picture without black bars, and the bars; one with bars is always decoded in full size."""
+    pixels = decode_picture(data, short_side)
+    if not any(bars_of_picture(pixels)):
+        return pixels, NO_BARS
+    whole = decode_picture(data)
+    bars = bars_of_picture(whole)
+    if not any(bars):
+        return pixels, NO_BARS
+    seen = bars.cut(whole)
+    check_size(seen.shape[1], seen.shape[0])
+    return np.ascontiguousarray(seen), bars
 
 
 def sources_of(
@@ -102,7 +128,11 @@ def sources_of(
     found = _read_plan(plan)
     if found["refused"] is not None:
         return [Source(path, name, refused=found["refused"])]
-    return [Source(path, name, Moment(stamp, time, key, tuple(grid))) for stamp, time, key, grid in found["frames"]]
+    bars = Bars(*found.get("bars", NO_BARS))
+    return [
+        Source(path, name, Moment(stamp, time, key, tuple(grid)), bars=bars)
+        for stamp, time, key, grid in found["frames"]
+    ]
 
 
 def plan_video(path: Path, config: GenerateConfig) -> dict[str, Any]:
@@ -113,7 +143,8 @@ def plan_video(path: Path, config: GenerateConfig) -> dict[str, Any]:
     except UnreadablePicture as error:
         return {**plan, "refused": str(error)}
     choice = choose_frames(looks, config.video_interval, config.video_frames)
-    facts = {"seconds": round(float(looks.times[-1]), 3), "scenes": choice.scenes, "left_out": choice.left_out}
+    facts: dict[str, Any] = {"bars": looks.bars} if any(looks.bars) else {}
+    facts |= {"seconds": round(float(looks.times[-1]), 3), "scenes": choice.scenes, "left_out": choice.left_out}
     if not choice.taken:
         plan["refused"] = f"has no usable frame: {_listed(choice.left_out)}"
     return {**plan, **facts, "looks": len(looks), "frames": [astuple(moments[index]) for index in choice.taken]}
@@ -140,6 +171,7 @@ def describe_videos(folder: Path) -> tuple[tuple[str, str], ...]:
             if plan["refused"] is None:
                 said = f"{len(plan['frames'])} frames from {plan['scenes']} scenes in {plan['seconds']:.1f} s"
                 said += f"; left out of {plan['looks']} looked at: {_listed(plan['left_out'])}" * bool(plan["left_out"])
+                said += f"; {Bars(*plan['bars'])}" if "bars" in plan else ""
             lines.append((f"{split}/{plan['video']}", said))
     return tuple(lines)
 

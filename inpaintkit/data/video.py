@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inpaintkit.data.bars import NO_BARS, Bars, Light
 from inpaintkit.data.frame_choice import THUMB_SIZE, Looks
 from inpaintkit.data.hdr import HDR_CURVES, tone_map
 from inpaintkit.data.images import UnreadablePicture, check_size
@@ -26,32 +27,11 @@ if TYPE_CHECKING:
     import av
     from av.video.frame import VideoFrame
 
-VIDEO_ENDINGS = frozenset(
-    [
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".ts",
-        ".mts",
-        ".m2ts",
-        ".mpg",
-        ".mpeg",
-        ".vob",
-        ".wmv",
-        ".asf",
-        ".flv",
-        ".f4v",
-        ".3gp",
-        ".ogv",
-        ".y4m",
-        ".mxf",
-        ".nut",
-        ".dv",
-    ]
-)
+VIDEO_ENDINGS = frozenset([
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts",
+    ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv", ".asf", ".flv", ".f4v",
+    ".3gp", ".ogv", ".y4m", ".mxf", ".nut", ".dv",
+])  # fmt: skip
 # How the containers begin whose files may carry another ending: (offset, bytes).
 VIDEO_MARKS = ((0, b"\x1aE\xdf\xa3"), (8, b"AVI "), (0, b"FLV\x01"), (0, b"\x00\x00\x01\xba"), (0, b"\x30\x26\xb2\x75"))
 MOVIE_BRANDS = (
@@ -101,6 +81,16 @@ class Decoded:
     curve: int
     shown_size: tuple[int, int]
     quarter_turns: int
+
+    def without(self, bars: Bars) -> Decoded:
+        """Return the frame without `bars`, which are those of the picture as it is shown."""
+        if not any(bars):
+            return self
+        (height, width), (shown_width, shown_height) = self.pixels.shape[:2], self.shown_size
+        lying = bars.turned(-self.quarter_turns)
+        size = shown_width - lying.left - lying.right, shown_height - lying.top - lying.bottom
+        pixels = lying.scaled(width / shown_width, height / shown_height).cut(self.pixels)
+        return Decoded(pixels, self.curve, size, self.quarter_turns)
 
 
 def is_video(path: Path) -> bool:
@@ -216,11 +206,15 @@ def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[M
     """
     looks: list[tuple[float, NDArray[np.uint8], float, bool]] = []
     moments: list[Moment] = []
+    light: Light | None = None
     with contextlib.closing(Stream(path)) as video:
         for frame, time, key, intact in _timed_frames(video):
             if time < skip_first or (moments and time - moments[-1].time < 0.999 / max_fps):
                 continue
-            thumb, sharpness = look_at(frame)
+            thumb, sharpness, grey = look_at(frame)
+            light = light or Light(_shown_size(frame, video.stream), round(frame.rotation / 90))
+            if intact:
+                light.add(grey)
             looks.append((time, thumb, sharpness, intact))
             moments.append(Moment(frame.pts or 0, round(time, 6), key, grid_of(thumb)))
     if not looks:
@@ -228,7 +222,9 @@ def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[M
             f"has no frame after its first {skip_first:g} s" if skip_first else "has no frame that can be decoded"
         )
     times, thumbs, sharpnesses, intacts = zip(*looks, strict=True)
-    return Looks(np.array(times), np.stack(thumbs), np.array(sharpnesses), np.array(intacts)), moments
+    return Looks(
+        np.array(times), np.stack(thumbs), np.array(sharpnesses), np.array(intacts), light.bars() if light else NO_BARS
+    ), moments
 
 
 def example_frame(path: Path) -> Pixels:
@@ -277,8 +273,8 @@ def _shown_size(frame: VideoFrame, stream: Any) -> tuple[int, int]:
     return max(round(frame.width * ratio), 1), frame.height
 
 
-def look_at(frame: VideoFrame) -> tuple[NDArray[np.uint8], float]:
-    """Return a thumbnail (18, 32) of the brightness of `frame`, and its sharpness.
+def look_at(frame: VideoFrame) -> tuple[NDArray[np.uint8], float, Pixels]:
+    """Return a thumbnail (18, 32) of the brightness of `frame`, its sharpness, and the brightness (h, `LOOK_WIDTH`) itself.
 
     Sharpness is the energy of the Laplacian divided by the variance, so that contrast doesn't count; integers throughout,
     hence the same on every machine.
@@ -291,7 +287,7 @@ def look_at(frame: VideoFrame) -> tuple[NDArray[np.uint8], float]:
     edges = cv2.Laplacian(grey, cv2.CV_16S).astype(np.int64)
     values = grey.astype(np.int64)
     variance = int((values * values).sum()) / grey.size - (int(values.sum()) / grey.size) ** 2
-    return (sums // counts).astype(np.uint8), int((edges * edges).sum()) / grey.size / max(variance, 1.0)
+    return (sums // counts).astype(np.uint8), int((edges * edges).sum()) / grey.size / max(variance, 1.0), grey
 
 
 def grid_of(thumb: NDArray[np.uint8]) -> tuple[int, ...]:

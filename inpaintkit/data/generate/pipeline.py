@@ -19,6 +19,7 @@ from torch import Tensor
 
 from inpaintkit.config import GenerateConfig, parse_shard
 from inpaintkit.data import manifest
+from inpaintkit.data.bars import NO_BARS, Bars
 from inpaintkit.data.generate.plan import Job, Listing, data_set_name, identity, list_sources, plan_jobs
 from inpaintkit.data.generate.report import GenerateReport, make_report
 from inpaintkit.data.images import UnreadablePicture, write_png
@@ -43,7 +44,7 @@ from inpaintkit.data.records import (
     draw_view,
     make_crops,
 )
-from inpaintkit.data.scene_source import pick_textures, read_textures, render_scene, scene_view
+from inpaintkit.data.scene_source import pick_textures, read_textures, render_scene, scene_sampler, scene_view
 from inpaintkit.data.sources import read_source
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.depth import compute_like, depth_key
@@ -63,7 +64,7 @@ Progress = Callable[[int, int, str], None]
 class WorkItem:
     """A job on its way: what is known so far, and what is still to be asked.
 
-    `key` is the content hash of the source, `picture` (H, W, 3) what of it is used, as `view` says; `textures`: for a scene,
+    `key` is the content hash of the source, `picture` (H, W, 3) what of it is used, as `view` says, without `bars`; `textures`: for a scene,
     content hashes of the pictures it was cut from, by name; `map_hash`: that of the depth map's file. `pixels` (1, 3, H, W), 0..1,
     wait for the depth network, whose answer belongs under `cache_key`; `depth` (1, 1, h, w) is there, and `unchecked` as long as it is
     the network's own answer. `refused`: why the job gives no records.
@@ -73,6 +74,7 @@ class WorkItem:
     key: str = ""
     view: View | None = None
     picture: Picture | None = None
+    bars: Bars = NO_BARS
     textures: dict[str, str] | None = None
     map_hash: str | None = None
     pixels: Tensor | None = None
@@ -242,12 +244,13 @@ class Pipeline:
             return self._draw_scene(job, job.scene)
         content = read_source(job.origin, self.readers)
         if self._saves_frame(job):
-            write_png(self._frame_file(job), content.decode(None))
+            write_png(self._frame_file(job), content.decode(None)[0])
         view = draw_view(numpy_rng(self.config.seed, content.key, job.repeat, "view"), self.config.size)
-        picture = apply_view(content.decode(view.source_side), view)
-        item = WorkItem(job, content.key, view, picture)
+        seen, bars = content.decode(view.source_side)
+        picture = apply_view(seen, view)
+        item = WorkItem(job, content.key, view, picture, bars)
         if has_maps(self.model):
-            depth, map_hash = depth_from_map(self.model, job.origin, view)
+            depth, map_hash = depth_from_map(self.model, job.origin, view, bars)
             return dataclasses.replace(item, map_hash=map_hash, depth=depth)
         pixels = as_batch(picture)
         if self.cache is None:
@@ -263,7 +266,7 @@ class Pipeline:
         content = textures[job.origin][0]
         picture, depth = render_scene(textures, size, (seed, content, job.repeat, scene))
         names = {source.name: key for source, (key, _) in textures.items()}
-        return WorkItem(job, content, scene_view(size), picture, names, depth=depth)
+        return WorkItem(job, content, scene_view(size), picture, textures=names, depth=depth)
 
     @refusing
     def infer(self, item: WorkItem) -> WorkItem:
@@ -297,7 +300,7 @@ class Pipeline:
         crops = make_crops(item.picture, item.depth, sampler, config.size, config.num_samples, key)
         rows = [self._write(item, crop) for crop in crops]
         manifest.write_part(self.part(job), rows)
-        return f"{sum(map(manifest.is_record, rows))} records"
+        return f"{sum(map(manifest.is_record, rows))} records{f'; {item.bars}' if any(item.bars) else ''}"
 
     def _write(self, item: WorkItem, crop: Crop) -> Row:
         """Write one crop as a pair, the picture first: iw3 lists holes, so a hole without its picture must never be there."""
@@ -308,6 +311,8 @@ class Pipeline:
             row |= {"scene": job.scene, "textures": item.textures, "seed": self.config.seed}
         if item.map_hash is not None:
             row |= {"depth_map": item.map_hash}
+        if any(item.bars):
+            row |= {"bars": item.bars}
         picture, hole = self._pair(job, crop.image, crop.sample)
         if crop.hole_pixels < MIN_HOLE_AREA:
             for old in (hole, picture):
@@ -333,11 +338,6 @@ class Pipeline:
             "resolution": self.config.resolution,
             "model_resolution": self.model.resolution,
         }
-
-
-def scene_sampler(divergence_level: int, hole_method: str) -> HoleSampler:
-    """Return what draws holes in scenes: their depth is relative, and exact, so it has no ramps to be split."""
-    return HoleSampler(divergence_level, False, "warp_back" if hole_method == "warp_back" else "occlusion")
 
 
 def _changed_after(path: Path, part: Path) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import manifest
+from inpaintkit.data.bars import Bars
 from inpaintkit.data.generate.plan import Listing, data_set_name
 from inpaintkit.data.manifest import Row
 from inpaintkit.data.sources import describe_videos
@@ -18,7 +19,7 @@ class GenerateReport:
     """What a run has made, earlier interrupted runs of it included.
 
     `scenes`: how many of the records show procedural scenes; `videos`: (file, what was taken from it and what left out);
-    `division`: how files came to be in train or eval; `skipped`: (source, reason) of pictures that gave nothing;
+    `bars`: (photo, black bars that were left out of its records); `division`: how files came to be in train or eval; `skipped`: (source, reason) of pictures that gave nothing;
     `dropped`: crops whose hole was too small; `files`: the records' pictures, train before eval; `seconds` and
     `pictures`: this run alone.
     """
@@ -30,6 +31,7 @@ class GenerateReport:
     dropped: int
     skipped: tuple[tuple[str, str], ...]
     videos: tuple[tuple[str, str], ...]
+    bars: tuple[tuple[str, str], ...]
     division: str
     mean_hole_fraction: float
     pictures: int
@@ -49,15 +51,23 @@ class GenerateReport:
     def summary(self) -> dict[str, int | float | str]:
         """Return the report as the cells of one line of a table."""
         row = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "files"}
-        return {**row, "skipped": len(self.skipped), "videos": len(self.videos), "records": self.records}
+        return {
+            **row,
+            "skipped": len(self.skipped),
+            "videos": len(self.videos),
+            "bars": len(self.bars),
+            "records": self.records,
+        }
 
 
 def make_report(
     config: GenerateConfig, listing: Listing, rows: Iterable[Row], pictures: int, seconds: float
 ) -> GenerateReport:
     """Return the report of a run that worked on `pictures` passes, from the manifest `rows` of all its jobs."""
-    counts, scenes, dropped, area, skipped, files = dict.fromkeys(manifest.SPLITS, 0), 0, 0, 0, {}, []
+    counts, scenes, dropped, area, skipped, bars, files = dict.fromkeys(manifest.SPLITS, 0), 0, 0, 0, {}, {}, []
     for row in rows:
+        if "bars" in row and "#t=" not in row["source"]:
+            bars[row["source"]] = str(Bars(*row["bars"]))
         split = row["source"].partition("/")[0]
         if manifest.is_record(row):
             counts[split] += 1
@@ -72,6 +82,6 @@ def make_report(
     return GenerateReport(
         data_set_name(config), **counts, scenes=scenes, dropped=dropped, skipped=tuple(skipped.items()),
         videos=describe_videos(manifest.manifest_folder(config.output_dir, data_set_name(config))),
-        division=listing.division,
+        bars=tuple(bars.items()), division=listing.division,
         mean_hole_fraction=fraction, pictures=pictures, seconds=seconds, files=tuple(files),
     )  # fmt: skip

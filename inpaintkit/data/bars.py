@@ -1,0 +1,124 @@
+"""Black bars around a picture (letterbox, pillarbox): found by what never gets bright, and cut off.
+
+A dark scene has no bars: a bar is black over its whole length, it ends in a straight line at which the picture is bright, and but for
+thin ones at the edge of a video there is another one of the same width on the opposite side.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLACK = 20  # levels (0..255) that no pixel of a bar exceeds
+STEP = 12  # levels by which the picture beyond a bar must be brighter than `BLACK` ...
+STEP_SHARE = 0.5  # ... on this share of the bar's length ...
+STEP_SHARE_ALONE = 0.75  # ... or this, for a bar without another one on the opposite side
+SOFT_EDGE = 120  # a bar's edge may be soft (compression, scaling) over this part of the picture's side
+ALIKE, THIN = 0.02, 0.02  # of the picture's side: how opposite bars may differ; how wide a bar alone may be
+SMALLEST_PICTURE = 0.25  # of a side: what must be left between bars
+
+
+class Bars(NamedTuple):
+    """Widths of the bars of a picture as it is shown, px."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+    def turned(self, quarter_turns: int) -> Bars:
+        """Return the bars of the picture after counter-clockwise quarter turns."""
+        turns = quarter_turns % 4
+        return Bars(*self[turns:], *self[:turns])
+
+    def scaled(self, across: float, down: float) -> Bars:
+        """Return the bars of the picture scaled by factors of its width and height; rather a pixel too wide than too narrow."""
+        return Bars(*(math.ceil(round(n * by, 3)) for n, by in zip(self, (across, down, across, down), strict=True)))
+
+    def cut(self, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return `pixels` (H, W, ...) without the bars."""
+        height, width = pixels.shape[:2]
+        return pixels[self.top : height - self.bottom, self.left : width - self.right]
+
+    def __str__(self) -> str:
+        sides = ", ".join(f"{width} px {side}" for side, width in self._asdict().items() if width)
+        return f"black bars left out: {sides}"
+
+
+NO_BARS = Bars()
+
+
+def find_bars(brightest: NDArray[np.uint8], alone: bool = False) -> Bars:
+    """Return the black bars of a picture (H, W), or of a video whose pixels were never brighter than `brightest`.
+
+    `alone`: a thin bar counts without another one on the opposite side, as at the edge of recordings; in photos it doesn't.
+    """
+    lit_columns = brightest.max(0) > BLACK
+    top, bottom = _along(brightest[:, lit_columns], alone)
+    inner = brightest[top : len(brightest) - bottom]
+    left, right = _along(inner[inner.max(1) > BLACK].T, alone)
+    return Bars(left, top, right, bottom)
+
+
+def _along(lines: NDArray[np.uint8], alone: bool) -> tuple[int, int]:
+    """Return the widths of the bars before the first and after the last of `lines` (n, length)."""
+    count = len(lines)
+    if not lines.size:
+        return 0, 0
+    first, first_share = _edge(lines)
+    last, last_share = _edge(lines[::-1])
+    if first and last and abs(first - last) <= max(ALIKE * count, 2) and min(first_share, last_share) >= STEP_SHARE:
+        return (first, last) if count - first - last >= SMALLEST_PICTURE * count else (0, 0)
+    kept = [
+        n if alone and n <= THIN * count and share >= STEP_SHARE_ALONE else 0
+        for n, share in ((first, first_share), (last, last_share))
+    ]
+    return kept[0], kept[1]
+
+
+def _edge(lines: NDArray[np.uint8]) -> tuple[int, float]:
+    """Return how many of the first `lines` are a bar, its soft edge included, and on which share the picture begins there."""
+    dark = lines.max(1) <= BLACK
+    if not dark[0]:
+        return 0, 0.0
+    black = int(np.argmin(dark)) if not dark.all() else len(lines)
+    reach = lines[black : black + max(len(lines) // SOFT_EDGE, 2)]
+    shares = (reach > BLACK + STEP).mean(1)
+    sharp = shares >= STEP_SHARE
+    place = int(np.argmax(sharp)) if sharp.any() else 0
+    return black + place, float(shares[place]) if len(shares) else 0.0
+
+
+def bars_of_picture(pixels: NDArray[np.uint8]) -> Bars:
+    """Return the black bars of a picture (H, W, 3): no channel exceeds `BLACK` in them."""
+    edges = (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
+    return NO_BARS if all(edge.max() > BLACK for edge in edges) else find_bars(pixels.max(2))
+
+
+class Light:
+    """How bright each pixel of a video ever was, which shows its black bars.
+
+    `size`: (width, height) of its frames with square pixels; `turns`: by how many counter-clockwise quarters they are turned to be shown.
+    """
+
+    def __init__(self, size: tuple[int, int], turns: int) -> None:
+        self.size, self.turns = size, turns
+        self.brightest: NDArray[np.uint8] | None = None
+
+    def add(self, grey: NDArray[np.uint8]) -> None:
+        """Take the brightness (h, w) of a frame into account, at any size; frames of another shape than the first don't count."""
+        if self.brightest is None:
+            self.brightest = grey.copy()
+        elif grey.shape == self.brightest.shape:
+            np.maximum(self.brightest, grey, out=self.brightest)
+
+    def bars(self) -> Bars:
+        """Return the bars of the video as it is shown, px; a line that is part bar and part picture counts as bar."""
+        if self.brightest is None or not any(found := find_bars(self.brightest, alone=True)):
+            return NO_BARS
+        height, width = self.brightest.shape
+        whole = Bars(*(n and n + 1 for n in found))
+        return whole.scaled(self.size[0] / width, self.size[1] / height).turned(self.turns)
