@@ -30,7 +30,7 @@ TEXTURE_SIDE = 768
 """Short side in px that photos are brought to before scenes are cut from them: larger ones would look blurred."""
 
 PHOTO_RECORDS = {"prefix": "photos", "size": 256, "num_samples": 2, "divergence_level": 2, "repeats": 4}
-"""What is generated from photos when no data set is given; the same as ``params/01_generate.demo.yaml``."""
+"""What is generated from photos when no data set is given; the same as ``params/01_generate.try.yaml``."""
 
 _NEARER = 1e-5
 
