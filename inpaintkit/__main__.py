@@ -31,7 +31,7 @@ AddCommand = Callable[[str, Any, str], argparse.ArgumentParser]
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit status: 0 done, 1 failed while running, 2 refused before any work."""
     try:
-        options = _parser().parse_args(arguments)
+        options = make_parser().parse_args(arguments)
         status = int(options.command(options) or 0)
         sys.stdout.flush()
         return status
@@ -56,7 +56,7 @@ def _say(sentence: str, status: int) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="inpaintkit",
         description="Train the hole-filling networks of 2D-to-3D conversion.",

@@ -1,0 +1,58 @@
+"""The pages: links lead somewhere, commands can be typed as shown, lines are short."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from inpaintkit.__main__ import make_parser
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "models/released/README.md"])
+SHOWN = re.compile(r"^ {4}(?:\.venv/bin/)?(inpaintkit (?:.*\\\n)*.*)", re.MULTILINE)
+LONGEST = 120
+
+
+def page_name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    heads = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if link.startswith(("http://", "https://")):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), f"{link} leads nowhere"
+        assert not anchor or anchor in anchors(target), f"{link}: no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_commands_can_be_typed_as_shown(page: Path) -> None:
+    for command in SHOWN.findall(page.read_text(encoding="utf-8")):
+        words = shlex.split(command.replace("\\\n", " "), comments=True)[1:]
+        try:
+            arguments = make_parser().parse_args(words)
+        except SystemExit as stop:
+            assert stop.code == 0, f"not understood: {command}"
+            continue
+        named = getattr(arguments, "params_file", None)
+        assert not named or (ROOT / named).is_file() or (ROOT / "params" / f"{named}.yaml").is_file(), named
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_lines_are_short(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    prose = [line for line in text.splitlines() if not line.startswith(("|", "    ", "!", "#", "["))]
+    long = [line for line in prose if len(re.sub(r"\]\([^)]*\)", "]", line)) > LONGEST]
+    assert not long, f"longer than {LONGEST} characters: {long[0]}"
