@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import io
 import re
 import shlex
 from pathlib import Path
@@ -37,15 +40,21 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{link}: no such heading"
 
 
+def parse(words: list[str]) -> tuple[object, argparse.Namespace | None]:
+    """Return the exit status of the command line's parser, and what it read."""
+    try:
+        return 0, make_parser().parse_args(words)
+    except SystemExit as stop:
+        return stop.code, None
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_commands_can_be_typed_as_shown(page: Path) -> None:
     for command in SHOWN.findall(page.read_text(encoding="utf-8")):
         words = shlex.split(command.replace("\\\n", " "), comments=True)[1:]
-        try:
-            arguments = make_parser().parse_args(words)
-        except SystemExit as stop:
-            assert stop.code == 0, f"not understood: {command}"
-            continue
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            status, arguments = parse(words)
+        assert status == 0, f"not understood: {command} ({said.getvalue().strip()})"
         named = getattr(arguments, "params_file", None)
         assert not named or (ROOT / named).is_file() or (ROOT / "params" / f"{named}.yaml").is_file(), named
 
