@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
+# What JupyterLab writes into a notebook beside its cells changes with each version of Python.
+STRIP  := --keep-id --extra-keys "$(addprefix metadata.language_info.,codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version)"
 
 .PHONY: help install demo test lint types unit sync lab bench clean
 
@@ -16,10 +18,10 @@ $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("inpaintkit needs Python >= 3.10, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12") if sys.version_info < (3, 10) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev,depth]'
-	! git rev-parse --git-dir >/dev/null 2>&1 || git config filter.notebooks.clean '$(abspath $(BIN))/python -m nbstripout'
+	! git rev-parse --git-dir >/dev/null 2>&1 || git config filter.notebooks.clean '$(abspath $(BIN))/python -m nbstripout $(STRIP)'
 	touch $(READY)
 
-demo: $(READY)   ## generate, train, fine-tune, inspect on the shipped photos -> models/demo (10 minutes)
+demo: $(READY)   ## generate, train, fine-tune, inspect on the shipped photos -> models/demo
 	$(BIN)/python -m inpaintkit demo
 
 test: lint types unit ## lint, types and the whole test suite

@@ -3,6 +3,9 @@
 import ast
 import dataclasses
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -36,6 +39,26 @@ class TestNotebook:
             if cell.cell_type == "code":
                 assert not cell.outputs
                 assert cell.execution_count is None
+
+    def test_git_sees_no_change_after_it_was_run_and_saved(self, path: Path, tmp_path: Path) -> None:
+        book = nbformat.read(path, as_version=4)
+        book.metadata.language_info |= {"version": "3.14.0", "file_extension": ".py", "codemirror_mode": {"name": "x"}}
+        book.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {"a": "x" * 10_000}}}
+        for number, cell in enumerate(cell for cell in book.cells if cell.cell_type == "code"):
+            cell.execution_count, cell.outputs = number, [nbformat.v4.new_output("stream", text="x" * 10_000)]
+        nbformat.write(book, tmp_path / path.name)
+        said = subprocess.run(
+            ["make", "-n", "-B", "install"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        command = re.search(r"filter\.notebooks\.clean '\S+ (.*)'", said)
+        assert command, "make install sets no filter"
+        done = subprocess.run(
+            [sys.executable, *shlex.split(command[1])],
+            input=(tmp_path / path.name).read_bytes(),
+            capture_output=True,
+            check=True,
+        )
+        assert done.stdout == path.read_bytes()
 
     def test_is_short_and_defines_nothing(self, path: Path) -> None:
         cells = code_cells(path)
