@@ -15,7 +15,7 @@ from inpaintkit.notebook.runs import RunReport, execute
 STEPS = ("01_generate", "02_train", "03_finetune_gan", "04_inspect")
 MODEL_FILE = f"{LightInpaintV1.name}.pth"
 PICTURES = (
-    ("01_generate/figures/one_photo.png", "A photo, its depth, and the hole that the left eye would see"),
+    ("01_generate/figures/one_photo.png", "A photo, its depth, and the hole: what the left eye can't see"),
     ("01_generate/figures/contact_sheet.png", "Records of the data set, holes in magenta"),
     ("02_train/figures/loss_curves.png", "Training"),
     ("03_finetune_gan/figures/before_after.png", "Evaluation holes before and after GAN fine-tuning"),
