@@ -34,7 +34,7 @@ Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Source:
+class RecordStamp:
     """Size (bytes) and modification time (ns) of the two files of a record: a change of either rebuilds the pack."""
 
     picture: str
@@ -45,7 +45,7 @@ class Source:
     hole_mtime: int
 
     @classmethod
-    def of(cls, picture: Path, hole: Path) -> Source:
+    def of(cls, picture: Path, hole: Path) -> RecordStamp:
         first, second = picture.stat(), hole.stat()
         return cls(picture.name, hole.name, first.st_size, first.st_mtime_ns, second.st_size, second.st_mtime_ns)
 
@@ -118,7 +118,7 @@ def open_packed(folder: Path, pairs: list[tuple[Path, Path]]) -> PackedRecords |
     (the key, sources, sizes). Returns None where it can't be written: the caller then reads the PNG files.
     Raises `InputError` on a broken record.
     """
-    sources = [Source.of(*pair) for pair in pairs]
+    sources = [RecordStamp.of(*pair) for pair in pairs]
     data = folder.parent / PACK_FOLDER / f"{folder.name}.bin"
     packed = _open_valid(data, sources)
     if packed is None and _can_write(data.parent):
@@ -132,7 +132,7 @@ def open_packed(folder: Path, pairs: list[tuple[Path, Path]]) -> PackedRecords |
     return packed
 
 
-def _open_valid(data: Path, sources: list[Source]) -> PackedRecords | None:
+def _open_valid(data: Path, sources: list[RecordStamp]) -> PackedRecords | None:
     """Return the pack if key, sources and length all agree, else None."""
     try:
         index: dict[str, Any] = json.loads(data.with_suffix(".json").read_text(encoding="utf-8"))
@@ -154,7 +154,7 @@ def _open_valid(data: Path, sources: list[Source]) -> PackedRecords | None:
         return None
 
 
-def _key(sources: list[Source], shapes: list[tuple[int, int]]) -> str:
+def _key(sources: list[RecordStamp], shapes: list[tuple[int, int]]) -> str:
     content = json.dumps([FORMAT, [asdict(source) for source in sources], shapes])
     return hashlib.blake2b(content.encode(), digest_size=HEADER_BYTES // 2).hexdigest()
 
@@ -169,7 +169,7 @@ def _can_write(folder: Path) -> bool:
     return False
 
 
-def _build(data: Path, sources: list[Source], pairs: list[tuple[Path, Path]]) -> None:
+def _build(data: Path, sources: list[RecordStamp], pairs: list[tuple[Path, Path]]) -> None:
     shapes, shares = [], []
     with atomic_path(data) as temporary, open(temporary, "wb") as handle:
         handle.write(bytes(HEADER_BYTES))

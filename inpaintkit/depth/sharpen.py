@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inpaintkit.depth.windows import box_mean, local_max, local_min
+from inpaintkit.depth.filters import box_mean, local_max, local_min
 
 SHARPEN_VERSION = "sharpen3"
 WORKING_SIDE = 180  # px; short side at which sides are found, since FastDepth's edges are no finer than that

@@ -22,9 +22,9 @@ from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder
 from inpaintkit.inspection.truths import Case, Truth
+from inpaintkit.rows import nearest_known
 from inpaintkit.synthesis import close_hole, dilate_edge, forward_warp
 from inpaintkit.text import shown
-from inpaintkit.training.row_fill import nearest_known
 
 NAMES = (("left", "right", "disparity"), ("im0", "im1", "disp0"), ("view1", "view5", "disp1"), ("im2", "im6", "disp2"))
 """Stems of left picture, right picture and disparity: plain; Middlebury 2014 and 2021; 2005 and 2006; 2003."""

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from inpaintkit.rows import nearest_known
 from inpaintkit.training.perceptual import Lpips
 
 # Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004; values in 0..1.
@@ -144,10 +145,7 @@ def hole_widths(hole: Tensor) -> Tensor:
     >>> hole_widths(torch.tensor([[[[1, 0, 1, 1, 1]]]], dtype=torch.bool)).flatten().tolist()
     [1, 0, 3, 3, 3]
     """
-    width = hole.shape[-1]
-    columns = torch.arange(width, device=hole.device).expand_as(hole)
-    previous = columns.masked_fill(hole, -1).cummax(dim=-1).values
-    following = columns.masked_fill(hole, width).flip(-1).cummin(dim=-1).values.flip(-1)
+    previous, following = nearest_known(hole)
     return torch.where(hole, following - previous - 1, 0)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from inpaintkit.rows import nearest_known
+
 
 def row_fill(picture: Tensor, hole: Tensor) -> Tensor:
     """Give each hole pixel the nearest known pixel to its right in the row: the background of a record.
@@ -21,14 +23,3 @@ def row_fill(picture: Tensor, hole: Tensor) -> Tensor:
     source = torch.where(right < width, right, left)
     source = torch.where(source >= 0, source, columns)
     return picture.gather(-1, source.expand_as(picture))
-
-
-def nearest_known(hole: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the columns of the nearest known pixels to the left and to the right in the row, int64 (B, 1, H, W) each.
-
-    A known pixel is its own; -1 and W where there is none. `hole`: bool (B, 1, H, W), True = missing.
-    """
-    width = hole.shape[-1]
-    columns = torch.arange(width, device=hole.device).expand_as(hole)
-    from_right = columns.masked_fill(hole, width).flip(-1).cummin(-1).values.flip(-1)
-    return columns.masked_fill(hole, -1).cummax(-1).values, from_right

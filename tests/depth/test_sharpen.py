@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inpaintkit.depth import create_depth_model, sharpen_depth
-from inpaintkit.depth.windows import box_mean, local_max, local_min
+from inpaintkit.depth.filters import box_mean, local_max, local_min
 from inpaintkit.synthesis import close_hole, warp_back_hole
 from tests.depth.test_fastdepth import photo
 
