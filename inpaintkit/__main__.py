@@ -262,10 +262,12 @@ def _clean(options: argparse.Namespace) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> None:
+    from inpaintkit.errors import LONGEST_MESSAGE
     from inpaintkit.model import describe_checkpoint
+    from inpaintkit.text import shown
 
     for name, value in describe_checkpoint(options.file).items():
-        print(f"{name:>14}: {value}")
+        print(f"{shown(name):>14}: {shown(value, LONGEST_MESSAGE)}")
 
 
 def _export(options: argparse.Namespace) -> None:

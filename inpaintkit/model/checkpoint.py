@@ -25,12 +25,17 @@ from torch import Tensor
 
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path
+from inpaintkit.model.bounds import rehearse, require_bounded
 from inpaintkit.model.generator import LightInpaintV1
 
 VIDEO_MODEL = "inpaint.light_video_inpaint_v1"
 EXTRA_KEY = "inpaintkit"
 FACTS = ("updated_at", "train_kwargs", "last_epoch", "best_loss")
 ZIP_MAGIC, PICKLE_MAGIC = b"PK\x03\x04", b"\x80"
+UNSAFE = (
+    "refused, because it holds Python objects other than weights, which could run code when opened, or is damaged; get a "
+    "model file saved by iw3 or inpaintkit from a source that you trust"
+)
 SAFETENSORS_HEADER_AT = 8
 PLAIN_TYPES = (str, int, float, bool, type(None))
 SHOWN_KEYS, SHOWN_LETTERS = 3, 60
@@ -109,16 +114,18 @@ def describe_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     payload = read_checkpoint(path)
     tensors = [value for value in payload["state_dict"].values() if isinstance(value, Tensor)]
-    facts = {
+    facts: dict[str, Any] = {
         "file": str(path),
         "architecture": _shown(payload["name"]),
         "parameters": sum(tensor.numel() for tensor in tensors),
         "dtype": ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors})),
         "kind": "training state" if "optimizer_state_dict" in payload else "model",
-        **_meta(payload),
         "problem": _model_problem(payload, LightInpaintV1()),
     }
-    return {name: value for name, value in facts.items() if value is not None}
+    # What the file says of itself stands beside what was found in it, never in its place.
+    problem = facts.pop("problem")
+    said = {name: value for name, value in _meta(payload).items() if name not in (*facts, "problem")}
+    return facts | said | ({} if problem is None else {"problem": problem})
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -207,6 +214,7 @@ def _read_safetensors(file: Path) -> dict[str, Any]:
             header = archive.metadata() or {}
             state = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
         extra = json.loads(header.get(EXTRA_KEY, "{}"))
+        require_bounded(extra, len(header.get(EXTRA_KEY, "")))
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{file}: the safetensors file is damaged ({_reason(error)}); copy or download it again"
@@ -221,22 +229,29 @@ def _read_safetensors(file: Path) -> dict[str, Any]:
 def _read_pickle(file: Path) -> dict[str, Any]:
     with file.open("rb") as handle:
         start = handle.read(len(ZIP_MAGIC))
-    if start != ZIP_MAGIC and not start.startswith(PICKLE_MAGIC):
+    if start.startswith(PICKLE_MAGIC):
+        # That format also says how much memory to take before any of its weights is read.
+        raise InputError(
+            f"{file}: refused, because it isn't in the format that PyTorch writes since version 1.6; load it with a newer "
+            "PyTorch where you trust its source, and save it again"
+        )
+    if start != ZIP_MAGIC:
         raise InputError(f"{file}: it is not a PyTorch file; choose a model file (.pth or .safetensors)")
-    if start == ZIP_MAGIC and _unpacks_to_more(file):
+    if _unpacks_to_more(file):
         raise InputError(
             f"{file}: refused, because it is compressed or damaged and would unpack to more than its own size; get a file "
             "as PyTorch writes it"
         )
     try:
+        # by PyTorch's own reader of zip files, so that both look at the same member
+        content: bytes = torch._C.PyTorchFileReader(str(file)).get_record("data.pkl")
+        rehearse(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             payload = torch.load(file, map_location="cpu", weights_only=True)
+        require_bounded(payload, len(content))
     except pickle.UnpicklingError:
-        raise InputError(
-            f"{file}: refused, because it holds Python objects other than weights, which could run code when opened, "
-            "or is damaged; get a model file saved by iw3 or inpaintkit from a source that you trust"
-        ) from None
+        raise InputError(f"{file}: {UNSAFE}") from None
     except Exception as error:
         # A damaged file can make the reader fail in any way; all of them mean the same to its owner.
         raise InputError(
@@ -316,4 +331,4 @@ def _weight_problem(state: Mapping[str, Tensor]) -> str | None:
 def _meta(payload: Mapping[str, Any]) -> Meta:
     known = {key: payload[key] for key in FACTS if payload.get(key) is not None}
     extra = payload.get(EXTRA_KEY)
-    return {**known, **(extra if isinstance(extra, dict) else {})}
+    return {**(extra if isinstance(extra, dict) else {}), **known}

@@ -1,0 +1,91 @@
+"""What a model file may ask for, checked before it gets it: no calls but those that build weights, no more values than bytes.
+
+PyTorch's safe reader runs no code, but it allocates what a file asks for, and a list that holds itself ten times, forty times
+over, has a few bytes in a file and no end in a message.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+SMALLEST_LIMIT = 10_000  # values that any file may hold
+DEEPEST = 100  # containers inside one another; a training state has 8
+LETTERS_PER_VALUE = 64  # text counts as one value, and one more for so many characters
+
+BUILDERS = {
+    "collections.OrderedDict",
+    "torch.Size",
+    "torch.device",
+    "torch.serialization._get_layout",
+    "torch._utils._rebuild_tensor_v2",
+    "torch._utils._rebuild_parameter",
+    "torch._utils._rebuild_sparse_tensor",
+    "torch._utils._rebuild_meta_tensor_no_storage",
+}
+"""What PyTorch calls to build the tensors of a file. Others of its list take a size from the file and allocate it."""
+
+
+class _Built(dict[Any, Any]):
+    """Stands for what a builder returns: it takes items and attributes, and holds no more than the file gave it."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__()
+
+
+class _Rehearsal(pickle.Unpickler):
+    """Reads a pickle without building anything: what isn't on the list can't be found, kinds of storage can't be called."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = f"{module}.{name}"
+        if found in BUILDERS:
+            return _Built
+        if module == "torch.storage" or isinstance(getattr(torch, name, None), torch.dtype) or name.endswith("Storage"):
+            return found  # a text: whoever calls it gets an error
+        raise pickle.UnpicklingError(found)
+
+    def persistent_load(self, name: Any) -> Any:
+        return None
+
+
+def rehearse(data: bytes) -> None:
+    """Raise `pickle.UnpicklingError` if the pickle `data` asks for anything but plain values and weights."""
+    try:
+        for code, argument, _ in pickletools.genops(data):
+            # the reader makes room for as many places as the largest number of one
+            if "PUT" in code.name and int(argument or 0) > len(data):
+                raise pickle.UnpicklingError("place")
+        _Rehearsal(io.BytesIO(data)).load()
+    except pickle.UnpicklingError:
+        raise
+    except Exception as error:
+        # A damaged file can make the reader fail in any way.
+        raise pickle.UnpicklingError(type(error).__name__) from None
+
+
+def require_bounded(content: Any, size: int) -> None:
+    """Raise `ValueError` if `content`, read from `size` bytes, unfolds to more values than bytes, or is nested too deep."""
+    _count(content, max(size, SMALLEST_LIMIT), DEEPEST)
+
+
+def _count(value: Any, left: int, depth: int) -> int:
+    """Return how many of `left` values are left after `value` and what is in it."""
+    if depth == 0:
+        raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+    left -= 1
+    if isinstance(value, str | bytes):
+        left -= len(value) // LETTERS_PER_VALUE
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            left = _count(item, _count(key, left, depth - 1), depth - 1)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            left = _count(item, left, depth - 1)
+    if left < 0:
+        raise ValueError("it unfolds to more values than it has bytes")
+    return left
