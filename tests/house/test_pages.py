@@ -55,6 +55,8 @@ def test_commands_can_be_typed_as_shown(page: Path) -> None:
         with contextlib.redirect_stderr(io.StringIO()) as said:
             status, arguments = parse(words)
         assert status == 0, f"not understood: {command} ({said.getvalue().strip()})"
+        for word in words:
+            assert not word.startswith("data/samples/") or (ROOT / word).is_file(), f"{word} doesn't exist"
         named = getattr(arguments, "params_file", None)
         assert not named or (ROOT / named).is_file() or (ROOT / "params" / f"{named}.yaml").is_file(), named
 
