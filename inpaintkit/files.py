@@ -117,8 +117,8 @@ def without_new_folders(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            for folder in made:
+        for folder in made:
+            with contextlib.suppress(OSError):  # one that was never made, or holds something
                 folder.rmdir()
 
 

@@ -218,6 +218,11 @@ class TestCommandLine:
         assert GenerateConfig(output_dir="~/data", prefix="x").output_dir == str(tmp_path / "data")
         assert not Path("~").exists()
 
+    def test_a_dry_run_leaves_no_folders(self, tmp_path: Path) -> None:
+        words = ["-p", "dataset_dir=data/samples", "-p", f"output_dir={tmp_path / 'new' / 'set'}", "-p", "prefix=x"]
+        assert main(["run", "01_generate", *words, "--dry-run"]) == 0
+        assert not list(tmp_path.iterdir())
+
     def test_a_dry_run_looks_at_paths(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         assert "does not exist" in refusal(capsys, "run", "02_train", "-p", f"data_dir={tmp_path / 'no'}", "--dry-run")
 
