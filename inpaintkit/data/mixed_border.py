@@ -66,4 +66,4 @@ def mix_borders(pictures: Tensor, holes: Tensor, shares: Tensor) -> Tensor:
     share = shares.gather(-1, (distance - 1).clamp(0, BORDER_REACH - 1))
     share = share.masked_fill(holes | (distance > BORDER_REACH), 0)[:, None]
     near = (start - NEAR_STEP).clamp(min=0)[:, None].expand_as(pictures)
-    return torch.lerp(pictures, pictures.gather(-1, near), share)
+    return pictures + share * (pictures.gather(-1, near) - pictures)

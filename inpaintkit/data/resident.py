@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms.v2 import functional as colours
 
-from inpaintkit.data.colours import LUMINANCE, draw_jitter
+from inpaintkit.data.batch_colours import Draw, change_colours, grey
+from inpaintkit.data.colours import draw_jitter
 from inpaintkit.data.dataset import FRAME, GREY_CHANCE, JITTER_CHANCE, InpaintDataset, draw_growth
 from inpaintkit.data.mixed_border import draw_border, mix_borders
 from inpaintkit.data.packed import CHANNELS
@@ -22,13 +22,6 @@ from inpaintkit.seeds import numpy_rng
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 """Pictures x (B, 3, S, S) 0..1, holes (B, 1, S, S) True = missing, targets y (x without frame), record numbers (B,)."""
 
-CHANGES = {
-    "brightness": colours.adjust_brightness,
-    "contrast": colours.adjust_contrast,
-    "saturation": colours.adjust_saturation,
-    "hue": colours.adjust_hue,
-}
-
 
 def resident_bytes(records: InpaintDataset) -> int:
     """Return the device memory that the records need, in bytes."""
@@ -36,7 +29,7 @@ def resident_bytes(records: InpaintDataset) -> int:
 
 
 class ResidentRecords:
-    """Training records on `device`; `batch` gives the same samples as `InpaintDataset`, up to rounding.
+    """Training records on `device`; `batch` gives the same samples as `InpaintDataset`, bit by bit.
 
     Raises `InputError` when the records differ in size.
     """
@@ -52,7 +45,6 @@ class ResidentRecords:
         self.pixels = torch.empty(len(records), CHANNELS, self.height, self.width, dtype=torch.uint8, device=device)
         for index in range(len(records)):
             self.pixels[index] = torch.tensor(records.pixels(index))
-        self.luminance = torch.from_numpy(LUMINANCE).to(device)[:, None, None]
 
     def batch(self, items: Sequence[tuple[int, int, int]]) -> Batch:
         """Return the samples of `items` (record, epoch, draw), on the device."""
@@ -62,13 +54,18 @@ class ResidentRecords:
         record = self._tensor([item[0] for item in items])
         holes = grow_holes(self.pixels[record, 3] > 0, left=growth[:, 1], right=growth[:, 0])
         corner = best_corners(holes, places, self.crop_size)
-        x, hole = self._cut(record, holes, corner)
+        pictures, hole = self._cut(record, holes, corner)
+        jitters: list[Draw] = []
+        greys: list[int] = []
         for index, rng in enumerate(rngs):
-            if rng.random() < JITTER_CHANCE:
-                for change, amount in draw_jitter(rng):
-                    x[index] = CHANGES[change](x[index], amount)
+            jitters.append(draw_jitter(rng) if rng.random() < JITTER_CHANCE else ())
             if rng.random() < GREY_CHANCE:
-                x[index] = (x[index] * self.luminance).sum(dim=0, keepdim=True)
+                greys.append(index)
+        pictures = change_colours(pictures, jitters)
+        if greys:
+            which = self._tensor(greys)
+            pictures[which] = grey(pictures[which])
+        x = pictures * (1 / 255)
         y = x[:, :, FRAME:-FRAME, FRAME:-FRAME].contiguous()
         if self.mixed_border:
             shares = np.stack([draw_border(rng, self.mixed_border, self.crop_size) for rng in rngs])
@@ -84,8 +81,8 @@ class ResidentRecords:
         batch = torch.arange(len(record), device=holes.device)
         window = (rows[:, None, :, None], columns[:, None, None, :])
         channels = torch.arange(3, device=holes.device)[None, :, None, None]
-        x = self.pixels[(record[:, None, None, None], channels, *window)] * (1 / 255)
-        return x, holes[(batch[:, None, None, None], *window)]
+        pictures = self.pixels[(record[:, None, None, None], channels, *window)]
+        return pictures, holes[(batch[:, None, None, None], *window)]
 
 
 def grow_holes(holes: Tensor, *, left: Tensor, right: Tensor) -> Tensor:

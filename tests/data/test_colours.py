@@ -10,7 +10,8 @@ import torch
 from torchvision.transforms.v2 import functional as reference
 
 from inpaintkit.data import colours
-from inpaintkit.data.colours import Picture8, jitter_colours
+from inpaintkit.data.batch_colours import change_colours
+from inpaintkit.data.colours import Picture8, draw_jitter, jitter_colours
 from inpaintkit.seeds import numpy_rng
 
 ROUNDING = 0.51  # levels
@@ -41,6 +42,17 @@ def test_colour_changes_are_torchvisions(name: str, amounts: tuple[float, float]
         np.testing.assert_allclose(changed, expected, atol=tolerance, rtol=0)
         assert np.abs(changed - expected).mean() < 0.6
         assert np.abs(changed - picture).mean() > 2
+
+
+@pytest.mark.parametrize("name", colours.CHANGES)
+def test_a_batch_is_changed_as_its_pictures_are_bit_by_bit(name: str) -> None:
+    rng = numpy_rng("batch", name)
+    pictures = rng.integers(0, 256, (24, 40, 56, 3), np.uint8)
+    draws = [[change for change in draw_jitter(rng) if change[0] == name] for _ in pictures]
+    changed = change_colours(torch.from_numpy(pictures).permute(0, 3, 1, 2), draws)
+    for picture, draw, mine in zip(pictures, draws, changed, strict=True):
+        expected = colours.CHANGES[name](picture, draw[0][1])
+        np.testing.assert_array_equal(mine.permute(1, 2, 0).numpy(), expected)
 
 
 def test_a_third_of_a_turn_makes_red_green_and_back_again_red() -> None:

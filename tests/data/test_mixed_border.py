@@ -15,7 +15,6 @@ from PIL import Image
 from inpaintkit.config import TrainConfig
 from inpaintkit.data.dataset import InpaintDataset
 from inpaintkit.data.mixed_border import BORDER_REACH, draw_border, mix_border, mix_borders
-from inpaintkit.data.resident import ResidentRecords
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng
 from inpaintkit.synthesis import Scene, close_hole, draw_scene, forward_warp
@@ -87,18 +86,6 @@ def test_evaluation_is_mixed_the_same_way_at_every_look(folder: Path) -> None:
         assert torch.equal(changed, other[number][0])
     shifts = [one[number][0] - plain[number][0] for number in range(2)]
     assert not torch.equal(shifts[0] != 0, shifts[1] != 0)
-
-
-def test_records_on_a_device_are_mixed_alike(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("dataset", "resident"):
-        for name in ("JITTER_CHANCE", "GREY_CHANCE"):  # whose rounding differs
-            monkeypatch.setattr(f"inpaintkit.data.{module}.{name}", 0.0)
-    data = InpaintDataset(folder, training=True, seed=3, crop_size=CROP, mixed_border=0.5)
-    items = [(draw % 4, 1, draw) for draw in range(20)]
-    x, hole, y, _ = ResidentRecords(data, "cpu").batch(items)
-    for place, item in enumerate(items):
-        for mine, loaders in zip((x[place], hole[place], y[place]), data[item][:3], strict=True):
-            torch.testing.assert_close(mine, loaders, atol=1e-6, rtol=0)
 
 
 def test_the_chance_is_kept() -> None:
