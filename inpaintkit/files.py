@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from inpaintkit.errors import InputError
 
@@ -80,6 +81,17 @@ def atomic_write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Return the JSON object in a file. Raises `ValueError` for a file that holds anything else, however damaged."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}")
+    return content
+
+
 def require_folder(path: str | Path, name: str) -> Path:
     """Return `path` if it is a readable folder, else raise an `InputError` that names the parameter `name`."""
     folder = Path(path)
@@ -95,19 +107,29 @@ def require_folder(path: str | Path, name: str) -> Path:
 def require_writable(path: str | Path, name: str) -> Path:
     """Create folder `path` and prove that a file can be written in it, else raise an `InputError`."""
     folder = Path(path)
-    probe = folder / f".write_test.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"x")
+        probe_writing(folder)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
             f"{name}: cannot write into {folder} ({reason}); choose a folder that you may write to"
         ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink(missing_ok=True)
     return folder
+
+
+def probe_writing(folder: Path) -> None:
+    """Raise `OSError` unless a file can be written in `folder`."""
+    probe = folder / f".write_test.{os.getpid()}"
+    probe.unlink(missing_ok=True)
+    # made new and by nobody else, as in `atomic_path`: a link of that name may lead to any file
+    handle = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        os.write(handle, b"x")
+    finally:
+        os.close(handle)
+        with contextlib.suppress(OSError):
+            probe.unlink()
 
 
 @contextlib.contextmanager

@@ -84,6 +84,8 @@ class JobConfig:
         rule = field.metadata
         if value is None or not rule:
             return
+        if rule["path"] and "\0" in value:
+            raise InputError(f"{field.name}: {value!r} can't be a path, because it holds a zero byte; give another one")
         if rule["choices"] and value not in rule["choices"]:
             hint = nearest_name(str(value), rule["choices"])
             raise InputError(f"{field.name}: {value!r} is unknown{hint}; choose one of {', '.join(rule['choices'])}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import unicodedata
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,7 @@ from inpaintkit.seeds import derive_seed, numpy_rng
 
 PNG_END = 20  # bytes: checksum of the pixels, of their chunk, and the empty last chunk
 MOST_HOLE = 0.5  # share of all pixels; real data sets have some hundredths
+MOST_HOLE_OF_ONE = 0.75  # of the pixels of a single record: a mask the other way round has more
 LOOKED_AT = 64  # records, where they aren't packed
 FRAME = 16  # px on each side that training and loss never see
 
@@ -50,7 +52,14 @@ def find_pairs(folder: Path, being_written: bool = False) -> list[tuple[Path, Pa
     is missing or there is none at all. `being_written`: another run may be at work in `folder`, so a picture whose
     hole isn't there yet is left out instead.
     """
-    names = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
+    with os.scandir(folder) as entries:
+        found = {entry.name: entry for entry in entries if entry.name.endswith((PICTURE_SUFFIX, HOLE_SUFFIX))}
+    names = {name for name in found if not name.startswith(".")}
+    for name in sorted(names):
+        if not name.isprintable() and any(unicodedata.category(character) == "Cs" for character in name):
+            raise InputError(f"{folder / name} has a name that is not UTF-8 text; rename it")
+        if not found[name].is_file():
+            raise InputError(f"{folder / name} is a folder, a device, a pipe or a link to nothing; delete it")
     stems = {
         suffix: {n.removesuffix(suffix) for n in names if n.endswith(suffix)}
         for suffix in (PICTURE_SUFFIX, HOLE_SUFFIX)
@@ -169,8 +178,11 @@ class InpaintDataset(Dataset[Sample]):
 
     def _check_holes(self) -> None:
         """Refuse masks that mean something else: nothing would be learnt from them, or the wrong thing."""
-        some = [read_record(*pair)[3].mean() for pair in self._pairs[:LOOKED_AT]] if self._packed is None else ()
-        share = float(np.mean(some)) if self._packed is None else self._packed.hole_share
+        if self._packed is None:
+            shares = [float(read_record(*pair)[3].mean()) for pair in self._pairs[:LOOKED_AT]]
+        else:
+            shares = self._packed.facts.hole_shares
+        share = float(np.mean(shares))
         if share == 0:
             raise InputError(
                 f"data_dir: none of the {len(self)} masks *{HOLE_SUFFIX} in {self.folder} has a hole; a hole is white (255)"
@@ -179,6 +191,13 @@ class InpaintDataset(Dataset[Sample]):
             raise InputError(
                 f"data_dir: the masks *{HOLE_SUFFIX} in {self.folder} are hole for {share:.0%}; a hole is white (255), what is known black "
                 "(0): invert them if they are the other way round"
+            )
+        inverted = [place for place, one in enumerate(shares) if one > MOST_HOLE_OF_ONE]
+        if inverted:
+            count = f"{len(inverted)} of {len(shares)} masks" if len(inverted) > 1 else f"1 of {len(shares)} masks"
+            raise InputError(
+                f"data_dir: {count} in {self.folder} are hole for more than {MOST_HOLE_OF_ONE:.0%}, {self._pairs[inverted[0]][1].name} first; "
+                "a hole is white (255), what is known black (0): invert them, or delete those pairs"
             )
 
     def _training_sample(self, pixels: Bytes, record: int, epoch: int, draw: int) -> Sample:

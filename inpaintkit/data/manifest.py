@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from inpaintkit.errors import InputError
-from inpaintkit.files import atomic_write_text, folder_lock
+from inpaintkit.files import atomic_write_text, folder_lock, read_json
 from inpaintkit.text import shown
 
 MANIFEST_FOLDER, VIDEO_FOLDER, FRAME_FOLDER, DELETED_FOLDER = "manifest", "videos", "frames", "deleted"
@@ -61,9 +61,21 @@ def write_part(path: Path, rows: Iterable[Row]) -> None:
 def read_part(path: Path) -> list[Row]:
     """Return the rows of a part; raise `InputError` if it was damaged."""
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except ValueError as error:
-        raise InputError(f"{path} is damaged; delete it and run the generation again") from error
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if all(map(_is_row, rows)):
+            return rows
+    except (ValueError, RecursionError):
+        pass
+    raise InputError(f"{path} is damaged; delete it and run the generation again")
+
+
+def _is_row(row: object) -> bool:
+    """Tell whether `row` can be a part's row: of a record with the files and sizes that others read, or of something left out."""
+    if not isinstance(row, dict) or "picture" not in row:
+        return isinstance(row, dict)
+    names, sizes = (row["picture"], row.get("hole")), (row.get("size"), row.get("hole_pixels"))
+    named = all(isinstance(name, str) and name == os.path.basename(name) for name in names)
+    return named and all(type(size) is int and size > 0 for size in sizes)
 
 
 def is_record(row: Row) -> bool:
@@ -126,7 +138,7 @@ def _read_or_write(path: Path, content: Row) -> Row:
 
 def _read(path: Path) -> Row:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return read_json(path)
     except ValueError as error:
         raise InputError(f"{path} is damaged; clean this prefix and generate it again") from error
 

@@ -6,23 +6,22 @@ import contextlib
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from inpaintkit.errors import InputError
-from inpaintkit.files import atomic_path, atomic_write_text
+from inpaintkit.files import atomic_path, atomic_write_text, probe_writing, read_json
 
 PACK_FOLDER = ".packed"
-FORMAT = "inpaintkit-pack-2"
+FORMAT = "inpaintkit-pack-3"
 HEADER_BYTES = 64  # the pack's key as text; also keeps the pixels aligned
 CHANNELS = 4  # R, G, B, hole
 HOLE_THRESHOLD = (
@@ -87,40 +86,58 @@ def _blaming(path: Path) -> Iterator[None]:
         ) from error
 
 
-class PackedRecords:
-    """Records of one folder, memory-mapped: ``packed[i]`` is a read-only (4, H, W) uint8 view, see `read_record`.
+@dataclass(frozen=True)
+class Facts:
+    """What is known of each record of a pack: (H, W), share of hole 0..1, and the checksum of its bytes."""
 
-    Pickled by its path alone, so that a loader's workers map the same pages.
+    shapes: list[tuple[int, int]]
+    hole_shares: list[float]
+    checksums: list[int]
+
+
+class PackedRecords:
+    """Records of one folder, memory-mapped: ``packed[i]`` is a read-only (4, H, W) uint8 array, see `read_record`.
+
+    Each record is compared with its checksum when it is first used. One that was damaged is read from its files, and the next
+    start makes the pack anew. Pickled without its pages, so that a loader's workers map the same ones.
     """
 
-    def __init__(self, path: Path, shapes: list[tuple[int, int]], hole_share: float) -> None:
-        """Take the file, (H, W) of each record, and the mean share of hole in all of them."""
-        self.path, self.shapes, self.hole_share = path, shapes, hole_share
-        lengths = [CHANNELS * height * width for height, width in shapes]
+    def __init__(self, path: Path, facts: Facts, pairs: list[tuple[Path, Path]]) -> None:
+        """Take the file, what is known of its records, and the files that they were made from."""
+        self.path, self.facts, self.pairs = path, facts, pairs
+        self.shapes = facts.shapes
+        self._sound: list[bool | None] = [None] * len(pairs)
+        lengths = [CHANNELS * height * width for height, width in self.shapes]
         self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]) + HEADER_BYTES
         self._pages = np.memmap(path, np.uint8, mode="r", shape=(int(self._starts[-1]),))
 
-    def __reduce__(self) -> tuple[type[PackedRecords], tuple[Path, list[tuple[int, int]], float]]:
-        return type(self), (self.path, self.shapes, self.hole_share)
+    def __reduce__(self) -> tuple[type[PackedRecords], tuple[Path, Facts, list[tuple[Path, Path]]]]:
+        return type(self), (self.path, self.facts, self.pairs)
 
     def __len__(self) -> int:
         return len(self.shapes)
 
     def __getitem__(self, index: int) -> Bytes:
-        pages = self._pages[self._starts[index] : self._starts[index + 1]]
-        return np.asarray(pages).reshape(CHANNELS, *self.shapes[index])
+        pages = np.asarray(self._pages[self._starts[index] : self._starts[index + 1]])
+        if self._sound[index] is None:
+            self._sound[index] = zlib.crc32(pages) == self.facts.checksums[index]
+        if self._sound[index]:
+            return pages.reshape(CHANNELS, *self.shapes[index])
+        with contextlib.suppress(OSError):
+            self.path.with_suffix(".json").unlink(missing_ok=True)
+        return read_record(*self.pairs[index])
 
 
 def open_packed(folder: Path, pairs: list[tuple[Path, Path]]) -> PackedRecords | None:
     """Return the pack of the records `pairs` of `folder`, building it where it is missing or older than its sources.
 
     It lies in ``.packed/`` beside the folder: ``NAME.bin`` (a key, then every record's bytes) and ``NAME.json``
-    (the key, sources, sizes). Returns None where it can't be written: the caller then reads the PNG files.
+    (the key, sizes, checksums). Returns None where it can't be written: the caller then reads the PNG files.
     Raises `InputError` on a broken record.
     """
     sources = [RecordStamp.of(*pair) for pair in pairs]
     data = folder.parent / PACK_FOLDER / f"{folder.name}.bin"
-    packed = _open_valid(data, sources)
+    packed = _open_valid(data, sources, pairs)
     if packed is None and _can_write(data.parent):
         try:
             _build(data, sources, pairs)
@@ -128,63 +145,52 @@ def open_packed(folder: Path, pairs: list[tuple[Path, Path]]) -> PackedRecords |
             if isinstance(error, InputError) and getattr(error.__cause__, "errno", None) is None:
                 raise  # a broken record; a full disk, in contrast, only costs the speed of the pack
             return None
-        packed = _open_valid(data, sources)
+        packed = _open_valid(data, sources, pairs)
     return packed
 
 
-def _open_valid(data: Path, sources: list[RecordStamp]) -> PackedRecords | None:
+def _open_valid(data: Path, sources: list[RecordStamp], pairs: list[tuple[Path, Path]]) -> PackedRecords | None:
     """Return the pack if key, sources and length all agree, else None."""
     try:
-        index: dict[str, Any] = json.loads(data.with_suffix(".json").read_text(encoding="utf-8"))
+        index = read_json(data.with_suffix(".json"))
         with open(data, "rb") as handle:
             key = handle.read(HEADER_BYTES).decode()
         shapes = [(int(height), int(width)) for height, width in index["shapes"]]
-        length = HEADER_BYTES + sum(CHANNELS * height * width for height, width in shapes)
-        facts = data.stat()
-        fits = index["sources"] == [asdict(source) for source in sources] and facts.st_size == length
-        fits = (
-            fits and index.get("written") == facts.st_mtime_ns
-        )  # touched since then: whatever it holds now, it is made anew
-        return (
-            PackedRecords(data, shapes, float(index["hole_share"]))
-            if fits and key == index["key"] == _key(sources, shapes)
-            else None
-        )
+        facts = Facts(shapes, index["hole_shares"], index["checksums"])
+        length, file = HEADER_BYTES + sum(CHANNELS * height * width for height, width in shapes), data.stat()
+        # touched since it was written: whatever it holds now, it is made anew
+        same = file.st_size == length and index.get("written") == file.st_mtime_ns
+        return PackedRecords(data, facts, pairs) if same and key == index["key"] == _key(sources, facts) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _key(sources: list[RecordStamp], shapes: list[tuple[int, int]]) -> str:
-    content = json.dumps([FORMAT, [asdict(source) for source in sources], shapes])
+def _key(sources: list[RecordStamp], facts: Facts) -> str:
+    content = json.dumps([FORMAT, [asdict(source) for source in sources], asdict(facts)])
     return hashlib.blake2b(content.encode(), digest_size=HEADER_BYTES // 2).hexdigest()
 
 
 def _can_write(folder: Path) -> bool:
-    probe = folder / f".write_test.{os.getpid()}"
     with contextlib.suppress(OSError):
         folder.mkdir(exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        probe_writing(folder)
         return True
     return False
 
 
 def _build(data: Path, sources: list[RecordStamp], pairs: list[tuple[Path, Path]]) -> None:
-    shapes, shares = [], []
+    facts = Facts([], [], [])
     with atomic_path(data) as temporary, open(temporary, "wb") as handle:
         handle.write(bytes(HEADER_BYTES))
         for record in _read_ahead(pairs):
-            shapes.append((record.shape[1], record.shape[2]))
-            shares.append(float(record[3].mean()))
-            handle.write(record.tobytes())
+            content = record.tobytes()
+            facts.shapes.append((record.shape[1], record.shape[2]))
+            facts.hole_shares.append(float(record[3].mean()))
+            facts.checksums.append(zlib.crc32(content))
+            handle.write(content)
         handle.seek(0)
-        handle.write(_key(sources, shapes).encode())
-    index: dict[str, Any] = {
-        "key": _key(sources, shapes),
-        "shapes": shapes,
-        "sources": [asdict(source) for source in sources],
-    }
-    index |= {"written": data.stat().st_mtime_ns, "hole_share": fmean(shares)}
+        handle.write(_key(sources, facts).encode())
+    index = {"key": _key(sources, facts), "written": data.stat().st_mtime_ns, **asdict(facts)}
     atomic_write_text(data.with_suffix(".json"), json.dumps(index))
 
 

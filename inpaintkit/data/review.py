@@ -178,12 +178,14 @@ def _fractions(root: Path, split: str) -> dict[str, float]:
 
 
 def _measured(hole: Path) -> float:
-    with Image.open(hole) as image:
+    """Return the share of hole in a file; 0 where it can't be read: the record is listed, so that it can be deleted."""
+    with contextlib.suppress(Exception), Image.open(hole) as image:
         return float((np.asarray(image.convert("L")) > HOLE_THRESHOLD).mean())
+    return 0.0
 
 
 def _stems(folder: Path, suffix: str) -> set[str]:
-    return {path.name.removesuffix(suffix) for path in folder.glob(f"[!.]*{suffix}")}
+    return {path.name.removesuffix(suffix) for path in folder.glob(f"[!.]*{suffix}") if path.is_file()}
 
 
 def _is_name(name: str) -> bool:

@@ -32,7 +32,7 @@ from inpaintkit.data.manifest import SPLITS, VIDEO_FOLDER
 from inpaintkit.data.video import Moment, frame_picture, is_video, survey
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.errors import InputError
-from inpaintkit.files import atomic_write_text
+from inpaintkit.files import atomic_write_text, read_json
 from inpaintkit.seeds import derive_seed
 from inpaintkit.text import shown
 
@@ -156,9 +156,12 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 def _read_plan(plan: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(plan.read_text(encoding="utf-8")))
-    except ValueError as error:
+        found = read_json(plan)
+        if found["refused"] is None and not all(isinstance(grid, list) for _, _, _, grid in found["frames"]):
+            raise ValueError
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{plan} is damaged; delete it and run the generation again") from error
+    return found
 
 
 def describe_videos(folder: Path) -> tuple[tuple[str, str], ...]:

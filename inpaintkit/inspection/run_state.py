@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import json
 import math
 import re
 import time
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inpaintkit.files import require_folder
+from inpaintkit.files import read_json, require_folder
 
 _STRIP_NAME = re.compile(r"epoch(\d+)_batch(\d+)\.png")
 
@@ -42,14 +41,22 @@ class RunState:
 def read_run(model_dir: str | Path) -> RunState:
     """Return how the run in `model_dir` stands; before the first row there is no `csv_file`.
 
-    Raises `InputError` if there is no such folder.
+    What is damaged counts as not there. Raises `InputError` if there is no such folder.
     """
     folder = require_folder(model_dir, "model_dir")
     manifest = _manifest(folder)
-    last_epoch = manifest.get("params", {}).get("max_epoch")
+    params, status = manifest.get("params"), manifest.get("status")
+    last_epoch = params.get("max_epoch") if isinstance(params, dict) else None
     file = next(iter(sorted(folder.glob("loss_*.csv"))), None)
     rows, written = (_rows(file), file.stat().st_mtime) if file else ((), None)
-    return RunState(file if rows else None, rows, _strips(folder), manifest.get("status", ""), last_epoch, written)
+    return RunState(
+        file if rows else None,
+        rows,
+        _strips(folder),
+        status if isinstance(status, str) else "",
+        last_epoch if isinstance(last_epoch, int) else None,
+        written,
+    )
 
 
 def describe_run(state: RunState, now: float | None = None) -> str:
@@ -72,8 +79,9 @@ def describe_run(state: RunState, now: float | None = None) -> str:
 
 
 def _rows(file: Path) -> tuple[dict[str, str], ...]:
-    with file.open(newline="", encoding="utf-8") as handle:
-        return tuple(csv.DictReader(handle))
+    with contextlib.suppress(csv.Error), file.open(newline="", encoding="utf-8", errors="replace") as handle:
+        return tuple(row for row in csv.DictReader(handle) if row.get("split") and row.get("epoch"))
+    return ()
 
 
 def _strips(folder: Path) -> dict[int, tuple[Path, ...]]:
@@ -87,13 +95,15 @@ def _strips(folder: Path) -> dict[int, tuple[Path, ...]]:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError):
-        return dict(json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
+        return read_json(folder / "manifest.json")
     return {}
 
 
 def _number(row: Mapping[str, str], name: str) -> float | None:
-    value = float(row.get(name) or "nan")
-    return None if math.isnan(value) else value
+    with contextlib.suppress(ValueError):
+        value = float(row.get(name) or "nan")
+        return None if math.isnan(value) else value
+    return None
 
 
 def _text(row: Mapping[str, str], name: str) -> str:

@@ -75,14 +75,14 @@ def load_batch(file: str | Path, overrides: Mapping[str, Any] | None = None) -> 
         if value not in known:
             raise InputError(f"{file}: {name}: {value!r} is unknown; choose one of {', '.join(known)}")
     jobs, problems = _build_jobs(plan, str(file), overrides or {})
-    problems += _find_problems(jobs)
+    problems += _find_problems(jobs, on_error)
     if problems:
         raise InputError(f"{file}: nothing was started, {len(problems)} problems: " + "; ".join(problems))
     return Batch(Path(file).stem, tuple(jobs), on_error, unfinished)
 
 
 def _build_jobs(plan: Mapping[str, Any], file: str, overrides: Mapping[str, Any]) -> tuple[list[BatchJob], list[str]]:
-    common = plan.get("common") or {}
+    common = parameters.section(plan.get("common"), f"{file}: common")
     data_sets, models, variants = (_named(plan.get(name), name, file) for name in SECTIONS[3:])
     if not data_sets or not models:
         raise InputError(f"{file}: data_sets and depth_models must each hold at least one entry")
@@ -101,15 +101,11 @@ def _build_jobs(plan: Mapping[str, Any], file: str, overrides: Mapping[str, Any]
 
 def _named(section: Any, name: str, file: str) -> dict[str, dict[str, Any]]:
     """Return a section, a mapping of names to parameters or a list of names, as a mapping."""
-    if isinstance(section, list):
+    if isinstance(section, list) and all(isinstance(key, str | int) for key in section):
         section = dict.fromkeys(section)
     if section is not None and not isinstance(section, dict):
         raise InputError(f"{file}: {name} must be a list of names, or names with parameters under them")
-    entries = {str(key): value or {} for key, value in (section or {}).items()}
-    for key, value in entries.items():
-        if not isinstance(value, dict):
-            raise InputError(f"{file}: {name}: {key} must have parameters under it, `name: value` a line")
-    return entries
+    return {str(key): parameters.section(value, f"{file}: {name}: {key}") for key, value in (section or {}).items()}
 
 
 def _job(values: dict[str, Any]) -> BatchJob:
@@ -124,7 +120,7 @@ def _job(values: dict[str, Any]) -> BatchJob:
     return BatchJob(config, params | {"output_dir": config.output_dir, "dataset_dir": config.dataset_dir})
 
 
-def _find_problems(jobs: Iterable[BatchJob]) -> list[str]:
+def _find_problems(jobs: Iterable[BatchJob], on_error: str) -> list[str]:
     problems, taken, states = [], dict[tuple[str, str], str](), dict[str | None, dict[str, str]]()
     for job in jobs:
         place = (str(Path(job.config.output_dir).resolve()), job.name.lower())  # some file systems ignore case
@@ -133,7 +129,7 @@ def _find_problems(jobs: Iterable[BatchJob]) -> list[str]:
                 f"{job.name}: its files would mix with those of {taken[place]}; rename a data set or variant"
             )
         taken[place] = job.name
-        for found in (_check_model(job, states), _check_begun(job)):
+        for found in (_check_model(job, states), _check_begun(job, on_error)):
             if found is not None:
                 problems.append(f"{job.name}: {found}")
         try:
@@ -156,12 +152,12 @@ def _check_model(job: BatchJob, states: dict[str | None, dict[str, str]]) -> str
     return None if state.startswith(USABLE) else f"depth model {model}: {state}"
 
 
-def _check_begun(job: BatchJob) -> str | None:
-    """Return why the job can't continue what lies in its output folder."""
+def _check_begun(job: BatchJob, on_error: str) -> str | None:
+    """Return why the job can't continue what lies in its output folder. What is damaged there is the job's own failure."""
     try:
         begun = begun_with(manifest_folder(job.config.output_dir, job.name))
     except InputError as error:
-        return str(error)
+        return str(error) if on_error == "stop" else None
     for name, value in begun.items():
         if name in job.params and job.params[name] != value:
             return f"was begun with {name}={value}, not {job.params[name]}; clean it first or choose another name"
@@ -216,12 +212,13 @@ def _run_pass(batch: Batch, outcomes: list[Outcome], places: Iterable[int], tell
 
 def run_job(job: BatchJob) -> Outcome:
     """Run one job's notebook, unless it was finished before."""
-    finished = runs.read_manifest(job.config.run_folder)
-    if finished.get("status") == "done" and finished.get("params") == job.params:
-        records = finished["metrics"].get("records", "")
-        if _is_there(job, int(records or 0)):
-            return Outcome(job, DONE_BEFORE, records, finished["seconds"])
     try:
+        finished = runs.read_manifest(job.config.run_folder)
+        metrics = finished.get("metrics")
+        if finished.get("status") == "done" and finished.get("params") == job.params and isinstance(metrics, dict):
+            records, seconds = str(metrics.get("records", "")), finished.get("seconds")
+            if records.isdecimal() and isinstance(seconds, float) and _is_there(job, int(records)):
+                return Outcome(job, DONE_BEFORE, records, seconds)
         report = runs.execute(NOTEBOOK, job.params)
     except (InputError, RunFailed) as error:
         return Outcome(job, FAILED, error=str(error))

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import typing
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,13 @@ def _size(value: Any, known: int = 0) -> int:
     return known
 
 
+def section(value: Any, name: str) -> Values:
+    """Return what stands under the heading `name` of a parameter file, nothing for nothing. Raises `InputError` for what is no parameters."""
+    if not isinstance(value, dict | None) or not all(isinstance(key, str) for key in value or ()):
+        raise InputError(f"{name} must have parameters under it, `name: value` a line")
+    return value or {}
+
+
 def find_params(file: str | Path) -> Path:
     """Return a parameter file given by its path, or by its name in ``params/`` (``02_train.full``)."""
     path = Path(file).expanduser()
@@ -158,14 +166,19 @@ def parse_assignments(notebook: str | Path, texts: Iterable[str]) -> Values:
             outside = is_path and Path.cwd() != find_project()
             values[name] = str(Path(value).expanduser().resolve()) if outside else value
         else:
-            values[name] = None if value == "None" else _read_value(name, value)
+            values[name] = None if value == "None" else _read_value(name, value, kind)
     return values
 
 
-def _read_value(name: str, text: str) -> Any:
+def _read_value(name: str, text: str, kind: Any) -> Any:
+    """Return a typed value; what may be text, and is nothing else that it may be, is text: a pattern may begin with * or [."""
+    may_be_text = str in typing.get_args(kind)
     try:
-        return yaml.safe_load(text)
+        value = yaml.safe_load(text)
+        return text if may_be_text and type(value) not in typing.get_args(kind) else value
     except (yaml.YAMLError, ValueError, RecursionError):
+        if may_be_text:
+            return text
         raise InputError(
             f"-p: the value of {shown(name)}, {shown(text)}, can't be read; write a number, a word or true/false"
         ) from None

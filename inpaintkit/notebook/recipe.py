@@ -12,6 +12,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.notebook import parameters, runs
 from inpaintkit.notebook.project import find_project
+from inpaintkit.text import shown
 from inpaintkit.training import find_run
 
 SECTIONS = ("common", "folder", "runs")
@@ -50,12 +51,15 @@ def load_recipe(file: str | Path, overrides: Mapping[str, Any] | None = None) ->
         )
     recipe: list[RecipeRun] = []
     for name, given in plan["runs"].items():
-        values = {**(plan.get("common") or {}), **(given or {}), **(overrides or {})}
+        own = parameters.section(given, f"{file}: runs: {name}")
+        values = {**parameters.section(plan.get("common"), f"{file}: common"), **own, **(overrides or {})}
         recipe.append(_checked(file, str(name), values, Path(plan["folder"]), recipe[-1] if recipe else None))
     return recipe
 
 
 def _checked(file: str | Path, name: str, values: dict[str, Any], folder: Path, before: RecipeRun | None) -> RecipeRun:
+    if not name or not all(character.isalnum() or character in "_-." for character in name) or name.startswith("."):
+        raise InputError(f"{file}: {shown(name)} can't be a run's folder; name it with letters, digits, - and _")
     notebook = values.pop("notebook", None)
     if notebook not in NOTEBOOKS:
         raise InputError(f"{file}: {name}: notebook must be one of {', '.join(NOTEBOOKS)}, not {notebook!r}")

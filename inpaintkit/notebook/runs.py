@@ -27,10 +27,10 @@ from traitlets.config import Config
 
 from inpaintkit.config import GenerateConfig, InspectConfig, TrainConfig, resolve_device
 from inpaintkit.data.generate.plan import list_sources
-from inpaintkit.errors import RunFailed
-from inpaintkit.files import atomic_write_text, folder_lock, move_aside, require_writable
+from inpaintkit.errors import InputError, RunFailed
+from inpaintkit.files import atomic_write_text, folder_lock, move_aside, read_json, require_writable
 from inpaintkit.notebook.machine import machine_facts, source_revision, versions
-from inpaintkit.notebook.parameters import PRESET, in_project, resolve
+from inpaintkit.notebook.parameters import PRESET, in_project, load_params, resolve
 from inpaintkit.notebook.project import find_notebook
 from inpaintkit.notebook.stoppable import stoppable_kernel
 from inpaintkit.training.callbacks import PROGRESS_VARIABLE
@@ -118,9 +118,17 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
 def keep_old_report(folder: Path, values: Mapping[str, Any]) -> None:
     """Move an evaluation's report of other parameters to ``old/DATE``, and say so."""
     file = folder / "params.yaml"
-    if file.is_file() and yaml.safe_load(file.read_text(encoding="utf-8")) != dict(values):
+    if file.is_file() and not _holds(file, values):
         moved = move_aside(folder, (*RUN_FILES, *REPORT_FILES), file)
         print(f"the report of other parameters that was in {folder} lies in {moved} now", flush=True)
+
+
+def _holds(file: Path, values: Mapping[str, Any]) -> bool:
+    """Return whether the parameter file of a run folder holds just these values; a damaged one doesn't."""
+    try:
+        return bool(load_params(file) == dict(values))
+    except InputError:
+        return False
 
 
 def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path) -> None:
@@ -190,9 +198,13 @@ def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """Return the manifest of a run folder, empty when there is none."""
+    """Return the manifest of a run folder, empty when there is none, or a damaged one, which is said: it only tells how a run ended."""
     path = Path(folder) / "manifest.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    try:
+        return read_json(path) if path.is_file() else {}
+    except ValueError:
+        print(f"{path} is damaged and counts as not there; the next run writes it anew", flush=True)
+        return {}
 
 
 def record_metrics(folder: str | Path, figures: Mapping[str, Any]) -> None:
@@ -207,5 +219,5 @@ def read_metrics(folder: str | Path) -> dict[str, str]:
     path = Path(folder) / "metrics.csv"
     if not path.is_file():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["name"]: row["value"] for row in csv.DictReader(file)}
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        return {row["name"]: row["value"] for row in csv.DictReader(file) if "name" in row and row.get("value")}

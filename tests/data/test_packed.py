@@ -113,7 +113,7 @@ def test_pickling_carries_the_path_not_the_pixels(pairs: list[tuple[Path, Path]]
     records = open_packed(pairs[0][0].parent, pairs)
     assert records is not None
     content = pickle.dumps(records)
-    assert len(content) < 2000 < sum(records[i].nbytes for i in range(20))
+    assert len(content) < sum(records[i].nbytes for i in range(20)) / 10
     np.testing.assert_array_equal(pickle.loads(content)[7], records[7])
 
 

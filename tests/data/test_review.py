@@ -43,7 +43,8 @@ def folder(tmp_path: Path) -> Path:
     manifest.begin(data_set, {"seed": 0}, {"train": {}})
     rows = [
         {"source": "train/x.jpg", "repeat": 0, "record": record, "sample": 0, "size": SIDE}
-        | {"picture": f"a_FastDepth_{record:08d}_C.png", "hole_pixels": (record + 1) * SIDE}
+        | {half: f"a_FastDepth_{record:08d}_{end}.png" for half, end in (("picture", "C"), ("hole", "M"))}
+        | {"hole_pixels": (record + 1) * SIDE}
         for record in range(2)
     ]
     manifest.write_part(manifest.part_path(data_set, "train", 0), rows)

@@ -72,8 +72,14 @@ def gan_epochs(csv_path: str | Path, picked: int) -> Figure:
 def _read_csv(path: str | Path) -> list[dict[str, str]]:
     if not Path(path).is_file():
         raise InputError(f"csv_path: {path} does not exist; give the loss_*.csv of a training run")
-    with open(path, newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
+    try:
+        with open(path, newline="", encoding="utf-8") as handle:
+            rows = list(csv.DictReader(handle))
+        for row in rows:
+            numbers = (value for name, value in row.items() if name != "split" and value)
+            int(row["epoch"]), row["split"], list(map(float, numbers))
+    except (ValueError, KeyError, TypeError, csv.Error):
+        raise InputError(f"csv_path: {path} is damaged; the next evaluation of its run writes it anew") from None
     if not rows:
         raise InputError(f"csv_path: {path} holds no epoch yet; wait for the first one to end")
     return rows
