@@ -120,7 +120,7 @@ class PackedRecords:
     def __getitem__(self, index: int) -> Bytes:
         pages = np.asarray(self._pages[self._starts[index] : self._starts[index + 1]])
         if self._sound[index] is None:
-            self._sound[index] = zlib.crc32(pages) == self.facts.checksums[index]
+            self._sound[index] = zlib.crc32(pages.data) == self.facts.checksums[index]
         if self._sound[index]:
             return pages.reshape(CHANNELS, *self.shapes[index])
         with contextlib.suppress(OSError):
