@@ -24,6 +24,9 @@ WRITE_PROBLEMS = {
     errno.EACCES: "no write permission",
     errno.EROFS: "the file system is read-only",
 }
+NO_LOCK_FILES = (errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO)
+"""A link, a folder or a pipe where a lock should be."""
+
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 TEMPORARY_NAME = re.compile(r"\..+\.\d+\.tmp")
@@ -159,36 +162,66 @@ def move_aside(folder: Path, names: Iterable[str], dated: Path) -> Path:
     return target
 
 
-@contextlib.contextmanager
-def folder_lock(folder: str | Path, purpose: str, name: str = ".lock") -> Iterator[None]:
-    """Hold `folder` for one process; a second one gets an `InputError` that names the first one's number.
+class FolderLock:
+    """A lock on `folder` for one process; `purpose` begins the sentences about it."""
 
-    The operating system drops the lock when its process ends, however it ends: nothing stale remains.
-    """
-    path = Path(folder) / name
-    try:
-        # never through a link, which in a folder from elsewhere may lead to any file
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    except OSError as error:
-        raise InputError(
-            f"{purpose}: {path} can't be used as a lock ({error.strerror}); remove it, it is no file of this kit"
-        ) from None
-    with os.fdopen(descriptor, "r+", encoding="utf-8") as handle:
+    def __init__(self, folder: str | Path, purpose: str, name: str) -> None:
+        self.folder, self.path, self.purpose = Path(folder), Path(folder) / name, purpose
+        self._handle = self._take()
+
+    def keep(self) -> None:
+        """Take the lock again if its file was removed. Raises `InputError` if another process has it by then."""
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(self.path), os.fstat(self._handle.fileno())):
+                return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        removed, self._handle = self._handle, self._take()
+        removed.close()
+
+    def close(self) -> None:
+        """Give the lock back."""
+        self._handle.close()
+
+    def _take(self) -> IO[str]:
+        try:
+            # never through a link, which in a folder from elsewhere may lead to any file
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        except OSError as error:
+            hint = "remove it, it is no file of this kit" if error.errno in NO_LOCK_FILES else "check its permissions"
+            raise InputError(
+                f"{self.purpose}: {self.path} can't be used as a lock ({error.strerror}); {hint}"
+            ) from None
+        handle = os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
         try:
             _lock(handle)
         except OSError as error:
-            if error.errno in NO_LOCKS:
-                raise InputError(
-                    f"{purpose}: the file system of {folder} can't lock files; choose a folder on another one"
-                ) from None
-            handle.seek(0)
-            owner = f"process {text}" if (text := handle.read(20).strip()).isdecimal() else "another process"
-            raise InputError(f"{purpose}: {folder} is in use by {owner}; wait for it or stop it") from None
+            with handle:
+                raise InputError(f"{self.purpose}: {self._reason(error, handle)}") from None
         handle.seek(0)
         handle.truncate()
         handle.write(str(os.getpid()))
         handle.flush()
-        yield
+        return handle
+
+    def _reason(self, error: OSError, handle: IO[str]) -> str:
+        if error.errno in NO_LOCKS:
+            return f"the file system of {self.folder} can't lock files; choose a folder on another one"
+        handle.seek(0)
+        owner = f"process {text}" if (text := handle.read(20).strip()).isdecimal() else "another process"
+        return f"{self.folder} is in use by {owner}; wait for it or stop it"
+
+
+@contextlib.contextmanager
+def folder_lock(folder: str | Path, purpose: str, name: str = ".lock") -> Iterator[FolderLock]:
+    """Hold `folder` for one process; a second one gets an `InputError` that names the first one's number.
+
+    The operating system drops the lock when its process ends, however it ends: nothing stale remains.
+    """
+    lock = FolderLock(folder, purpose, name)
+    try:
+        yield lock
+    finally:
+        lock.close()
 
 
 def _lock(handle: IO[str]) -> None:

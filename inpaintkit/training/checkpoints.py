@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from inpaintkit.errors import InputError
+import torch
+
+from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import atomic_path
 from inpaintkit.model import LightInpaintV1, load_state, save_state
+from inpaintkit.text import shown
 
 
 def older(file: Path, age: int) -> Path:
@@ -41,6 +45,20 @@ def _link(file: Path, name: Path) -> None:
             os.link(file, temporary)
         except OSError:
             shutil.copyfile(file, temporary)
+
+
+@contextlib.contextmanager
+def taking_state(folder: Path) -> Iterator[None]:
+    """Turn what the content of a checkpoint in `folder` raises, because it isn't what was written there, into an `InputError`."""
+    try:
+        yield
+    except (InputError, RunFailed, torch.OutOfMemoryError):
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"model_dir: the checkpoint in {folder} isn't a whole state of this training ({shown(error) or type(error).__name__}); "
+            "name another model_dir, or start anew with overwrite=true"
+        ) from error
 
 
 def newest_checkpoint(file: Path) -> tuple[dict[str, Any], Path]:

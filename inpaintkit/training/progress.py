@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -91,6 +91,15 @@ class Progress:
     skipped_in_row: int = 0
     skipped_updates: int = 0
     skipped_before: int = 0
+
+    def check(self) -> None:
+        """Raise `ValueError` unless every figure is of its kind and none is negative: they may come from a file."""
+        for part in fields(self):
+            value = getattr(self, part.name)
+            kinds = {"sums": dict, "history": list, "best_score": int | float}
+            negative = part.name != "best_score" and isinstance(value, int) and value < 0
+            if not isinstance(value, kinds.get(part.name, int)) or negative:
+                raise ValueError(f"its {part.name} is {value!r}")
 
     def means(self) -> dict[str, float]:
         """Return the running mean of each loss term in this epoch; nothing before a step counted."""

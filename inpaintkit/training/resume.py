@@ -18,7 +18,7 @@ from inpaintkit.data import HardExampleSampler, InpaintDataset
 from inpaintkit.errors import InputError
 from inpaintkit.files import OLD, move_aside
 from inpaintkit.seeds import derive_seed
-from inpaintkit.training.checkpoints import newest_checkpoint, older
+from inpaintkit.training.checkpoints import newest_checkpoint, older, taking_state
 from inpaintkit.training.progress import Plan, Progress
 from inpaintkit.training.run import RunFiles
 
@@ -71,6 +71,11 @@ def find_run(config: TrainConfig) -> FoundRun:
         if config.overwrite:
             return dataclasses.replace(anew, replaces=True)
         raise
+    with taking_state(files.folder):
+        return _with_state(config, files, state, source, anew)
+
+
+def _with_state(config: TrainConfig, files: RunFiles, state: State, source: Path, anew: FoundRun) -> FoundRun:
     ours = "inpaintkit_progress" in state
     before = state["train_kwargs"] if ours else {}
     if any(getattr(config, name) and not before.get(name, False) for name in MADE_ANEW):
@@ -161,6 +166,7 @@ def samples_per_step(state: State) -> int:
 def take_progress(state: State, plan: Plan) -> Progress:
     """Return the progress of a checkpoint, counted in the steps of `plan`."""
     progress = Progress(**state["inpaintkit_progress"])
+    progress.check()
     before = samples_per_step(state)
     if before != plan.samples_per_step:
         progress.step = progress.step * before // plan.samples_per_step

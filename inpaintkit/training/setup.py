@@ -11,6 +11,7 @@ from inpaintkit.data import InpaintDataset
 from inpaintkit.model import LightInpaintV1, load_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training.amp import choose_amp
+from inpaintkit.training.checkpoints import taking_state
 from inpaintkit.training.distributed import Group
 from inpaintkit.training.feeding import Feed, choose_records
 from inpaintkit.training.resume import DataFacts, FoundRun, match_records
@@ -50,14 +51,18 @@ def set_up(config: TrainConfig, found: FoundRun, group: Group, device: str, make
         arithmetic, reason = choose_amp(config.amp, device)
         messages.append(reason)
     else:
-        messages += match_records(found.state, facts, config, feed.sampler)
-        arithmetic = found.state["inpaintkit_amp"]
+        with taking_state(Path(config.model_dir)):
+            messages += match_records(found.state, facts, config, feed.sampler)
+            arithmetic = found.state["inpaintkit_amp"]
+            if arithmetic not in ("off", "bf16", "fp16"):
+                raise ValueError(f"its arithmetic is {arithmetic!r}")
     plain = PlainTask(config, _model(config, found), arithmetic, device, group)
     task = make_task(plain, group)
     if config.compile:
         messages.append(_compile(plain, task))
     if found.state is not None:
-        task.load_state(found.state)
+        with taking_state(Path(config.model_dir)):
+            task.load_state(found.state)
         if found.changed.keys() & SCHEDULE_OPTIONS:
             task.change_schedule(int(found.state["inpaintkit_progress"]["epoch"]) - 1)
     chosen = choose_records(eval_feed.records.names, config.eval_records)

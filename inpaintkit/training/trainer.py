@@ -14,10 +14,10 @@ from torch import Tensor
 from inpaintkit.config import GanConfig, TrainConfig, resolve_device
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError, RunFailed
-from inpaintkit.files import folder_lock, remove_temporary_files
+from inpaintkit.files import FolderLock, folder_lock, remove_temporary_files
 from inpaintkit.model import LightInpaintV1, load_state
 from inpaintkit.training.callbacks import Callback, default_callbacks
-from inpaintkit.training.checkpoints import save_checkpoint
+from inpaintkit.training.checkpoints import save_checkpoint, taking_state
 from inpaintkit.training.distributed import Group, current_group
 from inpaintkit.training.epochs import epoch_table, picked_because
 from inpaintkit.training.judging import judge_records
@@ -45,13 +45,15 @@ class Trainer:
         """Check the configuration against the disk; load data and weights if they are needed. Raises `InputError`."""
         config.check_inputs()
         self.config, self.group = config, current_group()
+        self._lock: FolderLock | None = None
         self.found = find_run(config)
         self.launches = config.processes > 1 and self.group.size == 1
         self.run = Run(config, self.group, self._choose_callbacks(callbacks))
         if self.launches:
             self.run.plan = Plan.of(config, config.processes)
         if self.found.state is not None:
-            self.run.progress = take_progress(self.found.state, self.run.plan)
+            with taking_state(self.files.folder):
+                self.run.progress = take_progress(self.found.state, self.run.plan)
         if not (self.launches or self.found.finished):
             self.run.sampler = self.setup.feed.sampler
 
@@ -100,7 +102,7 @@ class Trainer:
         reads what they leave. Raises `RunFailed` when training diverges or a GPU's memory doesn't suffice.
         """
         lock = folder_lock(self.files.folder, "model_dir") if self.group.leads and not self.launches else None
-        with lock or contextlib.nullcontext(), catch_stop_signals(self.run.stop):
+        with lock or contextlib.nullcontext() as self._lock, catch_stop_signals(self.run.stop):
             self._begin()
             try:
                 self.run.tell("on_start")
@@ -172,6 +174,8 @@ class Trainer:
         run.count_skipped_updates(setup.task.skipped_updates())
         if not self.group.leads:
             return
+        if self._lock is not None:
+            self._lock.keep()
         payload = {
             **setup.task.state(),
             **setup.facts.state(),

@@ -1,0 +1,167 @@
+"""Disks, folders and clocks that fail under a run, and checkpoints from elsewhere: a sentence, and nothing is lost or mixed."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import resource
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from toy_data import tiny_trainer, write_record
+
+from inpaintkit.errors import InputError
+from inpaintkit.files import folder_lock
+from inpaintkit.model import LightInpaintV1, load_state
+from inpaintkit.training import Callback, RunView, StepInfo
+
+pytestmark = pytest.mark.attack
+
+STATE = f"{LightInpaintV1.name}.checkpoint.pth"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with ``data``, and ``run``, stopped after its first step."""
+    root = tmp_path_factory.mktemp("made")
+    for split in ("train", "eval"):
+        write_record(root / "data" / split, 0)
+    tiny_trainer(root / "data", max_seconds=0.0).fit()
+    return root
+
+
+@pytest.fixture
+def data(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "data"
+
+
+class AtStep(Callback):
+    """Does something after a run's second step."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self.action = action
+
+    def on_step(self, run: RunView, info: StepInfo) -> None:
+        if run.steps_done == 2:
+            self.action()
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """Let this process write no file of more than 1 MiB, as ``ulimit -f`` does."""
+    handler, limit = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limit[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_limit_of_file_sizes_is_a_full_disk(data: Path, small_files: None) -> None:
+    state = data.parent / "run" / STATE
+    before = state.read_bytes()
+    with pytest.raises(InputError, match="the file would be larger than this system allows; any older version"):
+        tiny_trainer(data, checkpoint_seconds=0.0).fit()
+    assert state.read_bytes() == before
+    assert not list(state.parent.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks_is_said(number: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(handle: object, operation: int) -> None:
+        raise OSError(number, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(InputError, match=r"the file system of .*run can't lock files; choose a folder on another one"):
+        tiny_trainer(data).fit()
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_a_lock_that_is_none_of_the_kits_is_said_and_left(kind: str, data: Path) -> None:
+    lock, victim = data.parent / "run" / ".lock", data.parent / "victim"
+    lock.unlink()
+    victim.write_text("precious")
+    lock.mkdir() if kind == "folder" else lock.symlink_to(victim)
+    with pytest.raises(InputError, match=r"\.lock can't be used as a lock .*; remove it, it is no file of this kit"):
+        tiny_trainer(data).fit()
+    assert victim.read_text() == "precious"
+
+
+def test_a_run_folder_that_is_removed_under_a_run_is_written_anew(data: Path) -> None:
+    run = data.parent / "run"
+    report = tiny_trainer(data, AtStep(lambda: shutil.rmtree(run)), checkpoint_seconds=0.0).fit()
+    assert report.finished
+    assert load_state(run / STATE)["inpaintkit_progress"]["epoch"] == 3
+    assert (run / ".lock").is_file()
+
+
+def test_without_its_lock_file_a_folder_still_has_one_writer(data: Path) -> None:
+    run = data.parent / "run"
+    assert tiny_trainer(data, AtStep((run / ".lock").unlink), checkpoint_seconds=0.0, max_epoch=2).fit().finished
+    with folder_lock(run, "model_dir"):
+        (run / ".lock").unlink()
+        with folder_lock(run, "model_dir") as second:
+            second.keep()
+    with folder_lock(run, "model_dir") as first:
+        (run / ".lock").unlink()
+        with folder_lock(run, "model_dir"), pytest.raises(InputError, match="is in use by process"):
+            first.keep()
+        first.keep()
+
+
+def test_two_runs_of_one_folder_never_mix_their_checkpoints(data: Path) -> None:
+    run = data.parent / "run"
+
+    def second() -> None:
+        (run / ".lock").unlink()
+        locks.append(folder_lock(run, "model_dir"))
+        locks[0].__enter__()
+
+    locks: list[Any] = []
+    before = load_state(run / STATE)["inpaintkit_progress"]["steps_done"]
+    with pytest.raises(InputError, match="is in use by process"):
+        tiny_trainer(data, AtStep(second)).fit()
+    assert load_state(run / STATE)["inpaintkit_progress"]["steps_done"] == before
+    locks[0].__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(
+            "train_kwargs",
+            "training_state_dict",
+            "optimizer_state_dict",
+            "scheduler_state_dict",
+            "grad_scaler_state_dict",
+        ),
+        *("inpaintkit_progress", "inpaintkit_sampler", "inpaintkit_amp", "inpaintkit_processes"),
+    ],
+)
+@pytest.mark.parametrize("value", [5, [], {"a": 1}])
+def test_a_checkpoint_of_other_types_is_refused_in_one_sentence(key: str, value: Any, data: Path) -> None:
+    if (key, value) == ("inpaintkit_processes", 5):
+        return  # could have been
+    spoil(data, {key: value})
+    with pytest.raises(
+        InputError, match=r"the checkpoint in .*run isn't a whole state of this training .*overwrite=true"
+    ):
+        tiny_trainer(data)
+
+
+@pytest.mark.parametrize("change", [{"epoch": -1}, {"step": "x"}, {"sums": 3}, {"history": None}, {"best_score": "x"}])
+def test_progress_that_cannot_be_is_refused(change: dict[str, Any], data: Path) -> None:
+    progress = load_state(data.parent / "run" / STATE)["inpaintkit_progress"]
+    spoil(data, {"inpaintkit_progress": progress | change})
+    with pytest.raises(InputError, match="isn't a whole state of this training"):
+        tiny_trainer(data)
+
+
+def spoil(data: Path, changes: dict[str, Any]) -> None:
+    state = data.parent / "run" / STATE
+    torch.save(load_state(state) | changes, state)
