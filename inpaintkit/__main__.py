@@ -280,17 +280,12 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from inpaintkit.config import is_fill_function
     from inpaintkit.notebook import parameters, runs
     from inpaintkit.notebook.html import write_html
-    from inpaintkit.text import shown
 
     paths = ("checkpoint", "compare_with", "data_dir", "stereo_dir")
     given: dict[str, Any] = {name: str(path.resolve()) for name in paths if (path := getattr(options, name))}
     own_fills = [str(Path(fill).expanduser().resolve()) for fill in options.fill]
-    for fill in options.fill:
-        if is_fill_function(fill):
-            print(f"{shown(fill)} runs the file {shown(fill.rpartition(':')[0])}")
     values = {"compare_with": None, "data_dir": None, "disparity_scale": options.disparity_scale} | given
     values["fills"] = ", ".join(["all", *own_fills])
     values |= parameters.parse_assignments("04_inspect", options.param)

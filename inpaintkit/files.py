@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -31,6 +32,24 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 TEMPORARY_NAME = re.compile(r"\..+\.\d+\.tmp")
 """Name of the file beside another one in which its new content is collected."""
+
+
+LONGEST_NAME = 240
+"""Bytes of a file's name that leave room for that of its temporary file: file systems allow 255."""
+
+
+def fitting_name(stem: str, ending: str) -> str:
+    """Return ``STEM`` + `ending`; a stem that is too long for a file system is cut, and a hash of the whole one put after it.
+
+    >>> fitting_name("photo", ".png")
+    'photo.png'
+    """
+    room = LONGEST_NAME - len(ending.encode())
+    whole = stem.encode("utf-8", "surrogateescape")
+    if len(whole) <= room:
+        return stem + ending
+    mark = f"-{hashlib.blake2b(whole, digest_size=8).hexdigest()}"
+    return whole[: room - len(mark)].decode("utf-8", "ignore") + mark + ending
 
 
 def sync_folder(folder: Path) -> None:

@@ -50,7 +50,9 @@ class InspectConfig(JobConfig):
         everyday=True,
     )
     fills: str = option(
-        "all", "fills to compare with, by comma: all, row, telea, ..., MODEL.pth, FILE.py:FUNCTION", group="Checkpoint"
+        "all",
+        "fills to compare with, by comma: all, row, telea, ..., MODEL.pth, or FILE.py:FUNCTION, which runs that file",
+        group="Checkpoint",
     )
     data_dir: str | None = option(
         None,

@@ -213,7 +213,7 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
     root, pattern = Path(output_dir), record_pattern(name)
     own = [manifest_folder(root, name), frame_folder(root, name)]
     shared = [root / split for split in SPLITS] + [root / DELETED_FOLDER / split for split in SPLITS]
-    for folder in (*own, *(place.parent for place in own), *shared):
+    for folder in (*own, *(place.parent for place in own), root / DELETED_FOLDER, *shared):
         if folder.is_symlink():
             raise InputError(
                 f"output_dir: {folder} is a link; nothing was deleted, because what it leads to may be another's"
@@ -239,7 +239,7 @@ def check_name(name: str) -> None:
     """Raise `InputError` unless `name` is the name of a data set, ``PREFIX_MODEL``: it becomes part of paths."""
     if not name or not all(character.isalnum() or character in "_-" for character in name):
         raise InputError(
-            f"prefix: {shown(name)} is no name of a data set; give PREFIX_MODEL as in its files' names, e.g. photos1_Any_B"
+            f"prefix: {shown(repr(name))} is no name of a data set; give PREFIX_MODEL as in its files' names, e.g. photos1_Any_B"
         )
 
 

@@ -170,6 +170,7 @@ def _fills_named(name: str, device: str) -> dict[str, Fill]:
     check_fill_name(name)
     if is_fill_function(name):
         file, _, function = name.rpartition(":")
+        print(f"{shown(name)} runs the file {shown(file)}", flush=True)
         return {_label(function): _load_function(Path(file), function)}
     return {_label(Path(name).stem): Inpainter(name, device)}
 

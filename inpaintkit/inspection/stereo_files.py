@@ -15,7 +15,7 @@ from inpaintkit.config.stereo import RELEASED
 from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.depth import create_depth_model, depth_of_file
 from inpaintkit.errors import InputError
-from inpaintkit.files import atomic_path, require_writable
+from inpaintkit.files import atomic_path, fitting_name, require_writable
 from inpaintkit.inspection.fills import Fill, make_fills, on_grown_hole
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.stereo import StereoPair, stereo_pair
@@ -71,8 +71,8 @@ def save_stereo(
     for kind, view in VIEWS.items():
         pixels = view(pair)
         for ending in ENCODERS if format == "both" else (format,):
-            files.append(_save(pixels, target / f"{name}_{kind}.{ending}", ENCODERS[ending]))
-    return [*files, pair.save_wiggle(target / f"{name}_wiggle.gif")] if wiggle else files
+            files.append(_save(pixels, target / fitting_name(name, f"_{kind}.{ending}"), ENCODERS[ending]))
+    return [*files, pair.save_wiggle(target / fitting_name(name, "_wiggle.gif"))] if wiggle else files
 
 
 def make_stereo_files(config: StereoConfig) -> list[Path]:

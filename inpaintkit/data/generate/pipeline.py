@@ -49,7 +49,7 @@ from inpaintkit.data.sources import read_source
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.depth import compute_like, depth_key
 from inpaintkit.errors import InputError
-from inpaintkit.files import require_writable
+from inpaintkit.files import fitting_name, require_writable
 from inpaintkit.seeds import Key, numpy_rng
 from inpaintkit.synthesis import HoleSampler
 from inpaintkit.text import shown
@@ -168,7 +168,8 @@ class Pipeline:
         return self.config.save_frames and job.origin.moment is not None and job.repeat == 0 and job.scene is None
 
     def _frame_file(self, job: Job) -> Path:
-        return manifest.frame_folder(self.output, self.name) / job.split / f"{job.origin.name}.png"
+        folder, _, name = job.origin.name.rpartition("/")
+        return manifest.frame_folder(self.output, self.name) / job.split / folder / fitting_name(name, ".png")
 
     def _pair(self, job: Job, image: int, sample: int) -> tuple[Path, Path]:
         sequence = (job.number * IMAGES_PER_VIEW + image) * self.config.num_samples + sample

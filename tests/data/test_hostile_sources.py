@@ -1,0 +1,121 @@
+"""Sources and data set folders from elsewhere: names of any length, exchanged content, links that lead outside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from videos import FPS, scene, write_video
+
+from inpaintkit.__main__ import main
+from inpaintkit.config import GenerateConfig
+from inpaintkit.data import generate_dataset
+from inpaintkit.data.review import delete_records, list_records
+from inpaintkit.errors import InputError
+from inpaintkit.files import fitting_name
+
+pytestmark = pytest.mark.attack
+
+NAME = "p_FastDepth"
+
+
+def config(root: Path, **options: object) -> GenerateConfig:
+    values = {"prefix": "p", "size": 256, "num_samples": 1, "resolution": 224, "workers": 0, **options}
+    return GenerateConfig(str(root / "in"), str(root / "out"), **values)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with two photos in ``in`` and their data set in ``out``, one record of it deleted in the browser."""
+    root = tmp_path_factory.mktemp("made")
+    for split, photo in {"train": "train/cat_face", "eval": "eval/astronaut"}.items():
+        (root / "in" / split).mkdir(parents=True)
+        shutil.copy(Path(__file__).parents[2] / f"data/samples/{photo}.jpg", root / "in" / split / "a.jpg")
+    generate_dataset(config(root))
+    delete_records(root / "out", [list_records(root / "out")[0].name])
+    return root
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+class TestClean:
+    def clean(self, root: Path, name: str = NAME, *words: str) -> int:
+        return main(["clean", "--output-dir", str(root / "out"), "--prefix", name, *words])
+
+    def test_deleted_records_are_listed_and_go_too(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        deleted = sorted((root / "out" / "deleted").rglob("*.png"))
+        assert len(deleted) == 2
+        assert self.clean(root) == 0
+        listed = capsys.readouterr().out
+        assert all(str(path) in listed and path.exists() for path in deleted)
+        assert self.clean(root, NAME, "--yes") == 0
+        assert not list((root / "out").rglob(f"{NAME}*.png"))
+
+    @pytest.mark.parametrize("name", ["/tmp", "..", ".", "", "a/b", "*", f"{NAME}/../x", "p_FastDept?"])
+    def test_what_is_no_name_deletes_nothing(self, name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        before = sorted(root.rglob("*"))
+        assert self.clean(root, name, "--yes") == 2
+        assert "is no name of a data set" in capsys.readouterr().err
+        assert sorted(root.rglob("*")) == before
+
+    @pytest.mark.parametrize("folder", ["deleted", "deleted/train", "train", "manifest", f"manifest/{NAME}"])
+    def test_no_link_to_a_folder_is_followed(self, folder: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        link = root / "out" / folder
+        (root / "outside").mkdir()
+        shutil.move(link, root / "outside" / "x") if link.exists() else (root / "outside" / "x").mkdir()
+        link.symlink_to(root / "outside" / "x")
+        before = sorted(root.rglob("*"))
+        assert self.clean(root, NAME, "--yes") == 2
+        assert "is a link; nothing was deleted" in capsys.readouterr().err
+        assert sorted(root.rglob("*")) == before
+
+    def test_a_link_among_the_records_goes_and_what_it_leads_to_stays(self, root: Path) -> None:
+        (root / "outside.png").write_text("precious")
+        (root / "out" / "train" / f"{NAME}_00000099_C.png").symlink_to(root / "outside.png")
+        assert self.clean(root, NAME, "--yes") == 0
+        assert (root / "outside.png").read_text() == "precious"
+        assert not (root / "out" / "train" / f"{NAME}_00000099_C.png").is_symlink()
+
+
+@pytest.mark.parametrize("kept", ["the time of now", "the old time"])
+def test_a_picture_exchanged_for_one_of_equal_size_is_noticed(kept: str, root: Path) -> None:
+    photo = root / "in" / "train" / "a.jpg"
+    content, time = bytearray(photo.read_bytes()), photo.stat()
+    content[len(content) // 2] ^= 0xFF
+    photo.write_bytes(content)
+    if kept == "the old time":
+        os.utime(photo, ns=(time.st_atime_ns, time.st_mtime_ns))
+    with pytest.raises(InputError, match=r"train/a\.jpg changed since p_FastDepth was begun; restore it"):
+        generate_dataset(config(root))
+
+
+@pytest.mark.parametrize("name", ["n" * 236, "é" * 118])
+def test_frames_of_a_video_with_the_longest_name_are_saved(name: str, tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mp4", scene("train/dahlia", FPS, (320, 240)))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "v.mp4").rename(tmp_path / "in" / f"{name}.mp4")
+    report = generate_dataset(config(tmp_path, eval_fraction=0.0, video_interval=0.5, save_frames=True))
+    frames = [path.name for path in (tmp_path / "out" / "frames").rglob("*.png")]
+    assert report.records > 0
+    assert len(frames) == 2, "each has a name of its own"
+    assert all(len(frame.encode()) <= 240 and frame.startswith(name[:50]) for frame in frames)
+
+
+def test_only_what_does_not_fit_is_shortened() -> None:
+    assert fitting_name("n" * 236, ".png") == "n" * 236 + ".png"
+    assert fitting_name("n" * 237, ".png") != fitting_name("n" * 238, ".png")
+
+
+def test_stereo_of_a_picture_with_the_longest_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (80, 72)).save(tmp_path / "x.png")
+    photo = (tmp_path / "x.png").rename(tmp_path / f"{'n' * 251}.png")
+    words = ["stereo", str(photo), "--fill", "row", "-o", str(tmp_path / "out")]
+    assert main(words) == 0, capsys.readouterr().err
+    assert len(list((tmp_path / "out").iterdir())) == 4
