@@ -7,7 +7,7 @@ READY  := $(VENV)/.installed
 # What JupyterLab writes into a notebook beside its cells changes with each version of Python.
 STRIP  := --keep-id --extra-keys "$(addprefix metadata.language_info.,codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version)"
 
-.PHONY: help install demo test lint types unit sync lab bench clean
+.PHONY: help install demo test lint types unit reliability sync lab bench clean
 
 help:            ## show this list
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -35,6 +35,9 @@ types: $(READY)  ## mypy, strict
 
 unit: $(READY)   ## pytest, one process per core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+reliability: $(READY) ## the tries of docs/reliability.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m attack
 
 sync: $(READY)   ## write the parameters cells of the notebooks anew from the options
 	$(BIN)/python -c 'from inpaintkit.notebook.parameters import sync_notebooks; print(*sync_notebooks(), sep="\n")'

@@ -18,6 +18,8 @@ from inpaintkit.data.images import decode_picture
 from inpaintkit.data.sources import plan_video
 from inpaintkit.errors import InputError
 
+pytestmark = pytest.mark.attack
+
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
 

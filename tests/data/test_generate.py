@@ -249,6 +249,7 @@ def test_another_seed_gives_other_records(
     assert not any(name.endswith(".png") for name, _ in same)
 
 
+@pytest.mark.attack
 def test_a_run_killed_at_random_moments_and_resumed_is_byte_equal(
     config: GenerateConfig, finished: tuple[Path, GenerateReport, list[str]]
 ) -> None:

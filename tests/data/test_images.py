@@ -19,6 +19,8 @@ from inpaintkit.errors import InputError
 sys.path.insert(0, str(Path(__file__).parent))
 from broken_pictures import SIZE, bad_files, build_special, encoded, good_files, photo
 
+pytestmark = pytest.mark.attack
+
 GOOD, BAD = good_files(), bad_files()
 
 

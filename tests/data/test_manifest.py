@@ -13,6 +13,8 @@ from inpaintkit.data import manifest
 from inpaintkit.data.manifest import clean_prefix, data_set_names, read_manifest
 from inpaintkit.errors import InputError
 
+pytestmark = pytest.mark.attack
+
 ROW = {
     "picture": "a_M1_00000000_C.png",
     "hole": "a_M1_00000000_M.png",

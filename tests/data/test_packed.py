@@ -16,6 +16,8 @@ from inpaintkit.data import packed
 from inpaintkit.data.packed import open_packed, read_record
 from inpaintkit.errors import InputError
 
+pytestmark = pytest.mark.attack
+
 
 def write_pair(folder: Path, number: int, size: tuple[int, int] = (40, 30)) -> tuple[Path, Path]:
     """Write a record of `size` (width, height) with content of its own."""

@@ -22,6 +22,8 @@ from inpaintkit.data.review import (
 )
 from inpaintkit.errors import InputError
 
+pytestmark = pytest.mark.attack
+
 SIDE = 20
 
 

@@ -11,6 +11,8 @@ from PIL import Image
 
 from inpaintkit.depth import DepthCache, depth_key, round_depth
 
+pytestmark = pytest.mark.attack
+
 
 class Counting:
     """A depth model that counts how often it is asked."""

@@ -12,6 +12,8 @@ from inpaintkit.depth import create_depth_model
 from inpaintkit.depth.map_files import MapFileModel
 from inpaintkit.errors import InputError
 
+pytestmark = pytest.mark.attack
+
 RAMP = np.linspace(0, 1, 12).reshape(3, 4)
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from inpaintkit import text
 
+pytestmark = pytest.mark.attack
+
 HOSTILE = [
     "a\nb\r\x1b[31m\x85\u2028c",
     "photo\u202egpj.exe",

@@ -305,6 +305,7 @@ def test_bfloat16_stays_near_float32(generator: LightInpaintV1) -> None:
     assert 0 < (rough - exact).abs().max() < 0.05
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_pixel_that_is_no_number_beside_a_hole_does_not_spread(value: float, generator: LightInpaintV1) -> None:
     picture, hole = torch.full((3, 96, 96), 0.5), torch.zeros(1, 96, 96, dtype=torch.bool)

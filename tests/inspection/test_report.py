@@ -17,6 +17,7 @@ def grey(picture, hole, eye):
 """
 
 
+@pytest.mark.attack
 @pytest.mark.slow
 def test_evaluate_leaves_tables_figures_words_and_one_html_file(
     tmp_path: Path, generator: LightInpaintV1, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

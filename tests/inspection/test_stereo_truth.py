@@ -17,6 +17,8 @@ from inpaintkit.seeds import torch_rng
 from inpaintkit.synthesis import Layer, Scene
 from inpaintkit.synthesis.scenes import everywhere, polygon
 
+pytestmark = pytest.mark.attack
+
 HEIGHT, WIDTH = 72, 120
 NEAR, FAR = 9.0, 1.0
 DIVERGENCE = 200 * 10 / WIDTH  # depth 1 moves 10 px

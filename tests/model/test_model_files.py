@@ -26,6 +26,8 @@ from inpaintkit.errors import InputError
 from inpaintkit.model import LightInpaintV1, describe_checkpoint, load_model, load_state, save_model, save_state
 from inpaintkit.seeds import torch_rng
 
+pytestmark = pytest.mark.attack
+
 FORMAT = json.loads((Path(__file__).parents[1] / "golden" / "checkpoint_format.json").read_text())
 NAME = LightInpaintV1.name
 

@@ -16,6 +16,8 @@ from inpaintkit.notebook import runs
 from inpaintkit.notebook.batch import DONE, DONE_BEFORE, FAILED, NOT_RUN, Outcome, load_batch, run_batch
 from inpaintkit.notebook.project import find_project
 
+pytestmark = pytest.mark.attack
+
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
 

@@ -24,6 +24,8 @@ from inpaintkit.notebook import FillComparer, MaskPreview, RecordBrowser, Stereo
 from inpaintkit.notebook.widgets import Progress, Still, close_all, progress, still
 from inpaintkit.notebook.widgets.thumbnails import Thumbnails
 
+pytestmark = pytest.mark.attack
+
 NAME = "<img src=x onerror='window.x=1'>$\\frac$ |`*\n\u202e"
 SIDE = 160
 ALLOWED = {"div", "span", "img", "style", "table", "tr", "th", "td", "b", "br", "kbd"}

@@ -14,6 +14,8 @@ from inpaintkit.__main__ import main
 from inpaintkit.config import GenerateConfig
 from inpaintkit.notebook.runs import execute
 
+pytestmark = pytest.mark.attack
+
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 GENERATE = {"prefix": "test", "model_type": "FastDepth"}
 

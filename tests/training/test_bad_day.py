@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
+import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from toy_data import tiny_trainer, write_record
+from toy_data import TINY, tiny_trainer, write_record
 
 from inpaintkit.errors import InputError
 from inpaintkit.files import folder_lock
 from inpaintkit.model import LightInpaintV1, load_state
 from inpaintkit.training import Callback, RunView, StepInfo
+from inpaintkit.training.stopping import PARENT_VARIABLE
 
 pytestmark = pytest.mark.attack
 
@@ -165,3 +171,32 @@ def test_progress_that_cannot_be_is_refused(change: dict[str, Any], data: Path) 
 def spoil(data: Path, changes: dict[str, Any]) -> None:
     state = data.parent / "run" / STATE
     torch.save(load_state(state) | changes, state)
+
+
+def start(data: Path, *signal_at: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a long training in a process of its own; `signal_at`: step and name of a signal that it sends itself."""
+    values = TINY | {"data_dir": str(data), "model_dir": str(data.parent / "own"), "max_epoch": 1000}
+    params = data.parent / "params.json"
+    params.write_text(json.dumps(values | {"checkpoint_seconds": 0.0}))
+    command = [sys.executable, str(Path(__file__).with_name("run_trainer.py")), str(params), *signal_at]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
+
+
+def test_a_closed_terminal_saves_first(data: Path) -> None:
+    run = start(data, "3", "SIGHUP")
+    _, said = run.communicate(timeout=120)
+    assert "stopped by SIGHUP at epoch 2, step 1, saved in" in said
+    assert load_state(data.parent / "own" / STATE)["inpaintkit_progress"]["steps_done"] == 3
+
+
+def test_a_process_whose_parent_was_killed_saves_and_ends(data: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
+    run = start(data, **{PARENT_VARIABLE: str(parent.pid)})
+    state, end = data.parent / "own" / STATE, time.monotonic() + 120
+    while not state.exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    parent.kill()
+    parent.wait()
+    _, said = run.communicate(timeout=60)
+    assert "stopped by SIGTERM" in said
+    assert load_state(state)["inpaintkit_progress"]["steps_done"] > 0

@@ -24,6 +24,8 @@ from inpaintkit.training.judging import mean_figures
 from inpaintkit.training.metrics import HIGHEST_PSNR
 from inpaintkit.training.progress import Progress
 
+pytestmark = pytest.mark.attack
+
 STATE = f"{LightInpaintV1.name}.checkpoint.pth"
 
 

@@ -17,6 +17,8 @@ from inpaintkit.seeds import torch_rng
 from inpaintkit.training import Callback, RunView, StepInfo, TrainReport
 from inpaintkit.training.checkpoints import older
 
+pytestmark = pytest.mark.attack
+
 NAME = LightInpaintV1.name
 STATE, MODEL = f"{NAME}.checkpoint.pth", f"{NAME}.pth"
 

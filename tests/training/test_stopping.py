@@ -20,6 +20,8 @@ from inpaintkit.model import LightInpaintV1, load_state
 from inpaintkit.notebook import runs
 from inpaintkit.training import Callback, RunView, Trainer
 
+pytestmark = pytest.mark.attack
+
 STATE = f"{LightInpaintV1.name}.checkpoint.pth"
 SECONDS = 120
 
