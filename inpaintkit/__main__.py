@@ -247,14 +247,13 @@ def _batch(options: argparse.Namespace) -> None:
 
 
 def _clean(options: argparse.Namespace) -> None:
-    from inpaintkit.data import clean_prefix, data_set_names
+    from inpaintkit.data import clean_prefix, data_set_names, iw3_set_names
 
     files = clean_prefix(options.output_dir, options.prefix, dry_run=not options.yes)
     if not files:
-        known = ", ".join(data_set_names(options.output_dir)) or "none"
-        print(
-            f"nothing to delete: {options.output_dir} has no data set {options.prefix}; there is: {known} (sets of iw3 have no manifest and stay)"
-        )
+        names = {*data_set_names(options.output_dir), *iw3_set_names(options.output_dir)}
+        known = ", ".join(sorted(names)) or "none"
+        print(f"nothing to delete: {options.output_dir} has no data set {options.prefix}; there is: {known}")
         return
     for file in files:
         print(file)

@@ -16,6 +16,7 @@ from inpaintkit.config.choices import (
     PERCEPTUAL_NETWORKS,
     registry,
 )
+from inpaintkit.config.depth_names import DEPTH_MODEL_NAMES, check_model_type
 from inpaintkit.config.devices import resolve_device
 from inpaintkit.config.generate import GenerateConfig, check_prefix, parse_shard
 from inpaintkit.config.inspect import ALL_FILLS, InspectConfig, check_fill_name, is_fill_function
@@ -37,6 +38,7 @@ from inpaintkit.config.train import GanConfig, TrainConfig
 __all__ = [
     "ALL_FILLS",
     "ASKED",
+    "DEPTH_MODEL_NAMES",
     "DISCRIMINATOR_NAMES",
     "FILL_NAMES",
     "FIXED",
@@ -55,6 +57,7 @@ __all__ = [
     "TrainConfig",
     "changes",
     "check_fill_name",
+    "check_model_type",
     "check_prefix",
     "field_types",
     "is_fill_function",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inpaintkit.config.choices import HOLE_METHODS, MAP_VALUES
+from inpaintkit.config.depth_names import check_model_type
 from inpaintkit.config.options import FREE, JobConfig, option
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder, require_writable
@@ -155,6 +156,7 @@ class GenerateConfig(JobConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_prefix(self.prefix)
+        check_model_type(self.model_type)
         parse_shard(self.shard)
 
     @property

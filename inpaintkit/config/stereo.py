@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from inpaintkit.config.depth_names import check_model_type
 from inpaintkit.config.inspect import check_fill_name
 from inpaintkit.config.options import JobConfig, option
 from inpaintkit.errors import InputError
@@ -45,6 +46,7 @@ class StereoConfig(JobConfig):
     def check_inputs(self) -> None:
         if not Path(self.picture).is_file():
             raise InputError(f"picture: the file {self.picture} does not exist; give the path of a photo")
+        check_model_type(self.model_type)
         if self.fill != RELEASED:
             check_fill_name(self.fill)
         require_writable(self.output, "output")

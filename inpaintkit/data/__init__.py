@@ -8,7 +8,7 @@ from inpaintkit.data.generate import (
     generate_dataset,
 )
 from inpaintkit.data.images import UnreadablePicture, list_pictures, read_picture
-from inpaintkit.data.manifest import clean_prefix, data_set_names, read_manifest
+from inpaintkit.data.manifest import clean_prefix, data_set_names, iw3_set_names, read_manifest
 from inpaintkit.data.picture_depth import depth_model
 from inpaintkit.data.sampling import HardExampleSampler
 
@@ -24,6 +24,7 @@ __all__ = [
     "depth_model",
     "example_pictures",
     "generate_dataset",
+    "iw3_set_names",
     "list_pictures",
     "read_manifest",
     "read_picture",

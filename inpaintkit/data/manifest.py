@@ -30,6 +30,9 @@ SPLITS = ("train", "eval")
 SEQUENCE_DIGITS = 8
 PICTURE_SUFFIX, HOLE_SUFFIX = "_C.png", "_M.png"
 
+IW3_RECORD = re.compile(r"(.+)_[0-9a-f]{8}_[0-9]+_[0-9]+_[CM]\.png")
+"""A record file of iw3's generator: name, hash of the source folder, number of the picture, number of its crop."""
+
 Row = dict[str, Any]
 
 
@@ -100,6 +103,12 @@ def read_manifest(output_dir: str | Path, name: str) -> Iterator[Row]:
 def data_set_names(output_dir: str | Path) -> list[str]:
     """Return the names (``PREFIX_MODEL``) of the data sets begun in `output_dir`."""
     return sorted(path.parent.name for path in (Path(output_dir) / MANIFEST_FOLDER).glob(f"*/{PARAMETERS_FILE}"))
+
+
+def iw3_set_names(output_dir: str | Path) -> list[str]:
+    """Return the names (``PREFIX_MODEL``, or ``MODEL`` alone) of the data sets in `output_dir` that iw3's generator wrote."""
+    names = (path.name for split in SPLITS for path in _entries(Path(output_dir) / split))
+    return sorted({found[1] for name in names if (found := IW3_RECORD.fullmatch(name))})
 
 
 def begin(folder: Path, parameters: Mapping[str, Any], pictures: Mapping[str, Mapping[str, int]]) -> None:
@@ -204,6 +213,8 @@ def record_pattern(name: str) -> re.Pattern[str]:
 def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> list[Path]:
     """Return the files of data set `name` (``PREFIX_MODEL``), records marked as deleted included; delete them unless `dry_run`.
 
+    A set of iw3's is its record files.
+
     Marks of finished pictures go first, then holes, then pictures, and what the data set was begun with goes last: an
     interrupted clean-up leaves a data set that the same run completes and any other one still refuses. Nothing but files of
     this data set is touched, and no link is followed. Raises `InputError` for what isn't one name, for folders that are links, and
@@ -219,7 +230,7 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
                 f"output_dir: {folder} is a link; nothing was deleted, because what it leads to may be another's"
             )
     marks = [path for place in own for path in _files_below(place)]
-    found = [path for place in shared for path in _entries(place) if pattern.fullmatch(path.name)]
+    found = [path for place in shared for path in _entries(place) if _belongs(path.name, name, pattern)]
     files = sorted({*marks, *found}, key=lambda path: (_place_in_cleaning(path), path))
     if dry_run or not files:
         return files
@@ -233,6 +244,11 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
             with contextlib.suppress(OSError):
                 place.parent.rmdir()
     return files
+
+
+def _belongs(file: str, name: str, pattern: re.Pattern[str]) -> bool:
+    theirs = IW3_RECORD.fullmatch(file)
+    return bool(pattern.fullmatch(file)) or (theirs is not None and theirs[1] == name)
 
 
 def check_name(name: str) -> None:

@@ -21,7 +21,7 @@ class DepthModelSpec:
 
     `loader` says who builds the network: ``fastdepth`` (shipped), ``file`` (maps beside the pictures), ``transformers``
     or ``torch.hub``. `source` is the hub's id, `entry` and `arguments` name the hub function and what it is called
-    with, `weights` the file under ``checkpoints`` in the hub's folder, `downloadable` whether the function fetches it.
+    with (for transformers: entries of its configuration that differ), `weights` the file under ``checkpoints`` in the hub's folder, `downloadable` whether the function fetches it.
     `family` says how pictures are prepared and the answer is read. `resolution` is the short side fed to the
     network for landscape pictures, `portrait_resolution` the one for portrait pictures, in px, rounded up to `multiple`.
     `metric` means that the network answers with a distance (larger = farther).
@@ -36,7 +36,7 @@ class DepthModelSpec:
     licence: str
     portrait_resolution: int | None = None
     entry: str = ""
-    arguments: Mapping[str, str | bool] = field(default_factory=dict)
+    arguments: Mapping[str, str | int | bool] = field(default_factory=dict)
     weights: str = ""
     downloadable: bool = True
 

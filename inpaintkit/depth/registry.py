@@ -6,7 +6,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from inpaintkit.config import nearest_name, resolve_device
+from inpaintkit.config import DEPTH_MODEL_NAMES, check_model_type, registry, resolve_device
 from inpaintkit.depth import hub_access, hub_models, transformers_models
 from inpaintkit.depth.fastdepth import DEFAULT_RESOLUTION, WEIGHTS, FastDepth
 from inpaintkit.depth.map_files import MapFileModel
@@ -32,7 +32,7 @@ def _zoedepth(data: str) -> DepthModelSpec:
 def _zoedepth_any(scene: str) -> DepthModelSpec:
     spec = DepthModelSpec("torch.hub", DEPTH_ANYTHING_HUB, "zoedepth_any", True, 392, PATCH, APACHE, 518)
     weights = f"depth_anything_metric_depth_{scene}.pt"
-    arguments: dict[str, str | bool] = {"model_type": scene, "remove_prep": False}
+    arguments: dict[str, str | int | bool] = {"model_type": scene, "remove_prep": False}
     return replace(spec, entry="DepthAnythingMetricDepth", arguments=arguments, weights=weights)
 
 
@@ -63,6 +63,10 @@ def _table() -> dict[str, DepthModelSpec]:
     table["DepthPro"] = DepthModelSpec(
         "transformers", "apple/DepthPro-hf", "depth_pro", False, 1536, 1536, "apple-amlr"
     )
+    # iw3's small one: the same weights looking at less; the part that estimates the angle of view can't, and isn't needed
+    table["DepthPro_S"] = replace(
+        table["DepthPro"], resolution=1024, multiple=1024, arguments={"patch_size": 256, "use_fov_model": False}
+    )
     table |= {"ZoeD_N": _zoedepth("nyu"), "ZoeD_K": _zoedepth("kitti"), "ZoeD_NK": _zoedepth("nyu-kitti")}
     table |= {"ZoeD_Any_N": _zoedepth_any("indoor"), "ZoeD_Any_K": _zoedepth_any("outdoor")}
     mono = DepthModelSpec(
@@ -70,7 +74,8 @@ def _table() -> dict[str, DepthModelSpec]:
     )
     arguments = {"model_name": "da3mono-large"}
     table["Any_V3_Mono"] = replace(mono, entry="load_model", arguments=arguments, weights="da3mono-large.safetensors")
-    return table
+    table["Any_V3_Mono_01"] = table["Any_V3_Mono"]  # iw3 spreads its depth over 0..1, as here every model's is
+    return registry(dict.fromkeys(DEPTH_MODEL_NAMES, ""), table)
 
 
 DEPTH_MODELS: dict[str, DepthModelSpec] = _table()
@@ -95,9 +100,7 @@ def create_depth_model(
     `flip` averages depth with that of the mirrored picture. `map_name` and `map_values` are for File, see `MapFileModel`.
     Raises `InputError` for an unknown name, options that the model doesn't know or a model that can't be had here.
     """
-    if model_type not in DEPTH_MODELS:
-        hint = nearest_name(model_type, DEPTH_MODELS)
-        raise InputError(f"model_type: {model_type!r} is unknown{hint}; known are {', '.join(sorted(DEPTH_MODELS))}")
+    check_model_type(model_type)
     spec, device = DEPTH_MODELS[model_type], resolve_device(device)
     if spec.loader == "file":
         if flip:

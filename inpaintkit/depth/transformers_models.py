@@ -41,6 +41,8 @@ def _read(name: str, spec: DepthModelSpec, source: str, **options: Any) -> nn.Mo
         raise InputError(
             f"model_path: {source} holds a {config.model_type} network, but {name} needs {spec.family}; give another folder"
         )
+    for key, value in spec.arguments.items():
+        setattr(config, key, value)
     network: nn.Module = AutoModelForDepthEstimation.from_pretrained(source, config=config, **options)
     return network
 

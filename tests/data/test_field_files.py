@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from videos import FPS, scene, write_video
 
 from inpaintkit.config import GenerateConfig
-from inpaintkit.data import clean_prefix, generate_dataset, list_pictures, read_manifest
+from inpaintkit.data import clean_prefix, generate_dataset, iw3_set_names, list_pictures, read_manifest
 from inpaintkit.data.images import decode_picture
 from inpaintkit.data.sources import plan_video
 from inpaintkit.errors import InputError
@@ -80,6 +80,14 @@ class TestDivision:
         first = photo(tmp_path / "in/train/a.jpg")
         (tmp_path / "in/eval").mkdir()
         shutil.copy(first, tmp_path / "in/eval/b.jpg")
+        with pytest.raises(InputError, match=r"train: none of its 1 files is a picture or video of its own"):
+            generate_dataset(config(tmp_path / "in", tmp_path / "out"))
+
+    def test_a_video_that_is_an_eval_video_leaves_train_empty_which_is_said(self, tmp_path: Path) -> None:
+        (tmp_path / "in/train").mkdir(parents=True)
+        (tmp_path / "in/eval").mkdir()
+        film = write_video(tmp_path / "in/eval/a.mp4", scene("train/dahlia", FPS, (320, 240)))
+        shutil.copy(film, tmp_path / "in/train/b.mp4")
         with pytest.raises(InputError, match=r"train: none of its 1 files is a picture or video of its own"):
             generate_dataset(config(tmp_path / "in", tmp_path / "out"))
 
@@ -162,6 +170,16 @@ class TestClean:
         (made / "train" / "other.png").touch()
         assert clean_prefix(made, "f_FastDepth", dry_run=False)
         assert [path.name for path in (made / "train").iterdir()] == ["other.png"]
+
+    def test_a_set_made_by_iw3_is_known_and_cleaned(self, made: Path) -> None:
+        theirs = [made / "train" / f"mine_Any_B_0a1b2c3d_{number}_0_{kind}.png" for number in (1, 12) for kind in "CM"]
+        others = [made / "train" / name for name in ("mine_Any_L_0a1b2c3d_1_0_C.png", "mine_Any_B_holiday.png")]
+        before = set(made.rglob("*.png"))
+        for path in (*theirs, *others):
+            path.touch()
+        assert iw3_set_names(made) == ["mine_Any_B", "mine_Any_L"]
+        assert sorted(clean_prefix(made, "mine_Any_B", dry_run=False)) == sorted(theirs)
+        assert set(made.rglob("*.png")) == before | set(others)
 
 
 class TestExchangedSources:

@@ -112,7 +112,7 @@ def pictures(height: int = 60, width: int = 100, count: int = 1) -> torch.Tensor
 
 @pytest.mark.parametrize("name", TRANSFORMERS_NAMES)
 def test_every_name_infers_depth_in_range(name: str, checkpoints: dict[str, Path]) -> None:
-    model = create(name, checkpoints, None if name == "DepthPro" else 64)
+    model = create(name, checkpoints, None if name.startswith("DepthPro") else 64)
     depth = model.infer(pictures())
     assert depth.dtype == torch.float32
     assert depth.shape[:2] == (1, 1)
@@ -120,6 +120,14 @@ def test_every_name_infers_depth_in_range(name: str, checkpoints: dict[str, Path
     assert depth.min() == 0
     assert depth.max() == 1
     assert (model.name, model.metric) == (name, DEPTH_MODELS[name].metric)
+
+
+def test_the_small_depth_pro_looks_at_1024_px_with_the_same_weights(checkpoints: dict[str, Path]) -> None:
+    large, small = (create(name, checkpoints).network for name in ("DepthPro", "DepthPro_S"))
+    assert small.config.patch_size == 256
+    assert DEPTH_MODELS["DepthPro_S"].resolution == 256 * 4
+    weights = large.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in small.state_dict().items())
 
 
 @pytest.mark.parametrize(("name", "sign"), [("Any_B", 1), ("Any_V2_N_S", -1)])

@@ -45,12 +45,14 @@ NAMES = [
     "Distill_Any_B",
     "Distill_Any_L",
     "DepthPro",
+    "DepthPro_S",
     "ZoeD_N",
     "ZoeD_K",
     "ZoeD_NK",
     "ZoeD_Any_N",
     "ZoeD_Any_K",
     "Any_V3_Mono",
+    "Any_V3_Mono_01",
 ]
 
 

@@ -16,6 +16,7 @@ from inpaintkit.model import LightInpaintV1, load_model, load_state, save_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import Callback, RunView, StepInfo, TrainReport
 from inpaintkit.training.checkpoints import older
+from inpaintkit.training.schedule import weight_decay_groups
 
 pytestmark = pytest.mark.attack
 
@@ -72,6 +73,26 @@ class TestTheSameAgain:
         heard = Listener()
         assert cut(data, heard).finished
         assert heard.heard("resumed at epoch 1, step 1")
+        weights = [load_state(data.parent / name / STATE)["training_state_dict"] for name in ("run", "cut")]
+        assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
+
+    def test_moments_are_kept_in_order_of_names_as_iw3_takes_them(self, data: Path) -> None:
+        (kept,) = load_state(data.parent / "run" / STATE)["optimizer_state_dict"]
+        decayed, plain = weight_decay_groups(LightInpaintV1())
+        names = [*sorted(decayed), *sorted(plain)]
+        shapes = {name: value.shape for name, value in LightInpaintV1().named_parameters()}
+        assert [kept["state"][place]["exp_avg"].shape for place in range(len(names))] == [shapes[n] for n in names]
+
+    def test_a_run_of_an_earlier_version_with_moments_in_another_order_goes_on_exactly(self, data: Path) -> None:
+        file = data.parent / "cut" / STATE
+        state = load_state(file)
+        decayed, plain = weight_decay_groups(LightInpaintV1())
+        by_name = [*sorted(decayed), *sorted(plain)]
+        (kept,) = state["optimizer_state_dict"]
+        kept["state"] = {place: kept["state"][by_name.index(n)] for place, n in enumerate([*decayed, *plain])}
+        del state["inpaintkit_parameter_order"]
+        torch.save(state, file)
+        assert cut(data).finished
         weights = [load_state(data.parent / name / STATE)["training_state_dict"] for name in ("run", "cut")]
         assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
 

@@ -20,6 +20,7 @@ from inpaintkit.training.distributed import Group
 from inpaintkit.training.loss_log import BatchLosses
 from inpaintkit.training.losses import create_loss
 from inpaintkit.training.metrics import hole_psnr
+from inpaintkit.training.parameter_order import BY_NAME, ORDER_KEY
 from inpaintkit.training.progress import Moment, Row
 from inpaintkit.training.row_fill import row_fill
 from inpaintkit.training.tasks.updater import Updater
@@ -156,6 +157,7 @@ def updater_state(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "scheduler_state_dict": [state["scheduler"] for state in states if state["scheduler"] is not None],
         "grad_scaler_state_dict": [state["scaler"] for state in states],
         "inpaintkit_skipped_updates": [state["skipped"] for state in states],
+        ORDER_KEY: BY_NAME,
     }
 
 
@@ -165,6 +167,7 @@ def of_updater(state: Mapping[str, Any], number: int) -> dict[str, Any]:
     skipped = state.get("inpaintkit_skipped_updates", ())
     return {
         "optimizer": state["optimizer_state_dict"][number],
+        "by_name": state.get(ORDER_KEY) == BY_NAME,
         "scheduler": schedulers[number] if number < len(schedulers) else None,
         "scaler": state["grad_scaler_state_dict"][number],
         "skipped": skipped[number] if number < len(skipped) else 0,

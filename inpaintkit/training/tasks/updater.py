@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from inpaintkit.config import TrainConfig
 from inpaintkit.training.amp import gradient_scaler
 from inpaintkit.training.distributed import Group
+from inpaintkit.training.parameter_order import from_names, to_names
 from inpaintkit.training.schedule import (
     create_optimizer,
     create_scheduler,
@@ -24,7 +25,7 @@ class Updater:
     """Updates the weights of `network` as `config` says; `amp` is the resolved arithmetic."""
 
     def __init__(self, config: TrainConfig, network: nn.Module, amp: str, device: str, group: Group) -> None:
-        self.config, self.amp, self.group = config, amp, group
+        self.config, self.network, self.amp, self.group = config, network, amp, group
         self.optimizer = create_optimizer(config, network)
         self.scheduler = create_scheduler(config, self.optimizer)
         self.scaler = gradient_scaler(amp, device)
@@ -73,17 +74,20 @@ class Updater:
             self.scheduler.step()
 
     def state(self) -> dict[str, Any]:
-        """Return what `load_state` takes."""
+        """Return what `load_state` takes; the optimiser's parameters are in iw3's order."""
         return {
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": to_names(self.optimizer.state_dict(), self.optimizer, self.network),
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
             "skipped": self.skipped(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take back what `state` returned."""
-        self.optimizer.load_state_dict(state["optimizer"])
+        """Take back what `state` returned; `by_name`: whether its parameters are in iw3's order, as they are today."""
+        optimizer = state["optimizer"]
+        self.optimizer.load_state_dict(
+            from_names(optimizer, self.optimizer, self.network) if state.get("by_name", True) else optimizer
+        )
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         skipped = state["skipped"]

@@ -1,0 +1,73 @@
+"""The real iw3, where a checkout of it is at hand: found, imported, and kept from downloading."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from inpaintkit.depth import create_depth_model
+
+HOW = "set IW3_DIR to a checkout of nagadomi/nunif, see tests/interop/test_iw3.py"
+
+
+def require_iw3(home: Path) -> None:
+    """Make `iw3` and `nunif` importable, with `home` as the place of their files; skip the tests if that can't be."""
+    place = os.environ.get("IW3_DIR")
+    if not place:
+        pytest.skip(f"iw3 isn't at hand: {HOW}", allow_module_level=True)
+    if not (Path(place) / "iw3" / "training" / "inpaint" / "trainer.py").is_file():
+        pytest.skip(f"IW3_DIR={place} holds no iw3/training/inpaint/trainer.py: {HOW}", allow_module_level=True)
+    os.environ["NUNIF_HOME"] = str(home)
+    sys.path.append(place)
+    for package in ("dctorch", "lpips", "schedulefree", "packaging"):
+        pytest.importorskip(package, reason=f"iw3 needs the package {package}: {HOW}")
+
+
+def iw3(name: str) -> Any:
+    """Return the module `name` of iw3's repository."""
+    return importlib.import_module(name)
+
+
+def train(data: Path, folder: Path, *options: str) -> Any:
+    """Run iw3's trainer on the data set `data`, on the CPU, and return it; its criterion is the one that was put in LPIPS' place."""
+    trainer = iw3("iw3.training.inpaint.trainer")
+    parser = argparse.ArgumentParser()
+    trainer.register(parser.add_subparsers(), iw3("nunif.training.trainer").create_trainer_default_parser())
+    words = ["inpaint", "-i", str(data), "--model-dir", str(folder), "--gpu", "-1", "--num-workers", "0"]
+    words += ["--batch-size", "2", "--backward-step", "1", "--num-samples", "4", "--learning-rate-cycles", "1"]
+    args = parser.parse_args([*words, "--eval-step", "1", "--seed", "1", *options])
+    args.loss, args.arch, args.diff_aug = "l1lpips", "inpaint.light_inpaint_v1", True
+    run = trainer.InpaintTrainer(args)
+    run.fit()
+    return run
+
+
+class OurDepth:
+    """What iw3's generator asks of a depth model, answered by FastDepth: iw3's own networks have to be downloaded."""
+
+    def __init__(self) -> None:
+        self.model = create_depth_model("FastDepth")
+
+    def load(self, **options: Any) -> None:
+        pass
+
+    def disable_ema(self) -> None:
+        pass
+
+    def is_metric(self) -> bool:
+        return False
+
+    def infer(self, picture: Any, **options: Any) -> Tensor:
+        pixels = iw3("torchvision.transforms.functional").to_tensor(picture)[None]
+        return torch.nn.functional.interpolate(self.model.infer(pixels), pixels.shape[-2:], mode="bilinear")[0]
+
+    def minmax_normalize_chw(self, depth: Tensor) -> Tensor:
+        return depth
