@@ -302,7 +302,7 @@ def _stereo(options: argparse.Namespace) -> None:
     print(f"{config.picture}: depth by {config.model_type}, holes filled by {config.fill} ...", flush=True)
     from inpaintkit.inspection import make_stereo_files
 
-    for file in make_stereo_files(config):
+    for file in make_stereo_files(config, lambda what: print(f"  {what}", flush=True)):
         print(file)
 
 

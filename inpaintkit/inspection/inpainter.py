@@ -76,20 +76,26 @@ class Inpainter:
             raise InputError(
                 f"picture: {batch.shape[-1]}x{batch.shape[-2]} px is too small; give {MINIMUM_SIDE} px or more"
             )
-        filled = batch.clone()
-        for number in missing.flatten(1).any(dim=1).nonzero()[:, 0].tolist():
-            # one pixel that isn't a number would spread over all that the network sees from it
-            x = mirror_if(batch[number], left).to(self.device).nan_to_num(nan=0.0, posinf=1.0, neginf=0.0)
-            gap: Tensor = mirror_if(missing[number], left).to(self.device)
+        filled = []
+        for picture_one, missing_one in zip(batch, missing, strict=True):
+            if not bool(missing_one.any()):
+                filled.append(picture_one.clone())
+                continue
+            gap: Tensor = mirror_if(missing_one, left).to(self.device)
             gap = close_hole(gap) if closing else gap
             gap = dilate_outer(dilate_inner(gap, inner_dilation, base_width), outer_dilation, base_width)
-            whole = self._fill(*with_background(x, gap))[..., : x.shape[-1]]
-            filled[number] = mirror_if(whole, left).to(filled.device)
-        return restore(filled)
+            extra = extension(gap)
+            gap = extended(gap, extra, self.device)
+            area = self._soft_area(gap)
+            x = extended(picture_one, extra, self.device, left)
+            # one pixel that isn't a number would spread over all that the network sees from it
+            x.nan_to_num_(nan=0.0, posinf=1.0, neginf=0.0)
+            self._fill(x, gap, area)
+            filled.append(mirror_if(x[..., : batch.shape[-1]], left).to(batch.device))
+        return restore(filled[0][None] if len(filled) == 1 else torch.stack(filled))
 
-    def _fill(self, x: Tensor, gap: Tensor) -> Tensor:
-        """Return picture x (3, H, W) with `gap` (1, H, W), bool, True = missing, filled."""
-        everywhere = self._soft_area(gap)
+    def _fill(self, x: Tensor, gap: Tensor, everywhere: Tensor) -> None:
+        """Fill `gap` (1, H, W), bool, True = missing, of picture x (3, H, W) in place; `everywhere`: see `_soft_area`."""
         softened = WindowSet(touched_windows(everywhere))
         soft = chunked(lambda part: self._soften(gap, softened.places[part]), len(softened), gap.device)
         hidden_cells = F.max_pool2d(soft, PATCH) > HIDDEN_ABOVE
@@ -100,16 +106,16 @@ class Inpainter:
             hidden = hidden_cells[slots.clamp(min=0)] & (slots >= 0)[:, None, None, None]
             return picture.mul_(2).sub_(1), hidden
 
-        filled = x.clone()
+        found: list[tuple[Tensor, Tensor]] = []  # written at the end: blocks look at each other's surroundings
         for origin, area in blocks(everywhere, self.reach + WINDOW):
             places, predictions = predict_windows(self.model, pixels, area, self.reach, origin)
             wanted = touched_windows(area)[places[:, 0], places[:, 1]]
             places = places[wanted] + origin
-            mixed = blend(cut_windows(x, places), soft[softened.slots(places)], predictions[wanted])
+            found.append((places, blend(cut_windows(x, places), soft[softened.slots(places)], predictions[wanted])))
+        for places, mixed in found:
             for (row, column), window in zip((places * WINDOW).tolist(), mixed, strict=True):
-                here = filled[:, row : row + WINDOW, column : column + WINDOW]
+                here = x[:, row : row + WINDOW, column : column + WINDOW]
                 here.copy_(window[:, : here.shape[1], : here.shape[2]])
-        return filled
 
     def _soft_area(self, gap: Tensor) -> Tensor:
         """Return where the soft mask of `gap` (1, H, W) is above 0, see `windows.touched_windows`."""
@@ -153,16 +159,22 @@ def blocks(area: Tensor, reach: int) -> Iterator[tuple[Tensor, Tensor]]:
                 yield torch.tensor(first, device=area.device) * GRAIN // WINDOW, cut
 
 
-def with_background(x: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
-    """Return picture x (3, H, W) and `gap` (1, H, W), extended to the right by reflection if a gap touches that border.
+def extension(gap: Tensor) -> int:
+    """Return by how many px to the right a picture with `gap` (1, H, W) is extended by reflection: 0 unless the gap touches that border.
 
     There the network would find nothing behind the hole and fill it with grey stripes; measured on photos this gains 5 to 9 dB.
     """
-    if not bool(gap[..., -1].any()):
-        return x, gap
-    extra = (0, min(EXTENSION, x.shape[-1] - 1), 0, 0)
-    wider = F.pad(torch.cat([x, gap.to(x)])[None], extra, mode="reflect")[0]
-    return wider[:3], wider[3:] > 0
+    return min(EXTENSION, gap.shape[-1] - 1) if bool(gap[..., -1].any()) else 0
+
+
+def extended(values: Tensor, extra: int, device: str, turn: bool = False) -> Tensor:
+    """Return a copy of `values` (C, H, W), mirrored if `turn`, and extended to the right by reflection by `extra` px."""
+    channels, height, width = values.shape
+    wider = torch.empty(channels, height, width + extra, dtype=values.dtype, device=device)
+    for source, target in zip(values, wider, strict=True):  # by channel: pictures can be large
+        target[:, :width] = mirror_if(source, turn)
+    wider[..., width:] = wider[..., width - 1 - extra : width - 1].flip(-1)
+    return wider
 
 
 def mirror_if(values: Tensor, turn: bool) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -18,6 +18,7 @@ Hole = torch.Tensor | np.ndarray
 
 CHANNELS = 3
 UINT8_MAX = 255
+BAND = 256  # rows
 
 
 def is_left(eye: str) -> bool:
@@ -67,5 +68,13 @@ def hole_batch(hole: Hole, like: torch.Tensor) -> torch.Tensor:
 
 def to_uint8(picture: torch.Tensor) -> np.ndarray:
     """Return a float picture (3, H, W), 0..1, as a uint8 array (H, W, 3)."""
-    levels = (picture.detach().float().clamp(0, 1) * UINT8_MAX).round().to(torch.uint8)
-    return levels.permute(1, 2, 0).contiguous().cpu().numpy()
+    levels = np.empty((*picture.shape[1:], len(picture)), np.uint8)
+    for rows in bands(picture.shape[1]):
+        part = picture[:, rows].detach().float().clamp(0, 1).mul_(UINT8_MAX).round_().to(torch.uint8)
+        levels[rows] = part.permute(1, 2, 0).cpu().numpy()
+    return levels
+
+
+def bands(height: int) -> Iterator[slice]:
+    """Cut the rows of a picture into bands, so that intermediate results of large pictures stay small."""
+    return (slice(top, top + BAND) for top in range(0, height, BAND))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path
 from inpaintkit.inspection.fills import Fill
-from inpaintkit.inspection.pictures import AnyPicture, picture_batch, to_uint8
+from inpaintkit.inspection.pictures import AnyPicture, bands, picture_batch, to_uint8
 from inpaintkit.synthesis import close_hole, dilate_edge, forward_warp, resize_depth
 from inpaintkit.synthesis.warp import Eye
 
@@ -26,6 +27,14 @@ DUBOIS_RIGHT = ((-0.011, -0.032, -0.007), (0.377, 0.761, 0.009), (-0.026, -0.093
 """Linear RGB of one eye -> its share of the red-cyan picture (E. Dubois, ICASSP 2001; his sRGB matrices)."""
 
 
+Tell = Callable[[str], None]
+"""Hears in a few words what is being done."""
+
+
+def say_nothing(what: str) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class StereoPair:
     """Both views, float (1, 3, H, W), 0..1, and where each had been missing, bool (1, 1, H, W)."""
@@ -37,7 +46,7 @@ class StereoPair:
 
     def side_by_side(self) -> np.ndarray:
         """Return left | right, for parallel viewing and headsets, as uint8 (H, 2W, 3)."""
-        return to_uint8(torch.cat([self.left[0], self.right[0]], dim=2))
+        return np.concatenate([to_uint8(self.left[0]), to_uint8(self.right[0])], axis=1)
 
     def half_side_by_side(self) -> np.ndarray:
         """Return left | right, each squeezed to half of its width, as uint8 (H, W, 3): what 3D televisions take."""
@@ -46,13 +55,16 @@ class StereoPair:
 
     def over_under(self) -> np.ndarray:
         """Return left above right as uint8 (2H, W, 3)."""
-        return to_uint8(torch.cat([self.left[0], self.right[0]], dim=1))
+        return np.concatenate([to_uint8(self.left[0]), to_uint8(self.right[0])], axis=0)
 
     def anaglyph(self) -> np.ndarray:
         """Return the picture for red-cyan glasses (red on the left eye), as uint8 (H, W, 3)."""
-        eyes = ((self.left[0], DUBOIS_LEFT), (self.right[0], DUBOIS_RIGHT))
-        shares = [torch.einsum("oc,chw->ohw", torch.tensor(m).to(eye), srgb_to_linear(eye)) for eye, m in eyes]
-        return to_uint8(linear_to_srgb((shares[0] + shares[1]).clamp(0, 1)))
+        parts = []
+        for rows in bands(self.left.shape[-2]):
+            eyes = ((self.left[0, :, rows], DUBOIS_LEFT), (self.right[0, :, rows], DUBOIS_RIGHT))
+            shares = [torch.einsum("oc,chw->ohw", torch.tensor(m).to(eye), srgb_to_linear(eye)) for eye, m in eyes]
+            parts.append(to_uint8(linear_to_srgb((shares[0] + shares[1]).clamp(0, 1))))
+        return np.concatenate(parts)
 
     def save_wiggle(self, path: str | Path) -> Path:
         """Write a GIF that swings between the eyes for ever, atomically; raise `InputError` if it can't be written."""
@@ -93,6 +105,7 @@ def stereo_pair(
     convergence: float = 0.5,
     inpainter: Fill | None = None,
     edge_dilation: int = 0,
+    tell: Tell = say_nothing,
 ) -> StereoPair:
     """Return the left and the right view of `picture`, both synthesised, holes filled.
 
@@ -104,6 +117,7 @@ def stereo_pair(
         inpainter: an `Inpainter` or any other fill; None leaves the holes black.
         edge_dilation: rounds by which near edges of `depth` grow first, at its own size, so that edge pixels of mixed
             colour move with the near object.
+        tell: hears what is being done.
 
     Raises `InputError` if `depth` has no such shape, or more than one picture is given.
     """
@@ -112,7 +126,9 @@ def stereo_pair(
         raise InputError(f"picture: a stereo pair is made from one picture, got {len(batch)}; call once for each")
     near = depth_like(depth, batch, edge_dilation)
     divergence *= max(batch.shape[-2:]) / batch.shape[-1]  # the warp counts in percent of the width
+    tell("left eye ...")
     left, left_hole = _view(batch, near, divergence, convergence, "left", inpainter)
+    tell("right eye ...")
     right, right_hole = _view(batch, near, divergence, convergence, "right", inpainter)
     return StereoPair(left, right, left_hole, right_hole)
 
@@ -122,7 +138,7 @@ def _view(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     warped, hole = forward_warp(picture, depth, divergence, convergence, eye)
     hole = close_hole(hole)
-    warped = warped.masked_fill(hole, 0).clamp(0, 1)
+    warped.masked_fill_(hole, 0).clamp_(0, 1)
     return (warped if fill is None else fill(warped, hole, eye)), hole
 
 

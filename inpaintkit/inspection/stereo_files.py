@@ -18,7 +18,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path, fitting_name, require_writable
 from inpaintkit.inspection.fills import Fill, make_fills, on_grown_hole
 from inpaintkit.inspection.inpainter import Inpainter
-from inpaintkit.inspection.stereo import StereoPair, stereo_pair
+from inpaintkit.inspection.stereo import StereoPair, Tell, say_nothing, stereo_pair
 from inpaintkit.text import shown
 
 ENCODERS: dict[str, dict[str, Any]] = {
@@ -35,8 +35,8 @@ VIEWS: dict[str, Callable[[StereoPair], np.ndarray]] = {
 RELEASED_MODEL = Path(__file__).parents[2] / "models" / "released" / "light_inpaint_v1.pth"
 
 
-def stereo_from_file(config: StereoConfig) -> StereoPair:
-    """Return the stereo pair of the picture file that `config` names.
+def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPair:
+    """Return the stereo pair of the picture file that `config` names; `tell` hears what is being done.
 
     Raises `InputError` for a missing or unreadable picture, an unknown depth model, or a fill that can't be had.
     """
@@ -45,10 +45,12 @@ def stereo_from_file(config: StereoConfig) -> StereoPair:
     except UnreadablePicture as error:
         raise InputError(f"picture: {shown(config.picture)} {error}; give a photo") from None
     device = resolve_device(config.device)
+    tell(f"{pixels.shape[1]}x{pixels.shape[0]} px; depth by {config.model_type} ...")
     batch = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None] / 255
+    del pixels
     depth = depth_of_file(create_depth_model(config.model_type, device), config.picture, batch).to(device)
     fill = on_grown_hole(_fill(config.fill, device), config.outer_dilation)
-    return stereo_pair(batch, depth, config.divergence, config.convergence, fill, config.edge_dilation)
+    return stereo_pair(batch, depth, config.divergence, config.convergence, fill, config.edge_dilation, tell)
 
 
 def _fill(name: str, device: str) -> Fill:
@@ -75,15 +77,17 @@ def save_stereo(
     return [*files, pair.save_wiggle(target / fitting_name(name, "_wiggle.gif"))] if wiggle else files
 
 
-def make_stereo_files(config: StereoConfig) -> list[Path]:
-    """Make a stereo pair of a picture file and save it; return the files.
+def make_stereo_files(config: StereoConfig, tell: Tell = say_nothing) -> list[Path]:
+    """Make a stereo pair of a picture file and save it; return the files. `tell` hears what is being done.
 
     They are called by the picture's whole name and the depth model, so that no other picture's results are touched.
     """
     config.check_inputs()
     picture = Path(config.picture)
     name = f"{picture.stem}_{picture.suffix.removeprefix('.')}_{config.model_type}".replace("__", "_")
-    return save_stereo(stereo_from_file(config), config.output, name, config.format, config.wiggle)
+    pair = stereo_from_file(config, tell)
+    tell("writing ...")
+    return save_stereo(pair, config.output, name, config.format, config.wiggle)
 
 
 def _save(pixels: np.ndarray, path: Path, encoder: dict[str, Any]) -> Path:

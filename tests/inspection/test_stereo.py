@@ -138,7 +138,10 @@ def test_one_line_makes_a_stereo_pair_of_a_picture_with_a_checkpoint(
     save_model(generator, tmp_path / "model.pth")
     command = ["stereo", str(tmp_path / "photo.png"), "--fill", str(tmp_path / "model.pth"), "--divergence", "5"]
     assert main([*command, "-o", str(tmp_path / "out"), "--wiggle"]) == 0
-    files = [Path(line) for line in capsys.readouterr().out.splitlines()[1:]]
+    _, *lines = capsys.readouterr().out.splitlines()
+    steps = ["160x120 px; depth by FastDepth ...", "left eye ...", "right eye ...", "writing ..."]
+    assert [line.strip() for line in lines[:4]] == steps, "a large picture takes minutes; what is being done is said"
+    files = [Path(line) for line in lines[4:]]
     pictures = {}
     for file in files:
         with Image.open(file) as image:
