@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -120,16 +121,52 @@ def test_joined_recordings_are_looked_at_to_their_end(tmp_path: Path) -> None:
     assert not report.skipped
 
 
+SRGB = ((0.43607, 0.38515, 0.14307), (0.22249, 0.71687, 0.06061), (0.01392, 0.09708, 0.7141))
+DISPLAY_P3 = ((0.51512, 0.29198, 0.1571), (0.2412, 0.69225, 0.06657), (-0.00105, 0.04189, 0.78407))
+"""Linear RGB -> XYZ at D50, as ICC profiles hold it."""
+
+
+def icc_profile(matrix: tuple[tuple[float, ...], ...]) -> bytes:
+    """Return an ICC profile of a screen with sRGB's curve and these primaries."""
+
+    def fixed(*numbers: float) -> bytes:
+        return struct.pack(f">{len(numbers)}i", *(round(number * 65536) for number in numbers))
+
+    tags = {
+        name: b"XYZ \0\0\0\0" + fixed(*column)
+        for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), zip(*matrix, strict=True), strict=True)
+    }
+    tags[b"wtpt"] = b"XYZ \0\0\0\0" + fixed(0.9642, 1.0, 0.8249)
+    curve = b"para\0\0\0\0\0\3\0\0" + fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
+    tags[b"desc"] = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"wide\0" + b"\0" * 79
+    place, table, content = 128 + 4 + 12 * len(tags), b"", b""
+    for name, data in tags.items():
+        table += name + struct.pack(">II", place + len(content), len(data))
+        content += data + b"\0" * (-len(data) % 4)
+    body = struct.pack(">I", len(tags)) + table + content
+    head = struct.pack(">I4sI4s4s4s", 128 + len(body), b"\0\0\0\0", 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    head += b"\0" * 12 + b"acsp" + b"\0" * 28 + fixed(0.9642, 1.0, 0.8249)
+    return head.ljust(128, b"\0") + body
+
+
 class TestColours:
-    def profile_of(self, name: str) -> bytes:
-        """Return an ICC profile with the primaries of Display P3, or plain sRGB."""
-        return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    def test_colours_of_a_phone_become_srgb(self) -> None:
+        level = (200, 120, 90)
+        content = io.BytesIO()
+        Image.new("RGB", (80, 80), level).save(content, "PNG", icc_profile=icc_profile(DISPLAY_P3))
+        encoded = np.array(level) / 255
+        linear = ((encoded + 0.055) / 1.055) ** 2.4
+        in_srgb = np.linalg.solve(np.array(SRGB), np.array(DISPLAY_P3) @ linear)
+        expected = (1.055 * in_srgb ** (1 / 2.4) - 0.055) * 255
+        assert np.abs(decode_picture(content.getvalue())[0, 0] - expected).max() <= 1.5
+        assert expected[0] > level[0] + 8, "the same numbers mean a stronger red on a phone"
 
     def test_srgb_stays_as_it_is(self) -> None:
         image = Image.effect_noise((80, 80), 90).convert("RGB")
         plain, tagged = io.BytesIO(), io.BytesIO()
         image.save(plain, "PNG")
-        image.save(tagged, "PNG", icc_profile=self.profile_of("sRGB"))
+        image.save(tagged, "PNG", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
         assert np.array_equal(decode_picture(plain.getvalue()), decode_picture(tagged.getvalue()))
 
     def test_a_broken_profile_is_no_obstacle(self) -> None:
