@@ -156,7 +156,6 @@ class GenerateConfig(JobConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_prefix(self.prefix)
-        check_model_type(self.model_type)
         parse_shard(self.shard)
 
     @property
@@ -171,3 +170,4 @@ class GenerateConfig(JobConfig):
         if not Path(self.dataset_dir).is_file():
             require_folder(self.dataset_dir, "dataset_dir")
         require_writable(self.output_dir, "output_dir")
+        check_model_type(self.model_type)

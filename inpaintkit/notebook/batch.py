@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from inpaintkit.config import GenerateConfig, nearest_name, parse_shard
+from inpaintkit.config import GenerateConfig, check_model_type, nearest_name, parse_shard
 from inpaintkit.data import clean_prefix, data_set_name
 from inpaintkit.data.manifest import begun_with, data_set_names, is_record, manifest_folder, read_manifest
-from inpaintkit.depth import DEPTH_MODELS, available_models
+from inpaintkit.depth import available_models
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import atomic_write_text
 from inpaintkit.notebook import parameters, runs
@@ -136,14 +136,16 @@ def _find_problems(jobs: Iterable[BatchJob], on_error: str) -> list[str]:
             job.config.check_inputs()
         except InputError as error:
             problems.append(f"{job.name}: {error}")
-    return problems
+    return list(dict.fromkeys(problems))  # a model's name is looked at twice
 
 
 def _check_model(job: BatchJob, states: dict[str | None, dict[str, str]]) -> str | None:
     """Return why the job's depth model can't be had here. The hubs are asked once; `states` keeps their answers."""
     model, hub_dir = job.config.model_type, job.config.hub_dir
-    if model not in DEPTH_MODELS:
-        return f"model_type {model!r} is unknown{nearest_name(model, DEPTH_MODELS)}"
+    try:
+        check_model_type(model)
+    except InputError as error:
+        return str(error)
     if job.config.model_path is not None:
         return None if Path(job.config.model_path).exists() else f"model_path {job.config.model_path} does not exist"
     if hub_dir not in states:

@@ -75,7 +75,7 @@ class TestPlan:
         said = refusal(plan, tmp_path)
         assert "nothing was started, 7 problems" in said
         assert "cats_odd_FastDepht: divergence_level: 9 is out of range" in said
-        assert "model_type 'FastDepht' is unknown (did you mean FastDepth?)" in said
+        assert "model_type: 'FastDepht' is unknown (did you mean FastDepth?)" in said
         assert "lost_fine_FastDepht: dataset_dir: the folder" in said
         assert not list((tmp_path / "out").glob("runs/*"))
 
