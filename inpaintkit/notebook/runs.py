@@ -25,15 +25,17 @@ import papermill
 import yaml
 from traitlets.config import Config
 
-from inpaintkit.config import GenerateConfig, InspectConfig, TrainConfig, resolve_device
+from inpaintkit.config import GenerateConfig, InspectConfig, JobConfig, TrainConfig, resolve_device
 from inpaintkit.data.generate.plan import list_sources
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import atomic_write_text, folder_lock, move_aside, read_json, require_writable
+from inpaintkit.model import load_model
 from inpaintkit.notebook.machine import machine_facts, source_revision, versions
 from inpaintkit.notebook.parameters import PRESET, in_project, load_params, resolve
 from inpaintkit.notebook.project import find_notebook
 from inpaintkit.notebook.stoppable import stoppable_kernel
 from inpaintkit.training.callbacks import PROGRESS_VARIABLE
+from inpaintkit.training.feeding import check_records
 from inpaintkit.training.resume import find_run, move_old_run
 
 OUT_OF_TIME, DONE = "out of time", "done"
@@ -76,11 +78,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
     source = find_notebook(notebook)
     config, values = resolve(source, params, run_dir)
     with in_project(source) as root:
-        config.check_inputs()
-        if isinstance(config, GenerateConfig):
-            list_sources(config)
-        if hasattr(config, "device"):
-            resolve_device(config.device)
+        _check_inputs(config)
         folder = require_writable(config.run_folder, "run_dir").resolve()
     with folder_lock(folder, "run_dir", name=f".{source.stem}.lock"):
         if isinstance(config, TrainConfig):
@@ -89,6 +87,8 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
             if found.finished and read_manifest(folder).get("status") == DONE:
                 print(f"{source.stem}: this run is done, nothing was changed; see {folder / source.name}", flush=True)
                 return RunReport(source.stem, folder, folder / source.name, 0.0, read_metrics(folder))
+            if found.weights_from:
+                load_model(found.weights_from)
             if found.replaces:
                 move_old_run(folder, (*RUN_FILES, "figures"))
         if isinstance(config, InspectConfig):
@@ -113,6 +113,20 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         metrics = read_metrics(folder)
         _write_manifest(folder, manifest | _ending(_status(metrics), started) | {"metrics": metrics})
     return RunReport(source.stem, folder, folder / source.name, time.monotonic() - started, metrics)
+
+
+def _check_inputs(config: JobConfig) -> None:
+    """Raise `InputError` where an input of the job is missing or can't serve, or its device isn't there."""
+    config.check_inputs()
+    if hasattr(config, "device"):
+        resolve_device(config.device)
+    if isinstance(config, GenerateConfig):
+        list_sources(config)
+    if isinstance(config, TrainConfig):
+        check_records(config)
+    if isinstance(config, InspectConfig):
+        for file in filter(None, (config.checkpoint, config.compare_with)):
+            load_model(file)
 
 
 def keep_old_report(folder: Path, values: Mapping[str, Any]) -> None:

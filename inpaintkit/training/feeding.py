@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import signal
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +34,18 @@ class _Order(Sampler[Any]):
 
     def __len__(self) -> int:
         return len(self.items)
+
+
+def open_records(config: TrainConfig, split: str) -> InpaintDataset:
+    """Return the records of one side, ``train`` or ``eval``. Raises `InputError` where they can't serve."""
+    folder = Path(config.data_dir) / split
+    return InpaintDataset(folder, split == "train", config.seed, config.crop_size, config.mixed_border)
+
+
+def check_records(config: TrainConfig) -> None:
+    """Raise `InputError` where the records of `config` can't serve, or `eval_records` chooses none."""
+    open_records(config, "train")
+    choose_records(open_records(config, "eval").names, config.eval_records)
 
 
 class Feed:

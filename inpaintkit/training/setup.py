@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inpaintkit.config import TrainConfig
-from inpaintkit.data import InpaintDataset
 from inpaintkit.model import LightInpaintV1, load_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training.amp import choose_amp
 from inpaintkit.training.checkpoints import taking_state
 from inpaintkit.training.distributed import Group
-from inpaintkit.training.feeding import Feed, choose_records
+from inpaintkit.training.feeding import Feed, choose_records, open_records
 from inpaintkit.training.resume import DataFacts, FoundRun, match_records
 from inpaintkit.training.tasks.plain import PlainTask
 from inpaintkit.training.tasks.task import Task
@@ -44,7 +43,7 @@ def set_up(config: TrainConfig, found: FoundRun, group: Group, device: str, make
     """Return the setup of `config` on `device`, in the state that was `found`. Raises `InputError` for unusable data or weights."""
     messages: list[str] = []
     with group.leader_first():
-        feed, eval_feed = (_feed(config, split, device) for split in ("train", "eval"))
+        feed, eval_feed = (Feed(config, open_records(config, split), device) for split in ("train", "eval"))
     messages += feed.messages
     facts = DataFacts.of(feed.records, eval_feed.records)
     if found.state is None:
@@ -67,12 +66,6 @@ def set_up(config: TrainConfig, found: FoundRun, group: Group, device: str, make
             task.change_schedule(int(found.state["inpaintkit_progress"]["epoch"]) - 1)
     chosen = choose_records(eval_feed.records.names, config.eval_records)
     return Setup(device, arithmetic, task, plain, feed, eval_feed, chosen, facts, (*messages, *found.messages))
-
-
-def _feed(config: TrainConfig, split: str, device: str) -> Feed:
-    folder = Path(config.data_dir) / split
-    records = InpaintDataset(folder, split == "train", config.seed, config.crop_size, config.mixed_border)
-    return Feed(config, records, device)
 
 
 def _model(config: TrainConfig, found: FoundRun) -> LightInpaintV1:

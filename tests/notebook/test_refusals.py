@@ -167,6 +167,32 @@ class TestCommandLine:
         assert said in refusal(capsys, *generate(typed))
 
     @pytest.mark.parametrize(
+        ("hole", "param", "said"),
+        [
+            ("black", "seed=1", "none of the 1 masks"),
+            ("white", "seed=1", "are hole for 100%"),
+            ("quarter", "crop_size=512", "less than the crop of 512 px"),
+            ("quarter", "eval_records=b*", "eval_records"),
+        ],
+    )
+    def test_records_that_cannot_serve(
+        self, hole: str, param: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        words = ["-p", f"data_dir={some_records(tmp_path, hole=hole)}", "-p", f"model_dir={tmp_path / 'm'}"]
+        assert said in refusal(capsys, "run", "02_train", *words, "-p", param)
+        assert not (tmp_path / "m" / "02_train.ipynb").exists()
+
+    @pytest.mark.parametrize(("notebook", "name"), [("02_train", "checkpoint_file"), ("04_inspect", "checkpoint")])
+    def test_weights_that_are_none(
+        self, notebook: str, name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        (tmp_path / "w.pth").write_bytes(b"no weights")
+        words = [f"data_dir={some_records(tmp_path, hole='quarter')}", f"{name}={tmp_path / 'w.pth'}"]
+        run = ["run", notebook, *(word for text in words for word in ("-p", text)), "--run-dir", str(tmp_path / "m")]
+        assert "w.pth" in refusal(capsys, *run)
+        assert not (tmp_path / "m" / f"{notebook}.ipynb").exists()
+
+    @pytest.mark.parametrize(
         ("content", "said"),
         [
             (b"a: [1", "not valid YAML"),
@@ -253,12 +279,15 @@ class TestCommandLine:
         assert "did you mean prefix?" in done.stderr
 
 
-def some_records(folder: Path, name: str = "mine") -> Path:
-    """Make what looks like a data set from outside."""
+def some_records(folder: Path, name: str = "mine", hole: str = "black") -> Path:
+    """Make what looks like a data set from outside: one record a side, its mask black, white or a quarter white."""
+    mask = Image.new("L", (300, 300), "white" if hole == "white" else "black")
+    if hole == "quarter":
+        mask.paste("white", (100, 100, 250, 250))
     for split in ("train", "eval"):
         (folder / name / split).mkdir(parents=True)
-        for suffix in ("C", "M"):
-            Image.new("RGB", (300, 300)).save(folder / name / split / f"a_{suffix}.png")
+        Image.new("RGB", (300, 300)).save(folder / name / split / "a_C.png")
+        mask.save(folder / name / split / "a_M.png")
     return folder / name
 
 
