@@ -11,7 +11,7 @@ import torch
 from toy_data import Listener, tiny_trainer, write_record
 
 from inpaintkit.config import TrainConfig
-from inpaintkit.errors import InputError
+from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.model import LightInpaintV1, load_model, load_state, save_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import Callback, RunView, StepInfo, TrainReport
@@ -168,7 +168,7 @@ class TestChangedOptions:
         assert (report.epochs, report.steps, report.finished) == (3, 6, True)
         assert heard.heard("options changed on the way: max_epoch 2, now 3")
 
-    def test_smaller_batches_after_running_out_of_memory(self, data: Path) -> None:
+    def test_smaller_batches(self, data: Path) -> None:
         report = cut(data, batch_size=2, backward_step=2, resume=True)
         assert (report.finished, report.steps) == (True, 8)  # 4 steps of 2 instead of 2 of 4, in each of two epochs
 
@@ -265,3 +265,19 @@ def test_a_stop_asked_for_by_a_button_saves_and_returns(data: Path) -> None:
     report = tiny_trainer(data, Ask(), heard, model_dir=str(data.parent / "asked")).fit()
     assert (report.finished, report.steps) == (False, 1)
     assert heard.heard("stopped as asked; the same again goes on there")
+
+
+def test_a_gpu_without_room_says_which_options_need_less_and_the_run_goes_on_with_them(data: Path) -> None:
+    folder = data.parent / "large"
+    trainer = tiny_trainer(data, model_dir=str(folder))
+
+    def no_room(_: object, inputs: tuple[torch.Tensor]) -> None:
+        if (folder / STATE).exists():  # the first epoch is done
+            raise torch.OutOfMemoryError
+
+    trainer.model.register_forward_pre_hook(no_room)
+    with pytest.raises(
+        RunFailed, match=r"halve batch_size \(now 4\) and double backward_step .* crop_size .* resident"
+    ):
+        trainer.fit()
+    assert tiny_trainer(data, model_dir=str(folder), batch_size=2, backward_step=2, resume=True).fit().finished
