@@ -51,7 +51,8 @@ class InspectConfig(JobConfig):
     )
     fills: str = option(
         "all",
-        "fills to compare with, by comma: all, row, telea, ..., MODEL.pth, or FILE.py:FUNCTION, which runs that file",
+        f"fills to compare with, by comma: {ALL_FILLS}, {', '.join(FILL_NAMES)}, MODEL.pth, or FILE.py:FUNCTION, which "
+        "runs that file",
         group="Checkpoint",
     )
     data_dir: str | None = option(

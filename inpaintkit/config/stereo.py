@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from inpaintkit.config.choices import FILL_NAMES
 from inpaintkit.config.depth_names import check_model_type
 from inpaintkit.config.inspect import check_fill_name
 from inpaintkit.config.options import JobConfig, option
@@ -22,7 +23,7 @@ class StereoConfig(JobConfig):
     picture: str = option("", "photo to make a stereo pair of", path=True)
     fill: str = option(
         RELEASED,
-        "what fills the holes: released (the model that ships), MODEL.pth, row, telea, navier_stokes, biharmonic, "
+        f"what fills the holes: {RELEASED} (the model that ships), {', '.join(FILL_NAMES)}, MODEL.pth, "
         "or FILE.py:FUNCTION, which runs that file",
     )
     model_type: str = option("FastDepth", "depth model by iw3's name")

@@ -5,8 +5,6 @@ All are patch discriminators: one logit per 8x8 cell of the picture, without the
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -120,10 +118,9 @@ class ConditionVector(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """What all discriminators promise. `kwargs` are those of the model of this `name` in nunif's files."""
+    """What all discriminators promise; `name`: that of the same one in nunif, where there is one."""
 
     name: str
-    kwargs: dict[str, Any]
     probabilities: tuple[float, ...] = (1.0,)
 
     def pick(self, u: float) -> int:
@@ -153,7 +150,9 @@ class Discriminator(nn.Module):
         raise NotImplementedError
 
 
-class _PatchDiscriminator(Discriminator):
+class PatchDiscriminator(Discriminator):
+    """A single discriminator; a new one only has to give `logits`."""
+
     def forward(
         self, fake: Tensor, cond: Tensor, mask: Tensor | None = None, member: int | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
@@ -179,11 +178,10 @@ class _PatchDiscriminator(Discriminator):
         return cells
 
 
-class L3CDiscriminator(_PatchDiscriminator):
+class L3CDiscriminator(PatchDiscriminator):
     """Patch discriminator that knows the target's colours and texture, but not where they are."""
 
     name = "inpaint.l3_conditional_discriminator"
-    kwargs = {"in_channels": 3, "out_channels": 1}  # noqa: RUF012
 
     def __init__(self, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -222,11 +220,10 @@ class L3CDiscriminator(_PatchDiscriminator):
         return super().dilated_cells(mask) > 0
 
 
-class FFCDiscriminator(_PatchDiscriminator):
+class FFCDiscriminator(PatchDiscriminator):
     """Patch discriminator whose every logit sees the whole picture's spectrum: finds periodic artefacts."""
 
     name = "inpaint.ffc_discriminator"
-    kwargs: dict[str, Any] = {}  # noqa: RUF012
 
     def __init__(self, generator: torch.Generator | None = None) -> None:
         super().__init__()

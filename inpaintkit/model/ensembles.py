@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,24 +17,14 @@ class EnsembleDiscriminator(Discriminator):
 
     Args:
         name: registered name in nunif.
-        kwargs: constructor arguments in nunif's files.
         list_name: start of the state dict's keys.
         members: the discriminators.
         weights: how often each is picked, in relation to the others.
     """
 
-    def __init__(
-        self,
-        name: str,
-        kwargs: dict[str, Any],
-        list_name: str,
-        members: Sequence[Discriminator],
-        weights: Sequence[float],
-    ) -> None:
+    def __init__(self, name: str, list_name: str, members: Sequence[Discriminator], weights: Sequence[float]) -> None:
         super().__init__()
-        self.name = name
-        self.kwargs = kwargs
-        self.list_name = list_name
+        self.name, self.list_name = name, list_name
         self.add_module(list_name, nn.ModuleList(members))
         self.probabilities = tuple(weight / sum(weights) for weight in weights)
 
@@ -51,7 +40,6 @@ class EnsembleDiscriminator(Discriminator):
 def _l3c_ensemble(generator: torch.Generator | None) -> Discriminator:
     return EnsembleDiscriminator(
         "inpaint.l3_conditional_ensemble_discriminator",
-        {**L3CDiscriminator.kwargs, "imbalanced_prob": True},
         "l3c",
         [L3CDiscriminator(generator) for _ in range(3)],
         weights=(1, 0.5, 0.25),
@@ -61,7 +49,6 @@ def _l3c_ensemble(generator: torch.Generator | None) -> Discriminator:
 def _ffc_ensemble(generator: torch.Generator | None) -> Discriminator:
     return EnsembleDiscriminator(
         "inpaint.ffc_ensemble_discriminator",
-        {"imbalanced_prob": True},
         "ffc",
         [FFCDiscriminator(generator) for _ in range(3)],
         weights=(1, 0.5, 0.25),
@@ -71,7 +58,6 @@ def _ffc_ensemble(generator: torch.Generator | None) -> Discriminator:
 def _l3c_ffc_ensemble(generator: torch.Generator | None) -> Discriminator:
     return EnsembleDiscriminator(
         "inpaint.l3c_ffc_ensemble_discriminator",
-        {},
         "desc",
         [kind(generator) for kind in (L3CDiscriminator, L3CDiscriminator, FFCDiscriminator, FFCDiscriminator)],
         weights=(1, 0.5, 1, 0.5),
@@ -94,7 +80,7 @@ def create_discriminator(name: str, generator: torch.Generator | None = None) ->
     """Return a new discriminator by its short name, see `DISCRIMINATORS`.
 
     Args:
-        name: ``l3c`` (conditional), ``ffc`` (Fourier), or an ensemble: ``l3ce`` (3 l3c), ``ffce`` (3 ffc), ``l3cffce`` (2 of each).
+        name: one of `DISCRIMINATORS`.
         generator: source of the first weights, None: torch's global one.
 
     Raises:

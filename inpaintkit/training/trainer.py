@@ -69,9 +69,10 @@ class Trainer:
     def setup(self) -> Setup:
         """Data and networks; where they weren't needed to train, as the run left them."""
         device = self.group.device(resolve_device(self.config.device))
-        return set_up(self.config, self.found, self.group, device, self._make_task)
+        return set_up(self.config, self.found, self.group, device, self.make_task)
 
-    def _make_task(self, plain: PlainTask, group: Group) -> Task:
+    def make_task(self, plain: PlainTask, group: Group) -> Task:
+        """Return what is trained; a subclass makes another task out of the plain one."""
         return plain
 
     @property
@@ -216,7 +217,7 @@ class GanTrainer(Trainer):
             )
         super().__init__(config, callbacks)
 
-    def _make_task(self, plain: PlainTask, group: Group) -> Task:
+    def make_task(self, plain: PlainTask, group: Group) -> Task:
         return GanTask(self.config, plain, group)
 
     def _begin(self) -> None:

@@ -26,7 +26,6 @@ def test_structure_is_the_originals(name: str) -> None:
     assert shapes == {key: item["shape"] for key, item in entry["state_dict"].items()}
     assert list(shapes) == list(entry["state_dict"])
     assert discriminator.name == entry["registered_name"]
-    assert discriminator.kwargs == entry["kwargs"]
     assert list(discriminator.probabilities) == pytest.approx(FACTS[name]["prob"] or [1.0])
 
 
