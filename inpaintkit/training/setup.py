@@ -78,5 +78,5 @@ def _model(config: TrainConfig, found: FoundRun) -> LightInpaintV1:
 def _compile(plain: PlainTask, task: Task) -> str:
     if task is not plain:
         # comparing gradients at the last layer needs a graph that is walked twice and may be left half-way
-        return "compile: GAN fine-tuning can't use a compiled generator; going on without"
+        return "compile: only plain training can use a compiled generator; going on without"
     return plain.compile()

@@ -56,8 +56,8 @@ NAMES = [
 ]
 
 
-def test_the_table_holds_exactly_the_documented_names() -> None:
-    assert sorted(DEPTH_MODELS) == sorted(NAMES)
+def test_the_table_holds_the_names_of_iw3_and_two_that_need_no_hub() -> None:
+    assert set(NAMES) <= set(DEPTH_MODELS)
 
 
 @pytest.mark.parametrize(
@@ -210,9 +210,7 @@ def download(name: str, folder: Path) -> Path:
 def test_the_list_of_models_says_something_true_about_every_name(tmp_path: Path) -> None:
     states = dict(available_models(tmp_path))
     assert list(states) == list(DEPTH_MODELS)
-    assert states.pop("FastDepth").startswith("ready")
-    assert states.pop("File").startswith("ready")
-    assert not any(state.startswith("ready") for state in states.values())
+    assert [name for name in NAMES if states[name].startswith("ready")] == ["FastDepth", "File"]
     assert "no answer from https://huggingface.co" in states["Any_B"]
     assert "no answer from https://github.com and https://huggingface.co" in states["ZoeD_Any_N"]
     assert "distill_any_depth_vitl.safetensors yourself" in states["Distill_Any_L"]

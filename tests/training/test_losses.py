@@ -33,7 +33,7 @@ ROUNDED_WEIGHTS = 5e-4
 ROUNDED_WEIGHTS_GRADIENT = 5e-3
 
 # the reference's DINOv2 loss isn't documented
-GOLDEN_LOSSES = [name for name in LOSSES if name != "l1dinov2"]
+GOLDEN_LOSSES = ("l1lpips", "dct", "l1dctlpips")
 
 DCT_PARTS = {
     "dct_full": DctPart(),
