@@ -16,14 +16,14 @@ from torch import Tensor
 
 from inpaintkit.data.colours import ALL_LUMINANCE, HUES, LUMINANCE, SAME
 
-Draw = Sequence[tuple[str, float]]
+Jitter = Sequence[tuple[str, float]]
 """Changes of one picture by name, with their amounts, in order, as `draw_jitter` returns them; may be empty."""
 
 FIXED_POINT = 1 << 10  # OpenCV mixes the channels of bytes in numbers of 1/1024
 GREY_WEIGHTS, GREY_POINT = (9798, 19235, 3735), 1 << 15
 
 
-def change_colours(pictures: Tensor, draws: Sequence[Draw]) -> Tensor:
+def change_colours(pictures: Tensor, draws: Sequence[Jitter]) -> Tensor:
     """Return `pictures` (B, 3, H, W) uint8, each changed by its own draw."""
     pictures = pictures.clone()
     for place in range(max(map(len, draws), default=0)):

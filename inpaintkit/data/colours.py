@@ -32,8 +32,8 @@ def jitter_colours(picture: Picture8, rng: np.random.Generator) -> Picture8:
 def draw_jitter(rng: np.random.Generator) -> list[tuple[str, float]]:
     """Draw colour changes, by name, with their amounts, in the order in which they come."""
 
-    def around_one(spread: float) -> float:
-        return float(rng.uniform(1 - spread, 1 + spread))
+    def around_one(reach: float) -> float:
+        return float(rng.uniform(1 - reach, 1 + reach))
 
     changes = [
         ("brightness", around_one(BRIGHTNESS)),

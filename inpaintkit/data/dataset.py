@@ -81,7 +81,7 @@ def find_pairs(folder: Path, being_written: bool = False) -> list[tuple[Path, Pa
 
 
 def grow_hole(hole: Mask, *, left: int, right: int) -> Mask:
-    """Return `hole` (H, W), True = missing, with every hole pixel spread `right` px to the right and `left` px to the left.
+    """Return `hole` (H, W), True = missing, grown by `right` px to the right and `left` px to the left.
 
     >>> grow_hole(np.array([[False, False, True, False, False]]), left=1, right=2)[0].tolist()
     [False, True, True, True, True]

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
+from inpaintkit.depth.map_files import ENDINGS
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path
 from inpaintkit.text import seen_name
@@ -27,9 +28,7 @@ MIN_SIDE = 64  # px; below, there is nothing a depth model could see
 MAX_PIXELS = 120_000_000  # beyond a 108 megapixel phone; bounds the memory of one decode to 360 MB
 MAX_FILE_BYTES = 1 << 30
 HASH_BYTES = 16
-DEPTH_MAP_ENDINGS = tuple(
-    f"_depth{ending}" for ending in (".png", ".npy", ".exr", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
-)
+DEPTH_MAP_ENDINGS = tuple(f"_depth{ending}" for ending in ENDINGS)
 # Measured on 512 px photo crops: level 1 with run-length matching writes files within 4 % of level 6 in a third of its time.
 PNG_OPTIONS: dict[str, Any] = {"compress_level": 1, "compress_type": 3}
 # Decoders that only read the file's bytes. Left out on purpose: EPS, which starts another program, and rarities.

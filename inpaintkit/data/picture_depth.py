@@ -87,7 +87,7 @@ def depth_from_map(model: FileDepthModel, source: Source, view: View, bars: Bars
 
 
 def _without(depth: Tensor, picture: Path, bars: Bars) -> Tensor:
-    """Return depth (1, 1, h, w) of the file `picture` without its bars, again spread over 0..1."""
+    """Return depth (1, 1, h, w) of the file `picture` without its bars, brought to 0..1 again."""
     height, width = read_picture(picture).shape[:2]
     rest = bars.scaled(depth.shape[3] / width, depth.shape[2] / height).cut(depth[0, 0].cpu().numpy())
     return min_max(torch.from_numpy(rest.astype(np.float32))[None, None])

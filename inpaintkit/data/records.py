@@ -70,7 +70,7 @@ def apply_view(picture: Picture, view: View) -> Picture:
 
 
 def turn_depth(depth: Tensor, angle: float | None) -> Tensor:
-    """Return depth (1, 1, h, w) of a whole picture for the picture turned by `angle`, again spread over 0..1."""
+    """Return depth (1, 1, h, w) of a whole picture for the picture turned by `angle`, brought to 0..1 again."""
     if angle is None:
         return depth
     turned = np.array(turn(Image.fromarray(depth[0, 0].float().cpu().numpy()), angle))

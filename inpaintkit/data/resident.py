@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inpaintkit.data.batch_colours import Draw, change_colours, grey
+from inpaintkit.data.batch_colours import Jitter, change_colours, grey
 from inpaintkit.data.colours import draw_jitter
 from inpaintkit.data.dataset import FRAME, GREY_CHANCE, JITTER_CHANCE, InpaintDataset, draw_growth
 from inpaintkit.data.mixed_border import draw_border, mix_borders
 from inpaintkit.data.packed import CHANNELS
 from inpaintkit.data.sampling import crop_candidates
 from inpaintkit.errors import InputError
+from inpaintkit.neighbours import nearest_known
 from inpaintkit.seeds import numpy_rng
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -55,7 +56,7 @@ class ResidentRecords:
         holes = grow_holes(self.pixels[record, 3] > 0, left=growth[:, 1], right=growth[:, 0])
         corner = best_corners(holes, places, self.crop_size)
         pictures, hole = self._cut(record, holes, corner)
-        jitters: list[Draw] = []
+        jitters: list[Jitter] = []
         greys: list[int] = []
         for index, rng in enumerate(rngs):
             jitters.append(draw_jitter(rng) if rng.random() < JITTER_CHANCE else ())
@@ -87,12 +88,10 @@ class ResidentRecords:
 
 def grow_holes(holes: Tensor, *, left: Tensor, right: Tensor) -> Tensor:
     """Return `holes` (B, H, W) bool, each grown to the right and left by its own number of px, (B,) each."""
-    width = holes.shape[-1]
-    columns = torch.arange(width, device=holes.device).expand_as(holes)
-    far = 2 * width
-    last = columns.masked_fill(~holes, -far).cummax(dim=-1).values
-    following = columns.masked_fill(~holes, far).flip(-1).cummin(dim=-1).values.flip(-1)
-    return (columns - last <= right[:, None, None]) | (following - columns <= left[:, None, None])
+    columns = torch.arange(holes.shape[-1], device=holes.device)
+    before, after = nearest_known(~holes)
+    from_left = (before >= 0) & (columns - before <= right[:, None, None])
+    return from_left | ((after < len(columns)) & (after - columns <= left[:, None, None]))
 
 
 def best_corners(holes: Tensor, places: Tensor, size: int) -> Tensor:

@@ -15,7 +15,7 @@ from inpaintkit.errors import InputError
 HISTORY = 4
 SCALE = 4.0
 Z_LIMIT = 2.0
-# A spread over fewer records says nothing.
+# The deviation of fewer records says nothing.
 MIN_SEEN = 4
 CROP_TRIES = 4
 GRID_STEP = 64
@@ -66,10 +66,10 @@ class HardExampleSampler:
         means, seen = self.mean_losses(), self._count > 0
         if int(seen.sum()) < MIN_SEEN:
             return
-        spread, centre = torch.std_mean(means[seen])
-        # Rounding leaves a tiny spread between equal losses.
-        negligible = spread <= centre.abs() * 1e-9
-        z = torch.zeros_like(means) if negligible else ((means - centre) / spread).clamp(-Z_LIMIT, Z_LIMIT)
+        deviation, centre = torch.std_mean(means[seen])
+        # Rounding leaves a tiny one between equal losses.
+        negligible = deviation <= centre.abs() * 1e-9
+        z = torch.zeros_like(means) if negligible else ((means - centre) / deviation).clamp(-Z_LIMIT, Z_LIMIT)
         self.weights = torch.where(seen, ((1 + Z_LIMIT + z) / SCALE).clamp(max=1.0), 1.0)
 
     def draw(self, num_samples: int, rng: torch.Generator) -> Tensor:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from inpaintkit.data.images import UnreadablePicture
+from inpaintkit.data.picture_depth import UINT8_MAX, as_batch
 from inpaintkit.data.records import Picture, View, apply_view
 from inpaintkit.data.sources import Source, read_source
 from inpaintkit.data.video_readers import VideoReaders
@@ -21,11 +21,7 @@ from inpaintkit.synthesis import HoleSampler
 from inpaintkit.synthesis.scenes import draw_scene
 
 OTHER_TEXTURES = 3
-SCENE_SIZE = (
-    720,
-    960,
-)  # px (H, W): large enough for shifts of full strength, small enough to be drawn in about a second
-UINT8_MAX = 255
+SCENE_SIZE = (720, 960)  # px (H, W): large enough for shifts of full strength, drawn in about a second
 
 
 def scene_view(size: int) -> View:
@@ -46,7 +42,7 @@ def pick_textures(first: Source, pictures: Sequence[Source], key: tuple[Key, ...
     return [first, *(others[int(index)] for index in chosen)]
 
 
-def read_textures(sources: Sequence[Source], size: int, readers: VideoReaders) -> dict[Source, tuple[str, Picture]]:
+def read_surfaces(sources: Sequence[Source], size: int, readers: VideoReaders) -> dict[Source, tuple[str, Picture]]:
     """Return (content hash, picture (H, W, 3)) of each readable source; raise `UnreadablePicture` if the first isn't."""
     textures = {}
     view = scene_view(size)
@@ -64,9 +60,7 @@ def render_scene(
     textures: Mapping[Source, tuple[str, Picture]], size: int, key: tuple[Key, ...]
 ) -> tuple[Picture, Tensor]:
     """Return the picture (H, W, 3) uint8 and the exact depth (1, 1, H, W), 1 = near, of the scene that `key` draws."""
-    surfaces = [
-        torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32) / UINT8_MAX) for _, picture in textures.values()
-    ]
+    surfaces = [as_batch(picture)[0] for _, picture in textures.values()]
     height, width = (max(side, size + 1) for side in SCENE_SIZE)
     scene = draw_scene(numpy_rng(*key, "scene"), (height, width), surfaces)
     picture, depth = scene.render()

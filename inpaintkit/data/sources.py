@@ -29,7 +29,7 @@ from inpaintkit.data.images import (
     read_file,
 )
 from inpaintkit.data.manifest import SPLITS, VIDEO_FOLDER
-from inpaintkit.data.video import Moment, frame_picture, is_video, survey
+from inpaintkit.data.video import FrameMark, frame_picture, is_video, survey
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_write_text, read_json
@@ -49,7 +49,7 @@ class Source:
 
     path: Path
     file: str
-    moment: Moment | None = None
+    moment: FrameMark | None = None
     refused: str | None = None
     bars: Bars = NO_BARS
 
@@ -130,7 +130,7 @@ def sources_of(
         return [Source(path, name, refused=found["refused"])]
     bars = Bars(*found.get("bars", NO_BARS))
     return [
-        Source(path, name, Moment(stamp, time, key, tuple(grid)), bars=bars)
+        Source(path, name, FrameMark(stamp, time, key, tuple(grid)), bars=bars)
         for stamp, time, key, grid in found["frames"]
     ]
 

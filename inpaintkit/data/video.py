@@ -35,19 +35,8 @@ VIDEO_ENDINGS = frozenset([
 # How the containers begin whose files may carry another ending: (offset, bytes).
 VIDEO_MARKS = ((0, b"\x1aE\xdf\xa3"), (8, b"AVI "), (0, b"FLV\x01"), (0, b"\x00\x00\x01\xba"), (0, b"\x30\x26\xb2\x75"))
 MOVIE_BRANDS = (
-    b"isom",
-    b"iso2",
-    b"iso4",
-    b"iso5",
-    b"iso6",
-    b"mp41",
-    b"mp42",
-    b"avc1",
-    b"qt  ",
-    b"M4V ",
-    b"3gp4",
-    b"3gp5",
-)
+    b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ", b"3gp4", b"3gp5",
+)  # fmt: skip
 FALL_BACK = 1.0  # s
 DECODE_THREADS = 4  # a fixed number: how a damaged stream comes out must not depend on the machine's cores
 LOOK_WIDTH = 512  # px; sharpness is judged at this size
@@ -62,7 +51,7 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Moment:
+class FrameMark:
     """A frame of a video: its time stamp in the stream's units, its time (s), the stamp of the key frame that decoding
     starts from, and a 4 x 4 grid of its brightness (0..255) by which it is known again."""
 
@@ -199,13 +188,13 @@ def _is_cover(stream: Any) -> bool:
     return "attached_pic" in str(getattr(stream, "disposition", "")).lower()
 
 
-def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[Moment]]:
+def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[FrameMark]]:
     """Decode the video `path` once and return what was seen, at most `max_fps` looks a second, from `skip_first` s on.
 
     Raises `UnreadablePicture` with the reason when there is nothing to look at.
     """
     looks: list[tuple[float, NDArray[np.uint8], float, bool]] = []
-    moments: list[Moment] = []
+    moments: list[FrameMark] = []
     light: Light | None = None
     with contextlib.closing(Stream(path)) as video:
         for frame, time, key, intact in _timed_frames(video):
@@ -216,7 +205,7 @@ def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[M
             if intact:
                 light.add(grey)
             looks.append((time, thumb, sharpness, intact))
-            moments.append(Moment(frame.pts or 0, round(time, 6), key, grid_of(thumb)))
+            moments.append(FrameMark(frame.pts or 0, round(time, 6), key, grid_of(thumb)))
     if not looks:
         raise UnreadablePicture(
             f"has no frame after its first {skip_first:g} s" if skip_first else "has no frame that can be decoded"

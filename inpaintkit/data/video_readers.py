@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inpaintkit.data.images import UnreadablePicture
-from inpaintkit.data.video import Decoded, Moment, Stream, decode_pixels, grid_of, look_at
+from inpaintkit.data.video import Decoded, FrameMark, Stream, decode_pixels, grid_of, look_at
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -24,7 +24,7 @@ class VideoReaders:
     def __init__(self, limit: int) -> None:
         self._limit, self._idle, self._lock = limit, list[Stream](), threading.Lock()
 
-    def read(self, path: Path, moment: Moment) -> Decoded:
+    def read(self, path: Path, moment: FrameMark) -> Decoded:
         """Return the frame at `moment`; raise `UnreadablePicture` when the frame of the survey can't be found again."""
         video = self._borrow(path, moment)
         try:
@@ -40,7 +40,7 @@ class VideoReaders:
             while self._idle:
                 self._idle.pop().close()
 
-    def _borrow(self, path: Path, moment: Moment) -> Stream:
+    def _borrow(self, path: Path, moment: FrameMark) -> Stream:
         with self._lock:
             fitting = [v for v in self._idle if v.path == path and _is_ahead(v, moment)]
             video = max(fitting, key=lambda v: v.position or 0, default=None)
@@ -56,12 +56,12 @@ class VideoReaders:
                 self._idle.pop(0).close()
 
 
-def _is_ahead(video: Stream, moment: Moment) -> bool:
+def _is_ahead(video: Stream, moment: FrameMark) -> bool:
     """Tell whether going on is no longer than starting from the key frame."""
     return video.position is not None and moment.key <= video.position < moment.stamp
 
 
-def _find_again(video: Stream, moment: Moment) -> VideoFrame:
+def _find_again(video: Stream, moment: FrameMark) -> VideoFrame:
     """Decode the frame at `moment`: going on, else from its key frame, else from the beginning."""
     import av
 
@@ -80,6 +80,6 @@ def _find_again(video: Stream, moment: Moment) -> VideoFrame:
     raise UnreadablePicture(f"can't be decoded again at {moment.time:.3f} s")
 
 
-def _looks_like(frame: VideoFrame, moment: Moment) -> bool:
+def _looks_like(frame: VideoFrame, moment: FrameMark) -> bool:
     grid = grid_of(look_at(frame)[0])
     return all(abs(a - b) <= SAME_LOOK for a, b in zip(grid, moment.grid, strict=True))

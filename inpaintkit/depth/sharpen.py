@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inpaintkit.depth.filters import box_mean, local_max, local_min
+from inpaintkit.neighbours import local_max
 
 SHARPEN_VERSION = "sharpen3"
 WORKING_SIDE = 180  # px; short side at which sides are found, since FastDepth's edges are no finer than that
@@ -27,6 +27,20 @@ SMALLEST_STEP = (0.075, 0.125)  # depth steps fade in between these sizes
 EXPLAINED = (0.2, 0.4)  # steps fade in between these shares of the depth's variance explained by colour
 SIDE_VARIANCE_EPS = 1e-3
 FINAL_VOTE_RADIUS = 2  # px; a majority vote removes specks that are thinner
+
+
+def _box_mean_1d(x: Tensor, radius: int, dim: int) -> Tensor:
+    size = x.shape[dim]
+    total = F.pad(x.cumsum(dim), (1, 0) if dim == 3 else (0, 0, 1, 0))
+    index = torch.arange(size, device=x.device)
+    high, low = (index + radius + 1).clamp(max=size), (index - radius).clamp(min=0)
+    count = (high - low).to(x.dtype)
+    return (total.index_select(dim, high) - total.index_select(dim, low)) / (count if dim == 3 else count[:, None])
+
+
+def box_mean(x: Tensor, radius: int) -> Tensor:
+    """Return the mean of `x` (B, C, H, W) over windows of 2*radius+1 px, cut off at the border."""
+    return _box_mean_1d(_box_mean_1d(x, radius, 2), radius, 3)
 
 
 def _ramp(x: Tensor, limits: tuple[float, float]) -> Tensor:
@@ -96,7 +110,7 @@ def _take_sides(depth: Tensor, small: Tensor, colour: Tensor, window: float, vot
     short = min(depth.shape[2:])
     radius, fit_radius = max(1, round(short * window)), max(1, round(short * FIT_WINDOW))
     # the mean over half a window rounds off the square corners that minimum and maximum leave
-    levels = torch.cat([local_min(depth, radius), local_max(depth, radius)], 1)
+    levels = torch.cat([-local_max(-depth, radius), local_max(depth, radius)], 1)
     far, near = box_mean(levels, max(1, radius // 2)).split(1, 1)
     step = near - far
     fit = _fit_colours(((depth - far) / step.clamp(min=1e-3)).clamp(0, 1), small, fit_radius)

@@ -53,7 +53,7 @@ def evaluate(
         raise InputError("fills: none given; pass for instance FILLS, or {'model': Inpainter(checkpoint)}")
     truth = as_truth(truth)
     networks = {name: Lpips(name) for name in lpips_networks}
-    chosen = spread(len(truth), max_records)
+    chosen = evenly(len(truth), max_records)
     scores: list[Score] = []
     holes: list[HoleScore] = []
     for done, index in enumerate(chosen, 1):
@@ -152,10 +152,10 @@ def run_fill(name: str, fill: Fill, case: Case) -> torch.Tensor:
     return answer.to(case.picture).clamp(0, 1)
 
 
-def spread(count: int, wanted: int | None) -> list[int]:
-    """Return `wanted` (None: all) of `count` indices, spread evenly.
+def evenly(count: int, wanted: int | None) -> list[int]:
+    """Return `wanted` (None: all) of `count` indices, evenly over all of them.
 
-    >>> spread(10, 3)
+    >>> evenly(10, 3)
     [0, 3, 6]
     """
     wanted = count if wanted is None else min(wanted, count)

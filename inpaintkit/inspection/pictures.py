@@ -7,11 +7,15 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from inpaintkit.errors import InputError
 
 AnyPicture = TypeVar("AnyPicture", torch.Tensor, np.ndarray)
 """Float tensor (B, 3, H, W) or (3, H, W), 0..1, RGB; or uint8 array (H, W, 3). The kind that goes in comes out."""
+
+Pixels = NDArray[np.uint8]
+"""A picture as files and screens have it, (H, W, 3), 0..255."""
 
 Hole = torch.Tensor | np.ndarray
 """(B, 1, H, W), (1, H, W) or (H, W); bool with True = missing, or numbers where anything above 0 is missing."""

@@ -22,7 +22,7 @@ from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder
 from inpaintkit.inspection.truths import Case, Truth
-from inpaintkit.rows import nearest_known
+from inpaintkit.neighbours import nearest_known
 from inpaintkit.synthesis import close_hole, dilate_edge, forward_warp
 from inpaintkit.text import shown
 

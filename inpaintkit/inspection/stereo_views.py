@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from inpaintkit.config import nearest_name
 from inpaintkit.errors import InputError
-from inpaintkit.inspection.pictures import to_uint8
+from inpaintkit.inspection.pictures import Pixels, to_uint8
 from inpaintkit.inspection.stereo import StereoPair
-
-Pixels = NDArray[np.uint8]
 
 STEREO_VIEWS: Mapping[str, Callable[[StereoPair], list[Pixels]]] = {
     "anaglyph": lambda pair: [pair.anaglyph()],

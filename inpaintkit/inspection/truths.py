@@ -19,6 +19,7 @@ from inpaintkit.config import GenerateConfig
 from inpaintkit.data import InpaintDataset, UnreadablePicture, generate_dataset, list_pictures, read_picture
 from inpaintkit.data.manifest import PICTURE_SUFFIX, Row, data_set_names, is_record, read_manifest
 from inpaintkit.errors import InputError
+from inpaintkit.inspection.pictures import picture_batch
 from inpaintkit.seeds import numpy_rng
 from inpaintkit.synthesis import Scene, close_hole, dilate_edge, draw_scene, forward_warp
 
@@ -163,7 +164,7 @@ def read_textures(photos: str | Path) -> list[Tensor]:
             pixels = read_picture(path, TEXTURE_SIDE)
         except UnreadablePicture:
             continue
-        picture = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+        picture, _ = picture_batch(pixels)
         scale = TEXTURE_SIDE / min(picture.shape[-2:])
         size = [round(side * scale) for side in picture.shape[-2:]]
         found.append(F.interpolate(picture, size, mode="bilinear", antialias=True)[0].clamp(0, 1))

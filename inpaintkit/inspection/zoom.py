@@ -8,10 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from inpaintkit.errors import InputError
+from inpaintkit.hole_colour import HOLE_COLOUR
 from inpaintkit.inspection.figures import ZOOM_MARGIN, ZOOM_MAXIMUM, ZOOM_MINIMUM, zoom_box
-from inpaintkit.inspection.pictures import to_uint8
-
-Pixels = NDArray[np.uint8]
+from inpaintkit.inspection.pictures import Pixels, to_uint8
 
 Box = tuple[int, int, int]
 """(top, left, side) of a square in px."""
@@ -19,7 +18,6 @@ Box = tuple[int, int, int]
 SMALLEST_HOLE = 20
 """Smaller parts in px aren't worth a look of their own."""
 
-OUTLINE_COLOUR = (255, 0, 255)
 BOX_COLOUR = (255, 255, 255)
 
 
@@ -75,14 +73,14 @@ def enlarged(picture: torch.Tensor, hole: torch.Tensor, box: Box, side: int, out
     if outline:
         missing = hole[crop][0].cpu().numpy().astype(np.uint8).repeat(times, axis=0).repeat(times, axis=1)
         contours, _ = cv2.findContours(missing, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(shown, contours, -1, OUTLINE_COLOUR, 1)
+        cv2.drawContours(shown, contours, -1, HOLE_COLOUR, 1)
     return shown
 
 
 def with_box(picture: torch.Tensor, hole: torch.Tensor, box: Box) -> Pixels:
     """Return `picture` (3, H, W), 0..1, with its `hole` (1, H, W) in magenta and a white frame around `box`, uint8 (H, W, 3)."""
     shown = to_uint8(picture)
-    shown[hole[0].cpu().numpy()] = OUTLINE_COLOUR
+    shown[hole[0].cpu().numpy()] = HOLE_COLOUR
     top, left, length = box
     for colour, reach in (((0, 0, 0), 1), (BOX_COLOUR, 0)):  # the dark line keeps the frame visible on white
         corner, opposite = (left - reach, top - reach), (left + length - 1 + reach, top + length - 1 + reach)

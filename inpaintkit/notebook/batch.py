@@ -49,7 +49,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchPlan:
     """A checked batch: its jobs in order, and what happens when one fails."""
 
     name: str
@@ -58,7 +58,7 @@ class Batch:
     unfinished: str
 
 
-def load_batch(file: str | Path, overrides: Mapping[str, Any] | None = None) -> Batch:
+def load_batch(file: str | Path, overrides: Mapping[str, Any] | None = None) -> BatchPlan:
     """Return the batch that a YAML file describes (see ``params/batch.example.yaml``), checked as a whole.
 
     `overrides` are parameters for all jobs, a shard for instance. Relative paths in the file count from the project's
@@ -78,7 +78,7 @@ def load_batch(file: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     problems += _find_problems(jobs, on_error)
     if problems:
         raise InputError(f"{file}: nothing was started, {len(problems)} problems: " + "; ".join(problems))
-    return Batch(Path(file).stem, tuple(jobs), on_error, unfinished)
+    return BatchPlan(Path(file).stem, tuple(jobs), on_error, unfinished)
 
 
 def _build_jobs(plan: Mapping[str, Any], file: str, overrides: Mapping[str, Any]) -> tuple[list[BatchJob], list[str]]:
@@ -166,7 +166,7 @@ def _check_begun(job: BatchJob, on_error: str) -> str | None:
     return None
 
 
-def run_batch(batch: Batch, tell: Callable[[str], None] = print) -> list[Outcome]:
+def run_batch(batch: BatchPlan, tell: Callable[[str], None] = print) -> list[Outcome]:
     """Run the jobs one after the other, each in its own run folder, and return how each ended.
 
     Jobs that are finished are left alone, unfinished ones go on where they stopped. `on_error`: ``stop`` ends the batch,
@@ -193,7 +193,7 @@ def run_batch(batch: Batch, tell: Callable[[str], None] = print) -> list[Outcome
     return outcomes
 
 
-def _summary_file(batch: Batch) -> Path:
+def _summary_file(batch: BatchPlan) -> Path:
     """Return where the table goes; every shard of a batch has its own."""
     config = batch.jobs[0].config
     index, count = parse_shard(config.shard)
@@ -201,7 +201,7 @@ def _summary_file(batch: Batch) -> Path:
     return Path(config.output_dir) / "runs" / f"batch_{batch.name}{shard}.md"
 
 
-def _run_pass(batch: Batch, outcomes: list[Outcome], places: Iterable[int], tell: Callable[[str], None]) -> None:
+def _run_pass(batch: BatchPlan, outcomes: list[Outcome], places: Iterable[int], tell: Callable[[str], None]) -> None:
     for place in places:
         job = outcomes[place].job
         tell(f"\n=== {place + 1} of {len(outcomes)}: {job.name} -> {job.config.run_folder}")
@@ -215,7 +215,7 @@ def _run_pass(batch: Batch, outcomes: list[Outcome], places: Iterable[int], tell
 def run_job(job: BatchJob) -> Outcome:
     """Run one job's notebook, unless it was finished before."""
     try:
-        finished = runs.read_manifest(job.config.run_folder)
+        finished = runs.run_manifest(job.config.run_folder)
         metrics = finished.get("metrics")
         if finished.get("status") == "done" and finished.get("params") == job.params and isinstance(metrics, dict):
             records, seconds = str(metrics.get("records", "")), finished.get("seconds")
@@ -234,7 +234,7 @@ def _is_there(job: BatchJob, records: int) -> bool:
     return sum(map(is_record, read_manifest(job.config.output_dir, job.name))) >= records
 
 
-def _clean_up(batch: Batch, outcomes: Iterable[Outcome], tell: Callable[[str], None]) -> None:
+def _clean_up(batch: BatchPlan, outcomes: Iterable[Outcome], tell: Callable[[str], None]) -> None:
     for outcome in outcomes if batch.unfinished == "clean" else ():
         if outcome.state == FAILED:
             files = clean_prefix(outcome.job.config.output_dir, outcome.job.name, dry_run=False)

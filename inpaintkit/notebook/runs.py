@@ -84,7 +84,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         if isinstance(config, TrainConfig):
             with in_project(source):
                 found = find_run(config)
-            if found.finished and read_manifest(folder).get("status") == DONE:
+            if found.finished and run_manifest(folder).get("status") == DONE:
                 print(f"{source.stem}: this run is done, nothing was changed; see {folder / source.name}", flush=True)
                 return RunReport(source.stem, folder, folder / source.name, 0.0, read_metrics(folder))
             if found.weights_from:
@@ -211,7 +211,7 @@ def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     atomic_write_text(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_manifest(folder: str | Path) -> dict[str, Any]:
+def run_manifest(folder: str | Path) -> dict[str, Any]:
     """Return the manifest of a run folder, empty when there is none, or a damaged one, which is said: it only tells how a run ended."""
     path = Path(folder) / "manifest.json"
     try:

@@ -14,7 +14,7 @@ from inpaintkit import text
 from inpaintkit.config import JobConfig, TrainConfig
 from inpaintkit.files import atomic_write_text
 from inpaintkit.inspection.figures import Figure, save_figure
-from inpaintkit.notebook.widgets import LiveCurves, Progress, Still, View, close_all
+from inpaintkit.notebook.widgets import HtmlProgress, LiveCurves, Showable, Still, close_all
 from inpaintkit.notebook.widgets.parts import picture_html
 from inpaintkit.notebook.widgets.still import STYLE, compact, html_output
 from inpaintkit.training import Trainer, TrainReport
@@ -49,7 +49,7 @@ def show_file(path: str | Path, alt: str) -> None:
     display(html_output(picture, alt), raw=True)
 
 
-def present(view: View, config: JobConfig, name: str, alt: str) -> None:
+def present(view: Showable, config: JobConfig, name: str, alt: str) -> None:
     """Display the widget of `view` with a still picture for when it isn't alive; keep that as `show` does.
 
     Where nobody watches there is only the picture. A widget shown before under the same `name` is closed, so that nothing piles up
@@ -141,7 +141,7 @@ def _value(value: Any) -> str:
 def job_progress(description: str) -> Callable[[int, int, str], None]:
     """Return a callback ``(done, total, message)``: a bar when a person watches, else a plain line per 5 %."""
     if not headless():
-        return Progress(description).update
+        return HtmlProgress(description).update
     shown = -1.0
 
     def report(done: int, total: int, message: str) -> None:

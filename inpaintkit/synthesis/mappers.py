@@ -112,13 +112,6 @@ MAPPER_MEANINGS = {
 }
 """What each curve does to the picture's depth, by name, in the order in which they are offered to a person."""
 
-_SCALES: dict[str, tuple[str, ...]] = {
-    "mul": ("inv_mul_3", "inv_mul_2", "inv_mul_1", "none", "mul_1", "mul_2", "mul_3"),
-    "shift": ("shift_045", "shift_06", "shift_08", "none", "shift_14", "shift_20", "shift_30"),
-    "div": ("none", "div_25", "div_10", "div_6", "div_4", "div_2", "div_1"),
-}
-_LARGEST_SCALE = 3
-
 
 def map_depth(depth: Tensor, name: str) -> Tensor:
     """Return `depth` (any shape, 0..1, 1 = near) redistributed by the curve `name`; 0 and 1 stay.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from inpaintkit.synthesis.morphology import spread
+from inpaintkit.neighbours import local_max
 from inpaintkit.synthesis.warp import RowBlock, leftmost_source, padded_rows, rows_per_block, run_blocks
 
 HALF_PIXEL = 0.5
@@ -73,9 +73,9 @@ def split_ramps(depth: Tensor) -> Tensor:
     """
     depth = depth.to(torch.float32)
     size = max(1, round(min(depth.shape[-2:]) / CELLS_PER_SIDE))
-    near, far = (_around(cells) for cells in _cells(depth, size))
+    near, far = (local_max(cells, RAMP_REACH) for cells in _cells(depth, size))
     reach = near + far
-    wide_reach = _around(near) + _around(far)
+    wide_reach = local_max(near, RAMP_REACH) + local_max(far, RAMP_REACH)
     down, across = (_slope_growth(cells, near.device) for cells in near.shape[-2:])
     limit = LARGEST_GROWTH * torch.minimum(down[:, None], across)
     edge = (wide_reach < limit * reach) & (reach > LEAST_RANGE)
@@ -132,11 +132,6 @@ def _slope(depth: Tensor, dim: int) -> Tensor:
     before, after = step.narrow(dim, 0, step.shape[dim] - 1), step.narrow(dim, 1, step.shape[dim] - 1)
     slope = torch.maximum(torch.minimum(before, after), torch.maximum(before, after).neg_())
     return F.pad(slope, (1, 1) if dim == -1 else (0, 0, 1, 1))
-
-
-def _around(cells: Tensor) -> Tensor:
-    """Return the largest of the cells up to `RAMP_REACH` away in both directions."""
-    return spread(spread(cells, RAMP_REACH, RAMP_REACH, -1), RAMP_REACH, RAMP_REACH, -2)
 
 
 def _enlarged(cells: Tensor, size: int, depth: Tensor) -> Tensor:

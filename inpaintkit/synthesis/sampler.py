@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -97,7 +96,7 @@ HOLE_METHODS: Mapping[str, HoleMethod] = registry(
 
 
 class HoleSampler:
-    """Draws holes as iw3 does when it makes training data, see `draw`, `apply` and, for both at once, `sample`."""
+    """Draws holes as iw3 does when it makes training data, see `draw` and `apply`."""
 
     def __init__(self, divergence_level: int, metric: bool, hole_method: str = "occlusion") -> None:
         """Take the strength of the 3D effect (1, 2, 3), whether depth is negated distance, and a hole method's name.
@@ -130,12 +129,6 @@ class HoleSampler:
         """
         ready = prepare_depth(depth, draw.mapper, draw.edge_dilation, size)
         return self._find_hole(ready, draw.divergence, draw.convergence, draw.mirrored)
-
-    def sample(self, picture: NDArray[np.uint8], depth: Tensor, rng: np.random.Generator) -> tuple[HoleDraw, Tensor]:
-        """Draw and apply: return the draw and the hole (1, 1, H, W) of `picture` (H, W, 3) with depth (1, 1, h, w)."""
-        height, width = picture.shape[:2]
-        draw = self.draw(rng, width, min(depth.shape[-2:]))
-        return draw, self.apply(depth, draw, (height, width))
 
 
 def find_hole_method(name: str) -> HoleMethod:

@@ -37,7 +37,7 @@ def fit(run: Run, task: Task, feed: Feed, judge: Judge, save: Save, group: Group
     progress, plan, config = run.progress, run.plan, run.config
     if not progress.history:
         save()  # from here on the folder belongs to this run
-        evaluate(run, task, judge, epoch=0)
+        judge_epoch(run, task, judge, epoch=0)
     draw = draw_evenly(feed.sampler) if config.disable_hard_example else feed.sampler.draw
     while progress.epoch <= plan.last_epoch:
         task.train_mode()
@@ -51,7 +51,7 @@ def fit(run: Run, task: Task, feed: Feed, judge: Judge, save: Save, group: Group
             run.step_done()
             if updates and time_is_up(run, save) and not at_end(run):
                 save()
-                evaluate(run, task, judge, progress.epoch)
+                judge_epoch(run, task, judge, progress.epoch)
                 reason = "as asked" if run.stop.asked else f"at max_seconds={config.max_seconds:g}"
                 run.say(f"stopped {reason}; the same again goes on there")
                 return False
@@ -66,7 +66,7 @@ def finish_epoch(run: Run, task: Task, feed: Feed, judge: Judge, save: Save) -> 
     feed.sampler.update_weights()
     task.next_epoch()
     if epoch % config.eval_step == 0 or epoch == run.plan.last_epoch:
-        evaluate(run, task, judge, epoch)
+        judge_epoch(run, task, judge, epoch)
     if config.save_epoch:
         with task.judging():
             run.save_model(task.model, run.files.of_epoch(epoch), epoch)
@@ -76,7 +76,7 @@ def finish_epoch(run: Run, task: Task, feed: Feed, judge: Judge, save: Save) -> 
     run.obey_stop()
 
 
-def evaluate(run: Run, task: Task, judge: Judge, epoch: int) -> None:
+def judge_epoch(run: Run, task: Task, judge: Judge, epoch: int) -> None:
     """Judge the present weights on the evaluation records; keep them if they are the best so far."""
     progress = run.progress
     with task.judging():

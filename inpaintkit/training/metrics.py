@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inpaintkit.rows import nearest_known
+from inpaintkit.neighbours import nearest_known
 from inpaintkit.training.perceptual import Lpips
 
 # Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004; values in 0..1.
@@ -49,14 +49,6 @@ def hole_psnr(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
     return -10 * torch.log10(hole_mean(error, hole))
 
 
-def hole_ssim(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
-    """Return the mean structural similarity at hole pixels, (B,); 1 = equal.
-
-    The windows (Gaussian, sigma 1.5 px, 11 px wide) also see the hole's surroundings; H, W >= 11.
-    """
-    return hole_mean(ssim_map(output.clamp(0, 1), target).mean(dim=1, keepdim=True), hole)
-
-
 def hole_lpips(output: Tensor, target: Tensor, hole: Tensor, lpips: Lpips) -> Tensor:
     """Return the mean over hole pixels of the LPIPS distance map, (B,); 0 = equal."""
     return hole_mean(lpips.distance_map(output.clamp(0, 1), target), hole)
@@ -68,7 +60,10 @@ def hole_mean(values: Tensor, hole: Tensor) -> Tensor:
 
 
 def ssim_map(output: Tensor, target: Tensor) -> Tensor:
-    """Return the structural similarity per pixel and channel, (B, C, H, W); borders mirror the edge pixels."""
+    """Return the structural similarity per pixel and channel, (B, C, H, W), 1 = equal; borders mirror the edge pixels.
+
+    The windows are Gaussian, sigma 1.5 px, 11 px wide; H, W >= 11.
+    """
     mean_x, mean_y = _blur(output), _blur(target)
     variance_x = _blur(output * output) - mean_x * mean_x
     variance_y = _blur(target * target) - mean_y * mean_y

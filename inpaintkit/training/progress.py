@@ -75,8 +75,8 @@ class Progress:
     """Where a run stands; with weights and optimisers all that a resumed run needs.
 
     `sums`, `counted`, `skipped`: of this epoch; skipped are steps whose loss was NaN or infinite. `skipped_in_row`: such
-    steps since the last one that counted. `skipped_updates`: optimiser steps of the whole run that were left out for NaN
-    or infinite gradients, `skipped_before` those of earlier epochs.
+    steps since the last one that counted. `skipped_updates`: updates of the whole run that were skipped for NaN or
+    infinite gradients, `skipped_before` those of earlier epochs.
     """
 
     epoch: int = 1
@@ -144,8 +144,8 @@ class TrainReport:
     """What a run did.
 
     `finished` is False when it stopped at `max_seconds`; the same call goes on there. `improved`: whether an epoch beat the
-    start, so that `model_file` isn't the model that the run began with. `skipped_updates`: optimiser steps left out for
-    NaN or infinite gradients.
+    start, so that `model_file` isn't the model that the run began with. `skipped_updates`: updates skipped for NaN or
+    infinite gradients.
     """
 
     model_file: Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from inpaintkit.rows import nearest_known
+from inpaintkit.neighbours import nearest_known
 
 
 def row_fill(picture: Tensor, hole: Tensor) -> Tensor:

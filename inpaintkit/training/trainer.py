@@ -19,7 +19,7 @@ from inpaintkit.model import LightInpaintV1, load_state
 from inpaintkit.training.callbacks import Callback, default_callbacks
 from inpaintkit.training.checkpoints import save_checkpoint, taking_state
 from inpaintkit.training.distributed import Group, current_group
-from inpaintkit.training.epochs import epoch_table, picked_because
+from inpaintkit.training.gan_epochs import epoch_table, picked_because
 from inpaintkit.training.judging import judge_records
 from inpaintkit.training.launch import fit_in_processes
 from inpaintkit.training.loop import fit

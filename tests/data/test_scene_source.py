@@ -12,7 +12,7 @@ import pytest
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data.generate import generate_dataset
 from inpaintkit.data.manifest import is_record, read_manifest
-from inpaintkit.data.scene_source import SCENE_SIZE, pick_textures, read_textures, render_scene
+from inpaintkit.data.scene_source import SCENE_SIZE, pick_textures, read_surfaces, render_scene
 from inpaintkit.data.sources import Source
 from inpaintkit.data.video_readers import VideoReaders
 
@@ -82,7 +82,7 @@ def test_a_hole_begins_exactly_where_the_picture_has_its_border(pictures: Path) 
     sources = [Source(path, path.name) for path in sorted((pictures / "train").iterdir())]
     jumps, others = [], []
     for number in range(4):
-        picture, depth = render_scene(read_textures(sources, 256, VideoReaders(0)), 256, (number,))
+        picture, depth = render_scene(read_surfaces(sources, 256, VideoReaders(0)), 256, (number,))
         assert picture.shape == (*SCENE_SIZE, 3)
         step = np.abs(np.diff(depth[0, 0].numpy(), axis=1)) > 0.05
         change = np.abs(picture[:, 2:].astype(int) - picture[:, :-2]).mean(axis=-1)

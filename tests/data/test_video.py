@@ -24,7 +24,7 @@ from inpaintkit.data.hdr import BT2020_TO_BT709, HLG, PQ, tone_map
 from inpaintkit.data.images import UnreadablePicture
 from inpaintkit.data.manifest import is_record, read_manifest
 from inpaintkit.data.sources import plan_video, split_files
-from inpaintkit.data.video import Moment, frame_picture, is_video, look_at, survey
+from inpaintkit.data.video import FrameMark, frame_picture, is_video, look_at, survey
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.errors import InputError
 
@@ -48,13 +48,13 @@ QUIET = {"libx265": {"x265-params": "log-level=none"}, "libsvtav1": {"svtav1-par
 LOSSLESS = {"qp": "0"}
 
 
-def taken(path: Path, interval: float = 1.0, count: int | None = None, max_fps: float = 8.0) -> list[Moment]:
+def taken(path: Path, interval: float = 1.0, count: int | None = None, max_fps: float = 8.0) -> list[FrameMark]:
     """Return the moments that are taken from a video."""
     looks, moments = survey(path, max_fps, 0.0)
     return [moments[index] for index in choose_frames(looks, interval, count).taken]
 
 
-def picture_at(path: Path, moment: Moment) -> Frame:
+def picture_at(path: Path, moment: FrameMark) -> Frame:
     readers = VideoReaders(0)
     return frame_picture(readers.read(path, moment))
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inpaintkit.depth import create_depth_model, sharpen_depth
-from inpaintkit.depth.filters import box_mean, local_max, local_min
+from inpaintkit.depth.sharpen import box_mean
+from inpaintkit.neighbours import local_max
 from inpaintkit.synthesis import close_hole, warp_back_hole
 from tests.depth.test_fastdepth import photo
 
@@ -89,4 +90,4 @@ def test_windows_equal_their_definition(height: int, width: int, radius: int, se
         window = x[0, 0, max(0, row - radius) : row + radius + 1, max(0, column - radius) : column + radius + 1]
         assert box_mean(x, radius)[0, 0, row, column] == pytest.approx(window.mean().item(), abs=1e-5)
         assert local_max(x, radius)[0, 0, row, column] == window.max()
-        assert local_min(x, radius)[0, 0, row, column] == window.min()
+        assert -local_max(-x, radius)[0, 0, row, column] == window.min()

@@ -146,7 +146,7 @@ def test_each_job_has_a_run_folder_and_a_second_call_does_nothing(
     assert main(["batch", str(jobs)]) == 0
     assert data_set_names(out) == ["flowers_strong_FastDepth"]
     folder = out / "runs" / "flowers_strong_FastDepth"
-    manifest = runs.read_manifest(folder)
+    manifest = runs.run_manifest(folder)
     assert manifest["status"] == "done"
     assert int(manifest["metrics"]["records"]) > 0
     assert (folder / "01_generate.ipynb").is_file()

@@ -66,7 +66,7 @@ def test_how_a_run_ended_is_unknown_then_and_nothing_else_breaks(
     (tmp_path / "manifest.json").write_bytes((DAMAGE | WRONG)[kind])
     (tmp_path / "metrics.csv").write_bytes((DAMAGE | WRONG)[kind])
     (tmp_path / "loss_x.csv").write_bytes((DAMAGE | WRONG)[kind])
-    found = runs.read_manifest(tmp_path)
+    found = runs.run_manifest(tmp_path)
     said = capsys.readouterr().out
     assert (not found) == ("is damaged and counts as not there" in said) == (kind in DAMAGE)
     runs.read_metrics(tmp_path)

@@ -10,7 +10,7 @@ import yaml
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.model import load_model
 from inpaintkit.notebook.demo import STEPS, run_demo, step_params
-from inpaintkit.notebook.runs import RunReport, execute, read_manifest
+from inpaintkit.notebook.runs import RunReport, execute, run_manifest
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("step", STEPS)
 class TestEveryStep:
     def test_leaves_a_complete_run_folder(self, demo: Path, step: str) -> None:
-        manifest = read_manifest(demo / step)
+        manifest = run_manifest(demo / step)
         assert manifest["status"] == "done"
         assert manifest["seconds"] > 0
         assert {"torch", "python", "inpaintkit"} <= manifest["versions"].keys()
@@ -48,13 +48,13 @@ class TestEveryStep:
 
 
 def test_the_data_set_holds_pairs_with_holes(demo: Path) -> None:
-    manifest = read_manifest(demo / "01_generate")
+    manifest = run_manifest(demo / "01_generate")
     assert int(manifest["metrics"]["records"]) == len(list((demo / "data").glob("*/*_M.png"))) >= 10
     assert 0.005 < float(manifest["metrics"]["mean_hole_fraction"]) < 0.2
 
 
 def test_training_moved_the_evaluation_loss(demo: Path) -> None:
-    metrics = read_manifest(demo / "02_train")["metrics"]
+    metrics = run_manifest(demo / "02_train")["metrics"]
     assert float(metrics["eval_loss_after"]) != float(metrics["eval_loss_before"])
     assert metrics["steps"] == "4"
 
@@ -107,7 +107,7 @@ def test_an_interrupted_run_continues_with_the_same_call(
     manifest.write_text(manifest.read_text()[:100])  # whatever a bad day leaves of it: the checkpoint alone counts
     report = execute("02_train", params)
     assert "resumed at epoch 1, step 1" in capsys.readouterr().out
-    assert report.metrics["eval_loss_after"] == read_manifest(demo / "02_train")["metrics"]["eval_loss_after"]
+    assert report.metrics["eval_loss_after"] == run_manifest(demo / "02_train")["metrics"]["eval_loss_after"]
 
 
 def test_a_finished_run_is_found_done_and_left_as_it_is(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:

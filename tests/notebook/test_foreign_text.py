@@ -21,7 +21,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.inspection import FILLS, evaluate, figures, make_fills
 from inpaintkit.inspection.truths import record_truth
 from inpaintkit.notebook import FillComparer, MaskPreview, RecordBrowser, StereoPreview, TrainingMonitor, showing
-from inpaintkit.notebook.widgets import Progress, Still, close_all, progress, still
+from inpaintkit.notebook.widgets import HtmlProgress, Still, close_all, progress, still
 from inpaintkit.notebook.widgets.thumbnails import Thumbnails
 
 pytestmark = pytest.mark.attack
@@ -126,7 +126,7 @@ def test_the_outputs_of_cells(shown: list[str], folder: Path, monkeypatch: pytes
     picture = next((folder / "train").glob("*_C.png"))
     showing.show_list({NAME: NAME})
     showing.show_file(picture, NAME)
-    Progress(NAME, 3, NAME).update(1, 3, NAME)
+    HtmlProgress(NAME, 3, NAME).update(1, 3, NAME)
     Still().update(picture.read_bytes(), NAME)
     assert len(shown) == 6
 

@@ -131,14 +131,6 @@ def test_every_drawn_value_changes_the_hole(change: dict[str, float | str]) -> N
     assert not torch.equal(sampler.apply(depth, dataclasses.replace(draw, **change), (240, 320)), usual)
 
 
-def test_sample_draws_for_the_picture_and_its_depth_map() -> None:
-    picture = np.zeros((96, 128, 3), dtype=np.uint8)
-    sampler = HoleSampler(2, True)
-    draw, hole = sampler.sample(picture, near_square(), numpy_rng(3))
-    assert draw == sampler.draw(numpy_rng(3), 128, 48)
-    assert torch.equal(hole, sampler.apply(near_square(), draw, (96, 128)))
-
-
 def test_depth_of_the_pictures_size_is_not_resampled_and_edges_stay_within_a_pixel_of_the_depth_map() -> None:
     depth = near_square()
     assert torch.equal(prepare_depth(depth, "none", 0, (48, 64)), depth)

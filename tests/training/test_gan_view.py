@@ -18,7 +18,7 @@ from inpaintkit.inspection.fills import row_fill
 from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import GanTrainer
-from inpaintkit.training.epochs import picked_because
+from inpaintkit.training.gan_epochs import picked_because
 from inpaintkit.training.tasks.gan import epoch_score
 
 Row = dict[str, Any]

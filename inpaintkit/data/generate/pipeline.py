@@ -44,7 +44,7 @@ from inpaintkit.data.records import (
     draw_view,
     make_crops,
 )
-from inpaintkit.data.scene_source import pick_textures, read_textures, render_scene, scene_sampler, scene_view
+from inpaintkit.data.scene_source import pick_textures, read_surfaces, render_scene, scene_sampler, scene_view
 from inpaintkit.data.sources import read_source
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.depth import compute_like, depth_key
@@ -56,7 +56,7 @@ from inpaintkit.text import shown
 
 AHEAD = 2  # pictures in flight per worker, before and after the depth network: bounds the memory
 
-Progress = Callable[[int, int, str], None]
+TellProgress = Callable[[int, int, str], None]
 """Called as progress(done, total, message) after each picture, from the calling thread."""
 
 
@@ -99,7 +99,7 @@ def refusing(step: Callable[[Pipeline, WorkItem], WorkItem]) -> Callable[[Pipeli
     return guarded
 
 
-def generate_dataset(config: GenerateConfig, progress: Progress | None = None) -> GenerateReport:
+def generate_dataset(config: GenerateConfig, progress: TellProgress | None = None) -> GenerateReport:
     """Write the data set that `config` describes and return what was made; continue it if it was begun before.
 
     Broken or unsuitable pictures are skipped and listed. Ctrl-C leaves a state that the same call continues.
@@ -263,7 +263,7 @@ class Pipeline:
     def _draw_scene(self, job: Job, scene: int) -> WorkItem:
         size, seed = self.config.size, self.config.seed
         picked = pick_textures(job.origin, job.textures, (seed, job.origin.name, job.repeat, scene))
-        textures = read_textures(picked, size, self.readers)
+        textures = read_surfaces(picked, size, self.readers)
         content = textures[job.origin][0]
         picture, depth = render_scene(textures, size, (seed, content, job.repeat, scene))
         names = {source.name: key for source, (key, _) in textures.items()}

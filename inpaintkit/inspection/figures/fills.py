@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from inpaintkit import text
 from inpaintkit.data import InpaintDataset
 from inpaintkit.hole_colour import paint_hole
-from inpaintkit.inspection.evaluate import Example, as_truth, examples, spread
+from inpaintkit.inspection.evaluate import Example, as_truth, evenly, examples
 from inpaintkit.inspection.figures.base import (
     INK,
     PALETTE,
@@ -39,7 +39,7 @@ from inpaintkit.training.spectrum import spectrum, step_products
 ZOOM_MARGIN, ZOOM_MINIMUM, ZOOM_MAXIMUM = 1.5, 56, 112
 """A zoomed crop is the largest hole's longer side times the first, within the other two in px."""
 
-Judge = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Realness = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(picture (B, 3, H, W), truth) -> logits (B, 1, h, w), high = looks real; ``GanTrainer.realness`` is one."""
 
 GRID_FREQUENCIES = (0.125, 0.25, 0.375, 0.5)  # cycles per px: the generator's grids of 8 and 4 px
@@ -48,7 +48,7 @@ GRID_FREQUENCIES = (0.125, 0.25, 0.375, 0.5)  # cycles per px: the generator's g
 def hole_spectra(records: Truth | InpaintDataset, fills: Mapping[str, Fill], n: int = 16) -> Figure:
     """Plot the spectrum inside holes of the truth and of each fill; dotted: the generator's grids of 8 and 4 px."""
     truth = as_truth(records)
-    names = [truth.names[index] for index in spread(len(truth), n)]
+    names = [truth.names[index] for index in evenly(len(truth), n)]
     totals: dict[str, list[torch.Tensor]] = {}
     for example in examples(fills, truth, names):
         for name, picture in {"truth": example.picture, **example.fills}.items():
@@ -67,18 +67,18 @@ def hole_spectra(records: Truth | InpaintDataset, fills: Mapping[str, Fill], n: 
 
 
 def discriminator_maps(
-    records: Truth | InpaintDataset, fills: Mapping[str, Fill], judge: Judge, cut: int = 16, n: int = 4
+    records: Truth | InpaintDataset, fills: Mapping[str, Fill], realness: Realness, cut: int = 16, n: int = 4
 ) -> Figure:
     """Show what a discriminator finds real (blue) or filled (red), painted over the truth and over each fill.
 
-    `cut` is the frame, px on each side, that the map of `judge` leaves out.
+    `cut` is the frame, px on each side, that the map of `realness` leaves out.
     """
     truth = as_truth(records)
-    rows = examples(fills, truth, [truth.names[index] for index in spread(len(truth), n)])
+    rows = examples(fills, truth, [truth.names[index] for index in evenly(len(truth), n)])
     figure, axes = image_grid(len(rows), len(fills) + 2)
     for line, example in zip(axes, rows, strict=True):
         pictures = {"truth": example.picture, **example.fills}
-        maps = {name: judge(p[None], example.picture[None])[0, 0].cpu().numpy() for name, p in pictures.items()}
+        maps = {name: realness(p[None], example.picture[None])[0, 0].cpu().numpy() for name, p in pictures.items()}
         strongest = max(float(np.abs(logits).max()) for logits in maps.values())
         show_picture(line[0], paint_hole(example.picture, example.hole))
         for ax, (name, logits) in zip(line[1:], maps.items(), strict=True):
@@ -104,7 +104,7 @@ def before_after(
     """
     truth = as_truth(records)
     if names is None:
-        names = [truth.names[index] for index in spread(len(truth), n)]
+        names = [truth.names[index] for index in evenly(len(truth), n)]
     rows = examples(fills, truth, names)
     figure, axes = image_grid(len(rows), len(fills) + 2)
     for line, example in zip(axes, rows, strict=True):

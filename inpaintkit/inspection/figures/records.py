@@ -19,7 +19,7 @@ from inpaintkit.data.packed import read_record
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder
 from inpaintkit.hole_colour import paint_hole
-from inpaintkit.inspection.evaluate import spread
+from inpaintkit.inspection.evaluate import evenly
 from inpaintkit.inspection.figures.base import (
     INK,
     PALETTE,
@@ -69,7 +69,7 @@ def contact_sheet(records: Records, n: int = 12, seed: int = 0) -> Figure:
 def samples_panel(samples: InpaintDataset, n: int = 8) -> Figure:
     """Show `n` samples, spread evenly over the data set, as the trainer sees them: holes in magenta, share underneath."""
     tiles = []
-    for draw, index in enumerate(spread(len(samples), n)):
+    for draw, index in enumerate(evenly(len(samples), n)):
         # Augmentation depends on the draw alone, so each sample needs one of its own.
         picture, hole, _, _ = samples[(index, 0, draw)]
         tiles.append((picture, hole > 0, record_name(samples.names[index])))

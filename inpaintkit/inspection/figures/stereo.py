@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from matplotlib.figure import Figure
 
 from inpaintkit.hole_colour import paint_hole
@@ -14,6 +13,7 @@ from inpaintkit.inspection.figures.base import (
     image_grid,
     show_picture,
 )
+from inpaintkit.inspection.pictures import picture_batch
 from inpaintkit.inspection.stereo import StereoPair
 
 
@@ -24,7 +24,7 @@ def stereo_panel(pair: StereoPair) -> Figure:
     holes = paint_hole(
         paint_hole(pair.left[0] * 0 + 1, pair.left_hole[0], LEFT_HOLE_COLOUR), pair.right_hole[0], RIGHT_HOLE_COLOUR
     )
-    anaglyph = torch.from_numpy(pair.anaglyph()).permute(2, 0, 1) / 255
+    anaglyph = picture_batch(pair.anaglyph())[0][0]
     panels = {
         "left": pair.left[0],
         "right": pair.right[0],

@@ -2,8 +2,8 @@
 
 from inpaintkit.notebook.widgets.fill_comparer import FillComparer
 from inpaintkit.notebook.widgets.mask_preview import MaskPreview
-from inpaintkit.notebook.widgets.parts import View, close_all
-from inpaintkit.notebook.widgets.progress import Progress
+from inpaintkit.notebook.widgets.parts import Showable, close_all
+from inpaintkit.notebook.widgets.progress import HtmlProgress
 from inpaintkit.notebook.widgets.record_browser import RecordBrowser
 from inpaintkit.notebook.widgets.stereo_preview import StereoPreview
 from inpaintkit.notebook.widgets.still import Still
@@ -11,13 +11,13 @@ from inpaintkit.notebook.widgets.training_monitor import LiveCurves, TrainingMon
 
 __all__ = [
     "FillComparer",
+    "HtmlProgress",
     "LiveCurves",
     "MaskPreview",
-    "Progress",
     "RecordBrowser",
+    "Showable",
     "StereoPreview",
     "Still",
     "TrainingMonitor",
-    "View",
     "close_all",
 ]

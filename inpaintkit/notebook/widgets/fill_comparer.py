@@ -12,13 +12,14 @@ from inpaintkit import text
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
 from inpaintkit.hole_colour import paint_hole
-from inpaintkit.inspection.evaluate import as_truth, run_fill, spread
+from inpaintkit.inspection.evaluate import as_truth, evenly, run_fill
 from inpaintkit.inspection.figures import Figure, before_after
 from inpaintkit.inspection.fills import Fill
+from inpaintkit.inspection.pictures import Pixels
 from inpaintkit.inspection.truths import Case, Truth
 from inpaintkit.inspection.zoom import Box, enlarged, with_box, zoom_boxes
 from inpaintkit.notebook.widgets import parts
-from inpaintkit.notebook.widgets.parts import Pixels, labelled
+from inpaintkit.notebook.widgets.parts import labelled
 from inpaintkit.training.metrics import hole_psnr
 
 ZOOMED_SIDE = 512
@@ -71,7 +72,7 @@ class FillComparer:
 
     def figure(self) -> Figure:
         """Return the largest hole of some cases, filled by everybody."""
-        return before_after(self.truth, self.fills, [self.names[i] for i in spread(len(self.names), FIGURE_CASES)])
+        return before_after(self.truth, self.fills, [self.names[i] for i in evenly(len(self.names), FIGURE_CASES)])
 
     def widget(self) -> ipw.Widget:
         """Return the slider between the fills beside the whole picture."""

@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import ipywidgets as ipw
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from inpaintkit import text
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.figures import Figure
+from inpaintkit.inspection.pictures import Pixels
 from inpaintkit.inspection.stereo import WIGGLE_MS
-
-Pixels = NDArray[np.uint8]
 
 JPEG_QUALITY = 88
 LABEL_WIDTH = "104px"
@@ -28,7 +25,7 @@ PANE_CLASS = "inpaintkit-pane"
 LOOK = (Path(__file__).parent / "widgets.css").read_text(encoding="utf-8")
 
 
-class View(Protocol):
+class Showable(Protocol):
     """Something to play with and, where nobody watches, to look at."""
 
     def widget(self) -> ipw.Widget:

@@ -14,8 +14,9 @@ from inpaintkit import text
 from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.depth import DEPTH_MODELS, DepthModel, create_depth_model, depth_of_file
 from inpaintkit.errors import InputError
+from inpaintkit.inspection.pictures import Pixels, picture_batch
 from inpaintkit.inspection.stereo_views import fit_width
-from inpaintkit.notebook.widgets.parts import Pixels, labelled
+from inpaintkit.notebook.widgets.parts import labelled
 
 PHOTO_SHORT_SIDE = 1080
 SMALL_WIDTH = 560
@@ -60,7 +61,7 @@ class PhotoDepths:
             pixels = read_picture(path, PHOTO_SHORT_SIDE)
         except UnreadablePicture as error:
             raise InputError(f"{text.shown(path.name)} {text.shown(error)}; choose another picture") from None
-        batch = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+        batch, _ = picture_batch(pixels)
         model = self.depth_model if model_type == self.depth_model.name else self._model(model_type)
         return Photo(pixels, fit_width(pixels, SMALL_WIDTH), depth_of_file(model, path, batch).cpu())
 

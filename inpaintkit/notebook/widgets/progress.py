@@ -19,7 +19,7 @@ _TRACK = (
 _LONGEST_MESSAGE = 80
 
 
-class Progress:
+class HtmlProgress:
     """A bar in the output of the cell that makes it."""
 
     def __init__(self, description: str, total: int = 0, unit: str = "") -> None:

@@ -22,8 +22,9 @@ from inpaintkit.data.review import (
 from inpaintkit.errors import InputError
 from inpaintkit.hole_colour import HOLE_COLOUR
 from inpaintkit.inspection.figures import Figure, contact_sheet
+from inpaintkit.inspection.pictures import Pixels
 from inpaintkit.notebook.widgets import parts
-from inpaintkit.notebook.widgets.parts import Pixels, labelled
+from inpaintkit.notebook.widgets.parts import labelled
 from inpaintkit.notebook.widgets.thumbnails import Thumbnails
 
 PAGE = 24

@@ -12,7 +12,7 @@ from inpaintkit import text
 from inpaintkit.inspection.figures import Figure, loss_curves, png_bytes
 from inpaintkit.inspection.run_state import RunState, describe_run, read_run
 from inpaintkit.notebook.widgets import parts
-from inpaintkit.notebook.widgets.progress import Progress
+from inpaintkit.notebook.widgets.progress import HtmlProgress
 from inpaintkit.training.callbacks import Callback, RunView, StepInfo, shown_loss
 
 FOLLOW_MS = 3000
@@ -130,7 +130,7 @@ class LiveCurves(Callback):
         self._place = place
 
     def on_start(self, run: RunView) -> None:
-        self._bar = Progress("training", run.total_steps, "steps")
+        self._bar = HtmlProgress("training", run.total_steps, "steps")
         self._bar.update(run.steps_done, run.total_steps)
         self._watching = _Watching(TrainingMonitor(run.folder))
         self._watching.arrange(*self._stop_button(run))

@@ -1,4 +1,4 @@
-"""The epochs of a fine-tuning in words and as a table: what each is worth, and why one was picked."""
+"""The epochs of a GAN fine-tuning in words and as a table: what each is worth, and why one was picked."""
 
 from __future__ import annotations
 

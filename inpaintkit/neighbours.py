@@ -1,0 +1,44 @@
+"""What lies around a pixel: the nearest known ones of its row, the largest value within reach."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def nearest_known(hole: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the columns of the nearest known pixels to the left and to the right in the row, int64 (..., H, W) each.
+
+    A known pixel is its own; -1 and W where there is none. `hole`: bool (..., H, W), True = missing.
+    """
+    width = hole.shape[-1]
+    columns = torch.arange(width, device=hole.device).expand_as(hole)
+    from_right = columns.masked_fill(hole, width).flip(-1).cummin(-1).values.flip(-1)
+    return columns.masked_fill(hole, -1).cummax(-1).values, from_right
+
+
+def local_max(values: Tensor, reach: int) -> Tensor:
+    """Return the largest of `values` (..., H, W) up to `reach` pixels away along both axes, see `running_max`."""
+    return running_max(running_max(values, reach, reach, -1), reach, reach, -2)
+
+
+def running_max(values: Tensor, forward: int, backward: int, dim: int) -> Tensor:
+    """Return the largest of `values` (..., H, W) from `forward` pixels before to `backward` pixels after along `dim`.
+
+    Of bool: whether one is True. The outside of the picture has no influence; `dim` is -1 or -2. Several times faster on
+    CPUs than max pooling.
+    """
+    if forward == backward == 0:
+        return values.clone()
+    join, least = (torch.logical_or, 0.0) if values.dtype == torch.bool else (torch.maximum, -torch.inf)
+    # Windows of 1, 2, 4 ... pixels, joined in pairs, cost a logarithm of the distance.
+    beside = (forward, backward) if dim == -1 else (0, 0, forward, backward)
+    window = F.pad(values, beside, value=least)
+    length, covered = forward + backward + 1, 1
+    while covered < length:
+        step = min(covered, length - covered)
+        remaining = window.shape[dim] - step
+        window = join(window.narrow(dim, 0, remaining), window.narrow(dim, step, remaining))
+        covered += step
+    return window
