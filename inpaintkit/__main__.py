@@ -94,6 +94,10 @@ class _Help(argparse.Action):
         parser.exit()
 
 
+def _add_params(command: argparse.ArgumentParser, help: str) -> None:
+    command.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help=help)
+
+
 def _add_notebook_commands(add: AddCommand) -> None:
     demo = add("demo", _demo, "generate, train, fine-tune and inspect on the shipped photos, into models/demo")
     demo.add_argument("--smoke", action="store_true", help="tiny sizes: proves that everything runs, learns nothing")
@@ -102,9 +106,7 @@ def _add_notebook_commands(add: AddCommand) -> None:
     run = add("run", _run, "run one notebook headless with papermill; `run NOTEBOOK -h` lists its options")
     run.add_argument("notebook", metavar="NOTEBOOK", help="01_generate, 02_train, 03_finetune_gan or 04_inspect")
     run.add_argument("-f", "--params-file", type=_path, help="YAML file of parameters, or the name of one in params/")
-    run.add_argument(
-        "-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="one parameter; overrides -f"
-    )
+    _add_params(run, "one parameter; overrides -f")
     run.add_argument("--run-dir", type=_path, help="run folder (default: what the parameters say)")
     run.add_argument("--dry-run", action="store_true", help="check everything, print the resolved parameters and stop")
 
@@ -115,18 +117,14 @@ def _add_notebook_commands(add: AddCommand) -> None:
 def _add_series_commands(add: AddCommand) -> None:
     batch = add("batch", _batch, "make many data sets: sources x depth models x variants from one file")
     batch.add_argument("file", type=_path, metavar="JOBS.yaml", help="see params/batch.example.yaml")
-    batch.add_argument(
-        "-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="for all jobs, e.g. shard=0/4"
-    )
+    _add_params(batch, "for all jobs, e.g. shard=0/4")
     batch.add_argument("--dry-run", action="store_true", help="check everything, list the jobs and stop")
 
     recipe = add(
         "recipe", _recipe, "run several trainings one after the other, each from the weights of the one before"
     )
     recipe.add_argument("file", type=_path, metavar="RECIPE.yaml", help="see params/recipe.full.yaml")
-    recipe.add_argument(
-        "-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="for all runs, e.g. processes=4"
-    )
+    _add_params(recipe, "for all runs, e.g. processes=4")
     recipe.add_argument("--dry-run", action="store_true", help="check everything, list the runs and stop")
 
     clean = add("clean", _clean, "delete what one prefix and model wrote into a data set; shows the list first")
@@ -158,7 +156,7 @@ def _add_checkpoint_commands(add: AddCommand) -> None:
     )
     evaluate.add_argument("--stereo-dir", type=_path, help="folder of true stereo pairs: left, right, disparity")
     evaluate.add_argument("--disparity-scale", type=float, help="stored disparity per px, see docs/evaluation.md")
-    evaluate.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="of 04_inspect")
+    _add_params(evaluate, "of 04_inspect")
     evaluate.add_argument("-o", "--output", type=_path, help="run folder (default: inspect/ beside the checkpoint)")
 
     _add_stereo(add("stereo", _stereo, "make a stereo pair from one picture, holes filled"))

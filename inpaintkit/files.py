@@ -30,8 +30,8 @@ NO_LOCK_FILES = (errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO)
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
-TEMPORARY_NAME = re.compile(r"\..+\.\d+\.tmp")
-"""Name of the file beside another one in which its new content is collected."""
+TEMPORARY_NAME = re.compile(r"^\.(.+)\.\d+\.tmp$")
+"""Name of the file beside another one in which its new content is collected; group 1 is the other one's."""
 
 
 LONGEST_NAME = 240

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inpaintkit.config.choices import FILL_NAMES, LPIPS_CHOICES
-from inpaintkit.config.options import JobConfig, nearest_name, option
+from inpaintkit.config.options import JobConfig, nearest_name, option, require_records
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder, require_writable
 
@@ -118,11 +118,7 @@ class InspectConfig(JobConfig):
         for fill in self.fills.split(","):
             check_fill_name(fill.strip())
         if self.data_dir is not None:
-            eval_folder = require_folder(self.data_dir, "data_dir") / "eval"
-            if not eval_folder.is_dir() or not any(eval_folder.glob("*_M.png")):
-                raise InputError(
-                    f"data_dir: {eval_folder} holds no records (pairs *_C.png, *_M.png); run 01_generate first"
-                )
+            require_records(self.data_dir, "eval")
         if self.data_dir is None or self.scenes:
             require_folder(Path(self.photos) / "eval", "photos")
         if self.stereo_dir is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from inpaintkit.errors import InputError
+from inpaintkit.files import require_folder
 
 _Config = TypeVar("_Config", bound="JobConfig")
 
@@ -49,6 +50,13 @@ def option(
     return dataclasses.field(
         default=default, metadata=metadata | {"later": later, "group": group, "everyday": everyday}
     )
+
+
+def require_records(data_dir: str, *splits: str) -> None:
+    """Raise `InputError` unless the data set folder `data_dir` holds records in each of `splits`."""
+    for folder in (require_folder(data_dir, "data_dir") / split for split in splits):
+        if not folder.is_dir() or not any(folder.glob("*_M.png")):
+            raise InputError(f"data_dir: {folder} holds no records (pairs *_C.png, *_M.png); run 01_generate first")
 
 
 def changes(config: JobConfig, before: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

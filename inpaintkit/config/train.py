@@ -14,9 +14,9 @@ from inpaintkit.config.choices import (
     RESIDENT_MODES,
     SCHEDULERS,
 )
-from inpaintkit.config.options import ASKED, FREE, JobConfig, option
+from inpaintkit.config.options import ASKED, FREE, JobConfig, option, require_records
 from inpaintkit.errors import InputError
-from inpaintkit.files import require_folder, require_writable
+from inpaintkit.files import require_writable
 
 
 @dataclass(frozen=True)
@@ -188,12 +188,7 @@ class TrainConfig(JobConfig):
         return Path(self.model_dir)
 
     def check_inputs(self) -> None:
-        root = require_folder(self.data_dir, "data_dir")
-        for split in ("train", "eval"):
-            if not (root / split).is_dir() or not any((root / split).glob("*_M.png")):
-                raise InputError(
-                    f"data_dir: {root / split} holds no records (pairs *_C.png, *_M.png); run 01_generate first"
-                )
+        require_records(self.data_dir, "train", "eval")
         if self.checkpoint_file and not self.resume and not Path(self.checkpoint_file).is_file():
             raise InputError(
                 f"checkpoint_file: {self.checkpoint_file} does not exist; give the path of a .pth model file"

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from inpaintkit.depth.map_files import ENDINGS
+from inpaintkit.depth.map_files import ENDINGS, ORIENTATION_TAG
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path
 from inpaintkit.text import seen_name
@@ -34,7 +34,6 @@ PNG_OPTIONS: dict[str, Any] = {"compress_level": 1, "compress_type": 3}
 # Decoders that only read the file's bytes. Left out on purpose: EPS, which starts another program, and rarities.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
-ORIENTATION_TAG = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

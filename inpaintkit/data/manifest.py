@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from inpaintkit.errors import InputError
-from inpaintkit.files import atomic_write_text, folder_lock, read_json
+from inpaintkit.files import TEMPORARY_NAME, atomic_write_text, folder_lock, read_json
 from inpaintkit.text import shown
 
 MANIFEST_FOLDER, VIDEO_FOLDER, FRAME_FOLDER, DELETED_FOLDER = "manifest", "videos", "frames", "deleted"
@@ -195,7 +195,7 @@ def _leftovers(folder: Path) -> dict[str, list[Path]]:
 
 
 def _leftover_of(temporary: Path) -> Path:
-    return temporary.with_name(re.sub(r"^\.(.*)\.\d+\.tmp$", r"\1", temporary.name))
+    return temporary.with_name(TEMPORARY_NAME.sub(r"\1", temporary.name))
 
 
 def shared_files(folder: Path) -> list[Path]:

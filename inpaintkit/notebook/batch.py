@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from inpaintkit.config import GenerateConfig, check_model_type, nearest_name, parse_shard
+from inpaintkit.config import GenerateConfig, check_model_type, parse_shard
 from inpaintkit.data import clean_prefix, data_set_name
 from inpaintkit.data.manifest import begun_with, data_set_names, is_record, manifest_folder, read_manifest
 from inpaintkit.depth import available_models
@@ -64,12 +64,7 @@ def load_batch(file: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     `overrides` are parameters for all jobs, a shard for instance. Relative paths in the file count from the project's
     root. Raises one `InputError` that names every job that can't run, and why.
     """
-    plan = parameters.load_params(file)
-    for section in plan:
-        if section not in SECTIONS:
-            raise InputError(
-                f"{file}: {section} is unknown{nearest_name(section, SECTIONS)}; use {', '.join(SECTIONS)}"
-            )
+    plan = parameters.load_sections(file, SECTIONS)
     on_error, unfinished = plan.get("on_error", "stop"), plan.get("unfinished", "keep")
     for name, value, known in (("on_error", on_error, ON_ERROR), ("unfinished", unfinished, UNFINISHED)):
         if value not in known:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from inpaintkit.files import atomic_write_text, require_writable
-from inpaintkit.model import LightInpaintV1
 from inpaintkit.notebook.parameters import preset_values
 from inpaintkit.notebook.project import find_project
 from inpaintkit.notebook.runs import RunReport, execute
+from inpaintkit.training.run import RunFiles
 
 STEPS = ("01_generate", "02_train", "03_finetune_gan", "04_inspect")
-MODEL_FILE = f"{LightInpaintV1.name}.pth"
 PICTURES = (
     ("01_generate/figures/one_photo.png", "A photo, its depth, and the hole: what the left eye can't see"),
     ("01_generate/figures/contact_sheet.png", "Records of the data set, holes in magenta"),
@@ -26,11 +25,8 @@ PICTURES = (
 
 def step_params(step: str, folder: Path, preset: str) -> dict[str, Any]:
     """Return the parameters of one step: those of its preset, with its paths inside `folder`."""
-    data, trained, tuned = (
-        str(folder / "data"),
-        folder / "02_train" / MODEL_FILE,
-        folder / "03_finetune_gan" / MODEL_FILE,
-    )
+    data = str(folder / "data")
+    trained, tuned = (RunFiles(folder / step).model for step in ("02_train", "03_finetune_gan"))
     paths: dict[str, dict[str, str]] = {
         "01_generate": {"output_dir": data, "run_dir": str(folder / step)},
         "02_train": {"data_dir": data, "model_dir": str(folder / step)},
@@ -61,7 +57,7 @@ def run_demo(smoke: bool = False, folder: str | Path | None = None) -> list[RunR
     atomic_write_text(target / "README.md", overview)
     minutes = (time.monotonic() - started) / 60
     print(f"\n{_table(target)}\n\nDone in {minutes:.1f} minutes. Look at {shown / 'README.md'}", flush=True)
-    print(f"The checkpoint, ready for iw3: {shown / '03_finetune_gan' / MODEL_FILE}", flush=True)
+    print(f"The checkpoint, ready for iw3: {RunFiles(shown / '03_finetune_gan').model}", flush=True)
     return reports
 
 

@@ -7,10 +7,9 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
 
-from inpaintkit.errors import InputError, RunFailed
+from inpaintkit.errors import LONGEST_MESSAGE, InputError, RunFailed
 from inpaintkit.text import html
 
-LONGEST = 2000  # characters of a sentence
 STYLE = "border-left:4px solid #d33;padding:.4em .8em;background:#d331;max-width:60em"
 
 
@@ -25,4 +24,4 @@ def _show(
     shell: Any, kind: type[BaseException], error: BaseException, trace: Any, tb_offset: int | None = None
 ) -> None:
     words = str(error) or "interrupted"
-    display(HTML(f'<div style="{STYLE}">{html(words, LONGEST)}</div>'))
+    display(HTML(f'<div style="{STYLE}">{html(words, LONGEST_MESSAGE)}</div>'))

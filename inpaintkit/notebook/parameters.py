@@ -11,7 +11,7 @@ import dataclasses
 import json
 import os
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,15 @@ def _size(value: Any, known: int = 0) -> int:
     return known
 
 
+def load_sections(file: str | Path, known: Sequence[str]) -> Values:
+    """Return the sections of a YAML file by name. Raises `InputError` for a name that isn't `known`, and as `load_params`."""
+    plan = load_params(file)
+    for name in plan:
+        if name not in known:
+            raise InputError(f"{file}: {name} is unknown{nearest_name(name, known)}; use {', '.join(known)}")
+    return plan
+
+
 def section(value: Any, name: str) -> Values:
     """Return what stands under the heading `name` of a parameter file, nothing for nothing. Raises `InputError` for what is no parameters."""
     if not isinstance(value, dict | None) or not all(isinstance(key, str) for key in value or ()):
@@ -191,19 +200,24 @@ def resolve(
 
     `params` may name a ``preset``. Raises `InputError` for an unknown name, a wrong type, a value out of range.
     """
-    config_class, name = config_of(notebook), find_notebook(notebook).stem
-    known = [*field_types(config_class), PRESET]
+    config_class = config_of(notebook)
+    require_names(notebook, params)
+    values = with_preset(notebook, params)
+    folder_name = "run_dir" if "run_dir" in field_types(config_class) else "model_dir"
+    if run_dir is not None and folder_name not in params:
+        values[folder_name] = str(run_dir)
+    config = config_class.from_params(values)
+    return config, dataclasses.asdict(config)
+
+
+def require_names(notebook: str | Path, params: Iterable[str]) -> None:
+    """Raise `InputError` unless each of `params` is the name of an option of the notebook, or ``preset``."""
+    name, known = find_notebook(notebook).stem, [*field_types(config_of(notebook)), PRESET]
     for given in params:
         if given not in known:
             raise InputError(
                 f"{name} has no parameter {shown(given)}{nearest_name(given, known)}; `inpaintkit params {name}` lists them"
             )
-    values = with_preset(notebook, params)
-    folder_name = "run_dir" if "run_dir" in known else "model_dir"
-    if run_dir is not None and folder_name not in params:
-        values[folder_name] = str(run_dir)
-    config = config_class.from_params(values)
-    return config, dataclasses.asdict(config)
 
 
 @contextlib.contextmanager
@@ -215,20 +229,6 @@ def in_project(notebook: str | Path) -> Iterator[Path]:
         yield root
     finally:
         os.chdir(before)
-
-
-def read_cell(notebook: str | Path) -> Values:
-    """Return the values in the parameters cell of a notebook, by name. Raises `InputError`."""
-    path = find_notebook(notebook)
-    cells = [
-        cell
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
-        if TAG in cell["metadata"].get("tags", [])
-    ]
-    values = assignments("".join(cells[0]["source"])) if len(cells) == 1 else None
-    if values is None:
-        raise InputError(f"{path}: it needs one cell tagged `{TAG}` with nothing but lines `name = value  # meaning`")
-    return values
 
 
 def assignments(source: str) -> Values | None:

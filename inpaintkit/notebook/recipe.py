@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inpaintkit.config import TrainConfig, nearest_name
+from inpaintkit.config import TrainConfig
 from inpaintkit.errors import InputError
-from inpaintkit.model import LightInpaintV1
 from inpaintkit.notebook import parameters, runs
 from inpaintkit.notebook.project import find_project
 from inpaintkit.text import shown
 from inpaintkit.training import find_run
+from inpaintkit.training.run import RunFiles
 
 SECTIONS = ("common", "folder", "runs")
 NOTEBOOKS = ("02_train", "03_finetune_gan")
-STATE_FILE = f"{LightInpaintV1.name}.checkpoint.pth"
 SET_BY_RECIPE = ("model_dir", "resume", "reset_state")
 
 
@@ -39,12 +38,7 @@ def load_recipe(file: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
     `overrides` are parameters for all runs. Raises `InputError` for anything that can't work; nothing is started.
     """
-    plan = parameters.load_params(file)
-    for section in plan:
-        if section not in SECTIONS:
-            raise InputError(
-                f"{file}: {section} is unknown{nearest_name(section, SECTIONS)}; use {', '.join(SECTIONS)}"
-            )
+    plan = parameters.load_sections(file, SECTIONS)
     if not isinstance(plan.get("runs"), dict) or not isinstance(plan.get("folder"), str):
         raise InputError(
             f"{file}: it needs `folder`, and under `runs` a name for each run, see params/recipe.full.yaml"
@@ -69,7 +63,7 @@ def _checked(file: str | Path, name: str, values: dict[str, Any], folder: Path, 
     values["model_dir"] = str(folder / name)
     if before is not None:
         # the last weights, as with resume and reset_state, not the best ones
-        values.setdefault("checkpoint_file", str(before.folder / STATE_FILE))
+        values.setdefault("checkpoint_file", str(RunFiles(before.folder).state))
     try:
         parameters.resolve(notebook, values)
     except InputError as error:

@@ -93,7 +93,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
                 move_old_run(folder, (*RUN_FILES, "figures"))
         if isinstance(config, InspectConfig):
             keep_old_report(folder, values)
-        atomic_write_text(folder / "params.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+        write_params(folder, values)
         manifest = _new_manifest(source, values, root)
         started = time.monotonic()
         try:
@@ -127,6 +127,11 @@ def _check_inputs(config: JobConfig) -> None:
     if isinstance(config, InspectConfig):
         for file in filter(None, (config.checkpoint, config.compare_with)):
             load_model(file)
+
+
+def write_params(folder: Path, values: Mapping[str, Any]) -> None:
+    """Write the parameters of a run into its folder."""
+    atomic_write_text(folder / "params.yaml", yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True))
 
 
 def keep_old_report(folder: Path, values: Mapping[str, Any]) -> None:

@@ -6,15 +6,19 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-import yaml
-
-from inpaintkit.config import InspectConfig, JobConfig, TrainConfig, field_types, nearest_name
-from inpaintkit.errors import InputError
-from inpaintkit.files import atomic_write_text
+from inpaintkit.config import InspectConfig, JobConfig, TrainConfig, field_types
 from inpaintkit.notebook.errors import show_errors_in_one_line
-from inpaintkit.notebook.parameters import CONFIGS, PRESET, assignments, json_like, preset_values, with_preset
+from inpaintkit.notebook.parameters import (
+    CONFIGS,
+    PRESET,
+    assignments,
+    json_like,
+    preset_values,
+    require_names,
+    with_preset,
+)
 from inpaintkit.notebook.project import enter_project
-from inpaintkit.notebook.runs import keep_old_report, record_metrics
+from inpaintkit.notebook.runs import keep_old_report, record_metrics, write_params
 from inpaintkit.notebook.showing import (
     callbacks,
     fit,
@@ -63,20 +67,13 @@ def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Con
         show_errors_in_one_line()
     notebook = next(name for name, known in CONFIGS.items() if known is config_class)
     given = given_parameters(config_class, namespace)
-    known = [*field_types(config_class), PRESET]
-    for name in given:
-        if name not in known:
-            raise InputError(
-                f"{notebook} has no parameter {name}{nearest_name(name, known)}; `inpaintkit params {notebook}` lists them"
-            )
+    require_names(notebook, given)
     config = config_class.from_params(with_preset(notebook, given))
     config.check_inputs()
     if isinstance(config, InspectConfig):
         values = dataclasses.asdict(config)
         keep_old_report(config.run_folder, values)
-        atomic_write_text(
-            config.run_folder / "params.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-        )
+        write_params(config.run_folder, values)
     if isinstance(config, TrainConfig) and not headless():
         _tell_duration(config)
     _tell_differences(config, given.get(PRESET), preset_values(notebook, given.get(PRESET)))

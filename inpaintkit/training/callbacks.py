@@ -14,6 +14,7 @@ from typing import Protocol
 
 from tqdm.auto import tqdm
 
+from inpaintkit.errors import LONGEST_MESSAGE
 from inpaintkit.text import shown
 from inpaintkit.training.stopping import StopRequest
 
@@ -22,7 +23,6 @@ PROGRESS_VARIABLE = "INPAINTKIT_PROGRESS"
 rows (set where somebody else shows them), ``off`` for silence."""
 
 LINE_EVERY = 0.05
-LONGEST_MESSAGE = 2000  # characters; paths and names in it are others' text
 
 
 class RunView(Protocol):

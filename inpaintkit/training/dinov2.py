@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inpaintkit.depth.hub_access import is_reachable
+from inpaintkit.depth.preparation import IMAGENET
 from inpaintkit.errors import InputError
 
 CHECKPOINT = "facebook/dinov2-small"
 LAYERS = 4
 """Compared are so many layers, spread evenly up to the last one."""
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as the network was trained
+MEAN, DEVIATION = IMAGENET  # as the network was trained
 
 
 class DinoDistance(nn.Module):

@@ -10,7 +10,8 @@ import yaml
 
 from inpaintkit.errors import InputError
 from inpaintkit.model import load_state
-from inpaintkit.notebook.recipe import STATE_FILE, is_done, load_recipe, run_recipe
+from inpaintkit.notebook.recipe import is_done, load_recipe, run_recipe
+from inpaintkit.training.run import RunFiles
 
 PARAMS = Path(__file__).parents[2] / "params"
 TINY: dict[str, Any] = {
@@ -30,14 +31,14 @@ def test_the_full_recipe_is_cyclic_once_then_schedule_free_three_times_then_gan(
     assert [run.params.get("optimizer", "") for run in recipe] == ["", *3 * ["adamw_schedulefree"], ""]
     assert [run.notebook for run in recipe] == [*4 * ["02_train"], "03_finetune_gan"]
     for run, before in zip(recipe[1:], recipe, strict=False):
-        assert run.params["checkpoint_file"] == str(before.folder / STATE_FILE)
+        assert run.params["checkpoint_file"] == str(RunFiles(before.folder).state)
 
 
 def test_rounds_start_from_each_others_weights_and_finished_ones_stay(records: Path, tmp_path: Path) -> None:
     second = {"notebook": "02_train", "optimizer": "adamw_schedulefree", "learning_rate": 0.0}
     recipe = load_recipe(write(tmp_path, records, first={"notebook": "02_train"}, second=second))
     assert len(run_recipe(recipe)) == 2
-    weights = [load_state(run.folder / STATE_FILE)["state_dict"]["to_image.1.weight"] for run in recipe]
+    weights = [load_state(RunFiles(run.folder).state)["state_dict"]["to_image.1.weight"] for run in recipe]
     assert weights[0].equal(weights[1])  # a rate of 0 moves nothing
     assert all(is_done(run) for run in recipe)
     assert run_recipe(recipe) == []

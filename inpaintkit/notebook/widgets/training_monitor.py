@@ -9,6 +9,7 @@ from pathlib import Path
 import ipywidgets as ipw
 
 from inpaintkit import text
+from inpaintkit.errors import LONGEST_MESSAGE
 from inpaintkit.inspection.figures import Figure, loss_curves, png_bytes
 from inpaintkit.inspection.run_state import RunState, describe_run, read_run
 from inpaintkit.notebook.widgets import parts
@@ -16,7 +17,6 @@ from inpaintkit.notebook.widgets.progress import HtmlProgress
 from inpaintkit.training.callbacks import Callback, RunView, StepInfo, shown_loss
 
 FOLLOW_MS = 3000
-MESSAGE_LENGTH = 1000
 
 
 class TrainingMonitor:
@@ -147,7 +147,7 @@ class LiveCurves(Callback):
         self._leave_still()
 
     def on_message(self, run: RunView, message: str) -> None:
-        print(text.shown(message, MESSAGE_LENGTH), flush=True)
+        print(text.shown(message, LONGEST_MESSAGE), flush=True)
 
     def on_end(self, run: RunView) -> None:
         self._stop.layout.display = "none"
