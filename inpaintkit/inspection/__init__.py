@@ -1,6 +1,5 @@
-"""Checkpoint -> pictures and judgement."""
+"""Checkpoint -> pictures and judgement. `figures` is imported by whoever wants it, since it needs matplotlib."""
 
-from inpaintkit.inspection import figures
 from inpaintkit.inspection.evaluate import choose_truths, evaluate, examples
 from inpaintkit.inspection.fills import (
     FILLS,

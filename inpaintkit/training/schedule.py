@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from inpaintkit.config import OPTIMIZERS, TrainConfig, registry
+from inpaintkit.errors import InputError
 from inpaintkit.training.muon import Muon
 
 Weights = dict[str, nn.Parameter]
@@ -58,8 +59,12 @@ def _adamw(config: TrainConfig, decayed: Weights, plain: Weights) -> torch.optim
 
 def _adamw_schedulefree(config: TrainConfig, decayed: Weights, plain: Weights) -> torch.optim.Optimizer:
     """Schedule-free AdamW (Defazio et al., 2024): put into `.train()` before a step, into `.eval()` before the weights are used."""
-    from schedulefree import AdamWScheduleFree
-
+    try:
+        from schedulefree import AdamWScheduleFree
+    except ImportError as error:
+        raise InputError(
+            "optimizer: adamw_schedulefree needs the package schedulefree; run `pip install schedulefree` or use adamw"
+        ) from error
     groups = _groups(config, decayed, plain)
     optimizer: torch.optim.Optimizer = AdamWScheduleFree(
         groups, lr=config.learning_rate, betas=BETAS, warmup_steps=config.warmup_steps

@@ -1,0 +1,128 @@
+"""A GPU without numbers: finds tensors left behind on the CPU, and counts what makes the host wait, on machines without one.
+
+Tensors on ``cuda`` are torch's fake ones, which have shape, type and device but no content; on the CPU everything is real.
+Gradients are zeros, since torch's engine wants a real device, and numbers read from the device are ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+COPIES = ("aten::_to_copy", "aten::copy_")
+READ = "aten::_local_scalar_dense"
+
+
+class FakeGpu(TorchDispatchMode):
+    """Sends what concerns ``cuda`` to fake tensors. By the place in the kit that asked: `reads`, values that the host waited
+    for, and `uploads`, tensors that it copied to the device and waited for the copy.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fake = FakeTensorMode(allow_non_fake_inputs=True)
+        self.reads: Counter[str] = Counter()
+        self.uploads: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = func.name().split(".")[0]
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        wanted = str(kwargs.get("device") or "").startswith("cuda")
+        fakes = [x for x in tensors if isinstance(x, FakeTensor)]
+        if not fakes and not wanted:
+            return func(*args, **kwargs)
+        if name == READ:
+            self.reads[place()] += tensors[0].is_cuda
+            return 1.0 if tensors[0].is_floating_point() else 1
+        kinds = {x.device.type for x in tensors if x.dim()}
+        assert len(kinds) < 2 or name in COPIES, f"{name} at {place()} gets tensors of the CPU and of the GPU"
+        with self.fake:
+            result = func(*args, **kwargs)
+        if name in COPIES:
+            self._count_copy(tensors[-1], result, bool(kwargs.get("non_blocking") or args[2:]))
+        return result
+
+    def _count_copy(self, source: Tensor, result: Tensor, non_blocking: bool) -> None:
+        if source.is_cuda and not result.is_cuda:
+            self.reads[place()] += 1
+        elif result.is_cuda and not source.is_cuda and not non_blocking:
+            self.uploads[place()] += 1
+
+
+def place() -> str:
+    """Return the file and line of the kit that is at work."""
+    frame = inspect.currentframe()
+    while frame is not None and "/inpaintkit/" not in frame.f_code.co_filename:
+        frame = frame.f_back
+    return "outside the kit" if frame is None else f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
+
+
+@contextlib.contextmanager
+def fake_gpu() -> Iterator[FakeGpu]:
+    """Within the context this machine has a GPU, ``cuda``."""
+    gpu = FakeGpu()
+    torch._C._ensureCUDADeviceGuardSet()  # type: ignore[attr-defined]
+    torch._C._set_only_lift_cpu_tensors(True)
+    with (
+        warnings.catch_warnings(action="ignore", category=UserWarning),  # of fake tensors that are copied deeply
+        patch("torch.cuda._lazy_init", lambda: None),
+        patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False),
+        patch("torch.cuda.is_bf16_supported", lambda *args, **options: True),
+        patch("torch.nn.Module._apply", replace_weights),
+        patch("torch.autograd.grad", no_gradients),
+        patch("torch.Tensor.backward", no_backward),
+        patch("torch.Generator", cpu_generator),
+        gpu,
+    ):
+        try:
+            yield gpu
+        finally:
+            torch._C._set_only_lift_cpu_tensors(False)
+
+
+def replace_weights(module: nn.Module, fn: Any, recurse: bool = True) -> nn.Module:
+    """Do what ``nn.Module.to`` and the like do, with new parameters: real ones can't become fake."""
+    for child in module.children():
+        child._apply(fn)
+    for name, parameter in module._parameters.items():
+        if parameter is not None:
+            module._parameters[name] = nn.Parameter(fn(parameter.detach()), parameter.requires_grad)
+    for name, buffer in module._buffers.items():
+        module._buffers[name] = None if buffer is None else fn(buffer)
+    return module
+
+
+def no_gradients(outputs: Any, inputs: Any, *args: Any, **options: Any) -> Sequence[Tensor]:
+    """Return zeros in place of ``torch.autograd.grad``."""
+    return [torch.zeros_like(x) for x in ([inputs] if isinstance(inputs, Tensor) else inputs)]
+
+
+def no_backward(loss: Tensor, *args: Any, **options: Any) -> None:
+    """Do what can be done of a backward pass here: nothing."""
+    assert loss.requires_grad
+
+
+_generator = torch.Generator
+
+
+def cpu_generator(device: Any = "cpu") -> torch.Generator:
+    """Return a generator on the CPU, whatever `device` was asked for."""
+    return _generator()
+
+
+def zero_gradients(network: nn.Module) -> None:
+    """Give every parameter a gradient of zeros."""
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)

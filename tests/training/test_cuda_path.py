@@ -1,0 +1,166 @@
+"""On a GPU nothing is left on the CPU: everything that moves tensors is tried on a GPU without numbers.
+
+Only forward: gradients of a real GPU, and what depends on values, are tried by ``benchmarks/gpu.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from fake_gpu import FakeGpu, fake_gpu, zero_gradients
+from torch import Tensor
+
+from inpaintkit.config import LOSSES, GanConfig
+from inpaintkit.data import InpaintDataset
+from inpaintkit.data.resident import ResidentRecords
+from inpaintkit.depth.fastdepth import FastDepth
+from inpaintkit.model import LightInpaintV1, create_discriminator
+from inpaintkit.model.ensembles import DISCRIMINATORS
+from inpaintkit.seeds import torch_rng
+from inpaintkit.synthesis import (
+    HOLE_METHODS,
+    close_hole,
+    dilate_inner,
+    dilate_outer,
+    forward_warp,
+    prepare_depth,
+    seen_from_left,
+)
+from inpaintkit.training import Lpips, create_loss, metrics, row_fill
+from inpaintkit.training.distributed import Group
+from inpaintkit.training.loss_log import LossLog
+from inpaintkit.training.progress import Moment
+from inpaintkit.training.spectrum import step_products
+from inpaintkit.training.tasks.gan import GanTask
+from inpaintkit.training.tasks.plain import PlainTask
+
+SIDE = 96
+CONFIG = {
+    "data_dir": "data", "model_dir": "model", "crop_size": SIDE, "device": "cuda", "perceptual": "alex",
+    "checkpoint_file": "start.pth", "discriminator": "l3c", "generator_warmup_iteration": 0,
+}  # fmt: skip
+STEPS = [("plain", "adamw", 0.99, "bf16"), ("gan", "adamw", 0.99, "fp16"), ("gan", "muon", 0.0, "off")]
+
+
+@pytest.fixture
+def gpu() -> Iterator[FakeGpu]:
+    with fake_gpu() as gpu:
+        yield gpu
+
+
+def picture(side: int = SIDE) -> Tensor:
+    return torch.rand(2, 3, side, side, device="cuda")
+
+
+def hole(side: int = SIDE) -> Tensor:
+    return torch.rand(2, 1, side, side, device="cuda") > 0.5
+
+
+def all_there(*tensors: Tensor) -> bool:
+    return all(tensor.is_cuda for tensor in tensors)
+
+
+def test_what_is_left_on_the_cpu_is_found(gpu: FakeGpu) -> None:
+    with pytest.raises(AssertionError, match="of the CPU and of the GPU"):
+        picture() + torch.zeros(SIDE)
+    with pytest.raises(AssertionError, match="of the CPU and of the GPU"):
+        picture()[torch.tensor([0, 1])]
+    assert float(picture().sum()) == 1
+    picture().cpu()
+    assert sum(gpu.reads.values()) == 2
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_the_generator(gpu: FakeGpu, mode: str) -> None:
+    model = LightInpaintV1(torch_rng(0)).to("cuda").train(mode == "train")
+    with torch.autocast("cuda", torch.bfloat16):
+        masked, soft = model.preprocess(picture(), hole(), closing=True, inner_dilation=1, outer_dilation=2)
+        assert all_there(model(masked, soft), model.infer(picture(), hole()))
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_every_discriminator(gpu: FakeGpu, name: str) -> None:
+    discriminator = create_discriminator(name, torch_rng(0)).to("cuda")
+    for member in range(len(discriminator.probabilities)):
+        with torch.autocast("cuda", torch.bfloat16):
+            assert all_there(*discriminator(picture(), picture(), mask=hole().float(), member=member))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_however_its_pair_is_moved(gpu: FakeGpu, name: str, tiny_dinov2: Path) -> None:
+    path = tiny_dinov2 if "dino" in name else None
+    loss = create_loss(name, "alex", 2.0 if "l1" in name else 1.0, path).to("cuda")
+    for seed in range(6):
+        total, terms = loss(picture(), picture(), hole(), torch_rng(seed))
+        assert all_there(total, *terms.values())
+
+
+def test_every_figure(gpu: FakeGpu) -> None:
+    pair, missing = (picture(), picture()), hole()
+    lpips = Lpips("alex").to("cuda")
+    figures = [
+        metrics.hole_psnr(*pair, missing),
+        metrics.ssim_map(*pair),
+        metrics.hole_lpips(*pair, missing, lpips),
+        metrics.artefact_score(*pair, missing),
+        metrics.hole_widths(missing),
+        metrics.hole_ring(missing),
+        metrics.hole_iou(missing, hole()),
+        metrics.stray_pixels(missing, hole()),
+    ]
+    assert all_there(*figures)
+    step_products(picture(), missing)
+
+
+@pytest.mark.parametrize("method", HOLE_METHODS)
+def test_every_hole_method(gpu: FakeGpu, method: str) -> None:
+    depth = prepare_depth(picture()[:, :1], "div_6", 2, (SIDE, SIDE))
+    for mirrored in (False, True):
+        assert all_there(HOLE_METHODS[method](depth, 4.0, 0.5, mirrored))
+
+
+@pytest.mark.parametrize("eye", ["left", "right"])
+def test_the_warp(gpu: FakeGpu, eye: str) -> None:
+    depth, missing = picture()[:, :1], hole()
+    assert all_there(*forward_warp(picture(), depth, 4.0, 0.5, eye, fill=True), seen_from_left(depth, 4.0, 0.5))
+    assert all_there(
+        close_hole(missing), dilate_inner(missing, 2), dilate_outer(missing, 2), row_fill(picture(), missing)
+    )
+
+
+def test_the_shipped_depth_model(gpu: FakeGpu) -> None:
+    assert all_there(FastDepth("cuda", flip=True).infer(picture(256)))
+
+
+def test_records_in_the_memory_of_the_device(gpu: FakeGpu, records: Path) -> None:
+    resident = ResidentRecords(InpaintDataset(records / "train", True, crop_size=SIDE, mixed_border=0.5), "cuda")
+    assert all_there(*resident.batch([(0, epoch, draw) for epoch in range(2) for draw in range(16)]))
+
+
+def make_task(kind: str, **options: object) -> PlainTask | GanTask:
+    config = GanConfig.from_params({**CONFIG, **options})
+    plain = PlainTask(config, LightInpaintV1(torch_rng(0)), config.amp, config.device, Group())
+    return plain if kind == "plain" else GanTask(config, plain, Group())
+
+
+@pytest.mark.parametrize(("kind", "optimizer", "ema_decay", "amp"), STEPS)
+def test_a_training_step(gpu: FakeGpu, kind: str, optimizer: str, ema_decay: float, amp: str) -> None:
+    task = make_task(kind, amp=amp, optimizer=optimizer, ema_decay=ema_decay)
+    task.train_mode()
+    batch = (picture(), hole(), picture(SIDE - 32), torch.arange(2))
+    log = LossLog()
+    for number in (1, 2):
+        zero_gradients(task.model)
+        if isinstance(task, GanTask):
+            zero_gradients(task.discriminator)
+        moment = Moment(0, 1, number, number, number)
+        log.add(batch[3], task.step(batch, moment))
+        task.update(moment)
+    log.take(Group())
+    output, figures = task.judge(batch)
+    assert all_there(output, *figures.values())
+    if isinstance(task, GanTask):
+        task.realness(torch.rand(1, 3, SIDE, SIDE), torch.rand(1, 3, SIDE, SIDE))
