@@ -27,7 +27,7 @@ def framed(frames: Iterable[Frame], top: int = 0, left: int = 0) -> Iterator[Fra
 
 def generated(source: Path, output: Path, **changes: object) -> GenerateReport:
     return generate_dataset(
-        GenerateConfig(str(source), str(output), "b", size=256, workers=0, device="cpu", video_interval=0.5, **changes)  # type: ignore[arg-type]
+        GenerateConfig(str(source), str(output), "b", size=256, workers=0, device="cpu", video_interval=1.0, **changes)  # type: ignore[arg-type]
     )
 
 

@@ -115,7 +115,7 @@ def test_joined_recordings_are_looked_at_to_their_end(tmp_path: Path) -> None:
     photo(tmp_path / "in/train/a.jpg")
     (tmp_path / "in/eval").mkdir()
     shutil.move(joined, tmp_path / "in/eval/joined.ts")
-    report = generate_dataset(config(tmp_path / "in", tmp_path / "out", eval_only=True, video_interval=1.0))
+    report = generate_dataset(config(tmp_path / "in", tmp_path / "out", eval_only=True, video_interval=3.0))
     times = [float(row["source"].split("=")[1]) for row in read_manifest(tmp_path / "out", report.name)]
     assert max(times) > 6, "frames of the last part are decoded again, too"
     assert not report.skipped

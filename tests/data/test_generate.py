@@ -324,14 +324,17 @@ def test_a_second_run_on_the_same_shard_is_refused_while_the_first_lives(config:
 
 
 @pytest.mark.parametrize(
-    ("number", "reason"),
-    [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "no write permission")],
+    ("place", "number", "reason"),
+    [
+        ("while writing", errno.ENOSPC, "disk is full"),
+        ("while writing", errno.EACCES, "no write permission"),
+        ("while renaming", errno.EROFS, "read-only"),
+    ],
 )
-@pytest.mark.parametrize("place", ["while writing", "while renaming"])
 def test_a_disk_that_takes_no_more_is_named_and_a_later_run_completes_the_data_set(
+    place: str,
     number: int,
     reason: str,
-    place: str,
     config: GenerateConfig,
     finished: tuple[Path, GenerateReport, list[str]],
     monkeypatch: pytest.MonkeyPatch,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inpaintkit.config import GenerateConfig
-from inpaintkit.data.generate import generate_dataset
+from inpaintkit.data.generate import GenerateReport, generate_dataset
 from inpaintkit.data.manifest import is_record, read_manifest
 from inpaintkit.data.scene_source import SCENE_SIZE, pick_textures, read_surfaces, render_scene
 from inpaintkit.data.sources import Source
@@ -21,16 +21,17 @@ SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two photos to train on and one to judge on."""
+    """Two photos and a broken file to train on, and one photo to judge on."""
     root = tmp_path_factory.mktemp("pictures")
     for split, name in (("train", "cat_face"), ("train", "dahlia"), ("eval", "astronaut")):
         (root / split).mkdir(exist_ok=True)
         shutil.copy(SAMPLES / split / f"{name}.jpg", root / split)
+    (root / "train" / "broken.jpg").write_bytes(b"no picture")
     return root
 
 
 def config(pictures: Path, output: Path, **options: object) -> GenerateConfig:
-    values = {"prefix": "t", "size": 256, "num_samples": 1, "scenes": 2, "divergence_level": 2, "workers": 0, **options}
+    values = {"prefix": "t", "size": 256, "num_samples": 1, "scenes": 1, "divergence_level": 2, "workers": 0, **options}
     return GenerateConfig(dataset_dir=str(pictures), output_dir=str(output), device="cpu", **values)  # type: ignore[arg-type]
 
 
@@ -40,10 +41,13 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def made(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("made")
-    generate_dataset(config(pictures, output))
-    return output
+def report(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> GenerateReport:
+    return generate_dataset(config(pictures, tmp_path_factory.mktemp("made")))
+
+
+@pytest.fixture(scope="module")
+def made(report: GenerateReport) -> Path:
+    return report.files[0].parents[1]
 
 
 def scene_rows(output: Path) -> list[dict]:
@@ -51,7 +55,7 @@ def scene_rows(output: Path) -> list[dict]:
 
 
 def test_report_tells_how_many_records_are_scenes(pictures: Path, tmp_path: Path) -> None:
-    report = generate_dataset(config(pictures, tmp_path, eval_only=True))
+    report = generate_dataset(config(pictures, tmp_path, eval_only=True, scenes=2))
     rows = scene_rows(tmp_path)
     assert report.scenes == len(rows) > 0
     assert report.records > report.scenes  # the photo's own records are there too
@@ -79,7 +83,9 @@ def test_scenes_of_one_split_show_no_picture_of_the_other(made: Path) -> None:
 
 def test_a_hole_begins_exactly_where_the_picture_has_its_border(pictures: Path) -> None:
     """Depth jumps exactly where another surface begins, so across the jump the colours differ more than elsewhere."""
-    sources = [Source(path, path.name) for path in sorted((pictures / "train").iterdir())]
+    sources = [
+        Source(path, path.name) for path in [pictures / "train" / "cat_face.jpg", pictures / "train" / "dahlia.jpg"]
+    ]
     jumps, others = [], []
     for number in range(4):
         picture, depth = render_scene(read_surfaces(sources, 256, VideoReaders(0)), 256, (number,))
@@ -99,9 +105,11 @@ def test_textures_are_drawn_from_the_key_alone() -> None:
     assert len({tuple(names) for names in chosen}) > 10
 
 
-def test_a_broken_picture_gives_no_scene_and_spoils_none(pictures: Path, tmp_path: Path) -> None:
-    shutil.copytree(pictures, tmp_path / "in")
-    (tmp_path / "in/train/broken.jpg").write_bytes(b"no picture")
-    report = generate_dataset(config(tmp_path / "in", tmp_path / "out"))
+def test_a_broken_picture_gives_no_scene_and_spoils_none(report: GenerateReport, made: Path) -> None:
     assert [source for source, _ in report.skipped] == ["train/broken.jpg"]
-    assert all("broken.jpg" not in row["textures"] for row in scene_rows(tmp_path / "out"))
+    assert {row["source"] for row in scene_rows(made)} == {
+        "train/cat_face.jpg",
+        "train/dahlia.jpg",
+        "eval/astronaut.jpg",
+    }
+    assert all("broken.jpg" not in row["textures"] for row in scene_rows(made))
