@@ -208,7 +208,7 @@ def test_two_people_get_the_same_table(tmp_path: Path) -> None:
     (tmp_path / "photos" / "eval").mkdir(parents=True)
     photo.convert("RGB").save(tmp_path / "photos" / "eval" / "noise.png")
     (tmp_path / "model.pth").touch()
-    told = []
+    told, cases = [], []
     for person in (1, 2):
         torch.manual_seed(person)
         np.random.seed(person)  # noqa: NPY002
@@ -217,9 +217,14 @@ def test_two_people_get_the_same_table(tmp_path: Path) -> None:
             | {"compare_with": None, "data_dir": None, "photos": str(tmp_path / "photos"), "scenes": 1}
         )
         fills = make_fills("row, telea")
-        told.append([tables(evaluate(fills, truth, max_records=2)) for truth in choose_truths(config)])
+        truths = choose_truths(config)
+        told.append([tables(evaluate(fills, truth, max_records=2)) for truth in truths])
+        cases.append([truth.load(0) for truth in truths])
     assert len(told[0]) == 2
     assert told[0] == told[1]
+    for one, other in zip(*cases, strict=True):
+        assert torch.equal(one.picture, other.picture)
+        assert torch.equal(one.hole, other.hole)
 
 
 def test_both_networks_of_lpips_can_judge(records: InpaintDataset) -> None:

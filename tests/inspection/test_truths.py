@@ -67,8 +67,8 @@ def test_edge_dilation_moves_mixed_colours_along_with_the_near_object() -> None:
 
 
 def test_who_fills_a_scene_with_the_right_view_is_perfect() -> None:
-    truth = scene_truth(3)
-    cases = {case.name: case for case in map(truth.load, range(3))}
+    truth = scene_truth(2)
+    cases = {case.name: case for case in map(truth.load, range(2))}
     calls = iter(list(cases.values()))
 
     def oracle(picture: torch.Tensor, hole: torch.Tensor, eye: str) -> torch.Tensor:
@@ -95,8 +95,8 @@ def test_scenes_are_the_same_for_everybody_and_others_with_another_seed() -> Non
 
 
 def test_holes_near_the_sides_of_a_scene_do_not_count() -> None:
-    for index in range(6):
-        case = scene_truth(6).load(index)
+    for index in range(3):
+        case = scene_truth(3).load(index)
         columns = case.judged[0, 0].any(0).nonzero().flatten()
         assert columns.min() > 0
         assert columns.max() < case.hole.shape[-1] - 1
@@ -127,25 +127,22 @@ def test_records_leave_out_the_frame(tmp_path: Path) -> None:
     assert case.judged[0, 0].any(1).nonzero().flatten().tolist() == list(range(16, 80))
 
 
-def test_photo_holes_are_made_once_and_alike(tmp_path: Path) -> None:
+def test_photo_holes_are_made_once(tmp_path: Path) -> None:
     photos = tmp_path / "photos" / "eval"
     photos.mkdir(parents=True)
     pixels = (torch.rand(9, 16, 3, generator=torch_rng("photo")) * 255).byte().numpy()
     Image.fromarray(pixels).resize((640, 360), Image.Resampling.BICUBIC).save(photos / "blobs.png")
     first = photo_truth(tmp_path / "photos", tmp_path / "a")
-    second = photo_truth(tmp_path / "photos", tmp_path / "b")
-    assert list(first.names) == list(second.names)
-    assert torch.equal(first.load(0).hole, second.load(0).hole)
-    assert torch.equal(first.load(0).picture, second.load(0).picture)
     files = sorted((tmp_path / "a" / "eval").iterdir())
     changed = [file.stat().st_mtime_ns for file in files]
-    photo_truth(tmp_path / "photos", tmp_path / "a")
+    assert list(photo_truth(tmp_path / "photos", tmp_path / "a").names) == list(first.names)
     assert [file.stat().st_mtime_ns for file in files] == changed
 
 
 def test_records_of_scenes_do_not_pass_for_photos(tmp_path: Path) -> None:
+    photo = Path(__file__).parents[2] / "data/samples/eval/astronaut.jpg"
     config = GenerateConfig(
-        dataset_dir=str(Path(__file__).parents[2] / "data/samples"), output_dir=str(tmp_path), prefix="t", size=256,
+        dataset_dir=str(photo), output_dir=str(tmp_path), prefix="t", size=256,
         num_samples=1, scenes=1, eval_only=True, workers=0, device="cpu",
     )  # fmt: skip
     report = generate_dataset(config)

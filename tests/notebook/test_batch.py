@@ -190,10 +190,14 @@ class TestFailures:
         """Begin the first job's data set with other pictures."""
         from inpaintkit.data.generate import generate_dataset
 
+        def stop(done: int, total: int, message: str) -> None:
+            raise KeyboardInterrupt
+
         extra = tmp_path / "cats" / "eval" / "extra.jpg"
         shutil.copy(SAMPLES / "eval" / "paint_brushes.jpg", extra)
         first = load_batch(write(small, tmp_path)).jobs[0].config
-        generate_dataset(first)
+        with pytest.raises(KeyboardInterrupt):
+            generate_dataset(first, stop)
         extra.unlink()
         return small
 
