@@ -14,13 +14,16 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.pictures import AnyPicture, bands, picture_batch, to_uint8
-from inpaintkit.synthesis import close_hole, dilate_edge, forward_warp, resize_depth
+from inpaintkit.synthesis import beyond_border, close_hole, dilate_edge, forward_warp, resize_depth
 from inpaintkit.synthesis.warp import Eye
 
 WIGGLE_MS = 140
 """Time that a wiggle picture shows each eye."""
 
 GIF_COLOURS = 256
+
+BORDER_SURROUNDINGS = 256
+"""Columns of the view, beside what comes from beyond the border, that a fill gets to see."""
 
 DUBOIS_LEFT = ((0.437, 0.449, 0.164), (-0.062, -0.062, -0.024), (-0.048, -0.050, -0.017))
 DUBOIS_RIGHT = ((-0.011, -0.032, -0.007), (0.377, 0.761, 0.009), (-0.026, -0.093, 1.234))
@@ -106,6 +109,7 @@ def stereo_pair(
     inpainter: Fill | None = None,
     edge_dilation: int = 0,
     tell: Tell = say_nothing,
+    fill_border: bool = True,
 ) -> StereoPair:
     """Return the left and the right view of `picture`, both synthesised, holes filled.
 
@@ -118,6 +122,8 @@ def stereo_pair(
         edge_dilation: rounds by which near edges of `depth` grow first, at its own size, so that edge pixels of mixed
             colour move with the near object.
         tell: hears what is being done.
+        fill_border: what a view shows from beyond the left or right border is hole, too; False: the border's pixels are repeated
+            there, as in iw3.
 
     Raises `InputError` if `depth` has no such shape, or more than one picture is given.
     """
@@ -127,19 +133,48 @@ def stereo_pair(
     near = depth_like(depth, batch, edge_dilation)
     divergence *= max(batch.shape[-2:]) / batch.shape[-1]  # the warp counts in percent of the width
     tell("left eye ...")
-    left, left_hole = _view(batch, near, divergence, convergence, "left", inpainter)
+    left, left_hole = _view(batch, near, divergence, convergence, "left", inpainter, fill_border)
     tell("right eye ...")
-    right, right_hole = _view(batch, near, divergence, convergence, "right", inpainter)
+    right, right_hole = _view(batch, near, divergence, convergence, "right", inpainter, fill_border)
     return StereoPair(left, right, left_hole, right_hole)
 
 
 def _view(
-    picture: torch.Tensor, depth: torch.Tensor, divergence: float, convergence: float, eye: Eye, fill: Fill | None
+    picture: torch.Tensor,
+    depth: torch.Tensor,
+    divergence: float,
+    convergence: float,
+    eye: Eye,
+    fill: Fill | None,
+    fill_border: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     warped, hole = forward_warp(picture, depth, divergence, convergence, eye)
-    hole = close_hole(hole)
+    beyond = beyond_border(depth, divergence, convergence, eye) if fill_border else torch.zeros_like(hole)
+    hole = close_hole(hole) | beyond
     warped.masked_fill_(hole, 0).clamp_(0, 1)
-    return (warped if fill is None else fill(warped, hole, eye)), hole
+    if fill is None:
+        return warped, hole
+    filled = _fill_far_border(warped, hole, beyond, eye, fill)
+    return fill(warped, hole & ~filled, eye), hole
+
+
+def _fill_far_border(
+    view: torch.Tensor, hole: torch.Tensor, beyond: torch.Tensor, eye: Eye, fill: Fill
+) -> torch.Tensor:
+    """Fill `beyond` in place at the border where `fill` would look for the background: right in the right eye, left in the left.
+
+    There nothing lies behind the hole, so it is filled as the other eye's, from the inside. Returns bool, True = filled.
+    """
+    width = view.shape[-1]
+    far = beyond.clone()
+    (far[..., : width // 2] if eye == "right" else far[..., width // 2 :]).fill_(False)
+    columns = far.flatten(0, 2).any(dim=0).nonzero()
+    if len(columns):
+        first, last = int(columns.min()) - BORDER_SURROUNDINGS, int(columns.max()) + BORDER_SURROUNDINGS
+        strip = (..., slice(max(first, 0), last + 1))
+        answer = fill(view[strip], hole[strip], "left" if eye == "right" else "right")
+        view[strip] = torch.where(far[strip], answer, view[strip])
+    return far
 
 
 def depth_like(depth: torch.Tensor | np.ndarray, picture: torch.Tensor, edge_dilation: int = 0) -> torch.Tensor:

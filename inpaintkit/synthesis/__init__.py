@@ -6,7 +6,7 @@ from inpaintkit.synthesis.occlusion import hidden_hole, split_ramps
 from inpaintkit.synthesis.preview import Preview, colour_depth, preview
 from inpaintkit.synthesis.sampler import HOLE_METHODS, HoleDraw, HoleSampler, prepare_depth, resize_depth
 from inpaintkit.synthesis.scenes import Layer, Scene, degrade_depth, draw_scene
-from inpaintkit.synthesis.warp import forward_warp, seen_from_left, warp_back_hole
+from inpaintkit.synthesis.warp import beyond_border, forward_warp, seen_from_left, warp_back_hole
 
 __all__ = [
     "HOLE_METHODS",
@@ -17,6 +17,7 @@ __all__ = [
     "Layer",
     "Preview",
     "Scene",
+    "beyond_border",
     "close_hole",
     "colour_depth",
     "degrade_depth",

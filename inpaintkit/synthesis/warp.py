@@ -80,6 +80,24 @@ def forward_warp(
     return warped, hole
 
 
+def beyond_border(depth: Tensor, divergence: float | Tensor, convergence: float | Tensor, eye: Eye) -> Tensor:
+    """Return what one eye sees from beyond the left or right border, where `forward_warp` repeats the last pixels.
+
+    Parameters as of `forward_warp`. Returns bool (B, 1, H, W), True = beyond.
+    """
+    beyond = torch.empty(depth.shape, dtype=torch.bool, device=depth.device)
+
+    def look(block: RowBlock) -> None:
+        b, rows, shift = block
+        column = _land(padded_rows(depth[b, 0, rows], shift, eye), shift, eye).column
+        outside = (column < shift.padding) | (column > shift.padding + depth.shape[-1] - 1)
+        beyond[b, 0, rows] = _turned(outside, eye)
+
+    _check_eye(eye)
+    run_blocks(look, depth, divergence, convergence, None)
+    return beyond
+
+
 def warp_back_hole(
     depth: Tensor, divergence: float | Tensor, convergence: float | Tensor, mirrored: bool = False
 ) -> Tensor:

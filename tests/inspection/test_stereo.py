@@ -9,10 +9,12 @@ from PIL import Image
 
 from inpaintkit.__main__ import main
 from inpaintkit.errors import InputError
-from inpaintkit.inspection import StereoPair, row_fill, stereo_pair
+from inpaintkit.inspection import Inpainter, StereoPair, row_fill, stereo_pair
 from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import torch_rng
 
+ROOT = Path(__file__).parents[2]
+SAMPLES, RELEASED = ROOT / "data" / "samples", ROOT / "models" / "released" / "light_inpaint_v1.pth"
 HEIGHT, WIDTH = 40, 200
 SQUARE = slice(80, 120)
 
@@ -52,6 +54,33 @@ def test_the_background_side_is_missing_and_gets_background(picture: torch.Tenso
     assert len(left) >= 6
     for view, hole in ((pair.left, pair.left_hole), (pair.right, pair.right_hole)):
         assert torch.allclose(view[hole.expand_as(view)].reshape(3, -1)[2], torch.tensor(0.4))
+
+
+@pytest.mark.parametrize("convergence", [0.0, 1.0])
+def test_what_lies_beyond_the_picture_is_filled_better_than_by_repeating_its_border(convergence: float) -> None:
+    """A flat picture moves as a whole, so the photo that it was cut from tells what each view shows beyond it."""
+    beyond, sizes = 16, (128, 224)
+    with Image.open(SAMPLES / "train" / "dahlia.jpg") as image:
+        photo = (
+            torch.from_numpy(np.asarray(image.convert("RGB").resize(sizes[::-1])).copy()).permute(2, 0, 1)[None] / 255
+        )
+    width = sizes[1] - 2 * beyond
+    fill, flat = Inpainter(RELEASED), torch.full((1, 1, sizes[0], width), 0.5)
+    divergence = 100 * beyond / (0.25 * width)
+    pairs = [
+        stereo_pair(photo[..., beyond:-beyond], flat, divergence, convergence, fill, fill_border=filled)
+        for filled in (True, False)
+    ]
+    for eye in ("left", "right"):
+        moved = beyond if (convergence == 0) == (eye == "left") else -beyond
+        truth = photo[..., beyond - moved :][..., :width]
+        hole = getattr(pairs[0], f"{eye}_hole")
+        strip = slice(beyond) if moved > 0 else slice(width - beyond, width)
+        assert hole[..., strip].all()
+        assert int(hole.sum()) == beyond * sizes[0]
+        errors = [(getattr(pair, eye) - truth)[..., strip].square().mean() for pair in pairs]
+        assert errors[0] < 0.9 * errors[1]
+    assert not pairs[1].left_hole.any()
 
 
 def test_without_a_fill_holes_stay_black(picture: torch.Tensor, depth: torch.Tensor) -> None:
