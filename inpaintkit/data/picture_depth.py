@@ -6,7 +6,6 @@ A network on a GPU must never wait for the CPU, so the work around it is in func
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from inpaintkit.data.images import UnreadablePicture, content_key, read_file, re
 from inpaintkit.data.records import Picture, View, turn_depth
 from inpaintkit.data.sources import Source
 from inpaintkit.depth import DepthCache, DepthModel, FileDepthModel, create_depth_model, round_depth
-from inpaintkit.depth.protocol import min_max
+from inpaintkit.depth.protocol import has_maps, min_max
 from inpaintkit.errors import InputError
 
 BYTES_PER_GB = 1e9
@@ -39,11 +38,6 @@ def depth_cache(config: GenerateConfig, model: DepthModel) -> DepthCache | None:
         return None
     folder = config.depth_cache or Path(config.output_dir) / "depth_cache"
     return DepthCache(folder, int(config.depth_cache_gb * BYTES_PER_GB))
-
-
-def has_maps(model: DepthModel) -> TypeGuard[FileDepthModel]:
-    """Tell whether `model` reads its answers from files beside the pictures."""
-    return hasattr(model, "infer_file")
 
 
 def as_batch(picture: Picture) -> Tensor:

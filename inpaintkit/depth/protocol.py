@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import torch
 from torch import Tensor
@@ -75,11 +75,14 @@ class FileDepthModel(DepthModel, Protocol):
         ...
 
 
+def has_maps(model: DepthModel) -> TypeGuard[FileDepthModel]:
+    """Tell whether `model` reads its answers from files beside the pictures."""
+    return hasattr(model, "infer_file")
+
+
 def depth_of_file(model: DepthModel, path: str | Path, pixels: Tensor) -> Tensor:
     """Return depth (1, 1, h, w) of the picture file `path` with `pixels` (1, 3, H, W): from its map, or by the network."""
-    by_file = getattr(model, "infer_file", None)
-    depth: Tensor = by_file(path) if by_file else model.infer(pixels)
-    return depth
+    return model.infer_file(path) if has_maps(model) else model.infer(pixels)
 
 
 def compute_like(model: DepthModel, version: str | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -9,16 +11,29 @@ from numpy.typing import NDArray
 
 from inpaintkit.errors import InputError
 from inpaintkit.hole_colour import HOLE_COLOUR
-from inpaintkit.inspection.figures import ZOOM_MARGIN, ZOOM_MAXIMUM, ZOOM_MINIMUM, zoom_box
 from inpaintkit.inspection.pictures import Pixels, to_uint8
 
 Box = tuple[int, int, int]
 """(top, left, side) of a square in px."""
 
+ZOOM_MARGIN, ZOOM_MINIMUM, ZOOM_MAXIMUM = 1.5, 56, 112
+"""A zoomed crop is the largest hole's longer side times the first, within the other two in px."""
+
 SMALLEST_HOLE = 20
 """Smaller parts in px aren't worth a look of their own."""
 
 BOX_COLOUR = (255, 255, 255)
+
+
+def zoom_box(hole: torch.Tensor) -> Box:
+    """Return a square around the thickest place of the largest part of `hole` (H, W) bool."""
+    height, width = hole.shape
+    parts, stats = _parts(hole)
+    if len(stats) < 2:
+        return 0, 0, min(height, width)
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    thickness = cv2.distanceTransform((parts == largest).astype(np.uint8), cv2.DIST_L2, 3)
+    return _square(divmod(int(np.argmax(thickness)), width), _side(stats[largest], hole.shape), hole.shape)
 
 
 def zoom_boxes(hole: torch.Tensor) -> list[Box]:
@@ -27,7 +42,7 @@ def zoom_boxes(hole: torch.Tensor) -> list[Box]:
     Parts under `SMALLEST_HOLE` px, and those whose square would show hardly anything new, are left out unless there is
     no other; without any hole it is the largest square at the top left.
     """
-    _, parts, stats, _ = cv2.connectedComponentsWithStats(hole.cpu().numpy().astype(np.uint8), connectivity=8)
+    parts, stats = _parts(hole)
     areas = stats[1:, cv2.CC_STAT_AREA]
     boxes: list[Box] = []
     for part in 1 + np.argsort(-areas, kind="stable"):
@@ -39,15 +54,31 @@ def zoom_boxes(hole: torch.Tensor) -> list[Box]:
     return boxes or [zoom_box(hole)]
 
 
+def _parts(hole: torch.Tensor) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the number of the connected part at each pixel of `hole` (H, W), and OpenCV's figures of each part, 0: no hole."""
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(hole.cpu().numpy().astype(np.uint8), connectivity=8)
+    return np.asarray(parts, np.int32), np.asarray(stats, np.int32)
+
+
 def _box_around(part: NDArray[np.bool_], stats: NDArray[np.int32]) -> Box:
     """Return a square around the whole `part` (H, W), or around its thickest place where it is too long for one."""
     left, top, width, height = (int(stats[column]) for column in range(4))
-    side = min(max(int(max(width, height) * ZOOM_MARGIN), ZOOM_MINIMUM), ZOOM_MAXIMUM, *part.shape)
+    side = _side(stats, part.shape)
     if max(width, height) > side:
         return zoom_box(torch.from_numpy(part))
-    middle = (top + height // 2, left + width // 2)
-    corner = [min(max(m - side // 2, 0), length - side) for m, length in zip(middle, part.shape, strict=True)]
-    return corner[0], corner[1], side
+    return _square((top + height // 2, left + width // 2), side, part.shape)
+
+
+def _side(stats: NDArray[np.int32], shape: Sequence[int]) -> int:
+    """Return the side of the square to show a part by, in a picture of `shape` (H, W)."""
+    longer = int(max(stats[cv2.CC_STAT_WIDTH], stats[cv2.CC_STAT_HEIGHT]))
+    return min(max(int(longer * ZOOM_MARGIN), ZOOM_MINIMUM), ZOOM_MAXIMUM, *shape)
+
+
+def _square(middle: tuple[int, int], side: int, shape: Sequence[int]) -> Box:
+    """Return the square of `side` px around `middle` (row, column), moved inside a picture of `shape` (H, W)."""
+    top, left = (min(max(m - side // 2, 0), length - side) for m, length in zip(middle, shape, strict=True))
+    return top, left, side
 
 
 def _overlap(box: Box, other: Box) -> float:

@@ -6,8 +6,13 @@ from collections.abc import Sequence
 
 from inpaintkit.training.progress import Row
 
-FIGURES = ("hole_psnr", "hole_lpips", "artefact", "score")
-NAMES = {"artefact": "artefact score", "hole_lpips": "hole LPIPS", "hole_psnr": "hole PSNR (dB)"}
+FIGURES = {
+    "hole_psnr": "hole PSNR (dB)",
+    "hole_lpips": "hole LPIPS",
+    "artefact": "artefact score",
+    "score": "score (least wins)",
+}
+"""Columns of the loss CSV that an epoch is judged by, with their titles."""
 
 
 def picked_because(history: Sequence[Row], picked: int) -> str:
@@ -16,7 +21,8 @@ def picked_because(history: Sequence[Row], picked: int) -> str:
     if picked not in rows or not picked:
         return "No epoch was judged after the start, so none was picked."
     start, row, last = rows[0], rows[picked], max(rows)
-    changes = [f"{name} {float(start[key]):.4g} -> {float(row[key]):.4g}" for key, name in NAMES.items()]
+    judged = {name: title for name, title in FIGURES.items() if name != "score"}
+    changes = [f"{title} {float(start[name]):.4g} -> {float(row[name]):.4g}" for name, title in judged.items()]
     later = f" The last one, {last}, has {float(rows[last]['score']):.4g}." if last != picked else ""
     worse = "" if float(row["score"]) < float(start["score"]) else " It is no better than the start by this score."
     return (
@@ -27,10 +33,7 @@ def picked_because(history: Sequence[Row], picked: int) -> str:
 
 def epoch_table(history: Sequence[Row], picked: int) -> str:
     """Return a Markdown table of the inside-hole figures of each evaluated epoch, epoch `picked` in bold."""
-    lines = [
-        "| epoch | hole PSNR (dB) | hole LPIPS | artefact score | score |",
-        "| ---: | ---: | ---: | ---: | ---: |",
-    ]
+    lines = [f"| epoch | {' | '.join(FIGURES.values())} |", "| ---: |" + " ---: |" * len(FIGURES)]
     for row in history:
         if row["split"] != "eval":
             continue

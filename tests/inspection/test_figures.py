@@ -17,6 +17,7 @@ from toy_records import write_records
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import FILLS, evaluate, figures, row_fill, stereo_pair
+from inpaintkit.inspection.zoom import ZOOM_MAXIMUM, zoom_box
 from inpaintkit.seeds import torch_rng
 
 LOSSES = """epoch,split,total,l1,hole_psnr,learning_rate
@@ -124,11 +125,11 @@ def test_the_zoom_stays_inside_and_finds_the_thickest_place_of_the_largest_hole(
     hole[10:14, 10:14] = True
     hole[20:190, 200:202] = True
     hole[150:160, 195:207] = True
-    top, left, side = figures.zoom_box(hole)
-    assert side == figures.ZOOM_MAXIMUM
+    top, left, side = zoom_box(hole)
+    assert side == ZOOM_MAXIMUM
     assert top <= 150 <= 160 <= top + side <= 200
     assert left <= 195 <= 207 <= left + side <= 220
-    assert figures.zoom_box(torch.zeros(30, 40, dtype=torch.bool)) == (0, 0, 30)
+    assert zoom_box(torch.zeros(30, 40, dtype=torch.bool)) == (0, 0, 30)
 
 
 def test_empty_lists_are_refused() -> None:

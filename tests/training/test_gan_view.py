@@ -18,7 +18,7 @@ from inpaintkit.inspection.fills import row_fill
 from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import GanTrainer
-from inpaintkit.training.gan_epochs import picked_because
+from inpaintkit.training.gan_epochs import FIGURES, picked_because
 from inpaintkit.training.tasks.gan import epoch_score
 
 Row = dict[str, Any]
@@ -58,7 +58,7 @@ def test_maps_spectra_and_epochs_are_drawn(gan: GanTrainer, records: Path) -> No
     spectra = figures.hole_spectra(data, fills, n=2).axes[0]
     assert [line.get_label() for line in spectra.get_lines()[:2]] == ["truth", "row"]
     epochs = figures.gan_epochs(gan.files.csv, picked=1)
-    assert [ax.get_title(loc="left") for ax in epochs.axes] == list(figures.GAN_FIGURES.values())
+    assert [ax.get_title(loc="left") for ax in epochs.axes] == list(FIGURES.values())
 
 
 def test_curves_lie_in_the_run_folder_while_it_runs(gan: GanTrainer) -> None:
@@ -85,7 +85,7 @@ class TestTheReason:
         rows = [judged(0, 25.0, 0.2, 0.5, 0.7), judged(1, 24.9, 0.15, 0.1, 0.25), judged(2, 24.8, 0.16, 0.3, 0.46)]
         said = picked_because(rows, 1)
         assert said.startswith("Epoch 1 was picked: its score 0.25 is the lowest of 2 judged epochs")
-        assert "artefact score 0.5 -> 0.1, hole LPIPS 0.2 -> 0.15, hole PSNR (dB) 25 -> 24.9" in said
+        assert "hole PSNR (dB) 25 -> 24.9, hole LPIPS 0.2 -> 0.15, artefact score 0.5 -> 0.1" in said
         assert said.endswith("The last one, 2, has 0.46.")
 
     def test_says_when_nothing_got_better(self) -> None:

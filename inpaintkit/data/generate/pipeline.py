@@ -31,7 +31,6 @@ from inpaintkit.data.picture_depth import (
     depth_cache,
     depth_from_map,
     depth_model,
-    has_maps,
     map_key,
 )
 from inpaintkit.data.records import (
@@ -48,6 +47,7 @@ from inpaintkit.data.scene_source import pick_textures, read_surfaces, render_sc
 from inpaintkit.data.sources import read_source
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.depth import compute_like, depth_key
+from inpaintkit.depth.protocol import has_maps
 from inpaintkit.errors import InputError
 from inpaintkit.files import fitting_name, require_writable
 from inpaintkit.seeds import Key, numpy_rng

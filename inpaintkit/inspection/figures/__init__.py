@@ -3,17 +3,13 @@
 from matplotlib.figure import Figure
 
 from inpaintkit.inspection.figures.base import INK, PALETTE, QUIET, KitFigure, png_bytes, save_figure
-from inpaintkit.inspection.figures.curves import GAN_FIGURES, gan_epochs, loss_curves
+from inpaintkit.inspection.figures.curves import gan_epochs, loss_curves
 from inpaintkit.inspection.figures.fills import (
-    ZOOM_MARGIN,
-    ZOOM_MAXIMUM,
-    ZOOM_MINIMUM,
     before_after,
     discriminator_maps,
     extremes,
     hole_spectra,
     metrics_bars,
-    zoom_box,
 )
 from inpaintkit.inspection.figures.records import (
     contact_sheet,
@@ -26,13 +22,9 @@ from inpaintkit.inspection.figures.records import (
 from inpaintkit.inspection.figures.stereo import stereo_panel
 
 __all__ = [
-    "GAN_FIGURES",
     "INK",
     "PALETTE",
     "QUIET",
-    "ZOOM_MARGIN",
-    "ZOOM_MAXIMUM",
-    "ZOOM_MINIMUM",
     "Figure",
     "KitFigure",
     "before_after",
@@ -51,5 +43,4 @@ __all__ = [
     "samples_panel",
     "save_figure",
     "stereo_panel",
-    "zoom_box",
 ]

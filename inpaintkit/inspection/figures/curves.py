@@ -21,16 +21,10 @@ from inpaintkit.inspection.figures.base import (
     KitFigure,
     label_axes,
 )
+from inpaintkit.training.gan_epochs import FIGURES
 
 BASELINES = {"hole_psnr": "hole_psnr_row_fill"}
 """Columns of a loss CSV that stand in the panel of another one: what it has to beat."""
-
-GAN_FIGURES = {
-    "hole_psnr": "hole PSNR (dB)",
-    "hole_lpips": "hole LPIPS",
-    "artefact": "artefact score",
-    "score": "score (least wins)",
-}
 
 
 def loss_curves(csv_path: str | Path) -> Figure:
@@ -57,8 +51,8 @@ def loss_curves(csv_path: str | Path) -> Figure:
 def gan_epochs(csv_path: str | Path, picked: int) -> Figure:
     """Plot the inside-hole figures of each judged epoch of GAN fine-tuning; the start dotted, the `picked` one marked."""
     rows = [row for row in _read_csv(csv_path) if row["split"] == "eval" and row.get("score")]
-    figure = KitFigure(figsize=(3.2 * len(GAN_FIGURES), 2.8), layout="constrained")
-    for ax, (name, title) in zip(figure.subplots(1, len(GAN_FIGURES)), GAN_FIGURES.items(), strict=True):
+    figure = KitFigure(figsize=(3.2 * len(FIGURES), 2.8), layout="constrained")
+    for ax, (name, title) in zip(figure.subplots(1, len(FIGURES)), FIGURES.items(), strict=True):
         epochs, values = [int(row["epoch"]) for row in rows], [float(row[name]) for row in rows]
         ax.plot(epochs, values, color=PALETTE[0], linewidth=1.8, marker="o", markersize=3.5)
         ax.axhline(values[0], color=QUIET, linewidth=1, linestyle=":")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import cv2
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -33,11 +32,9 @@ from inpaintkit.inspection.figures.base import (
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.scores import MAIN_METRICS, METRICS, RANKED_METRICS, WIDTH_BINS, Evaluation, width_metrics
 from inpaintkit.inspection.truths import Truth
+from inpaintkit.inspection.zoom import zoom_box
 from inpaintkit.training.metrics import hole_psnr
 from inpaintkit.training.spectrum import spectrum, step_products
-
-ZOOM_MARGIN, ZOOM_MINIMUM, ZOOM_MAXIMUM = 1.5, 56, 112
-"""A zoomed crop is the largest hole's longer side times the first, within the other two in px."""
 
 Realness = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(picture (B, 3, H, W), truth) -> logits (B, 1, h, w), high = looks real; ``GanTrainer.realness`` is one."""
@@ -152,22 +149,6 @@ def metrics_bars(evaluation: Evaluation) -> Figure:
         _width_curves(ax, evaluation, name, colours)
     curves[-1].legend(frameon=False, fontsize=TEXT_SIZE, labelcolor=INK, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
-
-
-def zoom_box(hole: torch.Tensor) -> tuple[int, int, int]:
-    """Return (top, left, side) in px of a square around the thickest place of the largest part of `hole` (H, W) bool."""
-    height, width = hole.shape
-    _, parts, stats, _ = cv2.connectedComponentsWithStats(hole.cpu().numpy().astype(np.uint8), connectivity=8)
-    if len(stats) < 2:
-        return 0, 0, min(height, width)
-    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    longer = int(max(stats[largest, cv2.CC_STAT_WIDTH], stats[largest, cv2.CC_STAT_HEIGHT]))
-    side = min(max(int(longer * ZOOM_MARGIN), ZOOM_MINIMUM), ZOOM_MAXIMUM, height, width)
-    depth = cv2.distanceTransform((parts == largest).astype(np.uint8), cv2.DIST_L2, 3)
-    y, x = divmod(int(np.argmax(depth)), width)
-    top = min(max(y - side // 2, 0), height - side)
-    left = min(max(x - side // 2, 0), width - side)
-    return top, left, side
 
 
 def _example_row(line: np.ndarray, example: Example) -> None:
