@@ -17,6 +17,7 @@ install: $(READY) ## create .venv with the kit and its tools
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("inpaintkit needs Python >= 3.10, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12") if sys.version_info < (3, 10) else None'
 	$(PYTHON) -m venv $(VENV)
+	@echo 'installing into $(VENV): some minutes, some GB of downloads; nothing is said meanwhile'
 	$(BIN)/python -m pip install --quiet --editable '.[dev,depth]'
 	! git rev-parse --git-dir >/dev/null 2>&1 || git config filter.notebooks.clean '$(abspath $(BIN))/python -m nbstripout $(STRIP)'
 	touch $(READY)

@@ -31,7 +31,8 @@ AddCommand = Callable[[str, Any, str], argparse.ArgumentParser]
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit status: 0 done, 1 failed while running, 2 refused before any work."""
     try:
-        options = make_parser().parse_args(arguments)
+        words = sys.argv[1:] if arguments is None else arguments
+        options = make_parser().parse_args(words or ["--help"])
         status = int(options.command(options) or 0)
         sys.stdout.flush()
         return status
@@ -209,10 +210,12 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     print(f"{options.notebook}: loading ...", flush=True)
     from inpaintkit.notebook import runs
+    from inpaintkit.text import duration
 
     report = runs.execute(options.notebook, values, run_dir)
     if report.seconds:
-        print(f"{report.notebook} done in {report.seconds:.0f} s: {report.executed}")
+        print(*filter(None, [runs.outcome(report)]), sep="\n")
+        print(f"{report.notebook} done in {duration(report.seconds)}: {report.executed}")
     return 0
 
 
@@ -278,7 +281,6 @@ def _export(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from inpaintkit.notebook import parameters, runs
-    from inpaintkit.notebook.html import write_html
 
     paths = ("checkpoint", "compare_with", "data_dir", "stereo_dir")
     given: dict[str, Any] = {name: str(path.resolve()) for name in paths if (path := getattr(options, name))}
@@ -286,9 +288,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     values = {"compare_with": None, "data_dir": None, "disparity_scale": options.disparity_scale} | given
     values["fills"] = ", ".join(["all", *own_fills])
     values |= parameters.parse_assignments("04_inspect", options.param)
-    report = runs.execute("04_inspect", values, options.output.resolve() if options.output else None)
-    print((report.folder / "verdict.md").read_text(encoding="utf-8"))
-    print(f"Report: {write_html(report.executed)}")
+    print(runs.outcome(runs.execute("04_inspect", values, options.output.resolve() if options.output else None)))
 
 
 def _stereo(options: argparse.Namespace) -> None:

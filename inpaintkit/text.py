@@ -71,5 +71,17 @@ def figure(text: object, longest: int = LONGEST) -> str:
     return shown(text, longest).replace("$", r"\$")
 
 
+def duration(seconds: float) -> str:
+    """Return a duration as one says it.
+
+    >>> duration(50), duration(600), duration(7200), duration(10**7)
+    ('50 seconds', '10 minutes', '2 hours', '116 days')
+    """
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}s"
+    return f"{seconds:.0f} seconds"
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")

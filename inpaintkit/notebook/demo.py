@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from inpaintkit.files import atomic_write_text, require_writable
+from inpaintkit.files import require_writable
+from inpaintkit.notebook.html import write_page
 from inpaintkit.notebook.parameters import preset_values
 from inpaintkit.notebook.project import find_project
 from inpaintkit.notebook.runs import RunReport, execute
@@ -54,9 +55,9 @@ def run_demo(smoke: bool = False, folder: str | Path | None = None) -> list[RunR
         print(f"\n=== {number} of {len(STEPS)}: {step} -> {shown / step}", flush=True)
         reports.append(execute(step, step_params(step, target, "smoke" if smoke else "try")))
     overview = _overview(reports, target)
-    atomic_write_text(target / "README.md", overview)
+    page = write_page(overview, target / "report.html")
     minutes = (time.monotonic() - started) / 60
-    print(f"\n{_table(target)}\n\nDone in {minutes:.1f} minutes. Look at {shown / 'README.md'}", flush=True)
+    print(f"\n{_table(target)}\n\nDone in {minutes:.1f} minutes. Look at {shown / page.name}", flush=True)
     print(f"The checkpoint, ready for iw3: {RunFiles(shown / '03_finetune_gan').model}", flush=True)
     return reports
 

@@ -16,10 +16,19 @@ def write_html(executed: str | Path) -> Path:
     Figures are inside the file and nothing is fetched from elsewhere when it is opened.
     """
     executed = Path(executed)
+    return _write(nbformat.read(executed, as_version=4), executed.with_suffix(".html"))
+
+
+def write_page(markdown: str, target: str | Path) -> Path:
+    """Write Markdown as one HTML file, pictures beside `target` that it names inside; return that file."""
+    return _write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(markdown)]), Path(target))
+
+
+def _write(book: nbformat.NotebookNode, target: Path) -> Path:
     exporter = HTMLExporter(exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True, mathjax_url="")
     exporter.require_js_url = ""
     exporter.jquery_url = ""
-    body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4), {"metadata": {"name": executed.stem}})
-    target = executed.with_suffix(".html")
+    exporter.embed_images = True
+    body, _ = exporter.from_notebook_node(book, {"metadata": {"name": target.stem, "path": str(target.parent)}})
     atomic_write_text(target, body)
     return target

@@ -282,7 +282,9 @@ def describe(notebook: str | Path) -> str:
         ]
         lines += [f"      {name}: {_meaning(meaning)}" for name, meaning in (rule["choices"] or {}).items()]
         groups.setdefault(rule["group"], []).append("\n".join(lines))
-    head = f"preset: {', '.join(f'{name} ({meaning})' for name, meaning in PRESETS.items())}"
+    head = "\n".join(
+        [f"{PRESET}: sizes for all options at once", *(f"  {name}: {text}" for name, text in PRESETS.items())]
+    )
     return "\n\n".join([head, *(f"{group}\n" + "\n".join(lines) for group, lines in groups.items())])
 
 

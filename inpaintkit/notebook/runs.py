@@ -46,6 +46,7 @@ REPORT_FILES = ("*.md", "*.csv", "*.html", "figures", "stereo")
 """What notebook 04 writes."""
 
 AUTOSAVE_SECONDS = 30
+AGAIN = "stopped; give the same command again"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
             status = "interrupted" if stopped else "failed"
             _write_manifest(folder, manifest | _ending(status, started, f"{error.ename}: {error.evalue}"))
             if stopped:
-                raise KeyboardInterrupt(f"{source.stem} {error.evalue}".strip()) from None
+                raise KeyboardInterrupt(f"{source.stem} {error.evalue or AGAIN}") from None
             reason = error.evalue if error.ename == "InputError" else f"{error.ename}: {error.evalue}"
             raise RunFailed(f"{source.stem} failed: {reason} (see {folder / source.name})") from None
         except BaseException as error:
@@ -113,6 +114,21 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         metrics = read_metrics(folder)
         _write_manifest(folder, manifest | _ending(_status(metrics), started) | {"metrics": metrics})
     return RunReport(source.stem, folder, folder / source.name, time.monotonic() - started, metrics)
+
+
+def outcome(report: RunReport) -> str:
+    """Return in words what a finished run came to, empty where it has said so itself."""
+    m = report.metrics
+    if report.notebook == "04_inspect":
+        from inpaintkit.notebook.html import write_html  # not at the top: nbconvert takes a while to load
+
+        verdict = (report.folder / "verdict.md").read_text(encoding="utf-8")
+        return f"{verdict}\nReport: {write_html(report.executed)}"
+    if report.notebook != "01_generate":
+        return ""
+    left_out = f"; left out: {m['skipped']} of {m['pictures']} pictures, see the notebook" if int(m["skipped"]) else ""
+    division = f" (division {m['division']})" if m.get("division") else ""
+    return f"{m['records']} records: {m['train']} to train on, {m['eval']} to judge on{division}{left_out}"
 
 
 def _check_inputs(config: JobConfig) -> None:

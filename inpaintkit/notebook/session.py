@@ -32,8 +32,9 @@ from inpaintkit.notebook.showing import (
     show_list,
     show_table,
 )
+from inpaintkit.text import duration
 from inpaintkit.training import find_run
-from inpaintkit.training.estimate import estimate_seconds, in_words
+from inpaintkit.training.estimate import estimate_seconds
 
 __all__ = [
     "callbacks",
@@ -97,7 +98,7 @@ def _tell_duration(config: TrainConfig) -> None:
     if find_run(config).state is not None:
         return
     seconds = estimate_seconds(config)
-    words = f"{config.max_epoch} epochs of {config.num_samples} samples: about {in_words(seconds)} on this machine"
+    words = f"{config.max_epoch} epochs of {config.num_samples} samples: about {duration(seconds)} on this machine"
     if seconds > LONG:
         show_headline(
             f'{words}. Choose preset = "try" for a first look, or stop whenever you like: it goes on where it was.',
@@ -113,9 +114,9 @@ def _tell_differences(config: JobConfig, preset: str | None, values: Mapping[str
     for field in dataclasses.fields(config):
         value, usual = getattr(config, field.name), values.get(field.name, field.default)
         if value != usual:
-            changed.append(f"{field.name} = {json_like(value)} ({json_like(usual)})")
+            changed.append(f"  {field.name} = {json_like(value)} instead of {json_like(usual)}")
     name = f"preset {preset}" if preset else "the defaults"
-    print(f"{name}, with " + ", ".join(changed) if changed else f"{name}, unchanged")
+    print("\n".join([f"{name}, with", *changed]) if changed else f"{name}, unchanged")
 
 
 def record(config: JobConfig, figures: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from inpaintkit.notebook.widgets import HtmlProgress, LiveCurves, Showable, Stil
 from inpaintkit.notebook.widgets.parts import picture_html
 from inpaintkit.notebook.widgets.still import STYLE, compact, html_output
 from inpaintkit.training import Trainer, TrainReport
-from inpaintkit.training.callbacks import LINE_EVERY, PROGRESS_VARIABLE, Callback, default_callbacks
+from inpaintkit.training.callbacks import PROGRESS_VARIABLE, Callback, Pace, default_callbacks
 
 HIGHEST = "85vh"  # of an output: no longer than a screen
 
@@ -139,15 +139,16 @@ def _value(value: Any) -> str:
 
 
 def job_progress(description: str) -> Callable[[int, int, str], None]:
-    """Return a callback ``(done, total, message)``: a bar when a person watches, else a plain line per 5 %."""
+    """Return a callback ``(done, total, message)``: a bar when a person watches, else a plain line now and then."""
     if not headless():
         return HtmlProgress(description).update
-    shown = -1.0
+    pace, begun = Pace(), False
 
     def report(done: int, total: int, message: str) -> None:
-        nonlocal shown
-        if done / max(total, 1) >= shown + LINE_EVERY or done == total:
-            shown = done / max(total, 1)
-            print(f"{shown:4.0%} {description}: {done} of {total} {text.shown(message)}", flush=True)
+        nonlocal begun
+        share = done / max(total, 1)
+        if pace.due(share) or done == total or not begun:
+            begun = True
+            print(f"{share:4.0%} {description}: {done} of {total} {text.shown(message)}", flush=True)
 
     return report

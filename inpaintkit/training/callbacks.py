@@ -15,14 +15,15 @@ from typing import Protocol
 from tqdm.auto import tqdm
 
 from inpaintkit.errors import LONGEST_MESSAGE
-from inpaintkit.text import shown
+from inpaintkit.text import duration, shown
 from inpaintkit.training.stopping import StopRequest
 
 PROGRESS_VARIABLE = "INPAINTKIT_PROGRESS"
 """Environment variable: ``lines`` asks for plain lines (set for headless runs), ``steps`` for those without the
 rows (set where somebody else shows them), ``off`` for silence."""
 
-LINE_EVERY = 0.05
+LINE_EVERY = 0.05  # of a job
+FIRST_WAIT, LONGEST_WAIT = 10.0, 600.0  # s
 
 
 class RunView(Protocol):
@@ -83,24 +84,41 @@ def shown_loss(info: StepInfo) -> str:
     return f"{info.terms['total']:.4g}" if "total" in info.terms else "?"
 
 
+class Pace:
+    """Says when a plain line about a job is due: at every 5 %, and before that 10, 20, 40 ... and at most 600 s after the last."""
+
+    def __init__(self, done: float = 0.0) -> None:
+        self._next, self._wait = done + LINE_EVERY, FIRST_WAIT
+        self._due = time.monotonic() + self._wait
+
+    def due(self, done: float) -> bool:
+        """Return whether a line is due when `done`, a share of 1, of the job is behind us."""
+        now = time.monotonic()
+        if done < self._next and now < self._due:
+            return False
+        if now >= self._due:
+            self._wait = min(2 * self._wait, LONGEST_WAIT)
+        self._next, self._due = done + LINE_EVERY, now + self._wait
+        return True
+
+
 class StepLines(Callback):
-    """One plain line per 5 % of the job, with the time that is left."""
+    """One plain line now and then, with the time that is left."""
 
     def on_start(self, run: RunView) -> None:
         self._started = time.monotonic()
         self._first = run.steps_done / max(run.total_steps, 1)
-        self._next = self._first + LINE_EVERY
+        self._pace = Pace(self._first)
 
     def on_step(self, run: RunView, info: StepInfo) -> None:
         done = run.steps_done / max(run.total_steps, 1)
-        if done < self._next:
+        if not self._pace.due(done):
             return
-        self._next = done + LINE_EVERY
         elapsed = time.monotonic() - self._started
         left = elapsed / max(done - self._first, 1e-9) * (1 - done)
         print(
             f"{done:4.0%} epoch {info.epoch} step {info.step}/{info.steps}, loss {shown_loss(info)}, "
-            f"{elapsed:.0f} s, about {left:.0f} s left",
+            f"{duration(elapsed)}, about {duration(left)} left",
             flush=True,
         )
 
@@ -109,7 +127,7 @@ class StepLines(Callback):
 
 
 class ProgressLines(StepLines):
-    """One plain line per 5 % of the job and per row, for logs in which a bar would freeze."""
+    """One plain line now and then and per row, for logs in which a bar would freeze."""
 
     def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
         print(format_row(row), flush=True)

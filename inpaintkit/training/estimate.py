@@ -46,16 +46,3 @@ def estimate_seconds(config: TrainConfig) -> float:
         seconds = time.perf_counter() - started
     per_sample = seconds / TIMED_SAMPLES * (GAN_STEP if isinstance(config, GanConfig) else 1)
     return per_sample * config.num_samples * last_epoch(config) / config.processes
-
-
-def in_words(seconds: float) -> str:
-    """Return a duration as one says it.
-
-    >>> in_words(50), in_words(600), in_words(7200), in_words(10**7)
-    ('1 minute', '10 minutes', '2 hours', '116 days')
-    """
-    for unit, length in (("day", 86400), ("hour", 3600)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}s"
-    minutes = max(round(seconds / 60), 1)
-    return f"{minutes} minute{'s' if minutes > 1 else ''}"

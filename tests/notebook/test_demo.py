@@ -1,6 +1,7 @@
 """The main job, tiny: all four notebooks through the strict `execute`, and what they leave behind."""
 
 import json
+import re
 from pathlib import Path
 
 import nbformat
@@ -10,7 +11,7 @@ import yaml
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.model import load_model
 from inpaintkit.notebook.demo import STEPS, run_demo, step_params
-from inpaintkit.notebook.runs import RunReport, execute, run_manifest
+from inpaintkit.notebook.runs import RunReport, execute, outcome, read_metrics, run_manifest
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +76,27 @@ def test_every_fill_is_judged_inside_holes(demo: Path) -> None:
     assert (demo / "04_inspect" / "stereo" / "astronaut_redcyan.jpg").is_file()
 
 
-def test_the_overview_links_only_to_what_is_there(demo: Path) -> None:
-    import re
-
-    text = (demo / "README.md").read_text()
-    links = re.findall(r"\]\(([^)]+)\)", text)
-    assert len(links) >= 8
+def test_the_report_is_one_page_with_its_pictures_inside_and_links_only_to_what_is_there(demo: Path) -> None:
+    text = (demo / "report.html").read_text()
+    body = text[text.index("What the demo made") :]
+    links = [link for link in re.findall(r'<a href="([^"]+)"', body) if not link.startswith("#")]
+    assert len(links) >= len(STEPS)
     assert all((demo / link).is_file() for link in links)
+    pictures = re.findall(r'<img[^>]* src="([^"]{20})', body)
+    assert len(pictures) >= 4
+    assert all(picture.startswith("data:image/png") for picture in pictures)
+
+
+def test_a_run_says_in_the_end_what_it_came_to(demo: Path) -> None:
+    said = {
+        step: outcome(RunReport(step, demo / step, demo / step / f"{step}.ipynb", 1.0, read_metrics(demo / step)))
+        for step in STEPS
+    }
+    records = len(list((demo / "data").glob("*/*_M.png")))
+    assert said["01_generate"].startswith(f"{records} records: ")
+    assert "On photos" in said["04_inspect"]
+    assert f"Report: {demo / '04_inspect' / '04_inspect.html'}" in said["04_inspect"]
+    assert (demo / "04_inspect" / "04_inspect.html").is_file()
 
 
 def test_a_failed_run_is_visible_as_failed_and_continues_when_repeated(demo: Path, tmp_path: Path) -> None:

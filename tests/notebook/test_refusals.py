@@ -266,6 +266,11 @@ class TestCommandLine:
         code = f"import sys; from inpaintkit.__main__ import main\ntry: main({command})\nexcept SystemExit: pass\nsys.exit('torch' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
+    def test_without_a_command_it_explains_itself(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit, match="0"):
+            main([])
+        assert "examples:" in capsys.readouterr().out
+
     def test_whoever_reads_only_the_first_lines_gets_no_traceback(self) -> None:
         command = f"{sys.executable} -m inpaintkit params 02_train | head -1"
         done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
