@@ -89,7 +89,13 @@ class InspectConfig(JobConfig):
         group="Truths",
         everyday=True,
     )
-    picture: str | None = option(None, "photo for the stereo preview, None: none", path=True, group="Stereo preview")
+    picture: str | None = option(
+        "data/samples/eval/drum_room.jpg",
+        "photo of which a stereo pair is made, None: none",
+        path=True,
+        group="Stereo preview",
+        everyday=True,
+    )
     divergence: float = option(
         2.5, "strength of the stereo preview", unit="% of the width", minimum=0, maximum=20, group="Stereo preview"
     )

@@ -159,11 +159,11 @@ class TrainConfig(JobConfig):
         super().__post_init__()
         if self.reset_state and not self.resume:
             raise InputError(
-                "reset_state: it only has a meaning together with resume=true; set resume or drop reset_state"
+                "reset_state: it only has a meaning together with resume=True; set resume or drop reset_state"
             )
         if self.overwrite and self.resume:
             raise InputError(
-                "overwrite: it contradicts resume=true, which goes on with the run; set only one of the two"
+                "overwrite: it contradicts resume=True, which goes on with the run; set only one of the two"
             )
         if self.crop_size % 4:
             raise InputError(

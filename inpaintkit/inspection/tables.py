@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -32,9 +32,9 @@ FILL_TITLES = {
 """What people call the built-in fills."""
 
 
-def title_of(fill: str) -> str:
-    """Return what people call a fill; the name itself, made safe for Markdown, for those of a user."""
-    return FILL_TITLES.get(fill, text.markdown(fill))
+def title_of(fill: str, safe: Callable[[str], str] = text.markdown) -> str:
+    """Return what people call a fill; the name itself, made `safe` for where it stands, for those of a user."""
+    return FILL_TITLES.get(fill, safe(fill))
 
 
 def short_table(results: Sequence[Evaluation]) -> str:

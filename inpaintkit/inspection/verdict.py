@@ -25,7 +25,7 @@ def headline(results: Sequence[Evaluation], fill: str, before: str | None = None
     parts = [f"on {result.title} {_standing_in_short(result, fill, before)}" for result in results]
     if before is not None:
         changes = [result.advantage(fill, before, "psnr").mean for result in results]
-        parts.append(f"against {title_of(before)} {_change(changes)}")
+        parts.append(f"against “{title_of(before)}” {_change(changes)}")
     sentence = "; ".join(parts)
     return f"{sentence[:1].upper()}{sentence[1:]}."
 
@@ -42,6 +42,8 @@ def _standing_in_short(result: Evaluation, fill: str, before: str | None) -> str
     gap = result.advantage(fill, rivals[0], "psnr")
     amount = f"{abs(gap.mean):.1f} dB"
     surely = "" if gap.low > 0 or gap.high < 0 or np.isnan(gap.low) else " (not for sure)"
+    if abs(gap.mean) < NOTHING:
+        return f"level with {title_of(rivals[0])}"
     if gap.mean > 0:
         return f"best, by {amount}{surely}"
     return f"{amount} behind {title_of(rivals[0])}{surely}"

@@ -120,6 +120,5 @@ def _tell_differences(config: JobConfig, preset: str | None, values: Mapping[str
 
 
 def record(config: JobConfig, figures: Mapping[str, Any]) -> None:
-    """Write the run's closing figures to ``metrics.csv`` and display them."""
+    """Write the run's closing figures to ``metrics.csv``."""
     record_metrics(config.run_folder, figures)
-    show_list(figures)

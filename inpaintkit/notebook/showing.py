@@ -27,6 +27,23 @@ NOTICE_SECONDS = 0.25
 FRONT_ENDS = ("JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD", "COLAB_RELEASE_TAG")
 """What Jupyter's server, VS Code and Colab put into a kernel's environment, and papermill doesn't."""
 
+WORDS = {
+    "train": "records to train on",
+    "eval": "records to judge on",
+    "scenes": "of them procedural scenes",
+    "dropped": "crops left out, hole too small",
+    "skipped": "pictures left out, see below",
+    "bars": "photos with black bars",
+    "mean_hole_fraction": "mean share of hole",
+    "pictures": "pictures and frames, with repeats",
+    "eval_loss_before": "evaluation loss before",
+    "eval_loss_after": "evaluation loss after",
+    "hole_psnr_before": "PSNR in holes before (dB)",
+    "hole_psnr_after": "PSNR in holes after (dB)",
+    "hole_psnr_row_fill": "PSNR in holes, row fill (dB)",
+}
+"""What a person reads for the names of figures in lists."""
+
 _shown: dict[str, Any] = {}
 """Widgets on the page by name: a cell that runs again closes the one it made before."""
 
@@ -115,10 +132,10 @@ def show_folded(title: str, table: str, config: JobConfig, name: str) -> None:
     display(Markdown(f"{opening}\n\n{table.strip()}\n\n</details>"))
 
 
-def show_table(table: str, config: JobConfig | None = None, name: str = "") -> None:
-    """Display Markdown, a table for instance; with `config` keep it as ``NAME.md`` in the run folder."""
+def show_table(table: str, config: JobConfig | None = None, name: str = "", headline: str = "") -> None:
+    """Display Markdown, a table for instance; with `config` keep it, below its `headline`, as ``NAME.md`` in the run folder."""
     if config is not None:
-        atomic_write_text(config.run_folder / f"{name}.md", table.strip() + "\n")
+        atomic_write_text(config.run_folder / f"{name}.md", f"{headline}\n\n{table}".strip() + "\n")
     # Longer ones scroll in a box; the empty lines make Markdown of what is inside.
     box = f'<div class="mathjax_ignore tex2jax_ignore" style="max-height:{HIGHEST};overflow:auto">'
     display(Markdown(f"{box}\n\n{table.strip()}\n\n</div>"))
@@ -128,13 +145,16 @@ def show_list(figures: Mapping[str, Any]) -> None:
     """Display names and values as a small table."""
     left = 'style="text-align:left"'
     cells = "".join(
-        f"<tr><th {left}>{text.html(name.replace('_', ' '))}</th><td {left}>{_value(value)}</td></tr>"
+        f"<tr><th {left}>{text.html(WORDS.get(name, name.replace('_', ' ')))}</th><td {left}>{_value(value)}</td></tr>"
         for name, value in figures.items()
     )
     display(html_output(f"<table>{cells}</table>"), raw=True)
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        parts = (f"{name} = {part}" for name, part in value.items())
+        return text.html(", ".join(parts), text.LONGEST * 2)
     return text.html(f"{value:.4g}" if isinstance(value, float) else value)
 
 

@@ -57,7 +57,7 @@ def taking_state(folder: Path) -> Iterator[None]:
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(
             f"model_dir: the checkpoint in {folder} isn't a whole state of this training ({shown(error) or type(error).__name__}); "
-            "name another model_dir, or start anew with overwrite=true"
+            "name another model_dir, or start anew with overwrite=True"
         ) from error
 
 

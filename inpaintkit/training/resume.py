@@ -23,10 +23,10 @@ from inpaintkit.training.progress import Plan, Progress
 from inpaintkit.training.run import RunFiles
 
 CHOICES = (
-    "set resume=true to go on with it under these options, or name another model_dir, or set overwrite=true, "
+    "set resume=True to go on with it under these options, or name another model_dir, or set overwrite=True, "
     f"which moves it to {OLD}/"
 )
-RECORD_CHOICES = "restore them, or start anew in another model_dir or with overwrite=true"
+RECORD_CHOICES = "restore them, or start anew in another model_dir or with overwrite=True"
 TRAINING_FILES = ("*.pth", "loss_*.csv", "eval", "epoch", "start", "figures", "tensorboard", "processes.yaml")
 """What training leaves in a run folder; the rest belongs to the notebook."""
 
@@ -83,7 +83,7 @@ def _with_state(config: TrainConfig, files: RunFiles, state: State, source: Path
         return FoundRun(replaces=True, weights_from=weights)
     if not ours:
         raise InputError(
-            f"model_dir: {files.state} was not written by inpaintkit; take its weights with resume=true and reset_state=true, "
+            f"model_dir: {files.state} was not written by inpaintkit; take its weights with resume=True and reset_state=True, "
             "or name another model_dir"
         )
     changed = _checked_changes(config, state)
@@ -107,7 +107,7 @@ def _without_state(config: TrainConfig, files: RunFiles, anew: FoundRun) -> Foun
         return dataclasses.replace(anew, replaces=True)
     raise InputError(
         f"model_dir: {files.model} is there already, without the state of its training; name another model_dir, or set "
-        f"overwrite=true, which moves it to {OLD}/"
+        f"overwrite=True, which moves it to {OLD}/"
     )
 
 
@@ -121,7 +121,7 @@ def _checked_changes(config: TrainConfig, state: State) -> dict[str, tuple[Any, 
         (then, now), name = changed[fixed[0]], fixed[0]
         raise InputError(
             f"model_dir: {config.model_dir} holds a run with {name}={then!r}, now it is {now!r}, which can't change on the way; "
-            f"use the old value, name another model_dir, or set overwrite=true, which moves that run to {OLD}/"
+            f"use the old value, name another model_dir, or set overwrite=True, which moves that run to {OLD}/"
         )
     if changed and not config.resume:
         raise InputError(

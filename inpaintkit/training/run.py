@@ -159,7 +159,7 @@ class Run:
         best = f"; the best model so far is in {self.files.model}" if self.files.model.exists() else ""
         raise RunFailed(
             f"{reason}: the training has diverged; lower learning_rate (now {self.config.learning_rate:g}) or set amp=off, "
-            f"and start in another model_dir or with overwrite=true{best}"
+            f"and start in another model_dir or with overwrite=True{best}"
         )
 
     def add_row(self, row: Row) -> None:

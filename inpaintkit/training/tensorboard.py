@@ -21,7 +21,7 @@ class TensorBoardLog(Callback):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise InputError(
-                "tensorboard: the package is missing; run `pip install tensorboard` or use tensorboard=false"
+                "tensorboard: the package is missing; run `pip install tensorboard` or use tensorboard=False"
             ) from None
         self.folder, self._writer_class = Path(folder), SummaryWriter
 

@@ -135,7 +135,7 @@ class Trainer:
     def _messages(self) -> Sequence[str]:
         if self.found.finished:
             done = f"this run is done: {self.run.plan.last_epoch} epochs in {self.files.folder}; nothing was changed"
-            return (f"{done}. To go on, set resume=true and a larger max_epoch; for a new run name another model_dir",)
+            return (f"{done}. To go on, set resume=True and a larger max_epoch; for a new run name another model_dir",)
         return self.found.messages if self.launches else self.setup.messages
 
     def _train(self) -> bool:
@@ -164,7 +164,7 @@ class Trainer:
             raise RunFailed(
                 f"the memory of {setup.device} doesn't suffice; halve batch_size (now {config.batch_size}) and double "
                 f"backward_step (now {config.backward_step}), take a smaller crop_size (now {config.crop_size}) or "
-                "resident=off; with resume=true the run goes on from its last checkpoint"
+                "resident=off; with resume=True the run goes on from its last checkpoint"
             ) from error
 
     def save(self) -> None:

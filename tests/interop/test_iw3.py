@@ -267,7 +267,7 @@ class TestStates:
         assert facts["last_epoch"] == theirs["last_epoch"]
         assert all(torch.equal(value, theirs["state_dict"][name]) for name, value in model.state_dict().items())
         options = TINY | {"data_dir": str(our_set), "model_dir": str(tmp_path)}
-        with pytest.raises(InputError, match="was not written by inpaintkit; take its weights with resume=true"):
+        with pytest.raises(InputError, match="was not written by inpaintkit; take its weights with resume=True"):
             Trainer(TrainConfig.from_params(options), [])
         report = Trainer(TrainConfig.from_params(options | {"resume": True, "reset_state": True}), []).fit()
         assert math.isfinite(report.best_score)

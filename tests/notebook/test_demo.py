@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -101,8 +102,10 @@ def test_a_run_says_in_the_end_what_it_came_to(demo: Path) -> None:
 
 def test_a_failed_run_is_visible_as_failed_and_continues_when_repeated(demo: Path, tmp_path: Path) -> None:
     params = step_params("02_train", demo, "smoke") | {"model_dir": str(tmp_path / "run")}
-    broken = demo / "data" / "train" / "aaa_C.png"
-    broken.write_bytes(b"")
+    picture = min((demo / "data" / "train").glob("*_C.png"))
+    broken, mask = picture.with_name("aaa_C.png"), picture.with_name("aaa_M.png")
+    broken.write_bytes(picture.read_bytes()[:2000])
+    shutil.copy(picture.with_name(picture.name.replace("_C", "_M")), mask)
     with pytest.raises(RunFailed, match=r"02_train failed: .*aaa"):
         execute("02_train", params)
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
@@ -110,6 +113,7 @@ def test_a_failed_run_is_visible_as_failed_and_continues_when_repeated(demo: Pat
     assert "aaa" in manifest["error"]
     assert (tmp_path / "run" / "02_train.ipynb").is_file()
     broken.unlink()
+    mask.unlink()
     assert execute("02_train", params).metrics["epochs"] == "2"
 
 

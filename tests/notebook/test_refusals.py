@@ -112,8 +112,8 @@ class TestTrain:
     @pytest.mark.parametrize(
         ("params", "sentence"),
         [
-            (["reset_state=true"], "together with resume=true"),
-            (["resume=true", "overwrite=true"], "set only one of the two"),
+            (["reset_state=True"], "together with resume=True"),
+            (["resume=True", "overwrite=True"], "set only one of the two"),
             (["crop_size=102"], "not a multiple of 4"),
             (["loss=l2lpips"], "did you mean l1lpips?"),
             (["learning_rate=-1"], "out of range"),
@@ -301,7 +301,7 @@ def test_values_typed_by_hand_mean_what_they_look_like(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     some_records(tmp_path, "2024")
-    typed = ["learning_rate=1e-4", "resume=true", "max_seconds=None", "data_dir=2024", "max_epoch=3", "model_dir=m"]
+    typed = ["learning_rate=1e-4", "resume=True", "max_seconds=None", "data_dir=2024", "max_epoch=3", "model_dir=m"]
     assert main(["run", "02_train", *(w for text in typed for w in ("-p", text)), "--dry-run"]) == 0
     shown = yaml.safe_load(capsys.readouterr().out)
     assert (float(shown["learning_rate"]), shown["resume"], shown["max_seconds"]) == (1e-4, True, None)

@@ -155,7 +155,7 @@ def test_a_checkpoint_of_other_types_is_refused_in_one_sentence(key: str, value:
         return  # could have been
     spoil(data, {key: value})
     with pytest.raises(
-        InputError, match=r"the checkpoint in .*run isn't a whole state of this training .*overwrite=true"
+        InputError, match=r"the checkpoint in .*run isn't a whole state of this training .*overwrite=True"
     ):
         tiny_trainer(data)
 

@@ -117,7 +117,7 @@ class TestTheSameAgain:
 class TestAnotherRun:
     def test_is_refused_naming_the_choices(self, data: Path) -> None:
         with pytest.raises(
-            InputError, match=r"holds a run with other options \(learning_rate 0.0001, now 0.01\); set resume=true"
+            InputError, match=r"holds a run with other options \(learning_rate 0.0001, now 0.01\); set resume=True"
         ):
             tiny_trainer(data, learning_rate=0.01)
 
@@ -160,7 +160,7 @@ class TestAnotherRun:
 
 
 class TestChangedOptions:
-    """With resume=true a run goes on under other options, as far as that makes sense, and says so."""
+    """With resume=True a run goes on under other options, as far as that makes sense, and says so."""
 
     def test_a_finished_run_is_lengthened(self, data: Path) -> None:
         heard = Listener()

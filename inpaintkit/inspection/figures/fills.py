@@ -31,6 +31,7 @@ from inpaintkit.inspection.figures.base import (
 )
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.scores import MAIN_METRICS, METRICS, RANKED_METRICS, WIDTH_BINS, Evaluation, width_metrics
+from inpaintkit.inspection.tables import title_of
 from inpaintkit.inspection.truths import Truth
 from inpaintkit.inspection.zoom import zoom_box
 from inpaintkit.training.metrics import hole_psnr
@@ -87,7 +88,7 @@ def discriminator_maps(
             ax.set_ylim(height - 0.5, -0.5)
         line[0].set_ylabel(short(example.record), fontsize=SMALL_SIZE, color=QUIET)
     for ax, title in zip(axes[0], ("hole", "truth", *fills), strict=True):
-        ax.set_title(text.figure(title), fontsize=TITLE_SIZE, color=INK)
+        ax.set_title(title_of(title, text.figure), fontsize=TITLE_SIZE, color=INK)
     return figure
 
 
@@ -107,7 +108,7 @@ def before_after(
     for line, example in zip(axes, rows, strict=True):
         _example_row(line, example)
     for ax, title in zip(axes[0], ("hole", *fills, "truth"), strict=True):
-        ax.set_title(text.figure(title), fontsize=TITLE_SIZE, color=INK)
+        ax.set_title(title_of(title, text.figure), fontsize=TITLE_SIZE, color=INK)
     return figure
 
 
@@ -118,7 +119,7 @@ def extremes(records: Truth | InpaintDataset, fills: Mapping[str, Fill], evaluat
         chosen = [*evaluation.best(name, 1), *evaluation.median(name, 1), *evaluation.worst(name, 1)]
         for place, example in enumerate(examples({name: fill}, records, chosen)):
             _example_row(line[3 * place : 3 * place + 3], example)
-        line[0].set_ylabel(text.figure(name), fontsize=TITLE_SIZE, color=INK)
+        line[0].set_ylabel(title_of(name, text.figure), fontsize=TITLE_SIZE, color=INK)
     for place, word in enumerate(("best", "median", "worst")):
         for ax, title in zip(axes[0, 3 * place :], (f"{word}: hole", "filled", "truth"), strict=False):
             ax.set_title(title, fontsize=TEXT_SIZE, color=INK)
@@ -183,7 +184,10 @@ def _points(ax: Axes, evaluation: Evaluation, name: str, colours: Mapping[str, s
         "",
     )
     ax.set_yticks(
-        range(len(evaluation.fills)), [text.figure(fill) for fill in evaluation.fills], fontsize=TEXT_SIZE, color=INK
+        range(len(evaluation.fills)),
+        [title_of(fill, text.figure) for fill in evaluation.fills],
+        fontsize=TEXT_SIZE,
+        color=INK,
     )
     ax.set_ylim(len(evaluation.fills) - 0.4, -0.7)
     ax.margins(x=0.15)
@@ -196,7 +200,15 @@ def _width_curves(ax: Axes, evaluation: Evaluation, name: str, colours: Mapping[
         means = [evaluation.mean(fill, width_metric) for width_metric in width_metrics(name)]
         shifted = places + 0.05 * (number - (len(evaluation.fills) - 1) / 2)
         values = np.array([[value.mean, value.low, value.high] for value in means])
-        ax.plot(shifted, values[:, 0], "o-", color=colours[fill], label=text.figure(fill), linewidth=1.6, markersize=5)
+        ax.plot(
+            shifted,
+            values[:, 0],
+            "o-",
+            color=colours[fill],
+            label=title_of(fill, text.figure),
+            linewidth=1.6,
+            markersize=5,
+        )
         ax.vlines(shifted, values[:, 1], values[:, 2], color=colours[fill], linewidth=2.5, alpha=0.45)
     better = "more" if METRICS[name].higher_is_better else "less"
     label_axes(ax, f"{METRICS[name].label} by hole width", "width along the row, px", f"{better} is better")

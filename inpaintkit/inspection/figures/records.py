@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -120,19 +121,20 @@ def _place_map(figure: Figure, ax: Axes, percent: np.ndarray) -> None:
 
 
 def parameter_effects(overlay: Callable[..., np.ndarray]) -> Figure:
-    """Show one picture's hole with each parameter of the warp varied alone, a row each.
+    """Show one picture's hole with each parameter of the warp varied alone, two parameters a row.
 
     `overlay` returns the picture (H, W, 3) uint8 with its hole painted in, given parameters by name.
     """
-    columns = max(map(len, VARIED.values()))
-    first = overlay()
-    figure, axes = image_grid(len(VARIED), columns, first.shape[0] / first.shape[1], inches=2.6)
-    for line, (name, values) in zip(axes, VARIED.items(), strict=True):
-        for ax, value in zip(line, values, strict=False):
-            painted = overlay(**{"divergence": VARIED_DIVERGENCE, name: value})
-            ax.imshow(painted)
+    pairs = list(itertools.zip_longest(*[iter(VARIED.items())] * 2, fillvalue=("", ())))
+    columns = max(len(first) + len(second) for (_, first), (_, second) in pairs)
+    shape = overlay().shape
+    figure, axes = image_grid(len(pairs), columns, shape[0] / shape[1], inches=2.0)
+    for line, pair in zip(axes, pairs, strict=True):
+        varied = [(name, value) for name, values in pair for value in values]
+        for ax, (name, value) in zip(line, varied, strict=False):
+            ax.imshow(overlay(**{"divergence": VARIED_DIVERGENCE, name: value}))
             ax.set_title(f"{name} {value}".replace("_", " "), fontsize=TEXT_SIZE, color=INK)
-        for ax in line[len(values) :]:
+        for ax in line[len(varied) :]:
             ax.set_visible(False)
     return figure
 

@@ -16,6 +16,7 @@ from inpaintkit.inspection.evaluate import as_truth, evenly, run_fill
 from inpaintkit.inspection.figures import Figure, before_after
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.pictures import Pixels
+from inpaintkit.inspection.tables import title_of
 from inpaintkit.inspection.truths import Case, Truth
 from inpaintkit.inspection.zoom import Box, enlarged, with_box, zoom_boxes
 from inpaintkit.notebook.widgets import parts
@@ -85,7 +86,7 @@ class _Comparing:
     def __init__(self, comparer: FillComparer) -> None:
         self.comparer, self.panel = comparer, parts.Panel()
         cases = [(text.shown(name), name) for name in comparer.names]
-        stages = [(text.shown(stage), stage) for stage in comparer.stages]
+        stages = [(title_of(stage, text.shown), stage) for stage in comparer.stages]
         self.name = labelled(ipw.Dropdown, "record", "what is filled", options=cases)
         self.stage = labelled(
             ipw.SelectionSlider, "filled by", "hole, each fill, truth", options=stages, value=comparer.stages[1]
@@ -123,7 +124,9 @@ class _Comparing:
         self.zoomed.show([self._zoomed(case, box)], f"hole {self.hole.value} of {name}: {stage}")
         self.whole.show([parts.at_least(where, ZOOMED_SIDE)], f"{name} with its holes")
         known = "" if stage in (HOLE, TRUTH) else f" · PSNR in all holes {self.comparer.psnr(name, stage):.2f} dB"
-        self.panel.say(f"{stage} · {box[2]} × {box[2]} px, hole {self.hole.value} of {self.hole.max}{known}")
+        self.panel.say(
+            f"{title_of(stage, text.shown)} · {box[2]} × {box[2]} px, hole {self.hole.value} of {self.hole.max}{known}"
+        )
 
     def _zoomed(self, case: Case, box: Box) -> Pixels:
         """Return the square `box`, filled; right of the wipe's line it is what it is compared with."""
