@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import os
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -267,7 +268,9 @@ def _inspect(options: argparse.Namespace) -> None:
     from inpaintkit.text import shown
 
     for name, value in describe_checkpoint(options.file).items():
-        print(f"{shown(name):>14}: {shown(value, LONGEST_MESSAGE)}")
+        text = ", ".join(f"{key} = {part}" for key, part in value.items()) if isinstance(value, dict) else value
+        line = f"{shown(name):>14}: {shown(text, LONGEST_MESSAGE)}"
+        print(textwrap.fill(line, 110, subsequent_indent=" " * 16, break_long_words=False))
 
 
 def _export(options: argparse.Namespace) -> None:

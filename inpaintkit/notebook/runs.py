@@ -85,11 +85,11 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         if isinstance(config, TrainConfig):
             with in_project(source):
                 found = find_run(config)
+                if found.weights_from:
+                    load_model(found.weights_from)
             if found.finished and run_manifest(folder).get("status") == DONE:
                 print(f"{source.stem}: this run is done, nothing was changed; see {folder / source.name}", flush=True)
                 return RunReport(source.stem, folder, folder / source.name, 0.0, read_metrics(folder))
-            if found.weights_from:
-                load_model(found.weights_from)
             if found.replaces:
                 move_old_run(folder, (*RUN_FILES, "figures"))
         if isinstance(config, InspectConfig):

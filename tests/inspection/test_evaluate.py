@@ -276,9 +276,12 @@ class TestInOneSentence:
         said = headline(self.results(row=20.0, telea=19.0, model=22.3), "model")
         assert said == "On photos best, by 2.3 dB; on scenes 2.7 dB behind row fill."
 
+    def test_less_than_is_shown_is_neither_ahead_nor_behind(self) -> None:
+        assert headline(self.results(row=20.0, model=20.02), "model").startswith("On photos level with row fill;")
+
     def test_what_fine_tuning_changed(self) -> None:
         results = self.results(row=20.0, before=22.3, model=22.31)
-        assert headline(results, "model", "before").endswith("; against before nothing changed.")
+        assert headline(results, "model", "before").endswith("; against “before” nothing changed.")
         assert leads_everywhere(results[:1], "model", "before")
         assert not leads_everywhere(results, "model", "before")
 

@@ -84,7 +84,7 @@ def test_loss_curves_has_a_panel_for_each_column(tmp_path: Path) -> None:
 def test_before_after_shows_hole_fills_and_truth(records: InpaintDataset) -> None:
     fills = {"row": row_fill, "telea": FILLS["telea"]}
     figure = figures.before_after(records, fills, ["toy_1"])
-    assert [ax.get_title() for ax in figure.axes] == ["hole", "row", "telea", "truth"]
+    assert [ax.get_title() for ax in figure.axes] == ["hole", "row fill", "Telea", "truth"]
     assert len(figures.before_after(records, fills, n=3).axes) == 3 * 4
 
 

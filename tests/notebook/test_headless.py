@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from PIL import Image
 
 from inpaintkit.data import read_manifest
 from inpaintkit.data.dataset import find_pairs
@@ -130,3 +131,17 @@ def test_a_killed_run_is_visible_and_continues_with_the_same_command(pictures: P
     assert json.loads((tmp_path / "k" / "manifest.json").read_text())["status"] == "done"
     assert len(list(parts.glob("*/*.jsonl"))) == 3
     assert {path: path.stat().st_mtime_ns for path in first} == first, "what was finished is not made again"
+
+
+def test_a_preset_s_files_are_found_from_another_folder(tmp_path: Path) -> None:
+    for split in ("train", "eval"):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        for suffix, colour in (("C", 90), ("M", 0)):
+            image = Image.new("L", (160, 160), colour)
+            image.paste(colour or 255, (60, 40, 70, 120))
+            image.save(tmp_path / "data" / split / f"a_{suffix}.png")
+    small = {"max_epoch": 1, "num_samples": 2, "crop_size": 128, "data_dir": "data", "model_dir": "run"}
+    command = ["inpaintkit", "run", "02_train", "-f", "02_train.try", *words(small)]
+    said = finish(start(tmp_path, *command))
+    assert "02_train done in" in said
+    assert (tmp_path / "run" / "inpaint.light_inpaint_v1.pth").is_file()

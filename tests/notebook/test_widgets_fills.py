@@ -93,7 +93,7 @@ def test_the_overview_frames_the_zoomed_square() -> None:
 def test_the_slider_goes_from_the_hole_over_the_fills_to_the_truth(comparer: FillComparer) -> None:
     box = comparer.widget()
     slider = control(box, "filled by")
-    assert [label for label, _ in slider.options] == ["hole", "row", "telea", "truth"]
+    assert [label for label, _ in slider.options] == ["hole", "row fill", "Telea", "truth"]
     seen = []
     for _, stage in slider.options:
         slider.value = stage
@@ -238,5 +238,5 @@ def test_closed_widgets_leave_nothing(which: str, request: pytest.FixtureRequest
 
 def test_static_figures_show_the_same(comparer: FillComparer, stereo: StereoPreview, tmp_path: Path) -> None:
     titles = {axes.get_title() for axes in comparer.figure().axes}
-    assert {"hole", "row", "telea", "truth"} <= titles
+    assert {"hole", "row fill", "Telea", "truth"} <= titles
     assert any("anaglyph" in axes.get_title() for axes in stereo.figure().axes)

@@ -23,7 +23,7 @@ JPEG_QUALITY = 85
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STYLE = "width:auto;height:auto;max-width:100%;max-height:85vh;background:white"
 
-NO_COMPLAINT = f'<style>.jp-OutputArea-output[data-mime-type="{WIDGET}"]:not(:has(*)) {{ display: none; }}</style>'
+NO_COMPLAINT = "<style>.jp-OutputArea-output.jupyter-widgets:not(:has(*)) { display: none; }</style>"
 """JupyterLab writes "Error displaying widget" where the kernel that had the widget is gone."""
 
 
