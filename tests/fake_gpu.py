@@ -7,6 +7,7 @@ Gradients are zeros, since torch's engine wants a real device, and numbers read 
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import warnings
 from collections import Counter
@@ -24,16 +25,21 @@ COPIES = ("aten::_to_copy", "aten::copy_")
 READ = "aten::_local_scalar_dense"
 
 
+@functools.cache
+def fakes() -> FakeTensorMode:
+    """Return the one mode of all fake tensors: those of two can't be mixed, and the kit keeps constants on the device."""
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
 class FakeGpu(TorchDispatchMode):
-    """Sends what concerns ``cuda`` to fake tensors. By the place in the kit that asked: `reads`, values that the host waited
-    for, and `uploads`, tensors that it copied to the device and waited for the copy.
+    """Sends what concerns ``cuda`` to fake tensors. `waits`: how often the host had to wait for the device, by the place in the
+    kit: for a number it reads, or until a tensor has been copied to or fro.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.fake = FakeTensorMode(allow_non_fake_inputs=True)
-        self.reads: Counter[str] = Counter()
-        self.uploads: Counter[str] = Counter()
+        self.fake = fakes()
+        self.waits: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -44,21 +50,16 @@ class FakeGpu(TorchDispatchMode):
         if not fakes and not wanted:
             return func(*args, **kwargs)
         if name == READ:
-            self.reads[place()] += tensors[0].is_cuda
+            if tensors[0].is_cuda:
+                self.waits[place()] += 1
             return 1.0 if tensors[0].is_floating_point() else 1
         kinds = {x.device.type for x in tensors if x.dim()}
         assert len(kinds) < 2 or name in COPIES, f"{name} at {place()} gets tensors of the CPU and of the GPU"
         with self.fake:
             result = func(*args, **kwargs)
-        if name in COPIES:
-            self._count_copy(tensors[-1], result, bool(kwargs.get("non_blocking") or args[2:]))
+        if name in COPIES and tensors[-1].is_cuda != result.is_cuda and not (kwargs.get("non_blocking") or args[2:]):
+            self.waits[place()] += 1
         return result
-
-    def _count_copy(self, source: Tensor, result: Tensor, non_blocking: bool) -> None:
-        if source.is_cuda and not result.is_cuda:
-            self.reads[place()] += 1
-        elif result.is_cuda and not source.is_cuda and not non_blocking:
-            self.uploads[place()] += 1
 
 
 def place() -> str:
@@ -83,7 +84,7 @@ def fake_gpu() -> Iterator[FakeGpu]:
         patch("torch.nn.Module._apply", replace_weights),
         patch("torch.autograd.grad", no_gradients),
         patch("torch.Tensor.backward", no_backward),
-        patch("torch.Generator", cpu_generator),
+        patch("torch.Generator", AnyGenerator),
         gpu,
     ):
         try:
@@ -114,12 +115,18 @@ def no_backward(loss: Tensor, *args: Any, **options: Any) -> None:
     assert loss.requires_grad
 
 
-_generator = torch.Generator
+class AnyGenerator(torch.Generator):
+    """A generator on the CPU, which says that it is on the device that was asked for."""
 
+    def __new__(cls, device: Any = "cpu") -> AnyGenerator:
+        return super().__new__(cls)
 
-def cpu_generator(device: Any = "cpu") -> torch.Generator:
-    """Return a generator on the CPU, whatever `device` was asked for."""
-    return _generator()
+    def __init__(self, device: Any = "cpu") -> None:
+        self.named = torch.device(device)
+
+    @property
+    def device(self) -> torch.device:
+        return self.named
 
 
 def zero_gradients(network: nn.Module) -> None:

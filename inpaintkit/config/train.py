@@ -153,7 +153,9 @@ class TrainConfig(JobConfig):
         False, "also write the curves for TensorBoard, to model_dir/tensorboard/", later=FREE, group="Checkpoints"
     )
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", later=FREE, group="Machine", everyday=True)
-    seed: int = option(0, "same seed, data and machine: same weights, bit by bit", group="Data and run")
+    seed: int = option(
+        0, "same seed, data and machine: same weights, bit by bit (on a GPU: up to rounding)", group="Data and run"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +24,11 @@ FIXED_POINT = 1 << 10  # OpenCV mixes the channels of bytes in numbers of 1/1024
 GREY_WEIGHTS, GREY_POINT = (9798, 19235, 3735), 1 << 15
 
 
+def sent(values: Any, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """Return numbers as a tensor on `device`, without waiting until they are there."""
+    return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
+
+
 def change_colours(pictures: Tensor, draws: Sequence[Jitter]) -> Tensor:
     """Return `pictures` (B, 3, H, W) uint8, each changed by its own draw."""
     pictures = pictures.clone()
@@ -30,7 +36,7 @@ def change_colours(pictures: Tensor, draws: Sequence[Jitter]) -> Tensor:
         for name, change in CHANGES.items():
             chosen = [i for i, draw in enumerate(draws) if len(draw) > place and draw[place][0] == name]
             if chosen:
-                which = torch.tensor(chosen, device=pictures.device)
+                which = sent(chosen, pictures.device)
                 pictures[which] = change(pictures[which], [draws[i][place][1] for i in chosen])
     return pictures
 
@@ -48,14 +54,14 @@ def _brightness(pictures: Tensor, factors: Sequence[float]) -> Tensor:
 def _contrast(pictures: Tensor, factors: Sequence[float]) -> Tensor:
     exact = torch.float32 if pictures.device.type == "mps" else torch.float64  # which has no larger numbers
     sums = pictures.sum((2, 3), dtype=torch.int64).to(exact) * (1 / pictures[0, 0].numel())
-    luminance = torch.tensor(LUMINANCE.tolist(), dtype=exact, device=pictures.device)
+    luminance = sent(LUMINANCE.tolist(), pictures.device, exact)
     mean = (sums * luminance).sum(1).float()[:, None, None, None]
     return _levels((pictures.float() - mean) * _column(factors, pictures) + mean)
 
 
 def _saturation(pictures: Tensor, factors: Sequence[float]) -> Tensor:
     matrices = [SAME * np.float32(factor) + ALL_LUMINANCE * np.float32(1 - factor) for factor in factors]
-    weights = torch.from_numpy(np.rint(np.stack(matrices) * FIXED_POINT).astype(np.int32)).to(pictures.device)
+    weights = sent(np.rint(np.stack(matrices) * FIXED_POINT).astype(np.int32), pictures.device)
     channels = pictures.int()
     mixed = sum(weights[:, :, c, None, None] * channels[:, c, None] for c in range(3))
     return torch.div(mixed + FIXED_POINT // 2, FIXED_POINT, rounding_mode="floor").clamp(0, 255).to(torch.uint8)
@@ -64,7 +70,7 @@ def _saturation(pictures: Tensor, factors: Sequence[float]) -> Tensor:
 def _hue(pictures: Tensor, turns: Sequence[float]) -> Tensor:
     to_hsv, to_rgb = _tables(pictures.device)
     hsv = _looked_up(pictures, to_hsv)
-    steps = torch.tensor([round(turn * HUES) % HUES for turn in turns], device=pictures.device)
+    steps = sent([round(turn * HUES) % HUES for turn in turns], pictures.device)
     hsv[:, 0] = (hsv[:, 0].int() + steps[:, None, None]).remainder(HUES).to(torch.uint8)
     return _looked_up(hsv, to_rgb)
 
@@ -88,7 +94,7 @@ def _tables(device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _column(values: Sequence[float], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=torch.float32, device=like.device)[:, None, None, None]
+    return sent(values, like.device, torch.float32)[:, None, None, None]
 
 
 def _levels(values: Tensor) -> Tensor:

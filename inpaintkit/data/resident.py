@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inpaintkit.data.batch_colours import Jitter, change_colours, grey
+from inpaintkit.data.batch_colours import Jitter, change_colours, grey, sent
 from inpaintkit.data.colours import draw_jitter
 from inpaintkit.data.dataset import FRAME, GREY_CHANCE, JITTER_CHANCE, InpaintDataset, draw_growth
 from inpaintkit.data.mixed_border import draw_border, mix_borders
@@ -21,7 +21,7 @@ from inpaintkit.neighbours import nearest_known
 from inpaintkit.seeds import numpy_rng
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Pictures x (B, 3, S, S) 0..1, holes (B, 1, S, S) True = missing, targets y (x without frame), record numbers (B,)."""
+"""Pictures x (B, 3, S, S) 0..1, holes (B, 1, S, S) True = missing, targets y (x without frame), record numbers (B,) on the CPU."""
 
 
 def resident_bytes(records: InpaintDataset) -> int:
@@ -50,9 +50,10 @@ class ResidentRecords:
     def batch(self, items: Sequence[tuple[int, int, int]]) -> Batch:
         """Return the samples of `items` (record, epoch, draw), on the device."""
         rngs = [numpy_rng(self.seed, epoch, draw) for _, epoch, draw in items]
-        growth = self._tensor([draw_growth(rng) for rng in rngs])
-        places = self._tensor([crop_candidates(self.height, self.width, self.crop_size, rng) for rng in rngs])
-        record = self._tensor([item[0] for item in items])
+        growth = self._sent([draw_growth(rng) for rng in rngs])
+        places = self._sent([crop_candidates(self.height, self.width, self.crop_size, rng) for rng in rngs])
+        numbers = torch.tensor([item[0] for item in items])
+        record = numbers.to(self.pixels.device, non_blocking=True)
         holes = grow_holes(self.pixels[record, 3] > 0, left=growth[:, 1], right=growth[:, 0])
         corner = best_corners(holes, places, self.crop_size)
         pictures, hole = self._cut(record, holes, corner)
@@ -64,17 +65,17 @@ class ResidentRecords:
                 greys.append(index)
         pictures = change_colours(pictures, jitters)
         if greys:
-            which = self._tensor(greys)
+            which = self._sent(greys)
             pictures[which] = grey(pictures[which])
         x = pictures * (1 / 255)
         y = x[:, :, FRAME:-FRAME, FRAME:-FRAME].contiguous()
         if self.mixed_border:
             shares = np.stack([draw_border(rng, self.mixed_border, self.crop_size) for rng in rngs])
-            x = mix_borders(x, hole[:, 0], self._tensor(shares))
-        return x, hole, y, record
+            x = mix_borders(x, hole[:, 0], self._sent(shares))
+        return x, hole, y, numbers
 
-    def _tensor(self, values: Sequence[object] | NDArray[np.float32]) -> Tensor:
-        return torch.tensor(values).to(self.pixels.device, non_blocking=True)
+    def _sent(self, values: Sequence[object] | NDArray[np.float32]) -> Tensor:
+        return sent(values, self.pixels.device)
 
     def _cut(self, record: Tensor, holes: Tensor, corner: Tensor) -> tuple[Tensor, Tensor]:
         steps = torch.arange(self.crop_size, device=holes.device)

@@ -30,11 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         params = read_params(options.config) | {"processes": 1}
-        with join_group():
-            if "discriminator" in params:
-                GanTrainer(GanConfig.from_params(params)).fit()
-            else:
-                Trainer(TrainConfig.from_params(params)).fit()
+        gan = "discriminator" in params
+        config = GanConfig.from_params(params) if gan else TrainConfig.from_params(params)
+        with join_group(config.device):
+            trainer = GanTrainer(config) if isinstance(config, GanConfig) else Trainer(config)
+            trainer.fit()
     except InputError as error:
         print(f"{REFUSED}{error}", flush=True)
         return 2

@@ -7,15 +7,30 @@ from collections.abc import Iterator
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 
-def moving_average(model: nn.Module, decay: float) -> AveragedModel | None:
-    """Return the exponential moving average of the weights of `model`, None for a `decay` of 0.
+class MovingAverage(AveragedModel):
+    """The exponential moving average of the weights of `model`: torch's own, without its copy of a counter to the device.
 
     Call ``update_parameters(model)`` after each optimiser step; the first call copies the weights.
     """
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay > 0 else None
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Take in the present weights of `model`."""
+        share = 1 - self.decay if self.n_averaged else 1.0
+        torch._foreach_lerp_(list(self.module.parameters()), list(model.parameters()), share)
+        self.n_averaged += 1
+
+
+def moving_average(model: nn.Module, decay: float) -> MovingAverage | None:
+    """Return the `MovingAverage` of `model`, None for a `decay` of 0."""
+    return MovingAverage(model, decay) if decay > 0 else None
 
 
 @contextlib.contextmanager

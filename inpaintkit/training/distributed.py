@@ -19,6 +19,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from inpaintkit.config import check_processes, resolve_device
+
 _T = TypeVar("_T")
 
 PATIENCE = timedelta(hours=2)
@@ -107,18 +109,20 @@ _joined: list[Group] = []
 
 
 @contextlib.contextmanager
-def join_group() -> Iterator[Group]:
+def join_group(device: str) -> Iterator[Group]:
     """Join the processes that torchrun started, for the time of the context; a group of one without torchrun.
 
-    Small messages go through gloo, so that they don't make a GPU wait; gradients on GPUs go through NCCL.
+    On the `device` ``cuda`` each process of a machine gets its own GPU. Raises `InputError` where there are too few. Small messages go through gloo, so that they don't make a GPU wait; gradients on GPUs go through NCCL.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Group()
         return
     local_rank = int(os.environ["LOCAL_RANK"])
+    device = resolve_device(device)
+    check_processes(device, int(os.environ["LOCAL_WORLD_SIZE"]))
     dist.init_process_group("gloo", timeout=PATIENCE)
     gradients: Any = None
-    if torch.cuda.is_available():
+    if device.startswith("cuda"):
         torch.cuda.set_device(local_rank)
         gradients = dist.new_group(backend="nccl", timeout=PATIENCE)
     _joined.append(Group(dist.get_rank(), dist.get_world_size(), local_rank, gradients))

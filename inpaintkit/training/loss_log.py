@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,21 +36,27 @@ class LossLog:
         self._waiting: list[tuple[Tensor, BatchLosses]] = []
 
     def add(self, records: Tensor, losses: BatchLosses) -> None:
-        """Note a mini-batch with its record numbers (B,)."""
+        """Note a mini-batch with its record numbers (B,), which lie on the CPU."""
         self._waiting.append((records, losses))
 
     def take(self, group: Group) -> list[StepLosses]:
         """Return what came in since the last call, of all processes, ordered by step, then by process."""
         if not self._waiting and group.size == 1:
             return []
-        mine = [_read(records, losses) for records, losses in self._waiting]
+        mine = _read(self._waiting)
         self._waiting.clear()
         return [losses for step in zip(*group.gather(mine), strict=True) for losses in step]
 
 
-def _read(records: Tensor, losses: BatchLosses) -> StepLosses:
-    """Read everything of a mini-batch in one transfer."""
-    values = torch.cat([losses.per_sample.double(), *(term.double().reshape(1) for term in losses.terms.values())])
-    read = values.tolist()
-    count = len(losses.per_sample)
-    return StepLosses(records.tolist(), read[:count], dict(zip(losses.terms, read[count:], strict=True)))
+def _read(waiting: Sequence[tuple[Tensor, BatchLosses]]) -> list[StepLosses]:
+    """Read everything of some mini-batches in one transfer."""
+    if not waiting:
+        return []
+    flat = [
+        value.double().reshape(-1) for _, losses in waiting for value in (losses.per_sample, *losses.terms.values())
+    ]
+    read, found = iter(torch.cat(flat).tolist()), []
+    for records, losses in waiting:
+        per_sample = list(itertools.islice(read, len(losses.per_sample)))
+        found.append(StepLosses(records.tolist(), per_sample, {name: next(read) for name in losses.terms}))
+    return found

@@ -182,7 +182,7 @@ def dct_loss(output: Tensor, target: Tensor, part: DctPart) -> Tensor:
 
 
 def _with_luma(picture: Tensor) -> Tensor:
-    weights = picture.new_tensor(LUMA).view(1, 3, 1, 1)
+    weights = _luma(picture.device)
     return torch.cat([(picture.clamp(0, 1) * weights).sum(dim=1, keepdim=True), picture], dim=1)
 
 
@@ -218,14 +218,22 @@ def _mean_l1(x: Tensor) -> Tensor:
 
 def _dct2(x: Tensor) -> Tensor:
     """Return the orthonormal two-dimensional DCT-II of the last two axes."""
-    rows, columns = (_dct_matrix(n).to(x) for n in x.shape[-2:])
-    transformed: Tensor = rows @ x @ columns.T
+    rows, columns = (_dct_matrix(n, x.device) for n in x.shape[-2:])
+    # in bf16 the gradient would be off by some 5 %
+    with torch.autocast(x.device.type, enabled=False):
+        transformed: Tensor = rows @ x @ columns.T
     return transformed
 
 
+# Constants are kept on the device: copying them there in each step would make the host wait.
+@lru_cache(maxsize=2)
+def _luma(device: torch.device) -> Tensor:
+    return torch.tensor(LUMA, device=device).view(1, 3, 1, 1)
+
+
 @lru_cache(maxsize=16)
-def _dct_matrix(size: int) -> Tensor:
+def _dct_matrix(size: int, device: torch.device) -> Tensor:
     n = torch.arange(size, dtype=torch.float64)
     matrix: Tensor = torch.cos(torch.pi / size * (n + 0.5) * n[:, None]) * (2 / size) ** 0.5
     matrix[0] *= 0.5**0.5
-    return matrix.float()
+    return matrix.float().to(device)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from inpaintkit.config import GanConfig, TrainConfig, resolve_device
+from inpaintkit.config import GanConfig, TrainConfig, check_processes, resolve_device
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import FolderLock, folder_lock, remove_temporary_files
@@ -48,6 +48,8 @@ class Trainer:
         self._lock: FolderLock | None = None
         self.found = find_run(config)
         self.launches = config.processes > 1 and self.group.size == 1
+        if self.launches:
+            check_processes(resolve_device(config.device), config.processes)
         self.run = Run(config, self.group, self._choose_callbacks(callbacks))
         if self.launches:
             self.run.plan = Plan.of(config, config.processes)

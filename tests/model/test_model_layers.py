@@ -101,9 +101,11 @@ def test_a_window_holds_its_square_of_the_picture() -> None:
     assert to_windows(x, 2, shifted=True)[:, 0, 0].tolist() == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("size", [(1, 1), (1, 4), (5, 3)])
-def test_replication_pad_has_torchs_values_and_gradients(size: tuple[int, int]) -> None:
-    x = torch.rand(2, 3, *size, generator=torch_rng("pad"), dtype=torch.float64, requires_grad=True)
+def test_replication_pad_has_torchs_values_and_gradients(size: tuple[int, int], memory: torch.memory_format) -> None:
+    x = torch.rand(2, 3, *size, generator=torch_rng("pad"), dtype=torch.float64)
+    x = x.contiguous(memory_format=memory).requires_grad_()
     weights = torch.rand(2, 3, size[0] + 2, size[1] + 2, generator=torch_rng("weights"), dtype=torch.float64)
     expected = F.pad(x, (1, 1, 1, 1), mode="replicate")
     padded = ReplicationPad(detached=False)(x)

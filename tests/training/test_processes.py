@@ -17,7 +17,7 @@ from inpaintkit.files import folder_lock
 from inpaintkit.model import LightInpaintV1, load_state, save_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import Callback, GanTrainer, RunView, Trainer
-from inpaintkit.training.distributed import Group
+from inpaintkit.training.distributed import Group, join_group
 from inpaintkit.training.progress import Plan
 from inpaintkit.training.resume import take_progress
 
@@ -51,6 +51,39 @@ def assert_same_curve(one: Trainer, other: Trainer) -> None:
         assert row.keys() == twin.keys()
         for name in row.keys() - {"epoch", "split"}:
             assert twin[name] == pytest.approx(row[name], rel=FLOAT_NOISE, abs=1e-4), (row["epoch"], name)
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "words"),
+    [
+        ("cuda", 1, "processes: 2 want a GPU each, and this machine has 1"),
+        ("cuda:0", 2, "device: cuda:0 can't serve 2"),
+    ],
+)
+def test_processes_without_a_gpu_each_are_refused(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, words: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    with pytest.raises(InputError, match=words):
+        Trainer(TrainConfig.from_params(params(records, tmp_path, device=device, processes=2)), callbacks=[])
+
+
+def test_processes_on_the_cpu_leave_the_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.set_device", lambda number: pytest.fail("a GPU was taken"))
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    for name, answer in {
+        "init_process_group": None,
+        "destroy_process_group": None,
+        "get_rank": 1,
+        "get_world_size": 2,
+    }.items():
+        monkeypatch.setattr(f"torch.distributed.{name}", lambda *args, answer=answer, **options: answer)
+    with join_group("cpu") as group:
+        assert group.device("cpu") == "cpu"
+        assert group.gradients is None
 
 
 def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(records: Path, tmp_path: Path) -> None:

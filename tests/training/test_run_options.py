@@ -167,6 +167,20 @@ def test_where_nothing_compiles_training_goes_on_without(
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
 
 
+def test_a_compiled_network_sees_batches_of_one_kind_only(records: Path, tmp_path: Path) -> None:
+    """Each other kind, smaller or to be judged, would be compiled anew: minutes of waiting in the midst of a run."""
+    trainer = Trainer(TrainConfig.from_params(params(records, tmp_path, batch_size=3, num_samples=7)), callbacks=[])
+    task, seen = trainer.setup.plain, []
+
+    def compiled(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        seen.append((len(x), task.model.training))
+        return task.model(x, mask)
+
+    task.network = compiled
+    trainer.fit()
+    assert set(seen) == {(3, True)}
+
+
 class TestResidentRecords:
     def test_samples_are_those_of_the_loader_bit_by_bit(self, records: Path) -> None:
         data = InpaintDataset(records / "train", training=True, seed=3, crop_size=128, mixed_border=0.5)

@@ -103,24 +103,27 @@ class GanTask:
 
         Each loss is differentiated down to `output` once; comparing the two gradients at the last layer and sending
         their weighted sum through the generator costs no second pass through the perceptual network. Where a loss of any
-        process isn't finite, nothing is added.
+        process isn't finite, nothing is added. The host waits for the device once.
         """
         finite = torch.isfinite(torch.stack([total, adversarial, discriminator_loss]).detach()).all()
-        if not all(self.group.gather(bool(finite))):
-            return torch.zeros(())  # all processes together: comparing gradients takes all of them
         scale = self.plain.updater.scaler.scale
         gradient = torch.autograd.grad(scale(total), output)[0]
-        weight = 0.0
+        towards_real, ratio = None, torch.zeros_like(total)
         if warmup > 0 and self.config.discriminator_weight > 0:
             towards_real = torch.autograd.grad(scale(adversarial), output, retain_graph=True)[0]
-            lengths = torch.stack([self._length(output, arriving) for arriving in (gradient, towards_real)])
-            adaptive = self.adaptive.update(float(lengths[0] / lengths[1]))
-            if adaptive is not None:
-                weight = adaptive * self.config.discriminator_weight * warmup
-                gradient = gradient + weight * towards_real
+            lengths = [self._length(output, arriving) for arriving in (gradient, towards_real)]
+            ratio = lengths[0] / lengths[1]
+        all_finite, known_ratio = torch.stack([finite.to(ratio), ratio.detach()]).tolist()
+        weight = 0.0
+        if not all(self.group.gather(bool(all_finite))):
+            return torch.zeros_like(total)
+        adaptive = None if towards_real is None else self.adaptive.update(known_ratio)
+        if towards_real is not None and adaptive is not None:
+            weight = adaptive * self.config.discriminator_weight * warmup
+            gradient = gradient + weight * towards_real
         output.backward(gradient / self.config.backward_step, retain_graph=True)
         self.updater.scale(discriminator_loss).backward(inputs=list(self.discriminator.parameters()))  # type: ignore[no-untyped-call]
-        return torch.tensor(weight, device=output.device)
+        return torch.full_like(total, weight)
 
     def _length(self, output: Tensor, gradient: Tensor) -> Tensor:
         """Return the length of the last layer's gradient when `gradient` arrives at `output`."""

@@ -62,8 +62,10 @@ class PlainTask:
     def generate(self, x: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
         """Return the generator's output without its 16 px frame, and its soft mask."""
         masked, mask = self.model.preprocess(x, hole)
+        # a batch of another size, or one to judge, would have the compiled network traced again
+        usual = self.model.training and len(x) == self.config.batch_size
         with amp.autocast(self.arithmetic, self.device):
-            output = self.network(masked, mask)
+            output = (self.network if usual else self.model)(masked, mask)
         return output.float(), mask
 
     def reconstruction(
