@@ -30,6 +30,7 @@ from inpaintkit.config.options import (
     is_fixed,
     nearest_name,
     option,
+    require_known,
     type_name,
 )
 from inpaintkit.config.stereo import StereoConfig
@@ -67,6 +68,7 @@ __all__ = [
     "option",
     "parse_shard",
     "registry",
+    "require_known",
     "resolve_device",
     "type_name",
 ]

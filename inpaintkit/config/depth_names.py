@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from inpaintkit.config.options import nearest_name
-from inpaintkit.errors import InputError
+from inpaintkit.config.options import require_known
 
 DEPTH_MODEL_NAMES = (
     "FastDepth", "File",
@@ -16,6 +15,4 @@ DEPTH_MODEL_NAMES = (
 
 def check_model_type(name: str) -> None:
     """Raise `InputError` unless `name` is a depth model's."""
-    if name not in DEPTH_MODEL_NAMES:
-        hint = nearest_name(name, DEPTH_MODEL_NAMES)
-        raise InputError(f"model_type: {name!r} is unknown{hint}; known are {', '.join(sorted(DEPTH_MODEL_NAMES))}")
+    require_known("model_type", name, DEPTH_MODEL_NAMES)

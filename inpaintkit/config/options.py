@@ -94,9 +94,8 @@ class JobConfig:
             return
         if rule["path"] and "\0" in value:
             raise InputError(f"{field.name}: {value!r} can't be a path, because it holds a zero byte; give another one")
-        if rule["choices"] and value not in rule["choices"]:
-            hint = nearest_name(str(value), rule["choices"])
-            raise InputError(f"{field.name}: {value!r} is unknown{hint}; choose one of {', '.join(rule['choices'])}")
+        if rule["choices"]:
+            require_known(field.name, value, rule["choices"])
         low, high = rule["minimum"], rule["maximum"]
         if (low is not None and not value >= low) or (high is not None and not value <= high):
             limits = f"at least {low}" if high is None else f"between {low} and {high}"
@@ -134,6 +133,13 @@ def nearest_name(name: str, known: typing.Iterable[str]) -> str:
     """Return `` (did you mean X?)`` for the known name nearest to `name`, or an empty string."""
     match = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {match[0]}?)" if match else ""
+
+
+def require_known(what: str, name: object, known: typing.Collection[str]) -> None:
+    """Raise `InputError` unless `name`, a value of `what`, is among those that are `known`."""
+    if name not in known:
+        hint = nearest_name(str(name), known)
+        raise InputError(f"{what}: {name!r} is unknown{hint}; choose one of {', '.join(known)}")
 
 
 def check_names_and_types(cls: type[JobConfig], params: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from inpaintkit.config import MAP_VALUES, nearest_name
+from inpaintkit.config import MAP_VALUES, require_known
 from inpaintkit.depth.fastdepth import limited_size
 from inpaintkit.depth.protocol import MAP_NAME, NEAR_IS_BRIGHT, min_max
 from inpaintkit.errors import InputError
@@ -121,9 +121,7 @@ class MapFileModel:
         map_name: str = MAP_NAME,
         values: str = NEAR_IS_BRIGHT,
     ) -> None:
-        if values not in MAP_VALUES:
-            hint = nearest_name(values, MAP_VALUES)
-            raise InputError(f"map_values: {values!r} is unknown{hint}; choose one of {', '.join(MAP_VALUES)}")
+        require_known("map_values", values, MAP_VALUES)
         if "{name}" not in map_name or "/" in map_name or "\\" in map_name:
             raise InputError(f"map_name: {map_name!r} must hold {{name}} and no folder, e.g. {MAP_NAME}")
         if map_name != MAP_NAME and folder is None:

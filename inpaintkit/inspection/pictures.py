@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from inpaintkit.config import require_known
 from inpaintkit.errors import InputError
 
 AnyPicture = TypeVar("AnyPicture", torch.Tensor, np.ndarray)
@@ -27,8 +28,7 @@ BAND = 256  # rows
 
 def is_left(eye: str) -> bool:
     """Return True for ``"left"``, False for ``"right"``; raise `InputError` for anything else."""
-    if eye not in ("left", "right"):
-        raise InputError(f"eye: {eye!r} is unknown; use left or right")
+    require_known("eye", eye, ("left", "right"))
     return eye == "left"
 
 

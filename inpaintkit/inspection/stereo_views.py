@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 
 import cv2
 
-from inpaintkit.config import nearest_name
-from inpaintkit.errors import InputError
+from inpaintkit.config import require_known
 from inpaintkit.inspection.pictures import Pixels, to_uint8
 from inpaintkit.inspection.stereo import StereoPair
 
@@ -21,8 +20,7 @@ STEREO_VIEWS: Mapping[str, Callable[[StereoPair], list[Pixels]]] = {
 
 def stereo_frames(pair: StereoPair, view: str, width: int) -> list[Pixels]:
     """Return the frames (h, w, 3), uint8, of `view`, one of `STEREO_VIEWS`, at most `width` px wide. Raises `InputError`."""
-    if view not in STEREO_VIEWS:
-        raise InputError(f"view: {view!r} is unknown{nearest_name(view, STEREO_VIEWS)}; use {', '.join(STEREO_VIEWS)}")
+    require_known("view", view, STEREO_VIEWS)
     return [fit_width(frame, width) for frame in STEREO_VIEWS[view](pair)]
 
 

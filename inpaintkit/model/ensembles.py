@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from inpaintkit.config import DISCRIMINATOR_NAMES, registry
-from inpaintkit.errors import InputError
+from inpaintkit.config import DISCRIMINATOR_NAMES, registry, require_known
 from inpaintkit.model.discriminator import Discriminator, FFCDiscriminator, L3CDiscriminator
 
 
@@ -86,6 +85,5 @@ def create_discriminator(name: str, generator: torch.Generator | None = None) ->
     Raises:
         InputError: when the name is unknown.
     """
-    if name not in DISCRIMINATORS:
-        raise InputError(f"discriminator: {name!r} is unknown; choose one of {', '.join(DISCRIMINATORS)}")
+    require_known("discriminator", name, DISCRIMINATORS)
     return DISCRIMINATORS[name](generator)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from inpaintkit.config import GenerateConfig, check_model_type, parse_shard
+from inpaintkit.config import GenerateConfig, check_model_type, parse_shard, require_known
 from inpaintkit.data import clean_prefix, data_set_name
 from inpaintkit.data.manifest import begun_with, data_set_names, is_record, manifest_folder, read_manifest
 from inpaintkit.depth import available_models
@@ -67,8 +67,7 @@ def load_batch(file: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     plan = parameters.load_sections(file, SECTIONS)
     on_error, unfinished = plan.get("on_error", "stop"), plan.get("unfinished", "keep")
     for name, value, known in (("on_error", on_error, ON_ERROR), ("unfinished", unfinished, UNFINISHED)):
-        if value not in known:
-            raise InputError(f"{file}: {name}: {value!r} is unknown; choose one of {', '.join(known)}")
+        require_known(f"{file}: {name}", value, known)
     jobs, problems = _build_jobs(plan, str(file), overrides or {})
     problems += _find_problems(jobs, on_error)
     if problems:

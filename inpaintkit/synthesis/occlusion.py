@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inpaintkit.neighbours import local_max
-from inpaintkit.synthesis.warp import RowBlock, leftmost_source, padded_rows, rows_per_block, run_blocks
+from inpaintkit.synthesis.warp import RowBlock, left_positions, leftmost_source, rows_per_block, run_blocks
 
 HALF_PIXEL = 0.5
 
@@ -43,10 +43,8 @@ def hidden_hole(depth: Tensor, divergence: float | Tensor, convergence: float | 
 
     def hide_block(block: RowBlock) -> None:
         b, rows, shift = block
-        content = padded_rows(depth[b, 0, rows], shift, "left")
-        nobody = content.shape[1] - 1
-        sources = torch.arange(nobody + 1, dtype=torch.int32, device=depth.device)
-        position = (content - shift.plane).mul_(shift.gain).add_(sources.float()).clamp_(0, nobody - 1)
+        position, sources = left_positions(depth, block)
+        nobody = len(sources) - 1
         cell = position.round()
         first = leftmost_source(cell, sources)
         position[:, nobody] = torch.inf

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from inpaintkit.config import require_known
 from inpaintkit.errors import InputError
 from inpaintkit.hole_colour import HOLE_COLOUR
 from inpaintkit.synthesis.sampler import find_hole_method, prepare_depth
-from inpaintkit.synthesis.warp import Eye, seen_from_left
+from inpaintkit.synthesis.warp import EYES, Eye, seen_from_left
 
 Picture = NDArray[np.uint8]
 
@@ -84,8 +85,7 @@ def preview(
     if eye == "right":
         both = mirrored(picture), depth.flip(-1)
         return preview(*both, divergence, convergence, mapper, edge_dilation, hole_method, size=size).turned()
-    if eye != "left":
-        raise InputError(f"eye: {eye!r} is unknown; use left or right")
+    require_known("eye", eye, EYES)
     ready = prepare_depth(depth, mapper, edge_dilation, size or (picture.shape[0], picture.shape[1]))
     missing = find_hole_method(hole_method)(ready, divergence, convergence, False)[0, 0].cpu().numpy()
     # Not a mean: halfway between near and far lies nothing.

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inpaintkit import config
-from inpaintkit.config import nearest_name, registry
+from inpaintkit.config import registry, require_known
 from inpaintkit.errors import InputError
 from inpaintkit.synthesis.mappers import map_depth
 from inpaintkit.synthesis.morphology import close_hole, dilate_edge
@@ -133,9 +133,7 @@ class HoleSampler:
 
 def find_hole_method(name: str) -> HoleMethod:
     """Return the function of `HOLE_METHODS` called `name`; raise `InputError` for an unknown name."""
-    if name not in HOLE_METHODS:
-        hint = nearest_name(name, HOLE_METHODS)
-        raise InputError(f"hole_method: {name!r} is unknown{hint}; choose one of {', '.join(HOLE_METHODS)}")
+    require_known("hole_method", name, HOLE_METHODS)
     return HOLE_METHODS[name]
 
 

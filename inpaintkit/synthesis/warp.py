@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from inpaintkit.config import require_known
 from inpaintkit.errors import InputError
 
 Eye = Literal["left", "right"]
+EYES = get_args(Eye)
 
 FILL_REACH = 100
 """Farthest distance, in pixels, over which values are filled in and layers are compared (reference rule)."""
@@ -56,7 +58,7 @@ def forward_warp(
 
     Raises `InputError` for depth that is not finite, sizes that don't fit, divergence out of range or an unknown eye.
     """
-    _check_eye(eye)
+    require_known("eye", eye, EYES)
     if values.ndim != 4 or values.shape[0] != depth.shape[0] or values.shape[-2:] != depth.shape[-2:]:
         raise InputError(
             f"values {tuple(values.shape)} and depth {tuple(depth.shape)} differ in size; resize the depth"
@@ -93,7 +95,7 @@ def beyond_border(depth: Tensor, divergence: float | Tensor, convergence: float 
         outside = (column < shift.padding) | (column > shift.padding + depth.shape[-1] - 1)
         beyond[b, 0, rows] = _turned(outside, eye)
 
-    _check_eye(eye)
+    require_known("eye", eye, EYES)
     run_blocks(look, depth, divergence, convergence, None)
     return beyond
 
@@ -140,10 +142,8 @@ def seen_from_left(depth: Tensor, divergence: float | Tensor, convergence: float
 
     def see_block(block: RowBlock) -> None:
         b, rows, shift = block
-        content = padded_rows(depth[b, 0, rows], shift, "left")
-        nobody = content.shape[1] - 1
-        sources = torch.arange(nobody + 1, dtype=torch.int32, device=depth.device)
-        position = (content - shift.plane).mul_(shift.gain).add_(sources.float()).clamp_(0, nobody - 1)
+        position, sources = left_positions(depth, block)
+        nobody = len(sources) - 1
         first = leftmost_source(position.round_(), sources)[:, shift.padding : nobody - shift.padding]
         column = first.float()
         source, _ = _background(_behind_nearer_layer(column.masked_fill_(first == nobody, torch.nan)))
@@ -267,6 +267,14 @@ def _land(depth: Tensor, shift: _Shift, eye: Eye) -> _Landed:
     return _Landed(low_index, high_index, share, torch.lerp(low.float(), high.float(), share))
 
 
+def left_positions(depth: Tensor, block: RowBlock) -> tuple[Tensor, Tensor]:
+    """Return where the columns of the padded rows of `block` are seen by the left eye, (R, P + 1), and their numbers, (P + 1,)."""
+    content = padded_rows(depth[block.picture, 0, block.rows], block.shift, "left")
+    sources = torch.arange(content.shape[1], dtype=torch.int32, device=depth.device)
+    position = (content - block.shift.plane).mul_(block.shift.gain).add_(sources.float())
+    return position.clamp_(0, len(sources) - 2), sources
+
+
 def leftmost_source(target: Tensor, sources: Tensor) -> Tensor:
     """Return for each of P pixels the smallest of P `sources` with that `target` (both of P + 1 columns); P if none."""
     rows, nobody = target.shape[0], target.shape[1] - 1
@@ -312,11 +320,6 @@ def _per_picture(value: float | Tensor, batch: int, name: str) -> list[float]:
     if len(numbers) not in (1, batch) or not all(math.isfinite(number) for number in numbers):
         raise InputError(f"{name}: expected one finite number, or one for each of {batch} pictures, got {value}")
     return numbers * batch if len(numbers) == 1 else numbers
-
-
-def _check_eye(eye: str) -> None:
-    if eye not in ("left", "right"):
-        raise InputError(f"eye: {eye!r} is unknown; choose left or right")
 
 
 def _check_depth(depth: Tensor) -> None:

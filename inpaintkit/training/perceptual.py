@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from inpaintkit.config import require_known
 from inpaintkit.errors import InputError
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
@@ -63,8 +64,7 @@ class Lpips(nn.Module):
 
     def __init__(self, network: str = "vgg", trunk_path: str | Path | None = None) -> None:
         super().__init__()
-        if network not in STAGES:
-            raise InputError(f"perceptual: {network!r} is unknown; choose one of {', '.join(STAGES)}")
+        require_known("perceptual", network, STAGES)
         self.network = network
         if trunk_path is None:
             trunk_path = find_vgg_trunk() if network == "vgg" else WEIGHTS_FOLDER / "alexnet_features.safetensors"
