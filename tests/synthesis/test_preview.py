@@ -71,7 +71,7 @@ def test_the_right_eye_is_the_mirror_image_of_the_left_one() -> None:
     for name in ("depth", "view", "hole_overlay"):
         assert np.array_equal(getattr(right, name), getattr(mirrored, name)[:, ::-1])
     assert np.nonzero((right.hole_overlay[30] == HOLE_COLOUR).all(axis=1))[0].max() < 35  # left of the near square
-    with pytest.raises(InputError, match="use left or right"):
+    with pytest.raises(InputError, match="choose one of left, right"):
         preview(picture, depth, 20.0, 0.0, eye="both")  # type: ignore[arg-type]
 
 
