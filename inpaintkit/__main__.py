@@ -196,7 +196,7 @@ def _demo(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> int:
     from inpaintkit.notebook import parameters
 
-    values = parameters.load_params(options.params_file) if options.params_file else {}
+    values = parameters.from_file(options.notebook, options.params_file) if options.params_file else {}
     values |= parameters.parse_assignments(options.notebook, options.param)
     run_dir = options.run_dir.resolve() if options.run_dir else None
     config, resolved = parameters.resolve(options.notebook, values, run_dir)

@@ -72,15 +72,18 @@ def figure(text: object, longest: int = LONGEST) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as one says it.
+    """Return a time in the words of people.
 
-    >>> duration(50), duration(600), duration(7200), duration(10**7)
-    ('50 seconds', '10 minutes', '2 hours', '116 days')
+    >>> duration(9.6), duration(75), duration(7325), duration(10**7)
+    ('10 s', '1 min 15 s', '2 h 2 min', '116 days')
     """
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}s"
-    return f"{seconds:.0f} seconds"
+    whole = round(seconds)
+    minutes = whole // 60
+    if whole < 60:
+        return f"{whole} s"
+    if minutes < 60:
+        return f"{minutes} min {whole % 60} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < 2 * 1440 else f"{minutes / 1440:.0f} days"
 
 
 def _escaped(character: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from inpaintkit.files import read_json, require_folder
+from inpaintkit.text import duration
 
 _STRIP_NAME = re.compile(r"epoch(\d+)_batch(\d+)\.png")
 
@@ -74,7 +75,8 @@ def describe_run(state: RunState, now: float | None = None) -> str:
     if state.status:
         parts.append(state.status)
     if state.written is not None and state.status in ("", "running"):
-        parts.append(f"last row {max(0.0, (time.time() if now is None else now) - state.written):.0f} s ago")
+        passed = max(0.0, (time.time() if now is None else now) - state.written)
+        parts.append(f"last row {duration(passed)} ago")
     return " · ".join(parts)
 
 

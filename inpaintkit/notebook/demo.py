@@ -8,7 +8,7 @@ from typing import Any
 
 from inpaintkit.files import require_writable
 from inpaintkit.notebook.html import write_page
-from inpaintkit.notebook.parameters import preset_values
+from inpaintkit.notebook.parameters import PRESET, preset_values
 from inpaintkit.notebook.project import find_project
 from inpaintkit.notebook.runs import RunReport, execute
 from inpaintkit.training.run import RunFiles
@@ -53,7 +53,8 @@ def run_demo(smoke: bool = False, folder: str | Path | None = None) -> list[RunR
     started, reports = time.monotonic(), []
     for number, step in enumerate(STEPS, 1):
         print(f"\n=== {number} of {len(STEPS)}: {step} -> {shown / step}", flush=True)
-        reports.append(execute(step, step_params(step, target, "smoke" if smoke else "try")))
+        preset = "smoke" if smoke else "try"
+        reports.append(execute(step, {PRESET: preset, **step_params(step, target, preset)}))
     overview = _overview(reports, target)
     page = write_page(overview, target / "report.html")
     minutes = (time.monotonic() - started) / 60

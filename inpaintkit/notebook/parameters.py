@@ -141,6 +141,13 @@ def section(value: Any, name: str) -> Values:
     return value or {}
 
 
+def from_file(notebook: str | Path, file: str | Path) -> Values:
+    """Return the parameters of a YAML file for a notebook; one of its presets by name, so that the run can say what differs from it."""
+    path, name = find_params(file), find_notebook(notebook).stem
+    is_preset = path.parent == find_project() / "params" and path.name.startswith(f"{name}.")
+    return {PRESET: path.stem.removeprefix(f"{name}.")} if is_preset else load_params(path)
+
+
 def find_params(file: str | Path) -> Path:
     """Return a parameter file given by its path, or by its name in ``params/`` (``02_train.full``)."""
     path = Path(file).expanduser()

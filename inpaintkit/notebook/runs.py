@@ -99,7 +99,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         started = time.monotonic()
         try:
             _write_manifest(folder, manifest | {"status": "running"})
-            _papermill(source, folder / source.name, {PRESET: None, **values}, root)
+            _papermill(source, folder / source.name, {PRESET: params.get(PRESET), **values}, root)
         except papermill.exceptions.PapermillExecutionError as error:
             stopped = error.ename == "KeyboardInterrupt"
             status = "interrupted" if stopped else "failed"

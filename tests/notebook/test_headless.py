@@ -144,4 +144,7 @@ def test_a_preset_s_files_are_found_from_another_folder(tmp_path: Path) -> None:
     command = ["inpaintkit", "run", "02_train", "-f", "02_train.try", *words(small)]
     said = finish(start(tmp_path, *command))
     assert "02_train done in" in said
+    assert "preset try, with\n" in said
+    assert "  max_epoch = 1 instead of 4" in said
+    assert "learning_rate" not in said.partition("preset try")[2].partition("arithmetic")[0], "as in the preset"
     assert (tmp_path / "run" / "inpaint.light_inpaint_v1.pth").is_file()

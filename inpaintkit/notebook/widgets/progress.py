@@ -8,6 +8,7 @@ from IPython.display import display
 
 from inpaintkit import text
 from inpaintkit.notebook.widgets.still import html_output
+from inpaintkit.text import duration
 
 EVERY = 0.25
 """Least time between two looks of a bar (s)."""
@@ -61,16 +62,3 @@ class HtmlProgress:
         if done >= self._total:
             return f"took {duration(elapsed)}"
         return f"{duration(elapsed)}, about {duration(elapsed / made * (self._total - done))} left"
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the words of people.
-
-    >>> duration(9.6), duration(75), duration(7325)
-    ('10 s', '1 min 15 s', '2 h 2 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes = whole // 60
-    return f"{minutes} min {whole % 60} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
