@@ -182,6 +182,7 @@ def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path
                 stdout_file=sys.stdout,
                 stderr_file=sys.stderr,
                 autosave_cell_every=AUTOSAVE_SECONDS,
+                on_cell_start=_say_heading,
                 **transport,
                 **kernel,
             )
@@ -190,6 +191,12 @@ def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path
             del os.environ[PROGRESS_VARIABLE]
         else:
             os.environ[PROGRESS_VARIABLE] = previous
+
+
+def _say_heading(cell: Any, **_: Any) -> None:
+    """Print the heading that a notebook comes to, so that nobody waits in silence for its figures."""
+    if cell.cell_type == "markdown" and cell.source.startswith("## "):
+        print(f"# {cell.source.splitlines()[0].lstrip('# ')}", flush=True)
 
 
 @contextlib.contextmanager

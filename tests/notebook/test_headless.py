@@ -90,6 +90,8 @@ def test_runs_at_once_from_another_folder_do_not_collide_and_papermill_itself_wo
     ]
     said = [finish(process) for process in waiting]
     assert "100% pictures: 3 of 3" in said[0], "plain lines, no bar"
+    sections = [line for line in said[0].splitlines() if line.startswith("# ")]
+    assert sections == ["# Parameters", "# One photo, step by step", "# The job", "# The records"]
     assert "100% pictures: 3 of 3" in said[2]
     made = [{row["source"] for row in read_manifest(tmp_path / "data", f"{name}_FastDepth")} for name in "abc"]
     assert made[0] == made[1] == made[2] == {"train/cat_face.jpg", "train/dahlia.jpg", "eval/astronaut.jpg"}
