@@ -44,7 +44,7 @@ sync: $(READY)   ## write the parameters cells of the notebooks anew from the op
 	$(BIN)/python -c 'from inpaintkit.notebook.parameters import sync_notebooks; print(*sync_notebooks(), sep="\n")'
 
 lab: $(READY)    ## open JupyterLab with the first notebook
-	$(BIN)/jupyter lab notebooks/01_generate.ipynb
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/01_generate.ipynb
 
 bench: $(READY)  ## all benchmarks -> docs/benchmarks.md (15 minutes; wants a quiet machine)
 	$(BIN)/python benchmarks/run_all.py
