@@ -62,7 +62,8 @@ def main() -> None:
 HEAD = """# Benchmarks
 
 Written by `make bench`; by hand only if you like it overwritten. What a table says is told at the top of its script in
-`benchmarks/`. Machines differ: compare ratios within one table rather than seconds of two."""
+`benchmarks/`. Machines differ: compare ratios within one table rather than seconds of two.
+A GPU has a script of its own: `python benchmarks/gpu.py -h`."""
 
 
 def title_of(script: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -37,3 +38,26 @@ def test_a_step_is_measured(name: str) -> None:
     assert printed.returncode == 0, printed.stderr
     rows = [line for line in printed.stdout.splitlines() if re.match(r"\| 1 ?x", line)]
     assert rows, printed.stdout
+
+
+def test_what_a_gpu_has_to_show_is_rehearsed_and_a_part_that_fails_stops_no_other(tmp_path: Path) -> None:
+    """Without records there is nothing to fine-tune; then they are made, and steps are measured on them."""
+    command = [
+        sys.executable,
+        str(BENCHMARKS / "gpu.py"),
+        "gan",
+        "generate",
+        "table",
+        "--rehearsal",
+        "--seconds",
+        "300",
+    ]
+    done = subprocess.run([*command, "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")], check=False)
+    assert done.returncode == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    endings = {name: part["ending"] for name, part in results["parts"].items()}
+    assert endings == {"gan": "FAILED, see log.txt", "generate": "done", "table": "done"}
+    assert results["parts"]["generate"]["result"]["records"] > 0
+    assert [row["kind"] for row in results["parts"]["table"]["result"]["rows"]] == ["plain", "gan"]
+    assert all(row["samples/s"] > 0 for row in results["parts"]["table"]["result"]["rows"])
+    assert "samples/s" in (tmp_path / "out" / "results.md").read_text()
