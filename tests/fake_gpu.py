@@ -44,8 +44,9 @@ class FakeGpu(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = func.name().split(".")[0]
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        wanted = str(kwargs.get("device") or "").startswith("cuda")
+        leaves = tree_leaves((args, kwargs))
+        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        wanted = any(leaf.type == "cuda" for leaf in leaves if isinstance(leaf, torch.device))
         fakes = [x for x in tensors if isinstance(x, FakeTensor)]
         if not fakes and not wanted:
             return func(*args, **kwargs)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from fake_gpu import FakeGpu, fake_gpu, zero_gradients
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from inpaintkit.config import LOSSES, GanConfig
 from inpaintkit.data import InpaintDataset
@@ -187,7 +188,12 @@ def test_a_training_step(gpu: FakeGpu, kind: str, optimizer: str, ema_decay: flo
     gpu.waits.clear()
     log.take(Group())
     assert len(gpu.waits) == 1, "the losses of all steps are read at once"
-    output, figures = task.judge(batch)
+    with task.judging():
+        output, figures = task.judge(batch)
     assert all_there(output, *figures.values())
+    task.load_state(tree_map(lambda x: x.cpu() if isinstance(x, Tensor) else x, task.state()))
+    zero_gradients(task.model)
+    task.step(batch, moment)
+    task.update(moment)
     if isinstance(task, GanTask):
         task.realness(torch.rand(1, 3, SIDE, SIDE), torch.rand(1, 3, SIDE, SIDE))
