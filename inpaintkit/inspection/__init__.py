@@ -10,6 +10,7 @@ from inpaintkit.inspection.fills import (
     navier_stokes_fill,
     on_grown_hole,
     row_fill,
+    row_in_thin_holes,
     telea_fill,
 )
 from inpaintkit.inspection.inpainter import Inpainter
@@ -44,6 +45,7 @@ __all__ = [
     "read_textures",
     "record_truth",
     "row_fill",
+    "row_in_thin_holes",
     "save_scores",
     "save_stereo",
     "scene_truth",

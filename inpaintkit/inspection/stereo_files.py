@@ -16,7 +16,7 @@ from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.depth import create_depth_model, depth_of_file
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path, fitting_name, require_writable
-from inpaintkit.inspection.fills import Fill, make_fills, on_grown_hole
+from inpaintkit.inspection.fills import Fill, make_fills, on_grown_hole, row_in_thin_holes
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.stereo import StereoPair, Tell, say_nothing, stereo_pair
 from inpaintkit.text import shown
@@ -54,11 +54,10 @@ def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPa
 
 
 def _fill(name: str, device: str) -> Fill:
-    if name != RELEASED:
-        return next(iter(make_fills(name, device).values()))
-    if not RELEASED_MODEL.is_file():
+    if name == RELEASED and not RELEASED_MODEL.is_file():
         raise InputError(f"fill: the released model {RELEASED_MODEL} is not there; give a MODEL.pth, or row")
-    return Inpainter(RELEASED_MODEL, device)
+    fill = Inpainter(RELEASED_MODEL, device) if name == RELEASED else next(iter(make_fills(name, device).values()))
+    return row_in_thin_holes(fill) if isinstance(fill, Inpainter) else fill
 
 
 def save_stereo(
