@@ -86,7 +86,8 @@ def test_what_a_file_says_of_itself_never_stands_for_what_was_found(
     )
     assert main(["inspect", str(tmp_path / "m.pth")]) == 0
     shown = capsys.readouterr().out
-    lines = dict(line.strip().split(": ", 1) for line in shown.splitlines())
+    unwrapped = shown.replace("\n" + " " * 16, " ")
+    lines = dict(line.strip().split(": ", 1) for line in unwrapped.splitlines())
     assert (lines["file"], lines["parameters"], lines["updated_at"]) == (str(tmp_path / "m.pth"), "2259888", "2024")
     assert "problem" not in lines
     assert "author\\x1b[31m\\n" in lines

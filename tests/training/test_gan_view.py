@@ -53,7 +53,7 @@ def test_maps_spectra_and_epochs_are_drawn(gan: GanTrainer, records: Path) -> No
     data = InpaintDataset(records / "eval", training=False)
     fills = {"row": row_fill}
     maps = figures.discriminator_maps(data, fills, gan.realness, n=2)
-    assert [ax.get_title() for ax in maps.axes[:3]] == ["hole", "truth", "row"]
+    assert [ax.get_title() for ax in maps.axes[:3]] == ["hole", "truth", "row fill"]
     assert [len(ax.images) for ax in maps.axes[:3]] == [1, 2, 2]
     spectra = figures.hole_spectra(data, fills, n=2).axes[0]
     assert [line.get_label() for line in spectra.get_lines()[:2]] == ["truth", "row"]
