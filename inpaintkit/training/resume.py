@@ -19,6 +19,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import OLD, move_aside
 from inpaintkit.seeds import derive_seed
 from inpaintkit.training.checkpoints import newest_checkpoint, older, taking_state
+from inpaintkit.training.iw3_state import from_iw3
 from inpaintkit.training.progress import Plan, Progress
 from inpaintkit.training.run import RunFiles
 
@@ -82,14 +83,22 @@ def _with_state(config: TrainConfig, files: RunFiles, state: State, source: Path
         weights = source if config.reset_state else anew.weights_from
         return FoundRun(replaces=True, weights_from=weights)
     if not ours:
-        raise InputError(
-            f"model_dir: {files.state} was not written by inpaintkit; take its weights with resume=True and reset_state=True, "
-            "or name another model_dir"
-        )
+        return _of_iw3(config, files, state)
     changed = _checked_changes(config, state)
     found = FoundRun(state, changed=changed, messages=tuple(_messages(config, files, source, state, changed)))
     plan = Plan.of(config, 1)
     return dataclasses.replace(found, finished=state["inpaintkit_progress"]["epoch"] > plan.last_epoch)
+
+
+def _of_iw3(config: TrainConfig, files: RunFiles, state: State) -> FoundRun:
+    if not config.resume:
+        raise InputError(
+            f"model_dir: {files.state} was not written by inpaintkit; go on with it with resume=True, take its weights alone "
+            "with reset_state=True too, or name another model_dir"
+        )
+    taken = from_iw3(state, config)
+    said = f"going on with iw3's run after {state['last_epoch']} epochs: its weights, optimiser and schedule"
+    return FoundRun(taken, replaces=True, messages=(said,))
 
 
 def _given(config: TrainConfig) -> Path | None:
@@ -211,6 +220,8 @@ def match_records(state: State, facts: DataFacts, config: TrainConfig, sampler: 
 
     Raises `InputError` when records were taken away or exchanged, or were added without ``resume``.
     """
+    if state["inpaintkit_data_key"] is None:  # taken over from iw3, which notes nothing of records
+        return []
     content = state.get("inpaintkit_data_content")  # unknown in checkpoints of early versions
     if state["inpaintkit_data_key"] == facts.key and content in (None, facts.content):
         sampler.load_state_dict(state["inpaintkit_sampler"])

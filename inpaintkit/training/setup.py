@@ -46,15 +46,16 @@ def set_up(config: TrainConfig, found: FoundRun, group: Group, device: str, make
         feed, eval_feed = (Feed(config, open_records(config, split), device) for split in ("train", "eval"))
     messages += feed.messages
     facts = DataFacts.of(feed.records, eval_feed.records)
-    if found.state is None:
-        arithmetic, reason = choose_amp(config.amp, device)
-        messages.append(reason)
-    else:
+    arithmetic = None
+    if found.state is not None:
         with taking_state(Path(config.model_dir)):
             messages += match_records(found.state, facts, config, feed.sampler)
             arithmetic = found.state["inpaintkit_amp"]
-            if arithmetic not in ("off", "bf16", "fp16"):
+            if arithmetic not in (None, "off", "bf16", "fp16"):
                 raise ValueError(f"its arithmetic is {arithmetic!r}")
+    if arithmetic is None:
+        arithmetic, reason = choose_amp(config.amp, device)
+        messages.append(reason)
     plain = PlainTask(config, _model(config, found), arithmetic, device, group)
     task = make_task(plain, group)
     if config.compile:

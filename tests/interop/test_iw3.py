@@ -33,7 +33,6 @@ from torch import Tensor, nn
 from inpaintkit.config import GenerateConfig, TrainConfig
 from inpaintkit.data import InpaintDataset, generate_dataset
 from inpaintkit.depth import create_depth_model
-from inpaintkit.errors import InputError
 from inpaintkit.inspection import Inpainter, stereo_pair
 from inpaintkit.inspection.inpainter import EXTENSION
 from inpaintkit.model import LightInpaintV1, iw3_snippet, load_model, load_state
@@ -257,7 +256,7 @@ class TestStates:
                 assert optimizer.state[parameter]["exp_avg"].shape == parameter.shape
 
     @pytest.mark.parametrize("optimizer", ["adamw", "adamw_schedulefree"])
-    def test_we_take_the_weights_of_a_run_of_iw3(
+    def test_we_go_on_with_a_run_of_iw3(
         self, optimizer: str, our_set: Path, without_lpips: None, tmp_path: Path
     ) -> None:
         train(our_set, tmp_path, "--optimizer", optimizer, "--max-epoch", "3")
@@ -266,8 +265,16 @@ class TestStates:
         model, facts = load_model(tmp_path / f"{NAME}.checkpoint.pth")
         assert facts["last_epoch"] == theirs["last_epoch"]
         assert all(torch.equal(value, theirs["state_dict"][name]) for name, value in model.state_dict().items())
-        options = TINY | {"data_dir": str(our_set), "model_dir": str(tmp_path)}
-        with pytest.raises(InputError, match="was not written by inpaintkit; take its weights with resume=True"):
-            Trainer(TrainConfig.from_params(options), [])
-        report = Trainer(TrainConfig.from_params(options | {"resume": True, "reset_state": True}), []).fit()
+        options = TINY | {"data_dir": str(our_set), "model_dir": str(tmp_path), "optimizer": optimizer, "resume": True}
+        report = Trainer(TrainConfig.from_params(options | {"max_epoch": 5}), []).fit()
+        assert report.finished
+        assert [row["epoch"] for row in report.rows("train")] == list(range(theirs["last_epoch"] + 1, 6))
+        ours = load_state(tmp_path / f"{NAME}.checkpoint.pth")
+        if optimizer == "adamw":
+            then, now = (state["optimizer_state_dict"][0]["state"][0]["step"] for state in (theirs, ours))
+            assert now == then + report.steps
+        else:
+            then, now = (state["optimizer_state_dict"][0]["param_groups"][0]["k"] for state in (theirs, ours))
+            assert now == then + report.steps
+        assert list((tmp_path / "old").iterdir())
         assert math.isfinite(report.best_score)

@@ -151,12 +151,41 @@ class TestAnotherRun:
         with pytest.raises(InputError, match="is there already, without the state of its training"):
             tiny_trainer(data, model_dir=str(data.parent / "fresh"))
 
-    def test_a_state_of_another_program_is_not_taken_for_a_run(self, data: Path) -> None:
-        state = load_state(data.parent / "run" / STATE)
-        del state["inpaintkit_progress"]
-        torch.save(state, data.parent / "run" / STATE)
-        with pytest.raises(InputError, match="was not written by inpaintkit"):
-            tiny_trainer(data, resume=True)
+
+class TestARunOfIw3:
+    """Its checkpoint has the keys of ours that aren't called inpaintkit; tests/interop tries real ones."""
+
+    @pytest.fixture
+    def theirs(self, data: Path) -> dict[str, Any]:
+        """Put such a checkpoint, after one epoch, into ``run`` and return it."""
+        known = ("state_dict", "optimizer_state_dict", "scheduler_state_dict", "grad_scaler_state_dict", "best_loss")
+        report = tiny_trainer(data, max_epoch=1, model_dir=str(data.parent / "one")).fit()
+        state = load_state(data.parent / "one" / STATE)
+        state["state_dict"] = state["training_state_dict"]
+        theirs = {name: state[name] for name in ("nunif_model", "name", "kwargs", "updated_at", *known)}
+        theirs |= {"last_epoch": report.epochs, "train_kwargs": {"batch_size": 4}}
+        torch.save(theirs, data.parent / "run" / STATE)
+        return theirs
+
+    def test_is_not_taken_unasked(self, theirs: dict[str, Any], data: Path) -> None:
+        with pytest.raises(InputError, match="was not written by inpaintkit; go on with it with resume=True"):
+            tiny_trainer(data)
+
+    def test_goes_on_with_its_optimiser_and_is_kept(self, theirs: dict[str, Any], data: Path) -> None:
+        before = content(data.parent / "run")
+        heard = Listener()
+        report = tiny_trainer(data, heard, resume=True).fit()
+        assert heard.heard("going on with iw3's run after 1 epochs")
+        assert (report.finished, [row["epoch"] for row in report.rows("train")]) == (True, [2])
+        steps = load_state(data.parent / "run" / STATE)["optimizer_state_dict"][0]["state"][0]["step"]
+        assert steps == theirs["optimizer_state_dict"][0]["state"][0]["step"] + report.steps
+        (old,) = (data.parent / "run" / "old").iterdir()
+        kept = content(old)
+        assert all(kept[name] == before[name] for name in (STATE, MODEL))
+
+    def test_that_is_over_asks_for_more_epochs(self, theirs: dict[str, Any], data: Path) -> None:
+        with pytest.raises(InputError, match="of 1 epochs; give a larger max_epoch"):
+            tiny_trainer(data, resume=True, max_epoch=1)
 
 
 class TestChangedOptions:

@@ -1,0 +1,45 @@
+"""The full state of a run of iw3, as a run here takes it over."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from inpaintkit.config import GanConfig, TrainConfig
+from inpaintkit.errors import InputError
+from inpaintkit.training.parameter_order import BY_NAME, ORDER_KEY
+from inpaintkit.training.progress import Plan, Progress
+
+ALTERNATIVE = "take its weights alone with reset_state=True"
+
+
+def from_iw3(state: Mapping[str, Any], config: TrainConfig) -> dict[str, Any]:
+    """Return iw3's checkpoint `state` as one of a run of `config` that stands at the beginning of its next epoch.
+
+    Weights, optimiser and schedule go on. Losses of single records aren't kept by iw3, and its best loss is another one, so
+    records are drawn evenly at first and the state is judged as the run's start. Raises `InputError` where more is missing.
+    """
+    where = f"resume: {config.model_dir} holds a run of iw3"
+    if isinstance(config, GanConfig):
+        raise InputError(f"{where}, which keeps no discriminator; {ALTERNATIVE}")
+    if config.ema_decay:
+        raise InputError(
+            f"{where}, which keeps no weights beside their moving average; set ema_decay=0, or {ALTERNATIVE}"
+        )
+    epoch = int(state["last_epoch"]) + 1
+    if epoch > Plan.of(config, config.processes).last_epoch:
+        raise InputError(
+            f"{where} of {epoch - 1} epochs; give a larger max_epoch (now {config.max_epoch}), or {ALTERNATIVE}"
+        )
+    return {
+        **state,
+        "training_state_dict": state["state_dict"],
+        "grad_scaler_state_dict": [{}],
+        "train_kwargs": dataclasses.asdict(config),
+        "inpaintkit_progress": dataclasses.asdict(Progress(epoch)),
+        "inpaintkit_processes": config.processes,
+        "inpaintkit_amp": None,
+        "inpaintkit_data_key": None,
+        ORDER_KEY: BY_NAME,
+    }
