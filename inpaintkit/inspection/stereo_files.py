@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import filecmp
+import glob
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,7 @@ from inpaintkit.config.stereo import RELEASED
 from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.depth import create_depth_model, depth_of_file
 from inpaintkit.errors import InputError
-from inpaintkit.files import atomic_path, fitting_name, require_writable
+from inpaintkit.files import fitting_name, move_aside, require_writable
 from inpaintkit.inspection.fills import Fill, make_fills, on_grown_hole, row_in_thin_holes
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.stereo import StereoPair, Tell, say_nothing, stereo_pair
@@ -65,15 +69,25 @@ def save_stereo(
 ) -> list[Path]:
     """Save `pair` into `folder`: side by side in full and half width, over-under, red-cyan; return the files.
 
-    `format`: ``jpg``, ``png`` or ``both``; `wiggle`: also a GIF that swings between the eyes.
+    `format`: ``jpg``, ``png`` or ``both``; `wiggle`: also a GIF that swings between the eyes. Files of those names that hold something
+    else, such as another fill's, are kept under ``old/DATE``.
     """
     target = require_writable(folder, "output")
-    files = []
-    for kind, view in VIEWS.items():
-        pixels = view(pair)
-        for ending in ENCODERS if format == "both" else (format,):
-            files.append(_save(pixels, target / fitting_name(name, f"_{kind}.{ending}"), ENCODERS[ending]))
-    return [*files, pair.save_wiggle(target / fitting_name(name, "_wiggle.gif"))] if wiggle else files
+    with tempfile.TemporaryDirectory(prefix=".", dir=target) as place:
+        made = []
+        for kind, view in VIEWS.items():
+            pixels = view(pair)
+            for ending in ENCODERS if format == "both" else (format,):
+                made.append(Path(place) / fitting_name(name, f"_{kind}.{ending}"))
+                Image.fromarray(pixels).save(made[-1], **ENCODERS[ending])
+        if wiggle:
+            made.append(pair.save_wiggle(Path(place) / fitting_name(name, "_wiggle.gif")))
+        others = [path for file in made if (path := target / file.name).exists() and not filecmp.cmp(file, path, False)]
+        if others:
+            move_aside(target, [glob.escape(path.name) for path in others], others[0])
+        for file in made:
+            os.replace(file, target / file.name)
+    return [target / file.name for file in made]
 
 
 def make_stereo_files(config: StereoConfig, tell: Tell = say_nothing) -> list[Path]:
@@ -87,9 +101,3 @@ def make_stereo_files(config: StereoConfig, tell: Tell = say_nothing) -> list[Pa
     pair = stereo_from_file(config, tell)
     tell("writing ...")
     return save_stereo(pair, config.output, name, config.format, config.wiggle)
-
-
-def _save(pixels: np.ndarray, path: Path, encoder: dict[str, Any]) -> Path:
-    with atomic_path(path) as temporary:
-        Image.fromarray(pixels).save(temporary, **encoder)
-    return path

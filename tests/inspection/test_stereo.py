@@ -189,3 +189,22 @@ def test_one_line_makes_a_stereo_pair_of_a_picture_with_a_checkpoint(
         assert main([*command, option, value, "-o", str(tmp_path / option)]) == 0
         with Image.open(tmp_path / option / "photo_png_FastDepth_LRF_Full_SBS.jpg") as image:
             assert np.abs(np.asarray(image).astype(int) - views).max() > 10, "the option changes nothing"
+
+
+def test_the_pair_of_another_fill_is_kept_and_the_same_again_leaves_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo, out = SAMPLES / "eval" / "astronaut.jpg", tmp_path / "out"
+    with Image.open(photo) as image:
+        image.resize((96, 96)).save(tmp_path / "a.png")
+
+    def made(fill: str) -> dict[str, bytes]:
+        assert main(["stereo", str(tmp_path / "a.png"), "-o", str(out), "--fill", fill]) == 0
+        return {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+
+    first = made("row")
+    assert made("row") == first
+    assert not (out / "old").exists()
+    assert made("telea") != first
+    (kept,) = (out / "old").iterdir()
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == first
