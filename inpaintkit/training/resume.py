@@ -97,8 +97,9 @@ def _of_iw3(config: TrainConfig, files: RunFiles, state: State) -> FoundRun:
             "with reset_state=True too, or name another model_dir"
         )
     taken = from_iw3(state, config)
-    said = f"going on with iw3's run after {state['last_epoch']} epochs: its weights, optimiser and schedule"
-    return FoundRun(taken, replaces=True, messages=(said,))
+    said = f"going on with iw3's run after {state['last_epoch']} epochs: its weights and optimiser, the learning rate of this run's options"
+    changed = {"learning_rate": (None, config.learning_rate)}  # iw3's own isn't looked at
+    return FoundRun(taken, replaces=True, changed=changed, messages=(said,))
 
 
 def _given(config: TrainConfig) -> Path | None:

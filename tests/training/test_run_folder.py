@@ -183,6 +183,19 @@ class TestARunOfIw3:
         kept = content(old)
         assert all(kept[name] == before[name] for name in (STATE, MODEL))
 
+    def test_takes_the_learning_rate_of_the_options(self, theirs: dict[str, Any], data: Path) -> None:
+        report = tiny_trainer(data, resume=True, learning_rate=2e-5, scheduler="none").fit()
+        assert report.rows("train")[0]["learning_rate"] == 2e-5
+
+    @pytest.mark.parametrize("optimizer", ["adamw_schedulefree", "muon"])
+    def test_with_another_optimiser_is_refused_and_left_alone(
+        self, optimizer: str, theirs: dict[str, Any], data: Path
+    ) -> None:
+        before = content(data.parent / "run")
+        with pytest.raises(InputError, match=f"with another optimizer than {optimizer}; set optimizer to that one"):
+            tiny_trainer(data, resume=True, optimizer=optimizer).fit()
+        assert content(data.parent / "run") == before
+
     def test_that_is_over_asks_for_more_epochs(self, theirs: dict[str, Any], data: Path) -> None:
         with pytest.raises(InputError, match="of 1 epochs; give a larger max_epoch"):
             tiny_trainer(data, resume=True, max_epoch=1)
