@@ -112,7 +112,8 @@ _joined: list[Group] = []
 def join_group(device: str) -> Iterator[Group]:
     """Join the processes that torchrun started, for the time of the context; a group of one without torchrun.
 
-    On the `device` ``cuda`` each process of a machine gets its own GPU. Raises `InputError` where there are too few. Small messages go through gloo, so that they don't make a GPU wait; gradients on GPUs go through NCCL.
+    On the `device` ``cuda`` each process of a machine gets its own GPU; raises `InputError` where there are too few.
+    Small messages go through gloo, so that they don't make a GPU wait; gradients on GPUs go through NCCL.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Group()

@@ -14,7 +14,8 @@ import pytest
 from inpaintkit.__main__ import make_parser
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "models/released/README.md"])
+FOLDERS = ("", "docs/**/", "data/", "data/samples/", "models/perceptual/", "models/released/", "inpaintkit/**/")
+PAGES = sorted(page for folder in FOLDERS for page in ROOT.glob(f"{folder}*.md"))
 SHOWN = re.compile(r"^ {4}(?:\.venv/bin/)?(inpaintkit (?:.*\\\n)*.*)", re.MULTILINE)
 LONGEST = 120
 
