@@ -9,7 +9,6 @@ from inpaintkit.inspection.fills import (
     make_fills,
     navier_stokes_fill,
     on_grown_hole,
-    row_fill,
     row_in_thin_holes,
     telea_fill,
 )
@@ -21,6 +20,7 @@ from inpaintkit.inspection.stereo_truth import stereo_truth
 from inpaintkit.inspection.tables import short_table, tables, versus
 from inpaintkit.inspection.truths import Truth, photo_truth, read_textures, record_truth, scene_truth
 from inpaintkit.inspection.verdict import headline, leads_everywhere, verdict
+from inpaintkit.training import row_fill
 
 __all__ = [
     "FILLS",

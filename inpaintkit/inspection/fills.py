@@ -26,7 +26,7 @@ from inpaintkit.inspection.pictures import UINT8_MAX, bands, is_left
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.synthesis import dilate_inner, dilate_outer
 from inpaintkit.text import shown
-from inpaintkit.training import row_fill as fill_from_right
+from inpaintkit.training import row_fill
 from inpaintkit.training.metrics import hole_widths
 
 Fill = Callable[[torch.Tensor, torch.Tensor, str], torch.Tensor]
@@ -37,22 +37,6 @@ THIN_SHARES = {1: 1.0, 2: 0.5, 3: 0.5}
 
 OPENCV_RADIUS = 3
 """Neighbourhood of a filled pixel in px, the value of OpenCV's own examples."""
-
-
-def row_fill(picture: torch.Tensor, hole: torch.Tensor, eye: str = "right") -> torch.Tensor:
-    """Give each hole pixel the nearest known pixel of its row on the background side.
-
-    That side is the right one in right-eye orientation, the left one for the left eye. Where the hole reaches the
-    picture's border, the other side serves; a row without any known pixel stays as it is.
-
-    Args:
-        picture: float (B, 3, H, W), 0..1.
-        hole: bool (B, 1, H, W), True = missing.
-        eye: ``"right"`` or ``"left"``.
-    """
-    if is_left(eye):
-        return fill_from_right(picture.flip(-1), hole.flip(-1)).flip(-1)
-    return fill_from_right(picture, hole)
 
 
 def telea_fill(picture: torch.Tensor, hole: torch.Tensor, eye: str = "right") -> torch.Tensor:

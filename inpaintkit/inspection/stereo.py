@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -14,7 +15,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.pictures import AnyPicture, bands, picture_batch, to_uint8
-from inpaintkit.synthesis import beyond_border, close_hole, dilate_edge, forward_warp, resize_depth
+from inpaintkit.synthesis import close_hole, dilate_edge, resize_depth, warp_to_eye
 from inpaintkit.synthesis.warp import Eye
 
 WIGGLE_MS = 140
@@ -29,6 +30,14 @@ DUBOIS_LEFT = ((0.437, 0.449, 0.164), (-0.062, -0.062, -0.024), (-0.048, -0.050,
 DUBOIS_RIGHT = ((-0.011, -0.032, -0.007), (0.377, 0.761, 0.009), (-0.026, -0.093, 1.234))
 """Linear RGB of one eye -> its share of the red-cyan picture (E. Dubois, ICASSP 2001; his sRGB matrices)."""
 
+_LEVELS, _LIGHTS = np.arange(256) / 255, np.arange(1 << 14) / ((1 << 14) - 1)
+
+LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4).astype(np.float32)
+"""sRGB level 0..255 -> linear light 0..1 (IEC 61966-2-1)."""
+
+SRGB = np.where(_LIGHTS <= 0.0031308, _LIGHTS * 12.92, 1.055 * _LIGHTS ** (1 / 2.4) - 0.055)
+SRGB = (255 * SRGB + 0.5).astype(np.uint8)
+"""Linear light, in steps of which the darkest is a fifth of a level -> sRGB level."""
 
 Tell = Callable[[str], None]
 """Hears in a few words what is being done."""
@@ -62,12 +71,14 @@ class StereoPair:
 
     def anaglyph(self) -> np.ndarray:
         """Return the picture for red-cyan glasses (red on the left eye), as uint8 (H, W, 3)."""
-        parts = []
-        for rows in bands(self.left.shape[-2]):
-            eyes = ((self.left[0, :, rows], DUBOIS_LEFT), (self.right[0, :, rows], DUBOIS_RIGHT))
-            shares = [torch.einsum("oc,chw->ohw", torch.tensor(m).to(eye), srgb_to_linear(eye)) for eye, m in eyes]
-            parts.append(to_uint8(linear_to_srgb((shares[0] + shares[1]).clamp(0, 1))))
-        return np.concatenate(parts)
+        eyes = ((to_uint8(self.left[0]), DUBOIS_LEFT), (to_uint8(self.right[0]), DUBOIS_RIGHT))
+        seen = np.empty_like(eyes[0][0])
+        for rows in bands(len(seen)):
+            left, right = (
+                cv2.transform(cv2.LUT(eye[rows], LINEAR), np.array(shares, np.float32)) for eye, shares in eyes
+            )
+            seen[rows] = SRGB[((left + right).clip(0, 1) * (len(SRGB) - 1) + 0.5).astype(np.intp)]
+        return seen
 
     def save_wiggle(self, path: str | Path) -> Path:
         """Write a GIF that swings between the eyes for ever, atomically; raise `InputError` if it can't be written."""
@@ -88,17 +99,6 @@ class StereoPair:
                 optimize=False,
             )
         return path
-
-
-def srgb_to_linear(values: torch.Tensor) -> torch.Tensor:
-    """Undo the sRGB transfer curve (IEC 61966-2-1); 0..1 -> 0..1."""
-    values = values.clamp(0, 1)
-    return torch.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-
-
-def linear_to_srgb(values: torch.Tensor) -> torch.Tensor:
-    """Apply the sRGB transfer curve (IEC 61966-2-1); 0..1 -> 0..1."""
-    return torch.where(values <= 0.0031308, values * 12.92, 1.055 * values ** (1 / 2.4) - 0.055)
 
 
 def stereo_pair(
@@ -148,8 +148,9 @@ def _view(
     fill: Fill | None,
     fill_border: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    warped, hole = forward_warp(picture, depth, divergence, convergence, eye)
-    beyond = beyond_border(depth, divergence, convergence, eye) if fill_border else torch.zeros_like(hole)
+    warped, hole, beyond = warp_to_eye(picture, depth, divergence, convergence, eye)
+    if not fill_border:
+        beyond = torch.zeros_like(beyond)
     hole = close_hole(hole) | beyond
     warped.masked_fill_(hole, 0).clamp_(0, 1)
     if fill is None:

@@ -6,18 +6,18 @@ from inpaintkit.synthesis.occlusion import hidden_hole, split_ramps
 from inpaintkit.synthesis.preview import Preview, colour_depth, preview
 from inpaintkit.synthesis.sampler import HOLE_METHODS, HoleDraw, HoleSampler, prepare_depth, resize_depth
 from inpaintkit.synthesis.scenes import Layer, Scene, degrade_depth, draw_scene
-from inpaintkit.synthesis.warp import beyond_border, forward_warp, seen_from_left, warp_back_hole
+from inpaintkit.synthesis.warp import EyeView, forward_warp, seen_from_left, warp_back_hole, warp_to_eye
 
 __all__ = [
     "HOLE_METHODS",
     "MAPPERS",
     "MAPPER_MEANINGS",
+    "EyeView",
     "HoleDraw",
     "HoleSampler",
     "Layer",
     "Preview",
     "Scene",
-    "beyond_border",
     "close_hole",
     "colour_depth",
     "degrade_depth",
@@ -34,4 +34,5 @@ __all__ = [
     "seen_from_left",
     "split_ramps",
     "warp_back_hole",
+    "warp_to_eye",
 ]

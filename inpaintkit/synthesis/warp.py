@@ -58,6 +58,29 @@ def forward_warp(
 
     Raises `InputError` for depth that is not finite, sizes that don't fit, divergence out of range or an unknown eye.
     """
+    view = warp_to_eye(values, depth, divergence, convergence, eye, fill, base_width)
+    return view.values, view.hole
+
+
+class EyeView(NamedTuple):
+    """What one eye sees: `values` (B, C, H, W); where they are missing, `hole`, and where they come from beyond the left or right
+    border, where the last pixels are repeated, `beyond`: both bool (B, 1, H, W)."""
+
+    values: Tensor
+    hole: Tensor
+    beyond: Tensor
+
+
+def warp_to_eye(
+    values: Tensor,
+    depth: Tensor,
+    divergence: float | Tensor,
+    convergence: float | Tensor,
+    eye: Eye,
+    fill: bool = False,
+    base_width: int | None = None,
+) -> EyeView:
+    """Do as `forward_warp` does, and tell as well what lies beyond the border."""
     require_known("eye", eye, EYES)
     if values.ndim != 4 or values.shape[0] != depth.shape[0] or values.shape[-2:] != depth.shape[-2:]:
         raise InputError(
@@ -65,10 +88,13 @@ def forward_warp(
         )
     warped = torch.empty_like(values)
     hole = torch.empty(depth.shape, dtype=torch.bool, device=depth.device)
+    beyond = torch.empty_like(hole)
 
     def warp_block(block: RowBlock) -> None:
         b, rows, shift = block
         landed = _land(padded_rows(depth[b, 0, rows], shift, eye), shift, eye)
+        outside = (landed.column < shift.padding) | (landed.column > shift.padding + depth.shape[-1] - 1)
+        beyond[b, 0, rows] = _turned(outside, eye)
         missing = _behind_nearer_layer(landed.column)
         source, blank = _background(missing) if fill else (None, missing)
         for c in range(values.shape[1]):
@@ -79,25 +105,7 @@ def forward_warp(
         hole[b, 0, rows] = _turned(missing, eye)
 
     run_blocks(warp_block, depth, divergence, convergence, base_width)
-    return warped, hole
-
-
-def beyond_border(depth: Tensor, divergence: float | Tensor, convergence: float | Tensor, eye: Eye) -> Tensor:
-    """Return what one eye sees from beyond the left or right border, where `forward_warp` repeats the last pixels.
-
-    Parameters as of `forward_warp`. Returns bool (B, 1, H, W), True = beyond.
-    """
-    beyond = torch.empty(depth.shape, dtype=torch.bool, device=depth.device)
-
-    def look(block: RowBlock) -> None:
-        b, rows, shift = block
-        column = _land(padded_rows(depth[b, 0, rows], shift, eye), shift, eye).column
-        outside = (column < shift.padding) | (column > shift.padding + depth.shape[-1] - 1)
-        beyond[b, 0, rows] = _turned(outside, eye)
-
-    require_known("eye", eye, EYES)
-    run_blocks(look, depth, divergence, convergence, None)
-    return beyond
+    return EyeView(warped, hole, beyond)
 
 
 def warp_back_hole(

@@ -5,21 +5,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from inpaintkit.config import require_known
 from inpaintkit.neighbours import nearest_known
 
 
-def row_fill(picture: Tensor, hole: Tensor) -> Tensor:
-    """Give each hole pixel the nearest known pixel to its right in the row: the background of a record.
+def row_fill(picture: Tensor, hole: Tensor, eye: str = "right") -> Tensor:
+    """Give each hole pixel the nearest known pixel of its row on the background side.
 
-    Where the hole reaches the picture's border, the left side serves; a row without any known pixel stays as it is.
+    That side is the right one in right-eye orientation, as of all records, the left one for the left eye. Where the hole
+    reaches the picture's border, the other side serves; a row without any known pixel stays as it is.
 
     Args:
-        picture: float (B, 3, H, W), 0..1, in right-eye orientation as all records.
+        picture: float (B, 3, H, W), 0..1.
         hole: bool (B, 1, H, W), True = missing.
+        eye: ``"right"`` or ``"left"``.
+
+    Raises `InputError` for another eye.
     """
+    require_known("eye", eye, ("left", "right"))
     left, right = nearest_known(hole)
     width = hole.shape[-1]
-    columns = torch.arange(width, device=hole.device).expand_as(hole)
-    source = torch.where(right < width, right, left)
-    source = torch.where(source >= 0, source, columns)
+    source = torch.where(left >= 0, left, right) if eye == "left" else torch.where(right < width, right, left)
+    own = torch.arange(width, device=hole.device)
+    source = torch.where((source >= 0) & (source < width), source, own)
     return picture.gather(-1, source.expand_as(picture))

@@ -14,10 +14,9 @@ from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import figures
 from inpaintkit.inspection.curve_file import CurveFile
-from inpaintkit.inspection.fills import row_fill
 from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import torch_rng
-from inpaintkit.training import GanTrainer
+from inpaintkit.training import GanTrainer, row_fill
 from inpaintkit.training.gan_epochs import FIGURES, picked_because
 from inpaintkit.training.tasks.gan import epoch_score
 

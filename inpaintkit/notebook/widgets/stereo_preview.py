@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import ipywidgets as ipw
+import torch
 
 from inpaintkit.config import StereoConfig
 from inpaintkit.depth import DepthModel, create_depth_model
 from inpaintkit.inspection.figures import Figure, stereo_panel
 from inpaintkit.inspection.fills import FILLS, Fill
-from inpaintkit.inspection.stereo import StereoPair, stereo_pair
+from inpaintkit.inspection.pictures import picture_batch
+from inpaintkit.inspection.stereo import StereoPair, depth_like, stereo_pair
 from inpaintkit.inspection.stereo_views import STEREO_VIEWS, fit_width, stereo_frames
 from inpaintkit.notebook.widgets import parts
-from inpaintkit.notebook.widgets.photos import PhotoDepths, depth_sliders
+from inpaintkit.notebook.widgets.photos import KEPT_PHOTOS, PhotoDepths, depth_sliders
 
 SHOWN_WIDTH = 960
 REST_SECONDS = 0.4
@@ -47,6 +50,7 @@ class StereoPreview:
             fill,
             options or StereoConfig(),
         )
+        self._prepared = lru_cache(KEPT_PHOTOS)(self._prepare)
 
     def pair(
         self,
@@ -59,9 +63,13 @@ class StereoPreview:
         """Return the pair of `picture`, at most `SHOWN_WIDTH` px wide; `depth_model` by name, None: the first one, `fill` None: the
         widget's own. Raises `InputError` for a picture that can't be read.
         """
-        photo = self.photos.load(picture, depth_model or self.photos.depth_model.name)
-        small, filled_by = fit_width(photo.pixels, SHOWN_WIDTH), fill or self.fill
-        return stereo_pair(small, photo.depth, divergence, convergence, filled_by, self.options.edge_dilation)
+        small, depth = self._prepared(picture, depth_model or self.photos.depth_model.name)
+        return stereo_pair(small, depth, divergence, convergence, fill or self.fill)
+
+    def _prepare(self, picture: Path, depth_model: str) -> tuple[torch.Tensor, torch.Tensor]:
+        photo = self.photos.load(picture, depth_model)
+        small, _ = picture_batch(fit_width(photo.pixels, SHOWN_WIDTH))
+        return small, depth_like(photo.depth, small, self.options.edge_dilation)
 
     def figure(self) -> Figure:
         """Return both views of the first picture, the anaglyph, and what was filled."""
