@@ -42,8 +42,8 @@ DISCRIMINATOR_NAMES: Choices = {
     "l3cffce": "ensemble of two l3c and two ffc, the reference's",
 }
 HOLE_METHODS: Choices = {
+    "auto": "what the left eye can't see; a map with soft edges gets steps first",
     "occlusion": "what the left eye can't see, from the depth map as it is",
-    "occlusion_steps": "the same after soft edges of the map were made steps",
     "warp_back": "iw3's rule: warp to the left eye and back",
 }
 MAP_VALUES: Choices = {

@@ -128,8 +128,8 @@ class GenerateConfig(JobConfig):
         group="Pictures",
     )
     hole_method: str = option(
-        "occlusion",
-        "how holes are found; occlusion_steps is for soft depth, warp_back is iw3's rule",
+        "auto",
+        "how holes are found; auto makes soft edges of depth steps, warp_back is iw3's rule",
         choices=HOLE_METHODS,
         group="Holes",
     )

@@ -1,4 +1,4 @@
-"""Holes by asking for each pixel whether a nearer one covers it in the left view; soft edges of depth made steps first.
+"""Holes by asking for each pixel whether a nearer one covers it in the left view; depth whose edges are soft gets steps first.
 
 `warp_back_hole` finds the same region by rounding twice to whole pixels, which loses about a pixel at every edge, and
 takes depth that falls gradually, as every estimator's does at objects' borders, for a steep surface without a hole.
@@ -7,23 +7,35 @@ takes depth that falls gradually, as every estimator's does at objects' borders,
 from __future__ import annotations
 
 import functools
+import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from inpaintkit.neighbours import local_max
+from inpaintkit.neighbours import local_max, running_max
 from inpaintkit.synthesis.warp import RowBlock, left_positions, leftmost_source, rows_per_block, run_blocks
 
 HALF_PIXEL = 0.5
 
-CELLS_PER_SIDE = 360
-"""Cells of `split_ramps` along the picture's short side: about the pixels of an estimator's map."""
+SHARP_WIDTH = 2.5
+"""Width in px up to which a map's edges are steps: that of a step in a map half as large as the picture is 3 px."""
 
-RAMP_REACH = 5
-"""Cells around a pixel in which `split_ramps` looks for both ends of a ramp."""
+STRONG_EDGE = 0.2
+"""Share of the map's range that depth changes by at an edge whose width counts."""
 
-LARGEST_GROWTH = 0.9
+WHOLE_EDGE = 1.3
+"""Range of depth in twice a window, relative to that in the window, up to which the window shows a whole edge."""
+
+SHARPEST_SHARE = 0.25
+"""Share of a map's strong edges that are narrower than what counts as their width: a map with some sharp edges shows hills as hills."""
+
+MEASURED_ROWS = 256
+
+CELLS_PER_REACH = 6
+"""Cells at least that a ramp's ends are searched in, so that wide ones cost no more than narrow ones."""
+
+LARGEST_GROWTH = 0.7
 """Growth of the range of depth from one reach to two, relative to that of an even slope, up to which it is an edge."""
 
 LEAST_SLOPE = 0.01
@@ -63,20 +75,52 @@ def hidden_hole(depth: Tensor, divergence: float | Tensor, convergence: float | 
     return hole
 
 
+def edge_width(depth: Tensor) -> Tensor:
+    """Return over how many px depth (B, 1, H, W) changes along its rows at its sharper edges: float32 (B,), 1 = steps or no edges.
+
+    An edge is where depth changes fastest within a window, and hardly changes beyond. Its width is the range of depth in the window,
+    divided by the change from pixel to pixel.
+    """
+    rows = depth[..., :: max(1, depth.shape[-2] // MEASURED_ROWS), :].to(torch.float32)
+    if rows.shape[-1] < 2:
+        return torch.ones(len(depth), device=depth.device)
+    window = max(8, min(depth.shape[-2:]) // 45)
+    step = rows.diff(dim=-1).abs()
+    fastest = running_max(step, window, window, -1)
+    near, far = running_max(rows, window, window, -1), running_max(-rows, window, window, -1)
+    extent = near + far
+    wide_extent = running_max(near, window, window, -1) + running_max(far, window, window, -1)
+    least = STRONG_EDGE * (rows.amax((1, 2, 3), keepdim=True) - rows.amin((1, 2, 3), keepdim=True))
+    edge = ((extent > least) & (wide_extent < WHOLE_EDGE * extent))[..., 1:] & (step == fastest)
+    widths = torch.where(edge, extent[..., 1:] / step, torch.nan).flatten(1)
+    return widths.nanquantile(SHARPEST_SHARE, dim=1).nan_to_num(nan=1.0)
+
+
 def split_ramps(depth: Tensor) -> Tensor:
     """Return depth (B, 1, H, W) in which soft edges are steps: their pixels take the depth of the nearer end's value.
 
-    A pixel is changed if depth rises or falls through it along its row or column and both ends of that ramp lie within
-    `RAMP_REACH` cells; long slopes, steps and level places stay. float32; each picture on its own.
+    A map whose edges are `SHARP_WIDTH` at most stays as it is. In others a pixel is changed if depth rises or falls through it along
+    its row or column and both ends of that ramp lie about one `edge_width` away at most; longer slopes, steps and level places stay.
+    float32; each picture on its own.
     """
     depth = depth.to(torch.float32)
-    size = max(1, round(min(depth.shape[-2:]) / CELLS_PER_SIDE))
-    near, far = (local_max(cells, RAMP_REACH) for cells in _cells(depth, size))
-    reach = near + far
-    wide_reach = local_max(near, RAMP_REACH) + local_max(far, RAMP_REACH)
-    down, across = (_slope_growth(cells, near.device) for cells in near.shape[-2:])
+    widths = edge_width(depth).tolist()
+    if max(widths) <= SHARP_WIDTH:
+        return depth
+    maps = zip(depth.split(1), widths, strict=True)
+    return torch.cat([one if width <= SHARP_WIDTH else _split_ramps(one, math.ceil(width)) for one, width in maps])
+
+
+def _split_ramps(depth: Tensor, reach: int) -> Tensor:
+    """Do as `split_ramps` does with depth (1, 1, H, W), whose ramps have their ends within `reach` px."""
+    size = max(1, reach // CELLS_PER_REACH)
+    reach = round(reach / size)
+    near, far = (local_max(cells, reach) for cells in _cells(depth, size))
+    extent = near + far
+    wide_extent = local_max(near, reach) + local_max(far, reach)
+    down, across = (_slope_growth(cells, reach, near.device) for cells in near.shape[-2:])
     limit = LARGEST_GROWTH * torch.minimum(down[:, None], across)
-    edge = (wide_reach < limit * reach) & (reach > LEAST_RANGE)
+    edge = (wide_extent < limit * extent) & (extent > LEAST_RANGE)
     near.masked_fill_(~edge, torch.inf)
     far.neg_()
     steps = torch.empty_like(depth)
@@ -111,14 +155,12 @@ def _cells(depth: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return near, -far
 
 
-def _slope_growth(cells: int, device: torch.device) -> Tensor:
-    """Return how many times further two reaches go than one around each of `cells` in a line, ends cut off: (cells,)."""
+def _slope_growth(cells: int, reach: int, device: torch.device) -> Tensor:
+    """Return how many times further twice `reach` goes than once around each of `cells` in a line, ends cut off: (cells,)."""
     if cells == 1:
         return torch.full((1,), torch.inf, device=device)
     place = torch.arange(cells, device=device)
-    once, twice = (
-        (place + reach).clamp(max=cells - 1) - (place - reach).clamp(min=0) for reach in (RAMP_REACH, 2 * RAMP_REACH)
-    )
+    once, twice = ((place + far).clamp(max=cells - 1) - (place - far).clamp(min=0) for far in (reach, 2 * reach))
     return twice / once
 
 

@@ -68,7 +68,7 @@ def preview(
     convergence: float,
     mapper: str = "none",
     edge_dilation: int = 0,
-    hole_method: str = "occlusion",
+    hole_method: str = "auto",
     eye: Eye = "left",
     size: tuple[int, int] | None = None,
 ) -> Preview:

@@ -79,7 +79,7 @@ def closed_occlusion(depth: Tensor, divergence: float, convergence: float, mirro
     return close_hole(hidden_hole(depth, divergence, convergence))
 
 
-def closed_occlusion_steps(depth: Tensor, divergence: float, convergence: float, mirrored: bool) -> Tensor:
+def closed_auto(depth: Tensor, divergence: float, convergence: float, mirrored: bool) -> Tensor:
     """Return `hidden_hole` of `split_ramps`, closed. `mirrored` changes nothing: there is only one variant."""
     return close_hole(hidden_hole(split_ramps(depth), divergence, convergence))
 
@@ -87,8 +87,8 @@ def closed_occlusion_steps(depth: Tensor, divergence: float, convergence: float,
 HOLE_METHODS: Mapping[str, HoleMethod] = registry(
     config.HOLE_METHODS,
     {
+        "auto": closed_auto,
         "occlusion": closed_occlusion,
-        "occlusion_steps": closed_occlusion_steps,
         "warp_back": closed_warp_back,
     },
 )
@@ -98,7 +98,7 @@ HOLE_METHODS: Mapping[str, HoleMethod] = registry(
 class HoleSampler:
     """Draws holes as iw3 does when it makes training data, see `draw` and `apply`."""
 
-    def __init__(self, divergence_level: int, metric: bool, hole_method: str = "occlusion") -> None:
+    def __init__(self, divergence_level: int, metric: bool, hole_method: str = "auto") -> None:
         """Take the strength of the 3D effect (1, 2, 3), whether depth is negated distance, and a hole method's name.
 
         Raises `InputError` for an unknown level or method.

@@ -156,7 +156,7 @@ def test_the_static_figure_shows_the_same_hole(preview: MaskPreview) -> None:
 
 
 @pytest.mark.parametrize("eye", ["left", "right"])
-@pytest.mark.parametrize("hole_method", ["occlusion", "occlusion_steps", "warp_back"])
+@pytest.mark.parametrize("hole_method", ["auto", "occlusion", "warp_back"])
 def test_the_widget_tells_the_hole_of_the_full_picture_whatever_was_kept(
     preview: MaskPreview, eye: str, hole_method: str
 ) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from torch import Tensor
 
 from inpaintkit.errors import InputError
-from inpaintkit.synthesis import hidden_hole, split_ramps
+from inpaintkit.synthesis import HOLE_METHODS, degrade_depth, hidden_hole, split_ramps
+from inpaintkit.synthesis.occlusion import edge_width
 
 quick = settings(max_examples=40, deadline=None)
 WIDTH = 40
@@ -73,13 +74,17 @@ def test_threads_and_half_precision_change_nothing_but_rounding() -> None:
     assert torch.equal(holes[0], hidden_hole(depth.float(), 5.0, 0.5))
 
 
+SOFT = torch.tensor([0.9, 0.8, 0.7, 0.5, 0.4, 0.3])
+"""A ramp from 1 to 0.2 whose middle lies between its third and its fourth pixel."""
+
+
 def test_soft_edges_become_steps_at_their_middle() -> None:
-    depth = torch.ones(1, 1, 20, 40)
-    depth[..., 20:] = 0.2
+    depth = torch.full((1, 1, 60, 60), 0.2)
+    depth[..., 20:40, 20:40] = 1.0
     soft = depth.clone()
-    soft[..., 17:23] = torch.tensor([0.9, 0.8, 0.7, 0.5, 0.4, 0.3])
+    soft[..., 20:40, 37:43], soft[..., 20:40, 17:23] = SOFT, SOFT.flip(0)
+    assert edge_width(soft).item() == pytest.approx(4.0)  # 0.8 of depth, at most 0.2 per pixel
     assert torch.equal(split_ramps(soft), depth)
-    assert torch.equal(split_ramps(soft.transpose(-1, -2)), depth.transpose(-1, -2))
     assert torch.equal(split_ramps(soft.flip(-1)), depth.flip(-1))
 
 
@@ -87,8 +92,21 @@ def test_steps_slopes_and_level_places_stay() -> None:
     slope = torch.linspace(0, 1, 100).expand(1, 1, 50, 100)
     assert torch.equal(split_ramps(slope), slope)
     step = row(*range(10, 20)).expand(1, 1, 12, WIDTH)
+    assert edge_width(step).item() == 1
     assert torch.equal(split_ramps(step), step)
     assert torch.equal(split_ramps(step.clone()[..., :1]), step[..., :1])
+
+
+def test_smooth_hills_get_no_holes_whether_edges_are_sharp_or_soft() -> None:
+    hills = 0.3 + 0.2 * torch.sin(torch.arange(400) / 12).expand(1, 1, 200, 400)
+    thing = torch.zeros_like(hills)
+    thing[..., 50:150, 150:250] = 1.0
+    for blur in (0.0, 1.5):
+        depth = degrade_depth(torch.where(thing > 0, 1.0, hills), blur=blur)
+        hole = HOLE_METHODS["auto"](depth, 6.0, 0.5, False)
+        assert hole[..., 50:150, 245:270].any(dim=-1).all()
+        hole[..., 45:155, 140:270] = False
+        assert not hole[..., 16:-16].any()
 
 
 @quick

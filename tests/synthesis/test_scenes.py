@@ -134,7 +134,7 @@ def test_methods_beside_the_reference_come_nearer_to_the_truth(soft: dict[str, f
             hole = find_hole(depth, 6.0, 0.5, False)
             overlap[name] += float((hole & exact).sum() / (hole | exact).sum()) / 4
     assert overlap["occlusion"] > overlap["warp_back"]
-    assert overlap["occlusion_steps"] > overlap["warp_back"] + 0.1
+    assert overlap["auto"] > overlap["warp_back"] + 0.1
 
 
 def test_impossible_scenes_are_refused() -> None:

@@ -62,7 +62,7 @@ class MaskPreview:
         convergence: float = 0.5,
         mapper: str = "none",
         edge_dilation: int = 0,
-        hole_method: str = "occlusion",
+        hole_method: str = "auto",
         eye: str = "left",
         depth_model: str | None = None,
     ) -> Preview:
