@@ -2,9 +2,9 @@
 
 from inpaintkit.synthesis.mappers import MAPPER_MEANINGS, MAPPERS, map_depth
 from inpaintkit.synthesis.morphology import close_hole, dilate_edge, dilate_inner, dilate_outer
-from inpaintkit.synthesis.occlusion import hidden_hole, split_ramps
+from inpaintkit.synthesis.occlusion import edge_width, hidden_hole, split_ramps
 from inpaintkit.synthesis.preview import Preview, colour_depth, preview
-from inpaintkit.synthesis.sampler import HOLE_METHODS, HoleDraw, HoleSampler, prepare_depth, resize_depth
+from inpaintkit.synthesis.sampler import HOLE_METHODS, HoleDraw, HoleSampler, edges_of_map, prepare_depth, resize_depth
 from inpaintkit.synthesis.scenes import Layer, Scene, degrade_depth, draw_scene
 from inpaintkit.synthesis.warp import EyeView, forward_warp, seen_from_left, warp_back_hole, warp_to_eye
 
@@ -25,6 +25,8 @@ __all__ = [
     "dilate_inner",
     "dilate_outer",
     "draw_scene",
+    "edge_width",
+    "edges_of_map",
     "forward_warp",
     "hidden_hole",
     "map_depth",

@@ -88,31 +88,33 @@ def edge_width(depth: Tensor) -> Tensor:
     step = rows.diff(dim=-1).abs()
     fastest = running_max(step, window, window, -1)
     near, far = running_max(rows, window, window, -1), running_max(-rows, window, window, -1)
-    extent = near + far
-    wide_extent = running_max(near, window, window, -1) + running_max(far, window, window, -1)
+    extent = running_max(near + far, 1, 0, -1)[
+        ..., 1:
+    ]  # the larger of both pixels beside a step, so that mirroring changes nothing
+    wide_extent = running_max(running_max(near, window, window, -1) + running_max(far, window, window, -1), 1, 0, -1)
     least = STRONG_EDGE * (rows.amax((1, 2, 3), keepdim=True) - rows.amin((1, 2, 3), keepdim=True))
-    edge = ((extent > least) & (wide_extent < WHOLE_EDGE * extent))[..., 1:] & (step == fastest)
-    widths = torch.where(edge, extent[..., 1:] / step, torch.nan).flatten(1)
+    edge = (extent > least) & (wide_extent[..., 1:] < WHOLE_EDGE * extent) & (step == fastest)
+    widths = torch.where(edge, extent / step, torch.nan).flatten(1)
     return widths.nanquantile(SHARPEST_SHARE, dim=1).nan_to_num(nan=1.0)
 
 
-def split_ramps(depth: Tensor) -> Tensor:
+def split_ramps(depth: Tensor, map_edges: Tensor | None = None) -> Tensor:
     """Return depth (B, 1, H, W) in which soft edges are steps: their pixels take the depth of the nearer end's value.
 
-    A map whose edges are `SHARP_WIDTH` at most stays as it is. In others a pixel is changed if depth rises or falls through it along
-    its row or column and both ends of that ramp lie about one `edge_width` away at most; longer slopes, steps and level places stay.
-    float32; each picture on its own.
+    `map_edges`: over how many px the edges of the estimator's maps go, (B,), where `depth` isn't the map itself any more. Up to
+    `SHARP_WIDTH` a picture stays as it is. In others a pixel is changed if depth rises or falls through it along its row or column and
+    both ends of that ramp lie within one `edge_width`; longer slopes, steps and level places stay. float32; each picture on its own.
     """
-    depth = depth.to(torch.float32)
-    widths = edge_width(depth).tolist()
-    if max(widths) <= SHARP_WIDTH:
+    depth, edges = depth.to(torch.float32), edge_width(depth) if map_edges is None else map_edges
+    soft = (edges > SHARP_WIDTH).tolist()
+    if not any(soft):
         return depth
-    maps = zip(depth.split(1), widths, strict=True)
-    return torch.cat([one if width <= SHARP_WIDTH else _split_ramps(one, math.ceil(width)) for one, width in maps])
+    return torch.cat([_split_ramps(one) if is_soft else one for one, is_soft in zip(depth.split(1), soft, strict=True)])
 
 
-def _split_ramps(depth: Tensor, reach: int) -> Tensor:
-    """Do as `split_ramps` does with depth (1, 1, H, W), whose ramps have their ends within `reach` px."""
+def _split_ramps(depth: Tensor) -> Tensor:
+    """Do as `split_ramps` does with depth (1, 1, H, W) whose edges are soft."""
+    reach = math.ceil(edge_width(depth).item())
     size = max(1, reach // CELLS_PER_REACH)
     reach = round(reach / size)
     near, far = (local_max(cells, reach) for cells in _cells(depth, size))

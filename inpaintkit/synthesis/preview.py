@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from inpaintkit.config import require_known
 from inpaintkit.errors import InputError
 from inpaintkit.hole_colour import HOLE_COLOUR
-from inpaintkit.synthesis.sampler import find_hole_method, prepare_depth
+from inpaintkit.synthesis.sampler import edges_of_map, find_hole_method, prepare_depth
 from inpaintkit.synthesis.warp import EYES, Eye, seen_from_left
 
 Picture = NDArray[np.uint8]
@@ -71,23 +71,29 @@ def preview(
     hole_method: str = "auto",
     eye: Eye = "left",
     size: tuple[int, int] | None = None,
+    edges: Tensor | None = None,
 ) -> Preview:
     """Show depth, an eye's view and the hole of `picture` (H, W, 3) with `depth` (1, 1, h, w) of any size, 0..1, 1 = near.
 
     `divergence` is in percent of the width, `convergence` the depth on the screen plane; the rest as in `HoleDraw`.
     `size` (height, width): that of the photo whose hole is wanted, where `picture` is a smaller copy to look at; what
-    is shown then has the copy's size, the hole is still found pixel by pixel. The hole is what that eye cannot see: with the left one that of a training record, with the right one that of its
-    mirror image's record, mirrored back. Raises `InputError` for another kind of picture or depth, an unknown eye and for
+    is shown then has the copy's size, the hole is still found pixel by pixel. `edges` as of a `HoleMethod`, where `depth` isn't the
+    estimator's own map but has been prepared. The hole is what that eye cannot see: with the left one that of a training record, with the
+    right one that of its mirror image's record, mirrored back. Raises `InputError` for another kind of picture or depth, an unknown eye and for
     values that can't work.
     """
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise InputError(f"picture: expected uint8 (H, W, 3), got {picture.dtype} {picture.shape}")
     if eye == "right":
         both = mirrored(picture), depth.flip(-1)
-        return preview(*both, divergence, convergence, mapper, edge_dilation, hole_method, size=size).turned()
+        return preview(
+            *both, divergence, convergence, mapper, edge_dilation, hole_method, size=size, edges=edges
+        ).turned()
     require_known("eye", eye, EYES)
-    ready = prepare_depth(depth, mapper, edge_dilation, size or (picture.shape[0], picture.shape[1]))
-    missing = find_hole_method(hole_method)(ready, divergence, convergence, False)[0, 0].cpu().numpy()
+    full = size or (picture.shape[0], picture.shape[1])
+    ready = prepare_depth(depth, mapper, edge_dilation, full)
+    edges = edges_of_map(depth, full) if edges is None else edges
+    missing = find_hole_method(hole_method)(ready, divergence, convergence, False, edges)[0, 0].cpu().numpy()
     # Not a mean: halfway between near and far lies nothing.
     shown = ready if size is None else F.interpolate(ready, picture.shape[:2], mode="nearest")
     return Preview(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -15,7 +15,7 @@ from inpaintkit.config import registry, require_known
 from inpaintkit.errors import InputError
 from inpaintkit.synthesis.mappers import map_depth
 from inpaintkit.synthesis.morphology import close_hole, dilate_edge
-from inpaintkit.synthesis.occlusion import hidden_hole, split_ramps
+from inpaintkit.synthesis.occlusion import edge_width, hidden_hole, split_ramps
 from inpaintkit.synthesis.warp import warp_back_hole
 
 _Choice = TypeVar("_Choice")
@@ -66,22 +66,36 @@ class HoleDraw:
     mirrored: bool
 
 
-HoleMethod = Callable[[Tensor, float, float, bool], Tensor]
+class HoleMethod(Protocol):
+    """Returns the final hole for depth as `prepare_depth` makes it; bool (B, 1, H, W), True = missing.
+
+    `edges`: over how many px the edges of the estimator's map go, (B,), see `edges_of_map`; None: `depth` itself is asked.
+    """
+
+    def __call__(
+        self, depth: Tensor, divergence: float, convergence: float, mirrored: bool, edges: Tensor | None = None
+    ) -> Tensor: ...
 
 
-def closed_warp_back(depth: Tensor, divergence: float, convergence: float, mirrored: bool) -> Tensor:
-    """Return `warp_back_hole`, closed: iw3's rule."""
+def closed_warp_back(
+    depth: Tensor, divergence: float, convergence: float, mirrored: bool, edges: Tensor | None = None
+) -> Tensor:
+    """Return `warp_back_hole`, closed: iw3's rule. `edges` change nothing."""
     return close_hole(warp_back_hole(depth, divergence, convergence, mirrored))
 
 
-def closed_occlusion(depth: Tensor, divergence: float, convergence: float, mirrored: bool) -> Tensor:
-    """Return `hidden_hole`, closed. `mirrored` changes nothing: there is only one variant."""
+def closed_occlusion(
+    depth: Tensor, divergence: float, convergence: float, mirrored: bool, edges: Tensor | None = None
+) -> Tensor:
+    """Return `hidden_hole`, closed. `mirrored` changes nothing, there is only one variant, nor do `edges`."""
     return close_hole(hidden_hole(depth, divergence, convergence))
 
 
-def closed_auto(depth: Tensor, divergence: float, convergence: float, mirrored: bool) -> Tensor:
+def closed_auto(
+    depth: Tensor, divergence: float, convergence: float, mirrored: bool, edges: Tensor | None = None
+) -> Tensor:
     """Return `hidden_hole` of `split_ramps`, closed. `mirrored` changes nothing: there is only one variant."""
-    return close_hole(hidden_hole(split_ramps(depth), divergence, convergence))
+    return closed_occlusion(split_ramps(depth, edges), divergence, convergence, mirrored)
 
 
 HOLE_METHODS: Mapping[str, HoleMethod] = registry(
@@ -92,7 +106,7 @@ HOLE_METHODS: Mapping[str, HoleMethod] = registry(
         "warp_back": closed_warp_back,
     },
 )
-"""Name -> function of (depth (B, 1, H, W), divergence, convergence, mirrored) that returns the final hole, bool."""
+"""Hole methods by name."""
 
 
 class HoleSampler:
@@ -128,7 +142,7 @@ class HoleSampler:
         Nothing random happens here. Raises `InputError` as `dilate_edge`, `map_depth` and `warp_back_hole` do.
         """
         ready = prepare_depth(depth, draw.mapper, draw.edge_dilation, size)
-        return self._find_hole(ready, draw.divergence, draw.convergence, draw.mirrored)
+        return self._find_hole(ready, draw.divergence, draw.convergence, draw.mirrored, edges_of_map(depth, size))
 
 
 def find_hole_method(name: str) -> HoleMethod:
@@ -141,6 +155,11 @@ def prepare_depth(depth: Tensor, mapper: str, edge_dilation: int, size: tuple[in
     """Return depth (B, 1, h, w) with grown edges, mapped by `mapper`, in `size` (H, W): float32 (B, 1, H, W)."""
     ready = map_depth(dilate_edge(depth, edge_dilation), mapper)
     return resize_depth(ready, size)
+
+
+def edges_of_map(depth: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return over how many px of a picture of `size` (H, W) the edges of its map (B, 1, h, w) go: (B,), see `edge_width`."""
+    return edge_width(depth) * (size[1] / depth.shape[-1])
 
 
 def resize_depth(depth: Tensor, size: tuple[int, int]) -> Tensor:

@@ -9,8 +9,17 @@ from hypothesis import given, settings
 from torch import Tensor
 
 from inpaintkit.errors import InputError
-from inpaintkit.synthesis import HOLE_METHODS, degrade_depth, hidden_hole, split_ramps
-from inpaintkit.synthesis.occlusion import edge_width
+from inpaintkit.seeds import numpy_rng
+from inpaintkit.synthesis import (
+    HOLE_METHODS,
+    HoleDraw,
+    HoleSampler,
+    degrade_depth,
+    draw_scene,
+    edge_width,
+    hidden_hole,
+    split_ramps,
+)
 
 quick = settings(max_examples=40, deadline=None)
 WIDTH = 40
@@ -107,6 +116,22 @@ def test_smooth_hills_get_no_holes_whether_edges_are_sharp_or_soft() -> None:
         assert hole[..., 50:150, 245:270].any(dim=-1).all()
         hole[..., 45:155, 140:270] = False
         assert not hole[..., 16:-16].any()
+
+
+@pytest.mark.parametrize(("mapper", "edge_dilation"), [("none", 4), ("inv_mul_1", 0), ("mul_1", 2)])
+def test_the_map_itself_is_asked_not_what_curves_and_growth_made_of_it(mapper: str, edge_dilation: int) -> None:
+    draw = HoleDraw(mapper, 0.5, edge_dilation, 6.0, False)
+    sharp = draw_scene(numpy_rng(4), (120, 180)).render()[1]
+    for depth, alike in ((sharp, True), (degrade_depth(sharp, blur=1.5), False)):
+        holes = [HoleSampler(1, False, method).apply(depth, draw, (120, 180)) for method in ("auto", "occlusion")]
+        assert torch.equal(*holes) is alike
+
+
+@quick
+@given(st.integers(0, 10_000), st.integers(2, 30), st.integers(2, 30))
+def test_mirrored_depth_has_edges_as_wide(key: int, height: int, width: int) -> None:
+    depth = torch.rand(1, 1, height, width, generator=torch.Generator().manual_seed(key))
+    assert torch.equal(edge_width(depth), edge_width(depth.flip(-1)))
 
 
 @quick

@@ -16,7 +16,7 @@ from inpaintkit.inspection.figures import Figure, depth_and_hole
 from inpaintkit.notebook.widgets import parts
 from inpaintkit.notebook.widgets.parts import labelled
 from inpaintkit.notebook.widgets.photos import PhotoDepths, depth_sliders
-from inpaintkit.synthesis import MAPPER_MEANINGS, Preview, dilate_edge, prepare_depth, preview
+from inpaintkit.synthesis import MAPPER_MEANINGS, Preview, dilate_edge, edges_of_map, prepare_depth, preview
 from inpaintkit.synthesis.preview import mirrored
 
 START_DIVERGENCE = 4.0  # strong enough that holes are seen on a picture as small as here
@@ -75,7 +75,8 @@ class MaskPreview:
         with parts.one_thread():
             ready = self._ready(picture, model, eye, mapper, edge_dilation)
             small = mirrored(photo.small) if right else photo.small
-            made = preview(small, ready, divergence, convergence, hole_method=hole_method, size=photo.size)
+            edges = edges_of_map(photo.depth, photo.size)
+            made = preview(small, ready, divergence, convergence, hole_method=hole_method, size=photo.size, edges=edges)
         return made.turned() if right else made
 
     def figure(self) -> Figure:
