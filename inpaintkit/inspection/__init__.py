@@ -9,7 +9,7 @@ from inpaintkit.inspection.fills import (
     make_fills,
     navier_stokes_fill,
     on_grown_hole,
-    row_in_thin_holes,
+    simple_in_thin_holes,
     telea_fill,
 )
 from inpaintkit.inspection.inpainter import Inpainter
@@ -45,11 +45,11 @@ __all__ = [
     "read_textures",
     "record_truth",
     "row_fill",
-    "row_in_thin_holes",
     "save_scores",
     "save_stereo",
     "scene_truth",
     "short_table",
+    "simple_in_thin_holes",
     "stereo_from_file",
     "stereo_pair",
     "stereo_truth",

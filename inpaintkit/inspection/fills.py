@@ -24,6 +24,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.pictures import UINT8_MAX, bands, is_left
 from inpaintkit.model import LightInpaintV1
+from inpaintkit.neighbours import nearest_known
 from inpaintkit.synthesis import dilate_inner, dilate_outer
 from inpaintkit.text import shown
 from inpaintkit.training import row_fill
@@ -34,6 +35,9 @@ Fill = Callable[[torch.Tensor, torch.Tensor, str], torch.Tensor]
 
 THIN_SHARES = {1: 1.0, 2: 0.5, 3: 0.5}
 """How much of row fill goes into a hole that is so many px wide."""
+
+SAME_COLOUR = 0.05
+"""Difference of colours, 0..1, at which they agree by 1/e."""
 
 OPENCV_RADIUS = 3
 """Neighbourhood of a filled pixel in px, the value of OpenCV's own examples."""
@@ -112,27 +116,39 @@ def on_grown_hole(fill: Fill, outer_dilation: int) -> Fill:
     return fill_more
 
 
-def row_in_thin_holes(fill: Fill) -> Fill:
-    """Return `fill` with row fill mixed in where a hole is at most 3 px wide, see `THIN_SHARES`.
+def simple_in_thin_holes(fill: Fill) -> Fill:
+    """Return `fill` with simpler fills mixed in where a hole is at most 3 px wide.
 
-    There a trained network does worse than row fill, and the mean of both is better than either but in holes of 1 px. Measured:
-    docs/decisions/0021. Pictures can be large, so what `fill` returns is changed in place.
+    There a trained network does worse than they do. Row fill continues the background, by `THIN_SHARES`. Where the colours on both
+    sides agree, one surface goes on behind the hole, and the row is interpolated. Measured: docs/decisions/0021. Pictures can be large,
+    so what `fill` returns is changed in place.
     """
 
     @torch.inference_mode()
     def mix(picture: torch.Tensor, hole: torch.Tensor, eye: str = "right") -> torch.Tensor:
         filled = fill(picture, hole, eye)
         for rows in bands(picture.shape[-2]):
-            here, there = filled[..., rows, :], hole[..., rows, :]
+            here, seen, there = filled[..., rows, :], picture[..., rows, :], hole[..., rows, :]
             widths, share = hole_widths(there), torch.zeros_like(there, dtype=filled.dtype)
             for width, weight in THIN_SHARES.items():
                 share.masked_fill_(widths == width, weight)
-            here.copy_(
-                torch.where(share > 0, torch.lerp(here, row_fill(picture[..., rows, :], there, eye), share), here)
-            )
+            mixed = torch.lerp(here, row_fill(seen, there, eye), share)
+            here.copy_(torch.where(share > 0, torch.lerp(mixed, *_interpolated(seen, there)), here))
         return filled
 
     return mix
+
+
+def _interpolated(picture: torch.Tensor, hole: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return `picture` (B, 3, H, W) interpolated along its rows in `hole`, and by how much, 0..1, the colours on both sides agree."""
+    left, right = nearest_known(hole)
+    width = hole.shape[-1]
+    columns = torch.arange(width, device=hole.device)
+    before, after = (picture.gather(-1, side.clamp(0, width - 1).expand_as(picture)) for side in (left, right))
+    agreement = torch.exp(-((after - before).abs().amax(1, keepdim=True) / SAME_COLOUR).square())
+    agreement.masked_fill_((left < 0) | (right >= width), 0)
+    share = (columns - left) / (right - left).clamp(min=1)
+    return torch.lerp(before, after, share.to(picture.dtype)), agreement
 
 
 FILLS: dict[str, Fill] = registry(

@@ -20,7 +20,7 @@ from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.depth import create_depth_model, depth_of_file
 from inpaintkit.errors import InputError
 from inpaintkit.files import fitting_name, move_aside, require_writable
-from inpaintkit.inspection.fills import Fill, make_fills, on_grown_hole, row_in_thin_holes
+from inpaintkit.inspection.fills import Fill, make_fills, on_grown_hole, simple_in_thin_holes
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.stereo import StereoPair, Tell, say_nothing, stereo_pair
 from inpaintkit.text import shown
@@ -61,7 +61,7 @@ def _fill(name: str, device: str) -> Fill:
     if name == RELEASED and not RELEASED_MODEL.is_file():
         raise InputError(f"fill: the released model {RELEASED_MODEL} is not there; give a MODEL.pth, or row")
     fill = Inpainter(RELEASED_MODEL, device) if name == RELEASED else next(iter(make_fills(name, device).values()))
-    return row_in_thin_holes(fill) if isinstance(fill, Inpainter) else fill
+    return simple_in_thin_holes(fill) if isinstance(fill, Inpainter) else fill
 
 
 def save_stereo(
