@@ -10,13 +10,11 @@ from inpaintkit.model.layers import (
     GaussianBlur,
     GMLPBlock,
     ReplicationPad,
-    close_hole,
-    grow_hole,
     initialise,
     initialise_icnr,
     next_multiple,
-    scaled_growth,
 )
+from inpaintkit.neighbours import closed, running_max, scaled_reach
 
 PATCH = 4
 SIZE_STEP = 64
@@ -105,11 +103,10 @@ class LightInpaintV1(nn.Module):
         """
         hole = hole.to(x.dtype)
         if closing:
-            hole = close_hole(hole)
-        width = x.shape[-1]
-        inner = scaled_growth(inner_dilation, width, base_width)
-        outer = scaled_growth(outer_dilation, width, base_width)
-        hole = grow_hole(hole, left=inner, right=outer)
+            hole = closed(hole)
+        if inner_dilation or outer_dilation:
+            inner, outer = (scaled_reach(n, x.shape[-1], base_width) for n in (inner_dilation, outer_dilation))
+            hole = running_max((hole > 0).to(x.dtype), outer, inner, -1)
         soft = (self.mask_blur(hole) + hole).clamp(0, 1)
         return x * (1 - hole), soft
 

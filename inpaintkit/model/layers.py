@@ -12,38 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# The room `model` imports no other room, and the network's own file must say what it does to a hole before it
-# fills it: hence these few lines of morphology beside those of the room `synthesis`.
-CLOSING_ROUNDS = 2
-
-
-def close_hole(hole: Tensor) -> Tensor:
-    """Fill cracks and pinholes of a hole ``(B, 1, H, W)`` of floats 0..1: two 3x3 dilations, two erosions, OR the input."""
-    closed = hole
-    for _ in range(CLOSING_ROUNDS):
-        closed = F.max_pool2d(closed, 3, stride=1, padding=1)
-    for _ in range(CLOSING_ROUNDS):
-        closed = -F.max_pool2d(-closed, 3, stride=1, padding=1)
-    return torch.maximum(closed, hole)
-
-
-def grow_hole(hole: Tensor, *, left: int, right: int) -> Tensor:
-    """Grow a hole ``(B, 1, H, W)`` by `left` pixels to the left (inner) and `right` pixels to the right (outer).
-
-    Any value above 0 counts as hole and the result is 0 or 1; without growth `hole` comes back as it is.
-    """
-    if left == 0 and right == 0:
-        return hole
-    binary = (hole > 0).to(hole.dtype)
-    return F.max_pool2d(F.pad(binary, (right, left)), (1, left + right + 1), stride=1)
-
-
-def scaled_growth(pixels: int, width: int, base_width: int | None) -> int:
-    """Return `pixels`, meant for a picture `base_width` wide, for one that is `width` wide (at least 1 unless 0)."""
-    if pixels == 0 or base_width is None:
-        return pixels
-    return max(round(width / base_width * pixels), 1)
-
 
 class GaussianBlur(nn.Module):
     """Separable Gaussian of `size` taps with replicated border, ``(B, 1, H, W) -> (B, 1, H, W)``.

@@ -10,10 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inpaintkit.errors import InputError
-from inpaintkit.neighbours import local_max, running_max
-
-CLOSING_ROUNDS = 2
-"""3x3 dilations, and then erosions, of `close_hole`."""
+from inpaintkit.neighbours import closed, local_max, running_max, scaled_reach
 
 _BLUR = ((21, 31, 21), (31, 48, 31), (21, 31, 21))
 _BLUR_SUM = 256
@@ -22,14 +19,8 @@ _EPSILON = 1e-6
 
 
 def close_hole(hole: Tensor) -> Tensor:
-    """Close cracks of up to 4 px in `hole` (..., H, W), bool or > 0 = missing; return bool of the same shape.
-
-    Two 3x3 dilations and two 3x3 erosions, to which the outside of the picture is neutral; the input's pixels all
-    stay.
-    """
-    hole = _as_bool(hole)
-    kept_out = local_max(~local_max(hole, CLOSING_ROUNDS), CLOSING_ROUNDS)
-    return hole.logical_or(kept_out.logical_not_())
+    """Close cracks in `hole` (..., H, W), bool or > 0 = missing, see `neighbours.closed`; return bool of the same shape."""
+    return closed(_as_bool(hole))
 
 
 def dilate_inner(hole: Tensor, iterations: int, base_width: int | None = None) -> Tensor:
@@ -104,6 +95,4 @@ def _as_bool(hole: Tensor) -> Tensor:
 def _scaled(iterations: int, width: int, base_width: int | None) -> int:
     if iterations < 0:
         raise InputError(f"dilation: {iterations} is negative; give 0 or more pixels")
-    if iterations == 0 or base_width is None:
-        return iterations
-    return max(round(width / base_width * iterations), 1)
+    return scaled_reach(iterations, width, base_width)

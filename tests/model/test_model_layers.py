@@ -7,66 +7,51 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
+from inpaintkit.model import LightInpaintV1
 from inpaintkit.model.layers import (
     GaussianBlur,
     ReplicationPad,
-    close_hole,
     from_windows,
-    grow_hole,
-    scaled_growth,
     to_windows,
 )
+from inpaintkit.neighbours import closed, scaled_reach
 from inpaintkit.seeds import torch_rng
 
 
-def row(text: str) -> Tensor:
-    """Return a hole (1, 1, 1, W) drawn with # for missing and . for known."""
-    return torch.tensor([[[[float(c == "#") for c in text]]]])
-
-
-def drawn(hole: Tensor) -> str:
-    return "".join("#" if value > 0 else "." for value in hole[0, 0, 0])
+def filled_columns(text: str, **growth: int) -> str:
+    """Return which columns the network gets to fill of a hole drawn with # for missing and . for known."""
+    hole = torch.tensor([c == "#" for c in text]).expand(1, 1, 40, len(text))
+    picture, _ = LightInpaintV1().preprocess(torch.ones(1, 3, *hole.shape[-2:]), hole, **growth)
+    return "".join("#" if value == 0 else "." for value in picture[0, 0, 20])
 
 
 def test_a_hole_grows_left_into_the_object_and_right_into_the_background() -> None:
-    assert drawn(grow_hole(row(".....##......"), left=2, right=3)) == "...#######..."
-    assert drawn(grow_hole(row("#...........#"), left=1, right=1)) == "##.........##"
-
-
-def test_without_growth_a_soft_hole_stays_soft() -> None:
-    soft = torch.tensor([[[[0.0, 0.5, 1.0]]]])
-    assert grow_hole(soft, left=0, right=0) is soft
-    assert grow_hole(soft, left=1, right=0).flatten().tolist() == [1, 1, 1]
+    assert filled_columns(".....##......", inner_dilation=2, outer_dilation=3) == "...#######..."
+    assert filled_columns("#...........#", inner_dilation=1, outer_dilation=1) == "##.........##"
 
 
 def test_growth_is_scaled_with_the_width_and_never_vanishes() -> None:
-    assert [scaled_growth(n, 160, base) for n, base in ((1, 320), (3, 320), (5, 320), (2, 80), (3, 100))] == [
-        1,
-        2,
-        2,
-        4,
-        5,
-    ]
-    assert scaled_growth(0, 160, 320) == 0
-    assert scaled_growth(7, 160, None) == 7
+    for growth, base, grown in (
+        (1, 320, 1),
+        (3, 320, 2),
+        (5, 320, 2),
+        (2, 80, 4),
+        (3, 100, 5),
+        (0, 320, 0),
+        (7, None, 7),
+    ):
+        assert scaled_reach(growth, 160, base) == grown
 
 
-def test_closing_fills_a_crack_and_keeps_the_outline() -> None:
-    hole = torch.zeros(1, 1, 12, 12)
-    hole[..., 3:9, 3:9] = 1
-    cracked = hole.clone()
+def test_a_hole_of_numbers_is_closed_as_one_of_bools() -> None:
+    hole = torch.rand(1, 1, 40, 60, generator=torch_rng("closing")) > 0.9
+    assert torch.equal(closed(hole.float()) > 0, closed(hole))
+    hole[..., 30, 20:40] = True
+    assert (closed(hole) & ~hole).any()
+    cracked = torch.ones(1, 1, 12, 12)
     cracked[..., 6] = 0
-    assert torch.equal(close_hole(cracked), hole)
-
-
-def test_both_rooms_close_and_grow_alike() -> None:
-    synthesis = pytest.importorskip("inpaintkit.synthesis", reason="the room synthesis is not there")
-    hole = torch.rand(1, 1, 40, 60, generator=torch_rng("rooms")) > 0.9
-    assert torch.equal(close_hole(hole.float()) > 0, synthesis.close_hole(hole) > 0)
-    assert torch.equal(grow_hole(hole.float(), left=3, right=0) > 0, synthesis.dilate_inner(hole, 3) > 0)
-    assert torch.equal(grow_hole(hole.float(), left=0, right=4) > 0, synthesis.dilate_outer(hole, 4) > 0)
+    assert torch.equal(closed(cracked), torch.ones(1, 1, 12, 12))
 
 
 def test_blur_keeps_a_constant_and_spreads_a_point_evenly() -> None:
