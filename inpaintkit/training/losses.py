@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inpaintkit.config import LOSSES, nearest_name, registry
+from inpaintkit.config import LOSSES, registry, require_known
 from inpaintkit.errors import InputError
 from inpaintkit.training.augment import augment_pair, rotate
 from inpaintkit.training.dinov2 import DinoDistance
@@ -133,8 +133,7 @@ def create_loss(
     `perceptual_path` is a local copy of the perceptual network: a file for LPIPS, a folder for DINOv2. `hole_l1_weight` multiplies the clamp-L1 inside the hole; 1 is the reference's loss. Raises `InputError` for an
     unknown name, for a hole weight without an L1 term, and where the perceptual network's weights are missing.
     """
-    if name not in RECIPES:
-        raise InputError(f"loss: {name!r} is unknown{nearest_name(name, LOSSES)}; choose one of {', '.join(LOSSES)}")
+    require_known("loss", name, RECIPES)
     recipe = RECIPES[name]
     if hole_l1_weight != 1 and "l1" not in recipe.weights:
         raise InputError(f"hole_l1_weight: the loss {name} has no L1 term; use 1 or the loss l1lpips")
