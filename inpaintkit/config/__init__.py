@@ -17,7 +17,7 @@ from inpaintkit.config.choices import (
     registry,
 )
 from inpaintkit.config.depth_names import DEPTH_MODEL_NAMES, check_model_type
-from inpaintkit.config.devices import check_processes, resolve_device
+from inpaintkit.config.devices import check_processes, device_of_process, resolve_device
 from inpaintkit.config.generate import GenerateConfig, check_prefix, parse_shard
 from inpaintkit.config.inspect import ALL_FILLS, InspectConfig, check_fill_name, is_fill_function
 from inpaintkit.config.options import (
@@ -61,6 +61,7 @@ __all__ = [
     "check_model_type",
     "check_prefix",
     "check_processes",
+    "device_of_process",
     "field_types",
     "is_fill_function",
     "is_fixed",

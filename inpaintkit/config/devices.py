@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from inpaintkit.errors import InputError
 
 
@@ -23,6 +25,14 @@ def resolve_device(name: str) -> str:
     if not available[kind] or (kind == "cuda" and index and int(index) >= torch.cuda.device_count()):
         raise InputError(f"device: {name} is not available on this machine; use device=auto or device=cpu")
     return name
+
+
+def device_of_process(device: str) -> str:
+    """Return `device` (resolved), for ``cuda`` the GPU that is this process's turn where several run side by side (``LOCAL_RANK``)."""
+    import torch
+
+    rank = os.environ.get("LOCAL_RANK")
+    return f"cuda:{int(rank) % torch.cuda.device_count()}" if device == "cuda" and rank is not None else device
 
 
 def check_processes(device: str, processes: int) -> None:

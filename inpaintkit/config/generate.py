@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,12 @@ from inpaintkit.files import require_folder, require_writable
 
 
 def parse_shard(shard: str) -> tuple[int, int]:
-    """Return (index, count) of a shard written as ``i/n`` with 0 <= i < n; raise `InputError` otherwise."""
+    """Return (index, count) of a shard written as ``i/n`` with 0 <= i < n, of ``auto`` what torchrun says or the whole, (0, 1).
+
+    Raises `InputError` otherwise.
+    """
+    if shard == "auto":
+        return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     index, _, count = shard.partition("/")
     if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
         raise InputError(f"shard: {shard!r} is not i/n with 0 <= i < n; for the first of four machines write 0/4")
@@ -142,8 +148,18 @@ class GenerateConfig(JobConfig):
         group="Machine",
     )
     seed: int = option(0, "same seed and pictures: same data set, byte by byte", group="Data set")
+    processes: int = option(
+        1,
+        "processes on this machine, each with its share of the pictures and, in turn, of the GPUs",
+        minimum=1,
+        later=FREE,
+        group="Machine",
+    )
     shard: str = option(
-        "0/1", "i/n: do only every n-th picture from the i-th, one machine of n", later=FREE, group="Pictures"
+        "auto",
+        "i/n: do only every n-th picture from the i-th, one machine of n; auto: torchrun's rank and world size, else all",
+        later=FREE,
+        group="Machine",
     )
     run_dir: str | None = option(
         None,

@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from inpaintkit.text import shown
 
 MANIFEST_FOLDER, VIDEO_FOLDER, FRAME_FOLDER, DELETED_FOLDER = "manifest", "videos", "frames", "deleted"
 LOCK_FOLDER = ".locks"
+LOOKS, LOOK_SECONDS = 40, 0.05
 PARAMETERS_FILE, SOURCES_FILE = "parameters.json", "pictures.json"
 SPLITS = ("train", "eval")
 SEQUENCE_DIGITS = 8
@@ -164,11 +166,22 @@ def lock(output_dir: str | Path, name: str, shard: str = "") -> Iterator[None]:
     with folder_lock(folder, f"prefix {name}", f"{name}{shard and '_' + shard.replace('/', 'of')}.lock"):
         for other in _shard_locks(folder, name):
             if shard and other.stem.rpartition("of")[2] != count:
-                with folder_lock(
+                _require_unlocked(
                     folder, f"prefix {name}: it runs in another number of shards than {count}", other.name
-                ):
-                    pass
+                )
         yield
+
+
+def _require_unlocked(folder: Path, purpose: str, name: str) -> None:
+    """Raise `InputError` if a process holds the lock for longer than others take to look at it, too."""
+    for last in (False,) * LOOKS + (True,):
+        try:
+            with folder_lock(folder, purpose, name):
+                return
+        except InputError:
+            if last:
+                raise
+            time.sleep(LOOK_SECONDS)
 
 
 def _shard_locks(folder: Path, name: str) -> list[Path]:

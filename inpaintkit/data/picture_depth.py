@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inpaintkit.config import GenerateConfig, resolve_device
+from inpaintkit.config import GenerateConfig, device_of_process, resolve_device
 from inpaintkit.data.bars import NO_BARS, Bars
 from inpaintkit.data.images import UnreadablePicture, content_key, read_file, read_picture
 from inpaintkit.data.records import Picture, View, turn_depth
@@ -27,7 +27,7 @@ UINT8_MAX = 255
 def depth_model(config: GenerateConfig) -> DepthModel:
     """Return the depth model that `config` asks for; raise `InputError` if it can't be had."""
     return create_depth_model(
-        config.model_type, resolve_device(config.device), config.resolution, config.model_path, config.hub_dir,
+        config.model_type, device_of_process(resolve_device(config.device)), config.resolution, config.model_path, config.hub_dir,
         config.flip_average, config.map_name, config.map_values,
     )  # fmt: skip
 

@@ -96,7 +96,14 @@ def photo_truth(photos: str | Path, folder: str | Path, seed: int = 0) -> Truth:
     Records that are there already are kept. Raises `InputError` if there are no photos or `folder` can't be written.
     """
     config = GenerateConfig.from_params(
-        {"dataset_dir": str(photos), "output_dir": str(folder), "seed": seed, "eval_only": True, "workers": 0}
+        {
+            "dataset_dir": str(photos),
+            "output_dir": str(folder),
+            "seed": seed,
+            "eval_only": True,
+            "workers": 0,
+            "shard": "0/1",
+        }
         | {"device": "cpu", **PHOTO_RECORDS}
     )
     generate_dataset(config)

@@ -228,13 +228,22 @@ def test_the_number_of_torchs_threads_changes_nothing(config: GenerateConfig, tm
     assert made[0] == made[1]
 
 
+@pytest.mark.parametrize("told_by", ["option", "torchrun"])
 def test_the_union_of_shards_is_the_unsharded_run(
-    config: GenerateConfig, finished: tuple[Path, GenerateReport, list[str]], tmp_path: Path
+    told_by: str,
+    config: GenerateConfig,
+    finished: tuple[Path, GenerateReport, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     union: dict[str, str] = {}
     for index in (1, 0):
         out = tmp_path / f"machine{index}"
-        report = generate_dataset(dataclasses.replace(config, shard=f"{index}/2", output_dir=str(out)))
+        if told_by == "torchrun":
+            monkeypatch.setenv("RANK", str(index))
+            monkeypatch.setenv("WORLD_SIZE", "2")
+        shard = "auto" if told_by == "torchrun" else f"{index}/2"
+        report = generate_dataset(dataclasses.replace(config, shard=shard, output_dir=str(out)))
         assert 0 < report.records < finished[1].records
         union |= contents(out)
     assert union == contents(finished[0])

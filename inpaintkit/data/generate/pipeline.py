@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,11 +15,10 @@ from typing import NoReturn
 import numpy as np
 from torch import Tensor
 
-from inpaintkit.config import GenerateConfig, parse_shard
+from inpaintkit.config import GenerateConfig
 from inpaintkit.data import manifest
 from inpaintkit.data.bars import NO_BARS, Bars
-from inpaintkit.data.generate.plan import Job, Listing, data_set_name, identity, list_sources, plan_jobs
-from inpaintkit.data.generate.report import GenerateReport, make_report
+from inpaintkit.data.generate.plan import Job, Listing, data_set_name, identity
 from inpaintkit.data.images import UnreadablePicture, write_png
 from inpaintkit.data.manifest import Row
 from inpaintkit.data.picture_depth import (
@@ -49,15 +46,12 @@ from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.depth import compute_like, depth_key
 from inpaintkit.depth.protocol import has_maps
 from inpaintkit.errors import InputError
-from inpaintkit.files import fitting_name, require_writable
+from inpaintkit.files import fitting_name
 from inpaintkit.seeds import Key, numpy_rng
 from inpaintkit.synthesis import HoleSampler
 from inpaintkit.text import shown
 
 AHEAD = 2  # pictures in flight per worker, before and after the depth network: bounds the memory
-
-TellProgress = Callable[[int, int, str], None]
-"""Called as progress(done, total, message) after each picture, from the calling thread."""
 
 
 @dataclass(frozen=True)
@@ -97,40 +91,6 @@ def refusing(step: Callable[[Pipeline, WorkItem], WorkItem]) -> Callable[[Pipeli
             return WorkItem(item.job, refused=str(error))
 
     return guarded
-
-
-def generate_dataset(config: GenerateConfig, progress: TellProgress | None = None) -> GenerateReport:
-    """Write the data set that `config` describes and return what was made; continue it if it was begun before.
-
-    Broken or unsuitable pictures are skipped and listed. Ctrl-C leaves a state that the same call continues.
-    Raises `InputError` when folders or parameters can't work, another run writes the same shard, or the disk is full.
-    """
-    started = time.perf_counter()
-    require_writable(config.output_dir, "output_dir")
-    listing = list_sources(config)
-    tell = progress or (lambda done, total, message: None)
-    with (
-        manifest.lock(config.output_dir, data_set_name(config), config.shard),
-        contextlib.closing(Pipeline(config, listing)) as run,
-    ):
-        done, total = 0, 0
-        try:
-            jobs = plan_jobs(config, listing, run.folder, lambda text: tell(0, 1, text))
-            manifest.remove_leftovers(path for job in jobs for path in run.files(job))
-            if parse_shard(config.shard)[1] == 1:  # otherwise another shard may just be writing what all of them share
-                manifest.remove_leftovers(manifest.shared_files(run.folder))
-            waiting = [job for job in jobs if not run.is_finished(job)]
-            done, total = len(jobs) - len(waiting), len(jobs)
-            if done:
-                tell(done, total, f"{done} pictures were finished before")
-            for job, result in run.work(waiting):
-                done += 1
-                tell(done, total, f"{shown(job.source)}: {result}")
-        except KeyboardInterrupt:
-            place = f"after {done} of {total} pictures" if total else "while choosing frames of videos"
-            raise KeyboardInterrupt(f"stopped {place}; run the same again to continue") from None
-        rows = (row for job in jobs for row in manifest.read_part(run.part(job)))
-        return make_report(config, listing, rows, len(waiting), time.perf_counter() - started)
 
 
 class Pipeline:

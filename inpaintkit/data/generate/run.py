@@ -1,0 +1,72 @@
+"""A run: the source files are listed, what is missing of the data set is made, by one process or several, and reported."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable
+
+from inpaintkit.config import GenerateConfig, parse_shard
+from inpaintkit.data import manifest
+from inpaintkit.data.generate.pipeline import Pipeline
+from inpaintkit.data.generate.plan import Listing, data_set_name, list_sources, plan_jobs
+from inpaintkit.data.generate.processes import generate_in_processes
+from inpaintkit.data.generate.report import GenerateReport, make_report
+from inpaintkit.files import require_writable
+from inpaintkit.text import shown
+
+TellProgress = Callable[[int, int, str], None]
+"""Called as progress(done, total, message) after each picture, from the calling thread."""
+
+
+def generate_dataset(config: GenerateConfig, progress: TellProgress | None = None) -> GenerateReport:
+    """Write the data set that `config` describes and return what was made; continue it if it was begun before.
+
+    Broken or unsuitable pictures are skipped and listed. Ctrl-C leaves a state that the same call continues.
+    Raises `InputError` when folders or parameters can't work, another run writes the same shard, or the disk is full, `RunFailed` if one
+    of several processes fails.
+    """
+    started = time.perf_counter()
+    require_writable(config.output_dir, "output_dir")
+    listing, told = list_sources(config), Told(progress)
+    try:
+        worked = generate_in_processes(config, told) if config.processes > 1 else 0
+        report = _generate(config, listing, told)
+    except KeyboardInterrupt:
+        place = f"after {told.done} of {told.total} pictures" if told.total else "while choosing frames of videos"
+        raise KeyboardInterrupt(f"stopped {place}; run the same again to continue") from None
+    return dataclasses.replace(report, pictures=worked + report.pictures, seconds=time.perf_counter() - started)
+
+
+class Told:
+    """The progress so far, passed on to `progress`; `total` is 0 as long as it isn't known."""
+
+    def __init__(self, progress: TellProgress | None) -> None:
+        self.progress, self.done, self.total = progress, 0, 0
+
+    def __call__(self, done: int, total: int, message: str) -> None:
+        self.done, self.total = done, total
+        if self.progress is not None:
+            self.progress(done, max(total, 1), message)
+
+
+def _generate(config: GenerateConfig, listing: Listing, told: Told) -> GenerateReport:
+    """Make what is missing of the configuration's shard, and report on all of it."""
+    shard, shards = parse_shard(config.shard)
+    with (
+        manifest.lock(config.output_dir, data_set_name(config), f"{shard}/{shards}"),
+        contextlib.closing(Pipeline(config, listing)) as run,
+    ):
+        jobs = plan_jobs(config, listing, run.folder, lambda text: told(0, 0, text))
+        manifest.remove_leftovers(path for job in jobs for path in run.files(job))
+        if shards == 1:  # otherwise another shard may just be writing what all of them share
+            manifest.remove_leftovers(manifest.shared_files(run.folder))
+        waiting = [job for job in jobs if not run.is_finished(job)]
+        finished = len(jobs) - len(waiting)
+        if finished and told.done < len(jobs):
+            told(finished, len(jobs), f"{finished} pictures were finished before")
+        for done, (job, result) in enumerate(run.work(waiting), finished + 1):
+            told(done, len(jobs), f"{shown(job.source)}: {result}")
+        rows = (row for job in jobs for row in manifest.read_part(run.part(job)))
+        return make_report(config, listing, rows, len(waiting))

@@ -1,0 +1,99 @@
+"""Several processes on one data set: the same files as from one, one progress, and none of them left behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from inpaintkit.config import GenerateConfig
+from inpaintkit.data import GenerateReport, generate_dataset
+from inpaintkit.errors import InputError, RunFailed
+from inpaintkit.seeds import numpy_rng
+from tests.data.test_generate import contents
+
+PICTURES = 6
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(PICTURES):
+        coarse = numpy_rng("picture", number).integers(0, 256, (6, 8, 3), np.uint8)
+        Image.fromarray(coarse).resize((400, 300), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return folder
+
+
+def config(pictures: Path, out: Path, processes: int, **changes: object) -> GenerateConfig:
+    values = {
+        "dataset_dir": str(pictures),
+        "output_dir": str(out),
+        "prefix": "p",
+        "size": 256,
+        "device": "cpu",
+        "workers": 0,
+    }
+    return GenerateConfig.from_params(values | {"processes": processes, "eval_fraction": 0.3} | changes)
+
+
+@pytest.fixture(scope="module")
+def whole(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GenerateReport]:
+    """What one process makes."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, generate_dataset(config(pictures, folder, 1))
+
+
+def children(folder: Path) -> list[psutil.Process]:
+    """Return the processes that work on the data set in `folder`."""
+    return [one for one in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(one.info["cmdline"] or [])]
+
+
+def test_two_processes_make_what_one_makes_and_tell_one_progress(
+    pictures: Path, whole: tuple[Path, GenerateReport], tmp_path: Path
+) -> None:
+    told: list[tuple[int, int]] = []
+    both = generate_dataset(config(pictures, tmp_path, 2), lambda done, total, message: told.append((done, total)))
+    assert contents(tmp_path) == contents(whole[0])
+    assert (both.records, both.pictures) == (whole[1].records, PICTURES)
+    assert told[-1] == (PICTURES, PICTURES)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_what_several_processes_began_one_finishes_and_none_of_them_is_left(
+    pictures: Path, whole: tuple[Path, GenerateReport], tmp_path: Path
+) -> None:
+    def stop(done: int, total: int, message: str) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="after 2 of 6 pictures; run the same again to continue"):
+        generate_dataset(config(pictures, tmp_path, 2), stop)
+    assert not children(tmp_path)
+    assert generate_dataset(config(pictures, tmp_path, 1)).pictures <= PICTURES - 2
+    assert contents(tmp_path) == contents(whole[0])
+
+
+def test_a_killed_process_is_told_and_the_others_end(pictures: Path, tmp_path: Path) -> None:
+    def kill_one() -> None:
+        while not (found := children(tmp_path)):
+            time.sleep(0.05)
+        found[0].kill()
+
+    threading.Thread(target=kill_one, daemon=True).start()
+    with pytest.raises(
+        RunFailed, match=r"of 2 was killed \(SIGKILL\).*fewer processes; run the same again to continue"
+    ):
+        generate_dataset(config(pictures, tmp_path, 2))
+    assert not children(tmp_path)
+
+
+def test_what_a_process_is_refused_is_told(pictures: Path, tmp_path: Path) -> None:
+    generate_dataset(config(pictures, tmp_path, 1, eval_only=True))
+    with pytest.raises(InputError, match="seed"):
+        generate_dataset(config(pictures, tmp_path, 2, seed=5))
+    assert not children(tmp_path)
