@@ -65,7 +65,12 @@ class InspectConfig(JobConfig):
     photos: str = option(
         "data/samples", "folder whose eval/ photos, never trained on, texture the scenes", path=True, group="Truths"
     )
-    scenes: int = option(24, "procedural scenes with exactly known right views, 0: none", minimum=0, group="Truths")
+    scenes: int = option(
+        24,
+        "scenes of each kind, procedural and of photos, with exactly known right views, 0: none",
+        minimum=0,
+        group="Truths",
+    )
     stereo_dir: str | None = option(
         None, "folder of true stereo pairs left, right, disparity, None: none", path=True, group="Truths"
     )

@@ -17,8 +17,7 @@ from inpaintkit.data.records import Picture, View, apply_view
 from inpaintkit.data.sources import Source, read_source
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.seeds import Key, numpy_rng
-from inpaintkit.synthesis import HoleSampler
-from inpaintkit.synthesis.scenes import draw_scene
+from inpaintkit.synthesis import HoleSampler, draw_scene
 
 OTHER_TEXTURES = 3
 SCENE_SIZE = (720, 960)  # px (H, W): large enough for shifts of full strength, drawn in about a second

@@ -18,7 +18,7 @@ from inpaintkit.inspection.stereo import StereoPair, stereo_pair
 from inpaintkit.inspection.stereo_files import make_stereo_files, save_stereo, stereo_from_file
 from inpaintkit.inspection.stereo_truth import stereo_truth
 from inpaintkit.inspection.tables import short_table, tables, versus
-from inpaintkit.inspection.truths import Truth, photo_truth, read_textures, record_truth, scene_truth
+from inpaintkit.inspection.truths import Truth, photo_scene_truth, photo_truth, read_textures, record_truth, scene_truth
 from inpaintkit.inspection.verdict import headline, leads_everywhere, verdict
 from inpaintkit.training import row_fill
 
@@ -41,6 +41,7 @@ __all__ = [
     "make_stereo_files",
     "navier_stokes_fill",
     "on_grown_hole",
+    "photo_scene_truth",
     "photo_truth",
     "read_textures",
     "record_truth",

@@ -14,7 +14,15 @@ from inpaintkit.errors import InputError
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.scores import WIDTH_BINS, Evaluation, HoleScore, Score
 from inpaintkit.inspection.stereo_truth import stereo_truth
-from inpaintkit.inspection.truths import Case, Truth, photo_truth, read_textures, record_truth, scene_truth
+from inpaintkit.inspection.truths import (
+    Case,
+    Truth,
+    photo_scene_truth,
+    photo_truth,
+    read_textures,
+    record_truth,
+    scene_truth,
+)
 from inpaintkit.training import metrics
 from inpaintkit.training.perceptual import Lpips
 
@@ -81,7 +89,10 @@ def choose_truths(config: InspectConfig) -> list[Truth]:
     else:
         truths = [record_truth(InpaintDataset(Path(config.data_dir) / "eval", training=False))]
     if config.scenes:
-        truths.append(scene_truth(config.scenes, read_textures(config.photos), config.seed, config.edge_dilation))
+        photos = read_textures(config.photos)
+        truths += [
+            make(config.scenes, photos, config.seed, config.edge_dilation) for make in (scene_truth, photo_scene_truth)
+        ]
     if config.stereo_dir is not None:
         truths.append(stereo_truth(config.stereo_dir, config.disparity_scale, config.edge_dilation))
     return truths

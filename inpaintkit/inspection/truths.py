@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,7 +22,7 @@ from inpaintkit.data.manifest import PICTURE_SUFFIX, Row, data_set_names, is_rec
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.pictures import picture_batch
 from inpaintkit.seeds import numpy_rng
-from inpaintkit.synthesis import Scene, close_hole, dilate_edge, draw_scene, forward_warp
+from inpaintkit.synthesis import Scene, close_hole, dilate_edge, draw_photo_scene, draw_scene, forward_warp
 
 SCENE_SIZE = (384, 512)
 SCENE_DIVERGENCE = (2.0, 8.0)
@@ -119,13 +120,36 @@ def scene_truth(count: int, textures: Sequence[Tensor] = (), seed: int = 0, edge
     grow before the warp; the holes then begin a little further from the object.
     """
 
-    def load(index: int) -> Case:
-        rng = numpy_rng("evaluation scene", seed, index)
-        divergence, convergence = float(rng.uniform(*SCENE_DIVERGENCE)), float(rng.uniform())
-        scene = draw_scene(rng, SCENE_SIZE, textures)
-        return scene_case(scene, divergence, convergence, f"scene_{index:03d}", edge_dilation)
+    def draw(rng: np.random.Generator) -> Scene:
+        return draw_scene(rng, SCENE_SIZE, textures)
 
-    return Truth("scenes", [f"scene_{index:03d}" for index in range(count)], load)
+    return _drawn_truth("scenes", "scene", draw, count, seed, edge_dilation)
+
+
+def photo_scene_truth(count: int, photos: Sequence[Tensor], seed: int = 0, edge_dilation: int = 0) -> Truth:
+    """Return `count` scenes of a piece of one of `photos` before another one, see `draw_photo_scene`; else as `scene_truth`.
+
+    Their holes lie where real ones do, along borders that a camera saw, with photographed surfaces on both sides. Holes by estimated
+    depth, as in `photo_truth`, often lie within one surface.
+    """
+
+    def draw(rng: np.random.Generator) -> Scene:
+        return draw_photo_scene(rng, SCENE_SIZE, photos)
+
+    return _drawn_truth("photo scenes", "photo_scene", draw, count, seed, edge_dilation)
+
+
+def _drawn_truth(
+    title: str, name: str, draw: Callable[[np.random.Generator], Scene], count: int, seed: int, edge_dilation: int
+) -> Truth:
+    names = [f"{name}_{index:03d}" for index in range(count)]
+
+    def load(index: int) -> Case:
+        rng = numpy_rng("evaluation " + name.replace("_", " "), seed, index)
+        divergence, convergence = float(rng.uniform(*SCENE_DIVERGENCE)), float(rng.uniform())
+        return scene_case(draw(rng), divergence, convergence, names[index], edge_dilation)
+
+    return Truth(title, names, load)
 
 
 def scene_case(scene: Scene, divergence: float, convergence: float, name: str, edge_dilation: int = 0) -> Case:

@@ -5,7 +5,8 @@ from inpaintkit.synthesis.morphology import close_hole, dilate_edge, dilate_inne
 from inpaintkit.synthesis.occlusion import edge_width, hidden_hole, split_ramps
 from inpaintkit.synthesis.preview import Preview, colour_depth, preview
 from inpaintkit.synthesis.sampler import HOLE_METHODS, HoleDraw, HoleSampler, edges_of_map, prepare_depth, resize_depth
-from inpaintkit.synthesis.scenes import Layer, Scene, degrade_depth, draw_scene
+from inpaintkit.synthesis.scene_drawing import draw_photo_scene, draw_scene
+from inpaintkit.synthesis.scenes import Layer, Scene, degrade_depth
 from inpaintkit.synthesis.warp import EyeView, forward_warp, seen_from_left, warp_back_hole, warp_to_eye
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "dilate_edge",
     "dilate_inner",
     "dilate_outer",
+    "draw_photo_scene",
     "draw_scene",
     "edge_width",
     "edges_of_map",

@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -30,14 +29,10 @@ The sign is exact; the distance may be an approximation, it only shapes soft bor
 SUBPIXELS = 8
 """Points per pixel, along its row, at which visibility is decided."""
 
-MOST_LAYERS = 6
 _NEARER = 1e-5
 _BLOCK_POINTS = 1 << 18
 _SERIAL_ELEMENTS = 1 << 15  # torch divides larger operations among threads
-_SMALLEST_SIDE = 32
-_NOISE_CELLS = (4, 16, 64)
 _GAUSSIAN_REACH = 3.0
-_THINNEST_TWIG = 0.8  # px, half its thickness
 
 
 @dataclass(frozen=True)
@@ -165,26 +160,6 @@ class Scene:
         return picture
 
 
-def draw_scene(
-    rng: np.random.Generator, size: tuple[int, int], textures: Sequence[Tensor] = (), layers: int | None = None
-) -> Scene:
-    """Draw a scene of `size` (H, W): a slanted background and `layers` (None: 2 to 6) things before it.
-
-    Things are ellipses, polygons, blobs and twigs, hard or soft, level or slanted. `textures` (3, h, w), 0..1, are
-    photos to cut surfaces from; without any, and now and then otherwise, surfaces are noise. Raises `InputError` for a
-    size under 32 px.
-    """
-    if min(size) < _SMALLEST_SIDE:
-        raise InputError(f"size: {size} is too small for a scene; give {_SMALLEST_SIDE} px or more")
-    count = int(rng.integers(2, MOST_LAYERS + 1)) if layers is None else layers
-    background = Layer(
-        everywhere,
-        _draw_plane(rng, 0.15, (size[1] / 2, size[0] / 2), max(size), 0.1),
-        _draw_texture(rng, size, textures),
-    )
-    return Scene(size, (background, *(_draw_layer(rng, size, textures) for _ in range(count))))
-
-
 def degrade_depth(depth: Tensor, blur: float = 0.0, factor: float = 1.0) -> Tensor:
     """Return depth (B, 1, H, W) as an estimator would see it, in the same size.
 
@@ -270,73 +245,3 @@ def _distance_to_line(x: Tensor, y: Tensor, start: tuple[float, float], end: tup
     length = max(side_x * side_x + side_y * side_y, 1e-9)
     along = ((dx * side_x + dy * side_y) / length).clamp(0, 1)
     return torch.hypot(dx - along * side_x, dy - along * side_y)
-
-
-def _draw_layer(rng: np.random.Generator, size: tuple[int, int], textures: Sequence[Tensor]) -> Layer:
-    height, width = size
-    centre = (float(rng.uniform(0, width)), float(rng.uniform(0, height)))
-    radius = float(min(size) * rng.uniform(0.06, 0.3))
-    draw_outline = (_draw_ellipse, _draw_polygon, _draw_blob, _draw_twig)[int(rng.integers(4))]
-    outline, reach = draw_outline(rng, centre, radius)
-    slant = float(rng.choice([0.0, 0.12]))
-    plane = _draw_plane(rng, float(rng.uniform(0.3, 0.85)), centre, reach, slant)
-    softness = float(rng.choice([1.0, rng.uniform(2, 6)]))
-    return Layer(outline, plane, _draw_texture(rng, size, textures), softness)
-
-
-def _draw_plane(
-    rng: np.random.Generator, depth: float, centre: tuple[float, float], reach: float, slant: float
-) -> tuple[float, float, float]:
-    """Return a plane that is `depth` at `centre` and changes by at most `slant` within `reach` px of it."""
-    angle = rng.uniform(0, 2 * math.pi)
-    per_x, per_y = slant / reach * math.cos(angle), slant / reach * math.sin(angle)
-    return float(depth - per_x * centre[0] - per_y * centre[1]), float(per_x), float(per_y)
-
-
-def _draw_ellipse(rng: np.random.Generator, centre: tuple[float, float], radius: float) -> tuple[Outline, float]:
-    radii = (radius, radius * float(rng.uniform(0.3, 1)))
-    return ellipse(centre, radii, float(rng.uniform(0, math.pi))), radius
-
-
-def _draw_polygon(rng: np.random.Generator, centre: tuple[float, float], radius: float) -> tuple[Outline, float]:
-    count = int(rng.integers(3, 9))
-    angles = np.sort(rng.uniform(0, 2 * math.pi, count))
-    distances = radius * rng.uniform(0.5, 1, count)
-    corners = [
-        (centre[0] + r * math.cos(a), centre[1] + r * math.sin(a)) for r, a in zip(distances, angles, strict=True)
-    ]
-    return polygon([(float(x), float(y)) for x, y in corners]), radius
-
-
-def _draw_blob(rng: np.random.Generator, centre: tuple[float, float], radius: float) -> tuple[Outline, float]:
-    waves = [(float(rng.uniform(0, 0.15)), float(rng.uniform(0, 2 * math.pi))) for _ in range(4)]
-    return blob(centre, radius / 1.6, waves), radius
-
-
-def _draw_twig(rng: np.random.Generator, centre: tuple[float, float], radius: float) -> tuple[Outline, float]:
-    heading, step = float(rng.uniform(0, 2 * math.pi)), radius * 0.6
-    points = [centre]
-    for _ in range(4):
-        points.append((points[-1][0] + step * math.cos(heading), points[-1][1] + step * math.sin(heading)))
-        heading += float(rng.normal(0, 0.4))
-    return twig(points, float(rng.uniform(_THINNEST_TWIG, max(_THINNEST_TWIG, 0.1 * radius)))), radius * 3
-
-
-def _draw_texture(rng: np.random.Generator, size: tuple[int, int], textures: Sequence[Tensor]) -> Tensor:
-    """Return (3, H, W) of `size`: a piece of a photo, enlarged if need be, or noise of many grain sizes."""
-    height, width = size
-    which = int(rng.integers(len(textures) + 1))
-    if which == len(textures):
-        noise = torch.from_numpy(rng.uniform(0, 1, (3, 1, 1)).astype(np.float32)).expand(3, height, width)
-        for cells in _NOISE_CELLS:
-            grid = torch.from_numpy(rng.normal(0, 0.1, (1, 3, cells, cells)).astype(np.float32))
-            noise = noise + F.interpolate(grid, size, mode="bilinear", antialias=True)[0]
-        return noise.clamp(0, 1)
-    photo = textures[which]
-    scale = max(height / photo.shape[1], width / photo.shape[2], 1.0)
-    if scale > 1:
-        larger = [math.ceil(side * scale) for side in photo.shape[1:]]
-        photo = F.interpolate(photo[None], larger, mode="bilinear", antialias=True)[0]
-    top = int(rng.integers(photo.shape[1] - height + 1))
-    left = int(rng.integers(photo.shape[2] - width + 1))
-    return photo[:, top : top + height, left : left + width]

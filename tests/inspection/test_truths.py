@@ -11,7 +11,15 @@ from toy_records import write_records
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import InpaintDataset, generate_dataset, read_manifest
 from inpaintkit.errors import InputError
-from inpaintkit.inspection import evaluate, photo_truth, read_textures, record_truth, row_fill, scene_truth
+from inpaintkit.inspection import (
+    evaluate,
+    photo_scene_truth,
+    photo_truth,
+    read_textures,
+    record_truth,
+    row_fill,
+    scene_truth,
+)
 from inpaintkit.inspection.tables import tables
 from inpaintkit.inspection.truths import hidden_in_right_view, scene_case
 from inpaintkit.seeds import torch_rng
@@ -19,6 +27,7 @@ from inpaintkit.synthesis import Layer, Scene
 from inpaintkit.synthesis.scenes import everywhere, polygon
 from inpaintkit.training import metrics
 
+ROOT = Path(__file__).parents[2]
 WIDTH, HEIGHT = 100, 64
 DIVERGENCE, CONVERGENCE = 16.0, 0.0  # points of depth 1 move 8 px to the left, those of depth 0 stay
 
@@ -92,6 +101,19 @@ def test_scenes_are_the_same_for_everybody_and_others_with_another_seed() -> Non
     assert torch.equal(one.truth, again.truth)
     assert not torch.equal(one.picture, other.picture)
     assert one.source != scene_truth(2, seed=3).load(0).source, "scenes are drawn again one by one"
+
+
+def test_a_piece_of_one_photo_hides_another_photo_along_its_own_contour() -> None:
+    photos = read_textures(ROOT / "data" / "samples")
+    cases = [photo_scene_truth(2, photos, seed=7).load(index) for index in (0, 1, 1)]
+    assert torch.equal(cases[1].picture, cases[2].picture)
+    for case in cases[:2]:
+        assert case.exact_hole is not None
+        assert case.judged.sum() > 200
+        both, either = (case.hole & case.exact_hole).sum(), (case.hole | case.exact_hole).sum()
+        assert both > 0.5 * either
+    grey = photo_scene_truth(1, [torch.full((3, 400, 600), 0.5)]).load(0)
+    assert grey.hole.any(), "a photo without light and dark parts serves, too"
 
 
 def test_holes_near_the_sides_of_a_scene_do_not_count() -> None:

@@ -1,0 +1,177 @@
+"""Drawing of layered scenes: formulas before noise and photos, and pieces of one photo before another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inpaintkit.errors import InputError
+from inpaintkit.synthesis.scenes import Layer, Outline, Scene, blob, ellipse, everywhere, polygon, twig
+
+MOST_LAYERS = 6
+_SMALLEST_SIDE = 32
+_NOISE_CELLS = (4, 16, 64)
+_THINNEST_TWIG = 0.8  # px, half its thickness
+
+PIECE_BLUR = 5.0
+"""Standard deviation in px of the blur after which a photo is divided into light and dark: keeps contours, drops grain."""
+
+PIECE_SHARE = (0.08, 0.4)
+"""Least and largest share of the picture that a piece covers."""
+
+PIECE_TRIES = 30
+
+
+def draw_scene(
+    rng: np.random.Generator, size: tuple[int, int], textures: Sequence[Tensor] = (), layers: int | None = None
+) -> Scene:
+    """Draw a scene of `size` (H, W): a slanted background and `layers` (None: 2 to 6) things before it.
+
+    Things are ellipses, polygons, blobs and twigs, hard or soft, level or slanted. `textures` (3, h, w), 0..1, are
+    photos to cut surfaces from; without any, and now and then otherwise, surfaces are noise. Raises `InputError` for a
+    size under 32 px.
+    """
+    if min(size) < _SMALLEST_SIDE:
+        raise InputError(f"size: {size} is too small for a scene; give {_SMALLEST_SIDE} px or more")
+    count = int(rng.integers(2, MOST_LAYERS + 1)) if layers is None else layers
+    background = Layer(
+        everywhere,
+        _draw_plane(rng, 0.15, (size[1] / 2, size[0] / 2), max(size), 0.1),
+        _draw_texture(rng, size, textures),
+    )
+    return Scene(size, (background, *(_draw_layer(rng, size, textures) for _ in range(count))))
+
+
+def draw_photo_scene(rng: np.random.Generator, size: tuple[int, int], photos: Sequence[Tensor]) -> Scene:
+    """Draw a scene of `size` (H, W) from `photos` (3, h, w), 0..1: a piece of one, cut along its own contours, before another one.
+
+    The piece is what is lighter, or darker, than the rest of its photo; where no photo has such a piece, a blob is cut from one. So both
+    sides of a hole are photographed surfaces, and the border between them is one that light drew.
+    """
+    behind, middle = _draw_photo(rng, size, photos), (size[1] / 2, size[0] / 2)
+    background = Layer(everywhere, _draw_plane(rng, float(rng.uniform(0.05, 0.2)), middle, max(size), 0.1), behind)
+    before, outline = _draw_piece(rng, size, photos)
+    plane = _draw_plane(rng, float(rng.uniform(0.4, 0.85)), middle, max(size), float(rng.choice([0.0, 0.1])))
+    return Scene(size, (background, Layer(outline, plane, before, float(rng.uniform(1.0, 3.0)))))
+
+
+def _draw_piece(rng: np.random.Generator, size: tuple[int, int], photos: Sequence[Tensor]) -> tuple[Tensor, Outline]:
+    """Return a photo (3, H, W) of `size` and the outline of a part of it."""
+    for _ in range(PIECE_TRIES):
+        photo = _draw_photo(rng, size, photos)
+        piece = _piece(photo)
+        if PIECE_SHARE[0] <= float(piece.mean()) <= PIECE_SHARE[1]:
+            return photo, drawn(piece)
+    centre = (float(rng.uniform(0, size[1])), float(rng.uniform(0, size[0])))
+    return photo, _draw_blob(rng, centre, min(size) / 3)[0]
+
+
+def _piece(photo: Tensor) -> np.ndarray:
+    """Return the lighter or darker part of `photo` (3, H, W), whichever is smaller, without crumbs and pinholes: bool (H, W)."""
+    grey = cv2.GaussianBlur((photo.mean(dim=0) * 255).byte().numpy(), (0, 0), PIECE_BLUR)
+    _, light = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    smaller = light if light.mean() < 0.5 else 1 - light
+    round_ = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
+    whole = cv2.morphologyEx(cv2.morphologyEx(smaller, cv2.MORPH_OPEN, round_), cv2.MORPH_CLOSE, round_)
+    piece: np.ndarray = whole.astype(bool)
+    return piece
+
+
+def drawn(piece: np.ndarray) -> Outline:
+    """Return the outline of a drawn thing, bool (H, W); outside the picture it goes on as at the border."""
+    inside, outside = (cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 5) for part in (piece, ~piece))
+    distance = torch.from_numpy(cv2.GaussianBlur(outside - inside, (0, 0), 1.0))[None, None]
+    height, width = piece.shape
+
+    def outline(x: Tensor, y: Tensor) -> Tensor:
+        x, y = torch.broadcast_tensors(x, y)
+        grid = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1)[None]
+        return F.grid_sample(distance, grid, padding_mode="border", align_corners=True)[0, 0]
+
+    return outline
+
+
+def _draw_layer(rng: np.random.Generator, size: tuple[int, int], textures: Sequence[Tensor]) -> Layer:
+    height, width = size
+    centre = (float(rng.uniform(0, width)), float(rng.uniform(0, height)))
+    radius = float(min(size) * rng.uniform(0.06, 0.3))
+    draw_outline = (_draw_ellipse, _draw_polygon, _draw_blob, _draw_twig)[int(rng.integers(4))]
+    outline, reach = draw_outline(rng, centre, radius)
+    slant = float(rng.choice([0.0, 0.12]))
+    plane = _draw_plane(rng, float(rng.uniform(0.3, 0.85)), centre, reach, slant)
+    softness = float(rng.choice([1.0, rng.uniform(2, 6)]))
+    return Layer(outline, plane, _draw_texture(rng, size, textures), softness)
+
+
+def _draw_plane(
+    rng: np.random.Generator, depth: float, centre: tuple[float, float], reach: float, slant: float
+) -> tuple[float, float, float]:
+    """Return a plane that is `depth` at `centre` and changes by at most `slant` within `reach` px of it."""
+    angle = rng.uniform(0, 2 * math.pi)
+    per_x, per_y = slant / reach * math.cos(angle), slant / reach * math.sin(angle)
+    return float(depth - per_x * centre[0] - per_y * centre[1]), float(per_x), float(per_y)
+
+
+def _draw_ellipse(rng: np.random.Generator, centre: tuple[float, float], radius: float) -> tuple[Outline, float]:
+    radii = (radius, radius * float(rng.uniform(0.3, 1)))
+    return ellipse(centre, radii, float(rng.uniform(0, math.pi))), radius
+
+
+def _draw_polygon(rng: np.random.Generator, centre: tuple[float, float], radius: float) -> tuple[Outline, float]:
+    count = int(rng.integers(3, 9))
+    angles = np.sort(rng.uniform(0, 2 * math.pi, count))
+    distances = radius * rng.uniform(0.5, 1, count)
+    corners = [
+        (centre[0] + r * math.cos(a), centre[1] + r * math.sin(a)) for r, a in zip(distances, angles, strict=True)
+    ]
+    return polygon([(float(x), float(y)) for x, y in corners]), radius
+
+
+def _draw_blob(rng: np.random.Generator, centre: tuple[float, float], radius: float) -> tuple[Outline, float]:
+    waves = [(float(rng.uniform(0, 0.15)), float(rng.uniform(0, 2 * math.pi))) for _ in range(4)]
+    return blob(centre, radius / 1.6, waves), radius
+
+
+def _draw_twig(rng: np.random.Generator, centre: tuple[float, float], radius: float) -> tuple[Outline, float]:
+    heading, step = float(rng.uniform(0, 2 * math.pi)), radius * 0.6
+    points = [centre]
+    for _ in range(4):
+        points.append((points[-1][0] + step * math.cos(heading), points[-1][1] + step * math.sin(heading)))
+        heading += float(rng.normal(0, 0.4))
+    return twig(points, float(rng.uniform(_THINNEST_TWIG, max(_THINNEST_TWIG, 0.1 * radius)))), radius * 3
+
+
+def _draw_texture(rng: np.random.Generator, size: tuple[int, int], textures: Sequence[Tensor]) -> Tensor:
+    """Return (3, H, W) of `size`: a piece of a photo, enlarged if need be, or noise of many grain sizes."""
+    height, width = size
+    which = int(rng.integers(len(textures) + 1))
+    if which == len(textures):
+        noise = torch.from_numpy(rng.uniform(0, 1, (3, 1, 1)).astype(np.float32)).expand(3, height, width)
+        for cells in _NOISE_CELLS:
+            grid = torch.from_numpy(rng.normal(0, 0.1, (1, 3, cells, cells)).astype(np.float32))
+            noise = noise + F.interpolate(grid, size, mode="bilinear", antialias=True)[0]
+        return noise.clamp(0, 1)
+    return _cut(rng, size, textures[which])
+
+
+def _draw_photo(rng: np.random.Generator, size: tuple[int, int], photos: Sequence[Tensor]) -> Tensor:
+    """Return (3, H, W) of `size`: a piece of one of `photos`."""
+    return _cut(rng, size, photos[int(rng.integers(len(photos)))])
+
+
+def _cut(rng: np.random.Generator, size: tuple[int, int], photo: Tensor) -> Tensor:
+    """Return (3, H, W) of `size`: a piece of a photo (3, h, w), enlarged if need be."""
+    height, width = size
+    scale = max(height / photo.shape[1], width / photo.shape[2], 1.0)
+    if scale > 1:
+        larger = [math.ceil(side * scale) for side in photo.shape[1:]]
+        photo = F.interpolate(photo[None], larger, mode="bilinear", antialias=True)[0]
+    top = int(rng.integers(photo.shape[1] - height + 1))
+    left = int(rng.integers(photo.shape[2] - width + 1))
+    return photo[:, top : top + height, left : left + width]
