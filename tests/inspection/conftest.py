@@ -10,18 +10,22 @@ from inpaintkit.seeds import torch_rng
 
 MIXING = 0.01
 """Five times what the weights between places reach after a hundred steps of training."""
+BIAS = 0.05
+"""Deviation of biases, which start at 0 and would not be missed."""
 CONTRAST = 0.25
 """Standard deviation of natural pictures, which a trained network predicts."""
 
 
 @pytest.fixture(scope="session")
 def generator() -> LightInpaintV1:
-    """A generator with strong mixing between places and predictions of natural contrast."""
+    """A generator with strong mixing between places, biases, and predictions of natural contrast: every layer counts."""
     model = LightInpaintV1(torch_rng("generator"), grey_start=True).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if name.endswith("proj_spatial.weight"):
                 weight.normal_(0, MIXING, generator=torch_rng(name))
+            elif name.endswith("bias"):
+                weight.add_(torch.randn(weight.shape, generator=torch_rng(name)), alpha=BIAS)
         picture = torch.rand(1, 3, 128, 128, generator=torch_rng("picture")) * 2 - 1
         prediction = model.predict(picture, torch.zeros(1, 1, 32, 32, dtype=torch.bool), 128, 128)
         model.to_image[1].weight.mul_(CONTRAST / prediction.std())
