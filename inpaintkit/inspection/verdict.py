@@ -52,7 +52,7 @@ def _standing_in_short(result: Evaluation, fill: str, before: str | None) -> str
 def _change(changes: Sequence[float]) -> str:
     if all(abs(change) < NOTHING for change in changes):
         return "nothing changed"
-    return " and ".join(f"{change:+.1f} dB" for change in changes)
+    return ", ".join(f"{change:+.1f}" for change in changes) + " dB"
 
 
 def verdict(result: Evaluation, fill: str | None = None) -> str:
