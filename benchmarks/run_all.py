@@ -61,8 +61,9 @@ def main() -> None:
 
 HEAD = """# Benchmarks
 
-Written by `make bench`; by hand only if you like it overwritten. What a table says is told at the top of its script in
-`benchmarks/`. Machines differ: compare ratios within one table rather than seconds of two.
+Written by `make bench`; by hand only if you like it overwritten.
+What a table says is told at the top of its script in `benchmarks/`.
+Machines differ: compare ratios within one table rather than seconds of two.
 A GPU has a script of its own: `python benchmarks/gpu.py -h`."""
 
 
@@ -82,7 +83,7 @@ def machine_lines() -> str:
     gpus = ", ".join(facts["gpus"]) or "none"
     return (
         f"Machine: {facts['cores']} cores ({facts['processor']}; {', '.join(facts['cpu_features']) or 'no vector features known'}), "
-        f"{facts['threads']} torch threads, GPU: {gpus}. Python {used['python']}, torch {used['torch']}."
+        f"{facts['threads']} torch threads, GPU: {gpus}.\nPython {used['python']}, torch {used['torch']}."
     )
 
 
