@@ -35,8 +35,8 @@ _LEVELS, _LIGHTS = np.arange(256) / 255, np.arange(1 << 14) / ((1 << 14) - 1)
 LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4).astype(np.float32)
 """sRGB level 0..255 -> linear light 0..1 (IEC 61966-2-1)."""
 
-SRGB = np.where(_LIGHTS <= 0.0031308, _LIGHTS * 12.92, 1.055 * _LIGHTS ** (1 / 2.4) - 0.055)
-SRGB = (255 * SRGB + 0.5).astype(np.uint8)
+_AS_SEEN = np.where(_LIGHTS <= 0.0031308, _LIGHTS * 12.92, 1.055 * _LIGHTS ** (1 / 2.4) - 0.055)
+SRGB = (255 * _AS_SEEN).round().astype(np.uint8)
 """Linear light, in steps of which the darkest is a fifth of a level -> sRGB level."""
 
 Tell = Callable[[str], None]

@@ -88,14 +88,14 @@ def edge_width(depth: Tensor) -> Tensor:
     step = rows.diff(dim=-1).abs()
     fastest = running_max(step, window, window, -1)
     near, far = running_max(rows, window, window, -1), running_max(-rows, window, window, -1)
-    extent = running_max(near + far, 1, 0, -1)[
-        ..., 1:
-    ]  # the larger of both pixels beside a step, so that mirroring changes nothing
+    # The larger of both pixels beside a step, so that mirroring changes nothing.
+    extent = running_max(near + far, 1, 0, -1)[..., 1:]
     wide_extent = running_max(running_max(near, window, window, -1) + running_max(far, window, window, -1), 1, 0, -1)
     least = STRONG_EDGE * (rows.amax((1, 2, 3), keepdim=True) - rows.amin((1, 2, 3), keepdim=True))
     edge = (extent > least) & (wide_extent[..., 1:] < WHOLE_EDGE * extent) & (step == fastest)
     widths = torch.where(edge, extent / step, torch.nan).flatten(1)
-    return widths.nanquantile(SHARPEST_SHARE, dim=1).nan_to_num(nan=1.0)
+    # One by one, because torch takes quantiles of no more than 16 million numbers.
+    return torch.stack([one.nanquantile(SHARPEST_SHARE) for one in widths]).nan_to_num(nan=1.0)
 
 
 def split_ramps(depth: Tensor, map_edges: Tensor | None = None) -> Tensor:
