@@ -383,17 +383,18 @@ def test_ctrl_c_says_how_to_go_on_and_loses_nothing(
     assert contents(Path(config.output_dir)) == contents(finished[0])
 
 
+def interrupted(config: GenerateConfig) -> None:
+    """Generate, with an interrupt from outside while workers are busy with the second picture and those after it."""
+    generate_dataset(config, lambda done, total, message: os.kill(os.getpid(), signal.SIGINT) if done == 1 else None)
+
+
 def test_a_real_interrupt_signal_leaves_no_half_written_file_and_a_state_to_go_on_from(
     config: GenerateConfig, finished: tuple[Path, GenerateReport, list[str]]
 ) -> None:
     context, out = multiprocessing.get_context("forkserver"), Path(config.output_dir)
     context.set_forkserver_preload(["inpaintkit.data.generate"])
-    process = context.Process(target=generate_dataset, args=(config,))
+    process = context.Process(target=interrupted, args=(config,))
     process.start()
-    while process.is_alive() and not list(out.glob("*/*_M.png")):
-        time.sleep(0.002)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGINT)
     process.join()
     assert process.exitcode == 1
     assert 0 < len(contents(out)) < len(contents(finished[0]))
