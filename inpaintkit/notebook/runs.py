@@ -21,7 +21,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import papermill
 import yaml
 from traitlets.config import Config
 
@@ -94,13 +93,15 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
                 move_old_run(folder, (*RUN_FILES, "figures"))
         if isinstance(config, InspectConfig):
             keep_old_report(folder, values)
+        from papermill.exceptions import PapermillExecutionError  # not at the top: a second, in each kernel too
+
         write_params(folder, values)
         manifest = _new_manifest(source, values, root)
         started = time.monotonic()
         try:
             _write_manifest(folder, manifest | {"status": "running"})
             _papermill(source, folder / source.name, {PRESET: params.get(PRESET), **values}, root)
-        except papermill.exceptions.PapermillExecutionError as error:
+        except PapermillExecutionError as error:
             stopped = error.ename == "KeyboardInterrupt"
             status = "interrupted" if stopped else "failed"
             _write_manifest(folder, manifest | _ending(status, started, f"{error.ename}: {error.evalue}"))
@@ -167,6 +168,8 @@ def _holds(file: Path, values: Mapping[str, Any]) -> bool:
 
 
 def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path) -> None:
+    import papermill  # as above
+
     logging.getLogger("papermill").setLevel(logging.ERROR)
     previous = os.environ.get(PROGRESS_VARIABLE)
     os.environ[PROGRESS_VARIABLE] = "lines"

@@ -59,13 +59,15 @@ def test_each_heavy_library_has_one_home(library: str, home: str) -> None:
     assert all(user == home or (home.endswith("/") and user.startswith(home)) for user in users)
 
 
-def test_training_needs_no_notebook_libraries() -> None:
+def test_training_needs_no_notebook_libraries_and_a_kernel_no_papermill() -> None:
     code = (
         "import sys, inpaintkit.training; "
-        "print([m for m in ('ipywidgets', 'matplotlib', 'papermill') if m in sys.modules])"
+        "print([m for m in ('ipywidgets', 'matplotlib', 'papermill') if m in sys.modules]); "
+        "import inpaintkit.notebook.session, inpaintkit.inspection.figures; "
+        "print([m for m in ('matplotlib.pyplot', 'papermill', 'nbformat') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.split() == ["[]", "[]"]
 
 
 @pytest.mark.parametrize("room", ROOMS)
