@@ -18,7 +18,7 @@ from toy_data import Listener, write_record
 from toy_data import tiny_trainer as trainer
 
 from inpaintkit.errors import InputError, RunFailed
-from inpaintkit.model import LightInpaintV1, load_state
+from inpaintkit.model import LightInpaintV1, load_state, save_state
 from inpaintkit.training import Trainer
 from inpaintkit.training.judging import mean_figures
 from inpaintkit.training.metrics import HIGHEST_PSNR
@@ -188,8 +188,13 @@ class TestNothingLearnt:
             trainer(data, learning_rate=1e10, max_epoch=4).fit()
 
     def test_a_hundred_in_an_epoch(self, data: Path) -> None:
-        run = trainer(data, num_samples=110, batch_size=1, checkpoint_seconds=0.0)
-        breaks(run, range(1, 1000))
+        """Counted through a stop, and noticed at the next checkpoint, before the epoch's end."""
+        options: dict[str, Any] = {"num_samples": 8, "batch_size": 1}
+        begun, file = trainer(data, max_seconds=0.0, **options), data.parent / "run" / STATE
+        begun.fit()
+        save_state(begun.model, file, load_state(file) | {"inpaintkit_skipped_updates": [97]})
+        run = trainer(data, checkpoint_seconds=0.0, **options)
+        breaks(run, range(1000))
         with pytest.raises(RunFailed, match="in 100 optimiser steps of epoch 1"):
             run.fit()
 
