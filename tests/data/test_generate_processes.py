@@ -64,6 +64,17 @@ def test_two_processes_make_what_one_makes_and_tell_one_progress(
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
+def test_more_processes_than_pictures_tell_the_whole_progress(pictures: Path, tmp_path: Path) -> None:
+    few, told = tmp_path / "few", list[tuple[int, int, str]]()
+    few.mkdir()
+    (few / "0.png").symlink_to(pictures / "0.png")
+    (few / "1.png").symlink_to(pictures / "1.png")
+    run = config(few, tmp_path / "out", 3)
+    generate_dataset(run, lambda done, total, message: told.append((done, total, message)))
+    assert told[-1][:2] == (2, 2)
+    assert not any("before" in message for _, _, message in told), "what was just made is told as made before"
+
+
 def test_what_several_processes_began_one_finishes_and_none_of_them_is_left(
     pictures: Path, whole: tuple[Path, GenerateReport], tmp_path: Path
 ) -> None:

@@ -62,12 +62,14 @@ def _follow(
             tail.append(line)
         elif "refused" in said:
             raise InputError(said["refused"])
-        elif "worked" in said:
-            worked += said["worked"]
         else:
-            progress[rank] = said["done"], said["total"]
+            worked += said.get("worked", 0)
+            # A process without a picture tells nothing but its end; without it the sum would stay at 0.
+            known = progress.get(rank, (0, 0))
+            progress[rank] = said.get("done", known[0]), said.get("total", known[1])
             done, total = (sum(part) for part in zip(*progress.values(), strict=True))
-            tell(done if len(progress) == len(children) else 0, total, said["text"])
+            text = said.get("text", f"process {rank} of {len(children)} is done")
+            tell(done if len(progress) == len(children) else 0, total, text)
     return worked
 
 
