@@ -8,6 +8,8 @@ surroundings.
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import torch
@@ -195,13 +197,18 @@ def _sum(x: Tensor) -> Tensor:
 
 
 def _blur(x: Tensor) -> Tensor:
-    """Return (B, C, H, W) blurred by SSIM's Gaussian."""
-    offsets = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=x.dtype, device=x.device)
-    kernel = torch.exp(-0.5 * (offsets / SSIM_SIGMA).square())
-    kernel = kernel / kernel.sum()
-    planes = _mirror_pad(x, SSIM_RADIUS).flatten(0, 1)[:, None]
-    planes = F.conv2d(F.conv2d(planes, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
-    return planes[:, 0].unflatten(0, x.shape[:2])  # type: ignore[no-any-return, no-untyped-call]
+    """Return (B, C, H, W) blurred by SSIM's Gaussian: shifted pictures added up, a third of a convolution's time."""
+    weights = [math.exp(-0.5 * (offset / SSIM_SIGMA) ** 2) for offset in range(SSIM_RADIUS + 1)]
+    total = weights[0] + 2 * sum(weights[1:])
+    padded = _mirror_pad(x, SSIM_RADIUS)
+    for axis in (-1, -2):
+        size = x.shape[axis]
+        blurred = padded.narrow(axis, SSIM_RADIUS, size) * (weights[0] / total)
+        for offset in range(1, SSIM_RADIUS + 1):
+            both = padded.narrow(axis, SSIM_RADIUS - offset, size) + padded.narrow(axis, SSIM_RADIUS + offset, size)
+            blurred.add_(both, alpha=weights[offset] / total)
+        padded = blurred
+    return padded
 
 
 def _mirror_pad(x: Tensor, pad: int) -> Tensor:

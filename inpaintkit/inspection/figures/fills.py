@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -115,9 +117,16 @@ def before_after(
 def extremes(records: Truth | InpaintDataset, fills: Mapping[str, Fill], evaluation: Evaluation) -> Figure:
     """Show each fill's own best, median and worst record by PSNR: hole, fill and truth each, one row per fill."""
     figure, axes = image_grid(len(fills), 9, inches=TILE_INCHES * 0.75)
-    for line, (name, fill) in zip(axes, fills.items(), strict=True):
-        chosen = [*evaluation.best(name, 1), *evaluation.median(name, 1), *evaluation.worst(name, 1)]
-        for place, example in enumerate(examples({name: fill}, records, chosen)):
+    chosen = {
+        name: [*evaluation.best(name, 1), *evaluation.median(name, 1), *evaluation.worst(name, 1)] for name in fills
+    }
+    filled = {}
+    for record in dict.fromkeys(chain(*chosen.values())):  # each record is drawn and filled once, whoever chose it
+        those = {name: fill for name, fill in fills.items() if record in chosen[name]}
+        filled[record] = examples(those, records, [record])[0]
+    for line, name in zip(axes, fills, strict=True):
+        for place, record in enumerate(chosen[name]):
+            example = replace(filled[record], fills={name: filled[record].fills[name]})
             _example_row(line[3 * place : 3 * place + 3], example)
         line[0].set_ylabel(title_of(name, text.figure), fontsize=TITLE_SIZE, color=INK)
     for place, word in enumerate(("best", "median", "worst")):
