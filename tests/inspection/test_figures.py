@@ -77,6 +77,19 @@ def test_loss_curves_has_a_panel_for_each_column(tmp_path: Path) -> None:
         figures.loss_curves(tmp_path / "loss.csv")
 
 
+def test_extremes_tell_the_figures_they_were_chosen_by(tmp_path: Path) -> None:
+    write_records(tmp_path / "eval", 3, textured=True, side=256)
+    for number, mask in enumerate(sorted((tmp_path / "eval").glob("*_M.png"))):
+        hole = np.array(Image.open(mask))
+        hole[200:250, 240 : 243 + 4 * number] = 255  # far from the hole that is shown
+        Image.fromarray(hole).save(mask)
+    records, fills = InpaintDataset(tmp_path / "eval", training=False), {"row": row_fill}
+    evaluation = evaluate(fills, records)
+    labels = [ax.get_xlabel() for ax in figures.extremes(records, fills, evaluation).axes]
+    shown = [float(label.split()[1]) for label in labels if label.startswith("record: ")]
+    assert shown == sorted((round(score.figures["psnr"], 2) for score in evaluation.of("row")), reverse=True)
+
+
 def test_before_after_shows_hole_fills_and_truth(records: InpaintDataset) -> None:
     fills = {"row": row_fill, "telea": FILLS["telea"]}
     figure = figures.before_after(records, fills, ["toy_1"])

@@ -115,19 +115,24 @@ def before_after(
 
 
 def extremes(records: Truth | InpaintDataset, fills: Mapping[str, Fill], evaluation: Evaluation) -> Figure:
-    """Show each fill's own best, median and worst record by PSNR: hole, fill and truth each, one row per fill."""
+    """Show each fill's own best, median and worst record by PSNR: hole, fill and truth each, one row per fill.
+
+    Shown is each record's largest hole. Under a fill stands its PSNR in all holes of the record, by which it was chosen.
+    """
     figure, axes = image_grid(len(fills), 9, inches=TILE_INCHES * 0.75)
     chosen = {
         name: [*evaluation.best(name, 1), *evaluation.median(name, 1), *evaluation.worst(name, 1)] for name in fills
     }
     filled = {}
-    for record in dict.fromkeys(chain(*chosen.values())):  # each record is drawn and filled once, whoever chose it
+    for record in dict.fromkeys(chain(*chosen.values())):  # several fills choose the same one: it is drawn once
         those = {name: fill for name, fill in fills.items() if record in chosen[name]}
         filled[record] = examples(those, records, [record])[0]
     for line, name in zip(axes, fills, strict=True):
+        psnr = {score.record: score.figures["psnr"] for score in evaluation.of(name)}
         for place, record in enumerate(chosen[name]):
-            example = replace(filled[record], fills={name: filled[record].fills[name]})
-            _example_row(line[3 * place : 3 * place + 3], example)
+            tiles = line[3 * place : 3 * place + 3]
+            _example_row(tiles, replace(filled[record], fills={name: filled[record].fills[name]}))
+            _label_psnr(tiles[1], psnr[record], "record: ")
         line[0].set_ylabel(title_of(name, text.figure), fontsize=TITLE_SIZE, color=INK)
     for place, word in enumerate(("best", "median", "worst")):
         for ax, title in zip(axes[0, 3 * place :], (f"{word}: hole", "filled", "truth"), strict=False):
@@ -168,8 +173,7 @@ def _example_row(line: np.ndarray, example: Example) -> None:
     show_picture(line[0], paint_hole(truth, hole))
     for ax, filled in zip(line[1:-1], example.fills.values(), strict=True):
         show_picture(ax, filled[crop])
-        psnr = float(hole_psnr(filled[crop][None], truth[None], hole[None]))
-        ax.set_xlabel(METRICS["psnr"].text(psnr) + " dB", fontsize=SMALL_SIZE, color=QUIET)
+        _label_psnr(ax, float(hole_psnr(filled[crop][None], truth[None], hole[None])))
     show_picture(line[-1], truth)
     line[0].set_ylabel(short(example.record), fontsize=SMALL_SIZE, color=QUIET)
     line[0].set_xlabel(f"{side} × {side} px", fontsize=SMALL_SIZE, color=QUIET)
@@ -222,3 +226,7 @@ def _width_curves(ax: Axes, evaluation: Evaluation, name: str, colours: Mapping[
     better = "more" if METRICS[name].higher_is_better else "less"
     label_axes(ax, f"{METRICS[name].label} by hole width", "width along the row, px", f"{better} is better")
     ax.set_xticks(places, list(WIDTH_BINS))
+
+
+def _label_psnr(ax: Axes, psnr: float, of: str = "") -> None:
+    ax.set_xlabel(f"{of}{METRICS['psnr'].text(psnr)} dB", fontsize=SMALL_SIZE, color=QUIET)
