@@ -75,6 +75,9 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         InputError: a parameter or an input on disk can't work; nothing was started.
         RunFailed: a cell failed; the executed notebook and the manifest say where and why.
     """
+    # Imported here: it takes a second, which each notebook's kernel would pay too.
+    from papermill.exceptions import PapermillExecutionError
+
     source = find_notebook(notebook)
     config, values = resolve(source, params, run_dir)
     with in_project(source) as root:
@@ -93,8 +96,6 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
                 move_old_run(folder, (*RUN_FILES, "figures"))
         if isinstance(config, InspectConfig):
             keep_old_report(folder, values)
-        from papermill.exceptions import PapermillExecutionError  # not at the top: a second, in each kernel too
-
         write_params(folder, values)
         manifest = _new_manifest(source, values, root)
         started = time.monotonic()
@@ -168,7 +169,7 @@ def _holds(file: Path, values: Mapping[str, Any]) -> bool:
 
 
 def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path) -> None:
-    import papermill  # as above
+    import papermill  # here for the same reason as in `execute`
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     previous = os.environ.get(PROGRESS_VARIABLE)

@@ -97,7 +97,7 @@ def test_a_killed_process_is_told_and_the_others_end(pictures: Path, tmp_path: P
 
     threading.Thread(target=kill_one, daemon=True).start()
     with pytest.raises(
-        RunFailed, match=r"of 2 was killed \(SIGKILL\).*fewer processes; run the same again to continue"
+        RunFailed, match=r"^process [12] of 2 was killed \(SIGKILL\).*fewer processes; run the same again to continue"
     ):
         generate_dataset(config(pictures, tmp_path, 2))
     assert not children(tmp_path)

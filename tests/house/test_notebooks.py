@@ -52,9 +52,7 @@ def test_git_sees_no_change_after_they_were_run_and_saved(tmp_path: Path) -> Non
     saved = (tmp_path / NOTEBOOKS[0].name).read_bytes()
     done = subprocess.run(words, input=saved, capture_output=True, check=True)  # as git does
     assert done.stdout == NOTEBOOKS[0].read_bytes()
-    subprocess.run(
-        [*words, *(tmp_path / path.name for path in NOTEBOOKS)], check=True
-    )  # a process for each takes a second
+    subprocess.run([*words, *(tmp_path / path.name for path in NOTEBOOKS)], check=True)
     for path in NOTEBOOKS:
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 

@@ -55,7 +55,7 @@ def _follow(
         rank, line = lines.get()
         if line is None:
             ended += 1
-            _check(children[rank].wait(), f"process {rank} of {len(children)}", tail)
+            _check(children[rank].wait(), _name(rank, children), tail)
             continue
         said = _message(line)
         if said is None:
@@ -68,9 +68,13 @@ def _follow(
             known = progress.get(rank, (0, 0))
             progress[rank] = said.get("done", known[0]), said.get("total", known[1])
             done, total = (sum(part) for part in zip(*progress.values(), strict=True))
-            text = said.get("text", f"process {rank} of {len(children)} is done")
+            text = said.get("text", f"{_name(rank, children)} is done")
             tell(done if len(progress) == len(children) else 0, total, text)
     return worked
+
+
+def _name(rank: int, children: list[subprocess.Popen[str]]) -> str:
+    return f"process {rank + 1} of {len(children)}"
 
 
 def _message(line: str) -> dict[str, Any] | None:

@@ -37,12 +37,11 @@ class KitFigure(Figure):
 def png_bytes(figure: Figure) -> bytes:
     """Return `figure` as an opaque RGB PNG."""
     raw = io.BytesIO()
-    figure.savefig(
-        raw, format="png", dpi=DPI, facecolor="white", pil_kwargs={"compress_level": 0}
-    )  # read again at once
+    figure.savefig(raw, format="png", dpi=DPI, facecolor="white", pil_kwargs={"compress_level": 0})
     small = io.BytesIO()
     with Image.open(raw) as image:
-        image.convert("RGB").save(small, format="PNG", compress_level=7)  # the highest: 2% smaller, five times the time
+        # Level 9 would make files 2 % smaller and take five times as long.
+        image.convert("RGB").save(small, format="PNG", compress_level=7)
     return small.getvalue()
 
 
