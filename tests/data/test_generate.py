@@ -385,6 +385,7 @@ def test_ctrl_c_says_how_to_go_on_and_loses_nothing(
 
 def interrupted(config: GenerateConfig) -> None:
     """Generate, with an interrupt from outside while workers are busy with the second picture and those after it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
     generate_dataset(config, lambda done, total, message: os.kill(os.getpid(), signal.SIGINT) if done == 1 else None)
 
 
