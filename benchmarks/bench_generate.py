@@ -31,9 +31,10 @@ from torch import Tensor, nn
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import InpaintDataset, generate
 from inpaintkit.data import records as records_module
-from inpaintkit.data.dataset import grow_hole, jitter_colours
+from inpaintkit.data.colours import jitter_colours
 from inpaintkit.data.frame_choice import choose_frames
 from inpaintkit.data.generate import pipeline
+from inpaintkit.data.hole_changes import grow_hole
 from inpaintkit.data.packed import read_record
 from inpaintkit.data.picture_depth import as_batch
 from inpaintkit.data.records import IMAGES_PER_VIEW

@@ -131,7 +131,9 @@ def synthesis(place: Place) -> Figures:
 
 
 def samples(place: Place) -> Figures:
-    data = InpaintDataset(place.data / "train", training=True, crop_size=place.side, mixed_border=0.5)
+    data = InpaintDataset(
+        place.data / "train", training=True, crop_size=place.side, mixed_border=0.5, thin_hole=0.3, border_hole=0.4
+    )
     items = [(draw % len(data), 1, draw) for draw in range(64)]
     *parts, _ = ResidentRecords(data, place.device).batch(items)
     expected = [torch.stack(part) for part in zip(*(data[item][:3] for item in items), strict=True)]

@@ -53,6 +53,16 @@ class TrainConfig(JobConfig):
     mixed_border: float = option(
         0.0, "chance of mixed colours right of holes, as in warped pictures", minimum=0, maximum=1, group="Samples"
     )
+    thin_hole: float = option(
+        0.0, "chance that a hole is narrowed to 1, 2 or 3 px", minimum=0, maximum=1, group="Samples"
+    )
+    border_hole: float = option(
+        0.0,
+        "chance that the picture's left or right border runs through the hole",
+        minimum=0,
+        maximum=1,
+        group="Samples",
+    )
     loss: str = option("l1lpips", "training loss", choices=LOSSES, group="Loss")
     perceptual: str = option(
         "vgg",

@@ -15,6 +15,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from inpaintkit.data.colours import jitter_colours, to_grey
+from inpaintkit.data.hole_changes import (
+    FRAME,
+    border_columns,
+    draw_border_place,
+    draw_growth,
+    draw_width,
+    grow_hole,
+    thin_holes,
+)
 from inpaintkit.data.manifest import HOLE_SUFFIX, PICTURE_SUFFIX
 from inpaintkit.data.mixed_border import draw_border, mix_border
 from inpaintkit.data.packed import Bytes, PackedRecords, open_packed, read_record, record_shape
@@ -27,10 +36,7 @@ PNG_END = 20  # bytes: checksum of the pixels, of their chunk, and the empty las
 MOST_HOLE = 0.5  # share of all pixels; real data sets have some hundredths
 MOST_HOLE_OF_ONE = 0.75  # of the pixels of a single record: a mask the other way round has more
 LOOKED_AT = 64  # records, where they aren't packed
-FRAME = 16  # px on each side that training and loss never see
 
-GROW_RIGHT_CHANCE, GROW_RIGHT_MAX = 0.5, 20  # px
-GROW_LEFT_CHANCE, GROW_LEFT_MAX = 0.25, 4  # px
 JITTER_CHANCE = 0.25
 GREY_CHANCE = 0.05
 
@@ -80,26 +86,6 @@ def find_pairs(folder: Path, being_written: bool = False) -> list[tuple[Path, Pa
     return [(folder / (stem + PICTURE_SUFFIX), folder / (stem + HOLE_SUFFIX)) for stem in sorted(stems[HOLE_SUFFIX])]
 
 
-def grow_hole(hole: Mask, *, left: int, right: int) -> Mask:
-    """Return `hole` (H, W), True = missing, grown by `right` px to the right and `left` px to the left.
-
-    >>> grow_hole(np.array([[False, False, True, False, False]]), left=1, right=2)[0].tolist()
-    [False, True, True, True, True]
-    """
-    if not (right or left):
-        return hole
-    reach = np.ones((1, right + 1 + left), np.uint8)
-    grown: Mask = cv2.dilate(hole.view(np.uint8), reach, anchor=(right, 0)).view(np.bool_)
-    return grown
-
-
-def draw_growth(rng: np.random.Generator) -> tuple[int, int]:
-    """Draw by how many px a hole grows to the right and to the left."""
-    right = int(rng.integers(1, GROW_RIGHT_MAX + 1)) if rng.random() < GROW_RIGHT_CHANCE else 0
-    left = int(rng.integers(1, GROW_LEFT_MAX + 1)) if rng.random() < GROW_LEFT_CHANCE else 0
-    return right, left
-
-
 class InpaintDataset(Dataset[Sample]):
     """Records of a data set's ``train/`` or ``eval/`` folder as samples `(x, hole, y, index)`.
 
@@ -107,7 +93,9 @@ class InpaintDataset(Dataset[Sample]):
     random comes from (seed, epoch, draw) alone: any process, at any time, gets the same sample. Training: the hole
     grows to the right (chance 0.5, 1..20 px) and to the left (0.25, 1..4 px); the crop is the best of 4 random ones by
     its hole; colour jitter (0.25) and greyscale (0.05) change the picture before it becomes input and target; with
-    probability `mixed_border` the hole's background border is mixed with the near object in the input alone.
+    probability `mixed_border` the hole's background border is mixed with the near object in the input alone; with
+    probability `thin_hole` the hole is narrowed to 1, 2 or 3 px; with probability `border_hole` the picture ends in the
+    hole, see `hole_changes.border_columns`.
     Evaluation: the crop on a 64 px grid with the largest hole, unchanged but for `mixed_border`, drawn from (seed,
     record): the same at every look.
 
@@ -115,12 +103,20 @@ class InpaintDataset(Dataset[Sample]):
     """
 
     def __init__(
-        self, folder: str | Path, training: bool, seed: int = 0, crop_size: int = 256, mixed_border: float = 0.0
+        self,
+        folder: str | Path,
+        training: bool,
+        seed: int = 0,
+        crop_size: int = 256,
+        mixed_border: float = 0.0,
+        thin_hole: float = 0.0,
+        border_hole: float = 0.0,
     ) -> None:
         self.folder = require_folder(folder, "data_dir")
         if crop_size <= 2 * FRAME:
             raise InputError(f"crop_size: {crop_size} px leaves nothing inside the {FRAME} px frame; take 64 or more")
-        self.training, self.seed, self.crop_size, self.mixed_border = training, seed, crop_size, mixed_border
+        self.training, self.seed, self.crop_size = training, seed, crop_size
+        self.mixed_border, self.thin_hole, self.border_hole = mixed_border, thin_hole, border_hole
         self._pairs = find_pairs(self.folder)
         self._packed: PackedRecords | None = open_packed(self.folder, self._pairs)
         self._check_sizes()
@@ -204,8 +200,13 @@ class InpaintDataset(Dataset[Sample]):
         rng = numpy_rng(self.seed, epoch, draw)
         right, left = draw_growth(rng)
         hole = grow_hole(pixels[3] > 0, left=left, right=right)
+        if width := draw_width(rng, self.thin_hole):
+            hole = thin_holes(torch.from_numpy(hole)[None], torch.tensor([width]))[0].numpy()
         place = hard_random_crop(torch.from_numpy(hole)[None], self.crop_size, rng)
         picture, cut = self._cut(pixels, hole, *place)
+        pick, inset = draw_border_place(rng, self.border_hole)
+        if inset:
+            picture, cut = self._cut_at_border(pixels, hole, *place, pick, inset)
         if rng.random() < JITTER_CHANCE:
             picture = _planes(jitter_colours(cv2.merge(list(picture)), rng))
         if rng.random() < GREY_CHANCE:
@@ -222,6 +223,15 @@ class InpaintDataset(Dataset[Sample]):
     def _cut(self, pixels: Bytes, hole: Mask, top: int, left: int) -> tuple[Bytes, Mask]:
         window = np.s_[top : top + self.crop_size, left : left + self.crop_size]
         return pixels[(np.s_[:3], *window)], hole[window]
+
+    def _cut_at_border(
+        self, pixels: Bytes, hole: Mask, top: int, left: int, pick: int, inset: int
+    ) -> tuple[Bytes, Mask]:
+        rows = slice(top, top + self.crop_size)
+        crop = torch.from_numpy(hole[rows, left : left + self.crop_size])[None]
+        lefts, picks, insets = torch.tensor([[left], [pick], [inset]])
+        columns = border_columns(crop, lefts, hole.shape[1], picks, insets)[0].numpy()
+        return pixels[:3, rows][..., columns], hole[rows, columns]
 
 
 def _planes(picture: Bytes) -> Bytes:

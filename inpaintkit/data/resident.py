@@ -12,12 +12,20 @@ from torch import Tensor
 
 from inpaintkit.data.batch_colours import Jitter, change_colours, grey, sent
 from inpaintkit.data.colours import draw_jitter
-from inpaintkit.data.dataset import FRAME, GREY_CHANCE, JITTER_CHANCE, InpaintDataset, draw_growth
+from inpaintkit.data.dataset import GREY_CHANCE, JITTER_CHANCE, InpaintDataset
+from inpaintkit.data.hole_changes import (
+    FRAME,
+    border_columns,
+    draw_border_place,
+    draw_growth,
+    draw_width,
+    grow_holes,
+    thin_holes,
+)
 from inpaintkit.data.mixed_border import draw_border, mix_borders
 from inpaintkit.data.packed import CHANNELS
 from inpaintkit.data.sampling import crop_candidates
 from inpaintkit.errors import InputError
-from inpaintkit.neighbours import nearest_known
 from inpaintkit.seeds import numpy_rng
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -42,7 +50,11 @@ class ResidentRecords:
                 f"resident: the records of {records.folder} differ in size; use resident=off or records of one size"
             )
         (self.height, self.width), self.seed, self.crop_size = shapes.pop(), records.seed, records.crop_size
-        self.mixed_border = records.mixed_border
+        self.mixed_border, self.thin_hole, self.border_hole = (
+            records.mixed_border,
+            records.thin_hole,
+            records.border_hole,
+        )
         self.pixels = torch.empty(len(records), CHANNELS, self.height, self.width, dtype=torch.uint8, device=device)
         for index in range(len(records)):
             self.pixels[index] = torch.tensor(records.pixels(index))
@@ -50,13 +62,16 @@ class ResidentRecords:
     def batch(self, items: Sequence[tuple[int, int, int]]) -> Batch:
         """Return the samples of `items` (record, epoch, draw), on the device."""
         rngs = [numpy_rng(self.seed, epoch, draw) for _, epoch, draw in items]
-        growth = self._sent([draw_growth(rng) for rng in rngs])
+        growth = self._sent([(*draw_growth(rng), draw_width(rng, self.thin_hole)) for rng in rngs])
         places = self._sent([crop_candidates(self.height, self.width, self.crop_size, rng) for rng in rngs])
         numbers = torch.tensor([item[0] for item in items])
         record = numbers.to(self.pixels.device, non_blocking=True)
         holes = grow_holes(self.pixels[record, 3] > 0, left=growth[:, 1], right=growth[:, 0])
+        if self.thin_hole:
+            holes = thin_holes(holes, growth[:, 2])
         corner = best_corners(holes, places, self.crop_size)
-        pictures, hole = self._cut(record, holes, corner)
+        borders = self._sent([draw_border_place(rng, self.border_hole) for rng in rngs])
+        pictures, hole = self._cut(record, holes, corner, borders)
         jitters: list[Jitter] = []
         greys: list[int] = []
         for index, rng in enumerate(rngs):
@@ -77,22 +92,17 @@ class ResidentRecords:
     def _sent(self, values: Sequence[object] | NDArray[np.float32]) -> Tensor:
         return sent(values, self.pixels.device)
 
-    def _cut(self, record: Tensor, holes: Tensor, corner: Tensor) -> tuple[Tensor, Tensor]:
+    def _cut(self, record: Tensor, holes: Tensor, corner: Tensor, borders: Tensor) -> tuple[Tensor, Tensor]:
         steps = torch.arange(self.crop_size, device=holes.device)
         rows, columns = (corner[:, axis, None] + steps for axis in (0, 1))
         batch = torch.arange(len(record), device=holes.device)
+        if self.border_hole:
+            crops = holes[batch[:, None, None], rows[:, :, None], columns[:, None, :]]
+            columns = border_columns(crops, corner[:, 1], self.width, borders[:, 0], borders[:, 1])
         window = (rows[:, None, :, None], columns[:, None, None, :])
         channels = torch.arange(3, device=holes.device)[None, :, None, None]
         pictures = self.pixels[(record[:, None, None, None], channels, *window)]
         return pictures, holes[(batch[:, None, None, None], *window)]
-
-
-def grow_holes(holes: Tensor, *, left: Tensor, right: Tensor) -> Tensor:
-    """Return `holes` (B, H, W) bool, each grown to the right and left by its own number of px, (B,) each."""
-    columns = torch.arange(holes.shape[-1], device=holes.device)
-    before, after = nearest_known(~holes)
-    from_left = (before >= 0) & (columns - before <= right[:, None, None])
-    return from_left | ((after < len(columns)) & (after - columns <= left[:, None, None]))
 
 
 def best_corners(holes: Tensor, places: Tensor, size: int) -> Tensor:

@@ -17,7 +17,7 @@ from inpaintkit.data.records import Picture, View, apply_view
 from inpaintkit.data.sources import Source, read_source
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.seeds import Key, numpy_rng
-from inpaintkit.synthesis import HoleSampler, draw_scene
+from inpaintkit.synthesis import HoleSampler, draw_photo_scene, draw_scene
 
 OTHER_TEXTURES = 3
 SCENE_SIZE = (720, 960)  # px (H, W): large enough for shifts of full strength, drawn in about a second
@@ -56,12 +56,17 @@ def read_surfaces(sources: Sequence[Source], size: int, readers: VideoReaders) -
 
 
 def render_scene(
-    textures: Mapping[Source, tuple[str, Picture]], size: int, key: tuple[Key, ...]
+    textures: Mapping[Source, tuple[str, Picture]], size: int, key: tuple[Key, ...], number: int
 ) -> tuple[Picture, Tensor]:
-    """Return the picture (H, W, 3) uint8 and the exact depth (1, 1, H, W), 1 = near, of the scene that `key` draws."""
+    """Return the picture (H, W, 3) uint8 and the exact depth (1, 1, H, W), 1 = near, of the scene that `key` and `number` draw.
+
+    Scenes of even numbers are things of formulas with surfaces cut from `textures`; odd ones a piece of one photo before
+    another one, with outlines as light draws them.
+    """
     surfaces = [as_batch(picture)[0] for _, picture in textures.values()]
     height, width = (max(side, size + 1) for side in SCENE_SIZE)
-    scene = draw_scene(numpy_rng(*key, "scene"), (height, width), surfaces)
+    draw = draw_photo_scene if number % 2 else draw_scene
+    scene = draw(numpy_rng(*key, number, "scene"), (height, width), surfaces)
     picture, depth = scene.render()
     levels = (picture[0] * UINT8_MAX).round().to(torch.uint8).permute(1, 2, 0)
     return levels.contiguous().numpy(), depth.clamp(0, 1)

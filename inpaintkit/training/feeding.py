@@ -38,8 +38,15 @@ class _Order(Sampler[Any]):
 
 def open_records(config: TrainConfig, split: str) -> InpaintDataset:
     """Return the records of one side, ``train`` or ``eval``. Raises `InputError` where they can't serve."""
-    folder = Path(config.data_dir) / split
-    return InpaintDataset(folder, split == "train", config.seed, config.crop_size, config.mixed_border)
+    return InpaintDataset(
+        Path(config.data_dir) / split,
+        split == "train",
+        config.seed,
+        config.crop_size,
+        config.mixed_border,
+        config.thin_hole,
+        config.border_hole,
+    )
 
 
 def check_records(config: TrainConfig) -> None:

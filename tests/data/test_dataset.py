@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
 from inpaintkit.data import dataset as dataset_module
+from inpaintkit.data import hole_changes
 from inpaintkit.data.colours import jitter_colours, to_grey
-from inpaintkit.data.dataset import InpaintDataset, find_pairs, grow_hole
+from inpaintkit.data.dataset import InpaintDataset, find_pairs
+from inpaintkit.data.hole_changes import grow_hole
 from inpaintkit.errors import InputError
 
 SIZE, CROP = 128, 64
@@ -48,8 +48,13 @@ def make(folder: Path, training: bool = True, seed: int = 0, crop_size: int = CR
 
 def chances(monkeypatch: pytest.MonkeyPatch, **values: float) -> None:
     """Set the chances of all augmentations: 0 but for `values`."""
-    for name in ("GROW_RIGHT_CHANCE", "GROW_LEFT_CHANCE", "JITTER_CHANCE", "GREY_CHANCE"):
-        monkeypatch.setattr(dataset_module, name, values.get(name, 0.0))
+    for module, name in (
+        (hole_changes, "GROW_RIGHT_CHANCE"),
+        (hole_changes, "GROW_LEFT_CHANCE"),
+        (dataset_module, "JITTER_CHANCE"),
+        (dataset_module, "GREY_CHANCE"),
+    ):
+        monkeypatch.setattr(module, name, values.get(name, 0.0))
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -217,16 +222,6 @@ def test_augmentations_come_as_often_as_the_recipe_says(folder: Path, monkeypatc
     assert 0.21 < np.mean([left > 0 for _, left in growth]) < 0.29
     assert 0.21 < counts["jitter"] / draws < 0.29
     assert 0.03 < counts["grey"] / draws < 0.07
-
-
-@given(st.integers(0, 20), st.integers(0, 4), st.lists(st.integers(0, 39), max_size=6))
-def test_growing_is_the_union_of_all_shifts(right: int, left: int, columns: list[int]) -> None:
-    hole = np.zeros((2, 40), bool)
-    hole[0, columns] = True
-    expected = np.zeros_like(hole)
-    for column in columns:
-        expected[0, max(0, column - left) : column + right + 1] = True
-    np.testing.assert_array_equal(grow_hole(hole, left=left, right=right), expected)
 
 
 @pytest.mark.parametrize("lost", ["_M.png", "_C.png"])

@@ -88,7 +88,7 @@ def test_a_hole_begins_exactly_where_the_picture_has_its_border(pictures: Path) 
     ]
     jumps, others = [], []
     for number in range(4):
-        picture, depth = render_scene(read_surfaces(sources, 256, VideoReaders(0)), 256, (number,))
+        picture, depth = render_scene(read_surfaces(sources, 256, VideoReaders(0)), 256, (), number)
         assert picture.shape == (*SCENE_SIZE, 3)
         step = np.abs(np.diff(depth[0, 0].numpy(), axis=1)) > 0.05
         change = np.abs(picture[:, 2:].astype(int) - picture[:, :-2]).mean(axis=-1)

@@ -154,7 +154,10 @@ def test_the_shipped_depth_model(gpu: FakeGpu) -> None:
 
 
 def test_records_in_the_memory_of_the_device(gpu: FakeGpu, records: Path) -> None:
-    resident = ResidentRecords(InpaintDataset(records / "train", True, crop_size=SIDE, mixed_border=0.5), "cuda")
+    resident = ResidentRecords(
+        InpaintDataset(records / "train", True, crop_size=SIDE, mixed_border=0.5, thin_hole=0.3, border_hole=0.4),
+        "cuda",
+    )
     items = [(0, epoch, draw) for epoch in range(2) for draw in range(16)]
     resident.batch(items)  # the first one brings the tables of hues
     gpu.waits.clear()

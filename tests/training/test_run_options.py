@@ -183,7 +183,8 @@ def test_a_compiled_network_sees_batches_of_one_kind_only(records: Path, tmp_pat
 
 class TestResidentRecords:
     def test_samples_are_those_of_the_loader_bit_by_bit(self, records: Path) -> None:
-        data = InpaintDataset(records / "train", training=True, seed=3, crop_size=128, mixed_border=0.5)
+        chances = {"mixed_border": 0.5, "thin_hole": 0.3, "border_hole": 0.4}
+        data = InpaintDataset(records / "train", training=True, seed=3, crop_size=128, **chances)
         items = [(draw % len(data), 1, draw) for draw in range(80)]  # 20 with other colours, 4 grey
         *parts, index = ResidentRecords(data, "cpu").batch(items)
         for place, item in enumerate(items):

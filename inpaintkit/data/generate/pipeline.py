@@ -225,7 +225,7 @@ class Pipeline:
         picked = pick_textures(job.origin, job.textures, (seed, job.origin.name, job.repeat, scene))
         textures = read_surfaces(picked, size, self.readers)
         content = textures[job.origin][0]
-        picture, depth = render_scene(textures, size, (seed, content, job.repeat, scene))
+        picture, depth = render_scene(textures, size, (seed, content, job.repeat), scene)
         names = {source.name: key for source, (key, _) in textures.items()}
         return WorkItem(job, content, scene_view(size), picture, textures=names, depth=depth)
 

@@ -1,0 +1,100 @@
+"""How training changes a record's hole: it grows, becomes thin, or reaches the border of the picture.
+
+What draws takes an explicit generator; what changes works on batches of tensors, on any device.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inpaintkit.neighbours import nearest_known
+
+FRAME = 16  # px on each side that training and loss never see
+
+GROW_RIGHT_CHANCE, GROW_RIGHT_MAX = 0.5, 20  # px
+GROW_LEFT_CHANCE, GROW_LEFT_MAX = 0.25, 4  # px
+THIN_MAX = 3  # px
+BEYOND_MAX = 48
+"""Most px of repeated border that training sees: with `FRAME` the 64 px that the network pads a picture by."""
+
+PICKS = 2**31
+
+
+def draw_growth(rng: np.random.Generator) -> tuple[int, int]:
+    """Draw by how many px a hole grows to the right and to the left."""
+    right = int(rng.integers(1, GROW_RIGHT_MAX + 1)) if rng.random() < GROW_RIGHT_CHANCE else 0
+    left = int(rng.integers(1, GROW_LEFT_MAX + 1)) if rng.random() < GROW_LEFT_CHANCE else 0
+    return right, left
+
+
+def draw_width(rng: np.random.Generator, chance: float) -> int:
+    """Draw how many px wide a hole may stay; 0, except with probability `chance`: as it is."""
+    return int(rng.integers(1, THIN_MAX + 1)) if chance and rng.random() < chance else 0
+
+
+def draw_border_place(rng: np.random.Generator, chance: float) -> tuple[int, int]:
+    """Draw (pick, inset) for `border_columns`; the inset is 0, except with probability `chance`: no border."""
+    if not chance or rng.random() >= chance:
+        return 0, 0
+    inset = FRAME + int(rng.integers(BEYOND_MAX + 1))
+    return int(rng.integers(PICKS)), inset if rng.random() < 0.5 else -inset
+
+
+def grow_hole(hole: NDArray[np.bool_], *, left: int, right: int) -> NDArray[np.bool_]:
+    """Return `hole` (H, W), True = missing, grown by `right` px to the right and `left` px to the left.
+
+    >>> grow_hole(np.array([[False, False, True, False, False]]), left=1, right=2)[0].tolist()
+    [False, True, True, True, True]
+    """
+    if not (right or left):
+        return hole
+    reach = np.ones((1, right + 1 + left), np.uint8)
+    grown: NDArray[np.bool_] = cv2.dilate(hole.view(np.uint8), reach, anchor=(right, 0)).view(np.bool_)
+    return grown
+
+
+def grow_holes(holes: Tensor, *, left: Tensor, right: Tensor) -> Tensor:
+    """Return `holes` (B, H, W) bool, each grown to the right and left by its own number of px, (B,) each."""
+    columns = torch.arange(holes.shape[-1], device=holes.device)
+    before, after = nearest_known(~holes)
+    from_left = (before >= 0) & (columns - before <= right[:, None, None])
+    return from_left | ((after < len(columns)) & (after - columns <= left[:, None, None]))
+
+
+def thin_holes(holes: Tensor, widths: Tensor) -> Tensor:
+    """Return `holes` (B, H, W) bool of which only the left `widths` (B,) px in each row are missing; 0: as they are.
+
+    The left part lies next to the near object: the same thing, moved less, leaves just that.
+
+    >>> thin_holes(torch.tensor([[[False, True, True, True, False, True]]]), torch.tensor([2])).int().tolist()
+    [[[0, 1, 1, 0, 0, 1]]]
+    """
+    columns = torch.arange(holes.shape[-1], device=holes.device)
+    before, _ = nearest_known(holes)
+    whole = (widths == 0)[:, None, None]
+    return holes & (whole | (columns - before <= widths[:, None, None]))
+
+
+def border_columns(holes: Tensor, lefts: Tensor, width: int, picks: Tensor, insets: Tensor) -> Tensor:
+    """Return the columns of records `width` px wide that crops show, one of whose sides may be the picture's border.
+
+    The border runs through the hole: through the column of the pixel that `picks` (B,) chooses among those of
+    `holes` (B, S, S) bool, the crops that begin at column `lefts` (B,). Beyond it that column repeats, as the network pads pictures.
+    `insets` (B,): that many columns of the crop lie beyond the right border; negative: beyond the left one; 0: there is
+    no border. The crop moves to get there; where the record ends it is mirrored. Returns (B, S) int64.
+    """
+    size = holes.shape[-1]
+    steps = torch.arange(size, device=holes.device)
+    counted = holes.sum(dim=1).cumsum(dim=-1)
+    total = counted[:, -1]
+    border = (counted <= (picks % total.clamp(min=1))[:, None]).sum(dim=-1)
+    place = torch.where(insets > 0, size - 1 - insets, -insets)
+    seam, moved = (lefts + border)[:, None], (lefts + border - place)[:, None] + steps
+    at_right = torch.minimum(moved, seam).abs()
+    at_left = width - 1 - (width - 1 - torch.maximum(moved, seam)).abs()
+    shown = torch.where((insets > 0)[:, None], at_right, at_left)
+    return torch.where(((insets == 0) | (total == 0))[:, None], lefts[:, None] + steps, shown)
