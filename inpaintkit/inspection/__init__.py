@@ -1,5 +1,6 @@
 """Checkpoint -> pictures and judgement. `figures` is imported by whoever wants it, since it needs matplotlib."""
 
+from inpaintkit.inspection.border_truth import border_truth
 from inpaintkit.inspection.evaluate import choose_truths, evaluate, examples
 from inpaintkit.inspection.fills import (
     FILLS,
@@ -30,6 +31,7 @@ __all__ = [
     "StereoPair",
     "Truth",
     "biharmonic_fill",
+    "border_truth",
     "choose_truths",
     "evaluate",
     "examples",

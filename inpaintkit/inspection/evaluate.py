@@ -11,6 +11,7 @@ import torch
 from inpaintkit.config import InspectConfig
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
+from inpaintkit.inspection.border_truth import border_truth
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.scores import WIDTH_BINS, Evaluation, HoleScore, Score
 from inpaintkit.inspection.stereo_truth import stereo_truth
@@ -90,9 +91,10 @@ def choose_truths(config: InspectConfig) -> list[Truth]:
         truths = [record_truth(InpaintDataset(Path(config.data_dir) / "eval", training=False))]
     if config.scenes:
         photos = read_textures(config.photos)
-        truths += [
+        drawn = [
             make(config.scenes, photos, config.seed, config.edge_dilation) for make in (scene_truth, photo_scene_truth)
         ]
+        truths += [*drawn, border_truth(drawn[-1], config.seed)]
     if config.stereo_dir is not None:
         truths.append(stereo_truth(config.stereo_dir, config.disparity_scale, config.edge_dilation))
     return truths

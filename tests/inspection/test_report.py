@@ -42,7 +42,7 @@ def test_evaluate_leaves_tables_figures_words_and_one_html_file(
     assert "make_fills" not in page, "the report shows no code"
     assert not re.findall(r"""(?:src|href)=["']https?://""", page), "it opens without a network"
     rows = list(csv.DictReader((run / "evaluation.csv").read_text().splitlines()))
-    assert {row["truth"] for row in rows} == {"photos", "scenes", "photo scenes"}
+    assert {row["truth"] for row in rows} == {"photos", "scenes", "photo scenes", "holes at the border"}
     assert {row["fill"] for row in rows} == {"row", "telea", "navier_stokes", "biharmonic", "grey", "model"}
     for name in ("metrics", "metrics_scenes", "extremes_photos", "extremes_scenes", "before_after"):
         assert (run / "figures" / f"{name}.png").stat().st_size > 10_000

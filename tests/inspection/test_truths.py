@@ -12,6 +12,8 @@ from inpaintkit.config import GenerateConfig
 from inpaintkit.data import InpaintDataset, generate_dataset, read_manifest
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import (
+    Inpainter,
+    border_truth,
     evaluate,
     photo_scene_truth,
     photo_truth,
@@ -114,6 +116,37 @@ def test_a_piece_of_one_photo_hides_another_photo_along_its_own_contour() -> Non
         assert both > 0.5 * either
     grey = photo_scene_truth(1, [torch.full((3, 400, 600), 0.5)]).load(0)
     assert grey.hole.any(), "a photo without light and dark parts serves, too"
+
+
+def test_the_border_runs_through_a_hole_by_turns_right_and_left() -> None:
+    scenes = scene_truth(4)
+    for index in range(4):
+        whole, cut, inside = (
+            make.load(index) for make in (scenes, border_truth(scenes), border_truth(scenes, cut=False))
+        )
+        side = cut.name.rsplit("_", 1)[1]
+        assert side == ("right" if index % 2 == 0 else "left")
+        width, edge = cut.hole.shape[-1], -1 if side == "right" else 0
+        kept = slice(width) if side == "right" else slice(-width, None)
+        assert whole.hole.shape[-1] / 4 <= width < whole.hole.shape[-1]
+        for part in ("picture", "truth", "hole"):
+            assert torch.equal(getattr(cut, part), getattr(whole, part)[..., kept])
+        assert torch.equal(inside.picture, whole.picture)
+        assert torch.equal(inside.judged[..., kept], cut.judged)
+        assert int(inside.judged.sum()) == int(cut.judged.sum()) > 0
+        assert cut.judged[..., edge].any()
+        runs = cut.judged if side == "left" else cut.judged.flip(-1)
+        assert not (runs[..., 1:] & ~runs[..., :-1]).any(), "what counts goes up to the border"
+
+
+def test_the_released_model_beats_row_fill_at_the_border() -> None:
+    """Behind such a hole nothing is known: row fill takes the near object's colour there."""
+    photos = read_textures(ROOT / "data" / "samples")
+    result = evaluate(
+        {"model": Inpainter(ROOT / "models/released/light_inpaint_v1.pth"), "row": row_fill},
+        border_truth(photo_scene_truth(6, photos)),
+    )
+    assert result.advantage("model", "row", "psnr").mean > 1
 
 
 def test_holes_near_the_sides_of_a_scene_do_not_count() -> None:
