@@ -103,6 +103,19 @@ def test_a_killed_process_is_told_and_the_others_end(pictures: Path, tmp_path: P
     assert not children(tmp_path)
 
 
+def test_a_failed_process_is_told_with_its_own_reason(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(
+        RunFailed,
+        match=r"^process [12] of 2 failed: ImportError: libGL.so.1: cannot open shared object file; run the same again",
+    ) as failed:
+        generate_dataset(config(pictures, tmp_path / "out", 2))
+    assert str(failed.value).count("Traceback") == 1, "lines of the other process are none of its own"
+
+
 def test_what_a_process_is_refused_is_told(pictures: Path, tmp_path: Path) -> None:
     generate_dataset(config(pictures, tmp_path, 1, eval_only=True))
     with pytest.raises(InputError, match="seed"):

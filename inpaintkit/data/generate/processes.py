@@ -50,16 +50,16 @@ def _follow(
     tell: Callable[[int, int, str], None],
 ) -> int:
     progress: dict[int, tuple[int, int]] = {}
-    worked, ended, tail = 0, 0, deque[str](maxlen=TAIL_LINES)
+    worked, ended, tails = 0, 0, [deque[str](maxlen=TAIL_LINES) for _ in children]
     while ended < len(children):
         rank, line = lines.get()
         if line is None:
             ended += 1
-            _check(children[rank].wait(), _name(rank, children), tail)
+            _check(children[rank].wait(), _name(rank, children), tails[rank])
             continue
         said = _message(line)
         if said is None:
-            tail.append(line)
+            tails[rank].append(line)
         elif "refused" in said:
             raise InputError(said["refused"])
         else:
@@ -91,7 +91,8 @@ def _check(status: int, process: str, tail: deque[str]) -> None:
         name = signal.Signals(-status).name
         raise RunFailed(f"{process} was killed ({name}), perhaps for lack of memory: take fewer processes; {AGAIN}")
     if status:
-        raise RunFailed(f"{process} failed; {AGAIN}. Its last lines:\n" + "\n".join(tail))
+        reason = next((line for line in reversed(tail) if line.strip()), f"it ended with status {status}")
+        raise RunFailed(f"{process} failed: {reason}; {AGAIN}. Its last lines:\n" + "\n".join(tail))
 
 
 @contextlib.contextmanager
