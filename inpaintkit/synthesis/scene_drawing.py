@@ -54,9 +54,11 @@ def draw_photo_scene(rng: np.random.Generator, size: tuple[int, int], photos: Se
     The piece is what is lighter, or darker, than the rest of its photo; where no photo has such a piece, a blob is cut from one. So both
     sides of a hole are photographed surfaces, and the border between them is one that light drew.
     """
-    behind, middle = _draw_photo(rng, size, photos), (size[1] / 2, size[0] / 2)
+    chosen, middle = int(rng.integers(len(photos))), (size[1] / 2, size[0] / 2)
+    behind = _cut(rng, size, photos[chosen])
     background = Layer(everywhere, _draw_plane(rng, float(rng.uniform(0.05, 0.2)), middle, max(size), 0.1), behind)
-    before, outline = _draw_piece(rng, size, photos)
+    others = [photo for number, photo in enumerate(photos) if number != chosen]
+    before, outline = _draw_piece(rng, size, others or photos)
     plane = _draw_plane(rng, float(rng.uniform(0.4, 0.85)), middle, max(size), float(rng.choice([0.0, 0.1])))
     return Scene(size, (background, Layer(outline, plane, before, float(rng.uniform(1.0, 3.0)))))
 
@@ -64,7 +66,7 @@ def draw_photo_scene(rng: np.random.Generator, size: tuple[int, int], photos: Se
 def _draw_piece(rng: np.random.Generator, size: tuple[int, int], photos: Sequence[Tensor]) -> tuple[Tensor, Outline]:
     """Return a photo (3, H, W) of `size` and the outline of a part of it."""
     for _ in range(PIECE_TRIES):
-        photo = _draw_photo(rng, size, photos)
+        photo = _cut(rng, size, photos[int(rng.integers(len(photos)))])
         piece = _piece(photo)
         if PIECE_SHARE[0] <= float(piece.mean()) <= PIECE_SHARE[1]:
             return photo, drawn(piece)
@@ -158,11 +160,6 @@ def _draw_texture(rng: np.random.Generator, size: tuple[int, int], textures: Seq
             noise = noise + F.interpolate(grid, size, mode="bilinear", antialias=True)[0]
         return noise.clamp(0, 1)
     return _cut(rng, size, textures[which])
-
-
-def _draw_photo(rng: np.random.Generator, size: tuple[int, int], photos: Sequence[Tensor]) -> Tensor:
-    """Return (3, H, W) of `size`: a piece of one of `photos`."""
-    return _cut(rng, size, photos[int(rng.integers(len(photos)))])
 
 
 def _cut(rng: np.random.Generator, size: tuple[int, int], photo: Tensor) -> Tensor:

@@ -114,6 +114,10 @@ def test_a_piece_of_one_photo_hides_another_photo_along_its_own_contour() -> Non
         assert case.judged.sum() > 200
         both, either = (case.hole & case.exact_hole).sum(), (case.hole | case.exact_hole).sum()
         assert both > 0.5 * either
+    plain = [torch.full((3, 400, 600), level) for level in (0.1, 0.9)]
+    for index in range(4):
+        scene = photo_scene_truth(4, plain).load(index).picture
+        assert scene.unique().numel() > 1, "never a photo before itself"
     grey = photo_scene_truth(1, [torch.full((3, 400, 600), 0.5)]).load(0)
     assert grey.hole.any(), "a photo without light and dark parts serves, too"
 
