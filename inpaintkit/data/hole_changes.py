@@ -8,6 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -66,17 +67,18 @@ def grow_holes(holes: Tensor, *, left: Tensor, right: Tensor) -> Tensor:
 
 
 def thin_holes(holes: Tensor, widths: Tensor) -> Tensor:
-    """Return `holes` (B, H, W) bool of which only the left `widths` (B,) px in each row are missing; 0: as they are.
+    """Return `holes` (B, H, W) bool of which only the left `widths` (B,), 1..`THIN_MAX`, px in each row are missing; 0: as they are.
 
     The left part lies next to the near object: the same thing, moved less, leaves just that.
 
     >>> thin_holes(torch.tensor([[[False, True, True, True, False, True]]]), torch.tensor([2])).int().tolist()
     [[[0, 1, 1, 0, 0, 1]]]
     """
-    columns = torch.arange(holes.shape[-1], device=holes.device)
-    before, _ = nearest_known(holes)
-    whole = (widths == 0)[:, None, None]
-    return holes & (whole | (columns - before <= widths[:, None, None]))
+    thin, beyond = holes, holes
+    for width in range(1, THIN_MAX + 1):
+        beyond = beyond & F.pad(holes, (width, 0))[..., :-width]
+        thin = torch.where((widths == width)[:, None, None], holes & ~beyond, thin)
+    return thin
 
 
 def border_columns(holes: Tensor, lefts: Tensor, width: int, picks: Tensor, insets: Tensor) -> Tensor:

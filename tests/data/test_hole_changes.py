@@ -42,7 +42,7 @@ def test_growing_is_the_union_of_all_shifts(right: int, left: int, columns: list
     np.testing.assert_array_equal(grow_hole(hole, left=left, right=right), expected)
 
 
-@given(st.lists(st.booleans(), min_size=20, max_size=20), st.integers(0, 4))
+@given(st.lists(st.booleans(), min_size=20, max_size=20), st.integers(0, THIN_MAX))
 def test_a_thin_hole_is_what_lies_next_to_the_near_object(row: list[bool], width: int) -> None:
     expected, run = [], 0
     for missing in row:
