@@ -63,16 +63,14 @@ def dequantisation_noise(picture: Tensor, generator: torch.Generator) -> Tensor:
     return ((2 * noise - 1) * HALF_STEP_8BIT).to(picture.device, picture.dtype)
 
 
-def warmup_curve(iteration: int, warmup: int) -> float:
-    """Return the exponential rise from 0 at iteration 0 to 1 at `warmup`."""
-    if warmup == 0 or iteration >= warmup:
-        return 1.0
-    return math.expm1(WARMUP_STEEPNESS * iteration / warmup) / math.expm1(WARMUP_STEEPNESS)
-
-
 def warmup_weight(iteration: int, warmup: int) -> float:
-    """Return the weight 0..1 of the adversarial term after `iteration` optimiser steps; 0 while the curve is < 0.1."""
-    weight = warmup_curve(iteration, warmup)
+    """Return the weight 0..1 of the adversarial term after `iteration` optimiser steps.
+
+    It rises exponentially to 1 at `warmup`; below `WARMUP_CUTOFF` it counts as 0.
+    """
+    if iteration >= warmup:
+        return 1.0
+    weight = math.expm1(WARMUP_STEEPNESS * iteration / warmup) / math.expm1(WARMUP_STEEPNESS)
     return weight if weight >= WARMUP_CUTOFF else 0.0
 
 

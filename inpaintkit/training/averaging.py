@@ -28,11 +28,6 @@ class MovingAverage(AveragedModel):
         self.n_averaged += 1
 
 
-def moving_average(model: nn.Module, decay: float) -> MovingAverage | None:
-    """Return the `MovingAverage` of `model`, None for a `decay` of 0."""
-    return MovingAverage(model, decay) if decay > 0 else None
-
-
 @contextlib.contextmanager
 def averaged_weights(
     optimizer: torch.optim.Optimizer, model: nn.Module, average: AveragedModel | None = None

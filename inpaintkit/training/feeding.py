@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from inpaintkit.config import TrainConfig
 from inpaintkit.data import HardExampleSampler, InpaintDataset
@@ -21,19 +21,6 @@ Item = int | tuple[int, int, int]
 
 ROOM_SHARE = 0.5
 """Records may take this share of a GPU's free memory; the rest is for the networks."""
-
-
-class _Order(Sampler[Any]):
-    """The items to load next, exchanged between epochs, so that loader workers live for the whole run."""
-
-    def __init__(self) -> None:
-        self.items: Sequence[Item] = ()
-
-    def __iter__(self) -> Iterator[Item]:
-        return iter(self.items)
-
-    def __len__(self) -> int:
-        return len(self.items)
 
 
 def open_records(config: TrainConfig, split: str) -> InpaintDataset:
@@ -67,7 +54,7 @@ class Feed:
             self.resident = ResidentRecords(records, device)
             self.messages.append(f"{resident_bytes(records) / 2**20:.0f} MiB of records lie in the memory of {device}")
             return
-        self.order = _Order()
+        self.order: list[Item] = []  # exchanged between epochs, so that loader workers live for the whole run
         workers: dict[str, Any] = {"num_workers": config.num_workers, "pin_memory": device.startswith("cuda")}
         if config.num_workers:
             # forked workers hang after OpenCV's threads; a fork server's outlive a killed trainer
@@ -84,7 +71,7 @@ class Feed:
             for start in range(0, len(items), self.batch_size):
                 yield self.resident.batch(items[start : start + self.batch_size])
             return
-        self.order.items = items
+        self.order[:] = items
         for x, hole, y, index in self.loader if items else ():
             yield (*(part.to(self.device, non_blocking=True) for part in (x, hole, y)), index)  # type: ignore[misc]
 

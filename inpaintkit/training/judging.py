@@ -9,10 +9,9 @@ from pathlib import Path
 import torch
 
 from inpaintkit.training.distributed import Group
-from inpaintkit.training.feeding import Feed
 from inpaintkit.training.metrics import HIGHEST_PSNR
+from inpaintkit.training.setup import Setup
 from inpaintkit.training.strips import save_strips
-from inpaintkit.training.tasks.task import Task
 
 Figures = dict[str, float]
 
@@ -35,17 +34,15 @@ def _mean(values: Sequence[float], skip_nan: bool) -> float:
     return math.fsum(known) / len(known) if known else math.nan
 
 
-def judge_records(
-    task: Task, feed: Feed, records: Sequence[int], group: Group, strips: Path, save_every: int, epoch: int
-) -> dict[int, Figures]:
-    """Return the figures of each of `records` by its number; each process of `group` judges its share.
+def judge_records(setup: Setup, group: Group, strips: Path, save_every: int, epoch: int) -> dict[int, Figures]:
+    """Return the figures of each evaluation record of `setup` by its number; each process of `group` judges its share.
 
     Of every `save_every`-th batch a picture is kept in the folder `strips`.
     """
     mine: dict[int, Figures] = {}
-    for number, batch in enumerate(feed.batches(records[group.rank :: group.size])):
+    for number, batch in enumerate(setup.eval_feed.batches(setup.eval_records[group.rank :: group.size])):
         x, hole, y, index = batch
-        output, figures = task.judge(batch)
+        output, figures = setup.task.judge(batch)
         values = torch.stack([value.double() for value in figures.values()], dim=1).tolist()
         for record, row in zip(index.tolist(), values, strict=True):
             mine[record] = dict(zip(figures, row, strict=True))

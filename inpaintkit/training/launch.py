@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO
 
 import yaml
@@ -35,12 +35,6 @@ INTERRUPTED = "interrupted. "
 """How a worker begins to say, after `REFUSED`, where it was stopped."""
 
 
-def worker_command(config_file: Path, processes: int) -> list[str]:
-    """Return the command line that trains in `processes` processes of this machine."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    return [*torchrun, "-m", "inpaintkit.training", "--config", str(config_file)]
-
-
 def fit_in_processes(config: TrainConfig, run: Run) -> None:
     """Train with ``config.processes`` processes, until they end.
 
@@ -50,13 +44,14 @@ def fit_in_processes(config: TrainConfig, run: Run) -> None:
     config_file = run.folder / "processes.yaml"
     values = dataclasses.asdict(config)
     atomic_write_text(config_file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-    tail: list[str] = []
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={config.processes}"]
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
     said = {REFUSED: "", FAILED: ""}
     rows = RowFollower(run)
-    with _started(worker_command(config_file, config.processes)) as process:
+    with _started([*torchrun, "-m", "inpaintkit.training", "--config", str(config_file)]) as process:
         for line in _lines(process, run.stop):
             if line is not None:
-                tail = [*tail[-TAIL_LINES:], line]
+                tail.append(line)
                 for mark in said:
                     said[mark] = line.removeprefix(mark) if line.startswith(mark) else said[mark]
                 run.say(line)

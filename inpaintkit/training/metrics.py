@@ -13,10 +13,9 @@ import math
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from inpaintkit.neighbours import nearest_known
+from inpaintkit.neighbours import local_max, nearest_known
 from inpaintkit.training.perceptual import Lpips
 
 # Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004; values in 0..1.
@@ -148,8 +147,7 @@ def hole_widths(hole: Tensor) -> Tensor:
 
 def hole_ring(hole: Tensor, width: int = RING_WIDTH) -> Tensor:
     """Return the known pixels at most `width` px (the larger of dx, dy) from the hole, (B, 1, H, W) bool."""
-    grown = F.max_pool2d(hole.float(), 2 * width + 1, stride=1, padding=width) > 0
-    return grown & ~hole
+    return local_max(hole, width) & ~hole
 
 
 def hole_iou(predicted: Tensor, exact: Tensor) -> Tensor:

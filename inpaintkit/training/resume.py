@@ -61,7 +61,7 @@ def find_run(config: TrainConfig) -> FoundRun:
     Raises `InputError` where neither the folder nor the options allow to go on.
     """
     files = RunFiles(Path(config.model_dir))
-    anew = FoundRun(weights_from=_given(config))
+    anew = FoundRun(weights_from=Path(config.checkpoint_file) if config.checkpoint_file else None)
     if not files.state.exists() and not older(files.state, 1).exists():
         return _without_state(config, files, anew)
     if config.overwrite and not files.state.exists():
@@ -100,10 +100,6 @@ def _of_iw3(config: TrainConfig, files: RunFiles, state: State) -> FoundRun:
     said = f"going on with iw3's run after {state['last_epoch']} epochs: its weights and optimiser, the learning rate of this run's options"
     changed = {"learning_rate": (None, config.learning_rate)}  # iw3's own isn't looked at
     return FoundRun(taken, replaces=True, changed=changed, messages=(said,))
-
-
-def _given(config: TrainConfig) -> Path | None:
-    return Path(config.checkpoint_file) if config.checkpoint_file else None
 
 
 def _without_state(config: TrainConfig, files: RunFiles, anew: FoundRun) -> FoundRun:

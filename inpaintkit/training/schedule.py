@@ -41,11 +41,6 @@ def weight_decay_groups(model: nn.Module) -> tuple[Weights, Weights]:
     return decayed, {name: p for name, p in parameters.items() if name not in names}
 
 
-def hidden_matrices(decayed: Weights) -> list[str]:
-    """Return the names of the weights, out of `decayed`, that `Muon` treats as matrices: all but the first and the last layer's."""
-    return list(decayed)[1:-1]
-
-
 def is_schedule_free(config: TrainConfig) -> bool:
     """Return whether the optimiser needs `.train()` / `.eval()` calls and no learning-rate schedule."""
     return config.optimizer in SCHEDULE_FREE
@@ -73,7 +68,7 @@ def _adamw_schedulefree(config: TrainConfig, decayed: Weights, plain: Weights) -
 
 
 def _muon(config: TrainConfig, decayed: Weights, plain: Weights) -> torch.optim.Optimizer:
-    matrices = set(hidden_matrices(decayed))
+    matrices = set(list(decayed)[1:-1])  # all but the first and the last layer's
     inner, outer = ({n: p for n, p in decayed.items() if (n in matrices) == wanted} for wanted in (True, False))
     groups = _groups(config, inner, plain)
     groups[0]["matrices"] = True
@@ -118,22 +113,14 @@ def warmed_up(optimizer: torch.optim.Optimizer, config: TrainConfig, number: int
 class CosineWithWeightDecay(CosineAnnealingWarmRestarts):
     """Cosine warm restarts whose weight decay rises while the learning rate falls, and the other way round.
 
-    Groups that start without weight decay stay without. `step()` is called once after each epoch.
-
-    Args:
-        optimizer: its groups' `weight_decay` is used at the highest learning rate.
-        cycle: epochs per cycle.
-        minimum: lowest learning rate.
-        weight_decay_end: weight decay at the lowest learning rate.
+    Groups that start without weight decay stay without. `step()` is called once after each epoch of ``config``.
     """
 
-    def __init__(
-        self, optimizer: torch.optim.Optimizer, cycle: int, minimum: float, weight_decay: float, weight_decay_end: float
-    ) -> None:
-        self.weight_decay = weight_decay
-        self.weight_decay_end = weight_decay_end
+    def __init__(self, config: TrainConfig, optimizer: torch.optim.Optimizer, cycle: int) -> None:
+        """Take the options, what they are for, and the epochs per cycle."""
+        self.weight_decay, self.weight_decay_end = config.weight_decay, config.weight_decay_end
         self.decayed_groups = [i for i, group in enumerate(optimizer.param_groups) if group["weight_decay"] > 0]
-        super().__init__(optimizer, T_0=cycle, eta_min=minimum)
+        super().__init__(optimizer, T_0=cycle, eta_min=config.learning_rate_cosine_min)
 
     def step(self, epoch: float | None = None) -> None:
         """Set the learning rate and the weight decay of the next epoch."""
@@ -144,23 +131,19 @@ class CosineWithWeightDecay(CosineAnnealingWarmRestarts):
             group["weight_decay"] = self.weight_decay_end + (self.weight_decay - self.weight_decay_end) * share
 
 
-def create_scheduler(
-    config: TrainConfig, optimizer: torch.optim.Optimizer
-) -> CosineAnnealingWarmRestarts | CosineWithWeightDecay | None:
+def create_scheduler(config: TrainConfig, optimizer: torch.optim.Optimizer) -> CosineAnnealingWarmRestarts | None:
     """Return the schedule ``config.scheduler``, to be stepped after each epoch; None: the rate stays as it is."""
     if not _has_schedule(config):
         return None
     cycle = cycle_length(config.max_epoch, config.learning_rate_cycles)
     if config.scheduler == "cosine":
         return CosineAnnealingWarmRestarts(optimizer, T_0=cycle, eta_min=config.learning_rate_cosine_min)
-    return CosineWithWeightDecay(
-        optimizer, cycle, config.learning_rate_cosine_min, config.weight_decay, config.weight_decay_end
-    )
+    return CosineWithWeightDecay(config, optimizer, cycle)
 
 
 def restart_schedule(
     config: TrainConfig, optimizer: torch.optim.Optimizer, epochs_done: int
-) -> CosineAnnealingWarmRestarts | CosineWithWeightDecay | None:
+) -> CosineAnnealingWarmRestarts | None:
     """Return the schedule of `config` as it stands after `epochs_done` epochs, for an `optimizer` that had another one."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] = config.learning_rate

@@ -59,7 +59,9 @@ def set_up(config: TrainConfig, found: FoundRun, group: Group, device: str, make
     plain = PlainTask(config, _model(config, found), arithmetic, device, group)
     task = make_task(plain, group)
     if config.compile:
-        messages.append(_compile(plain, task))
+        # comparing gradients at the last layer needs a graph that is walked twice and may be left half-way
+        refused = "compile: only plain training can use a compiled generator; going on without"
+        messages.append(plain.compile() if task is plain else refused)
     if found.state is not None:
         with taking_state(Path(config.model_dir)):
             task.load_state(found.state)
@@ -74,10 +76,3 @@ def _model(config: TrainConfig, found: FoundRun) -> LightInpaintV1:
     if found.state is None and found.weights_from is not None:
         return load_model(found.weights_from)[0]
     return LightInpaintV1(torch_rng(config.seed, "weights"), grey_start=config.grey_start)
-
-
-def _compile(plain: PlainTask, task: Task) -> str:
-    if task is not plain:
-        # comparing gradients at the last layer needs a graph that is walked twice and may be left half-way
-        return "compile: only plain training can use a compiled generator; going on without"
-    return plain.compile()

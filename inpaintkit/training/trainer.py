@@ -151,15 +151,7 @@ class Trainer:
             return self.run.progress.epoch > self.run.plan.last_epoch
         stop_without_parent()
         setup, config = self.setup, self.config
-        judge = partial(
-            judge_records,
-            setup.task,
-            setup.eval_feed,
-            setup.eval_records,
-            self.group,
-            self.files.strips,
-            config.save_eval_step,
-        )
+        judge = partial(judge_records, setup, self.group, self.files.strips, config.save_eval_step)
         try:
             return fit(self.run, setup.task, setup.feed, judge, self.save, self.group)
         except torch.OutOfMemoryError as error:

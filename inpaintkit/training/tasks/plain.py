@@ -14,7 +14,7 @@ from inpaintkit.data.resident import Batch
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import amp
-from inpaintkit.training.averaging import averaged_weights, moving_average
+from inpaintkit.training.averaging import MovingAverage, averaged_weights
 from inpaintkit.training.compiling import Network, compiled
 from inpaintkit.training.distributed import Group
 from inpaintkit.training.loss_log import BatchLosses
@@ -38,7 +38,7 @@ class PlainTask:
         self.config, self.arithmetic, self.device = config, arithmetic, device
         self.model = model.to(device)
         self.network: Network = self.model
-        self.average = moving_average(self.model, config.ema_decay)
+        self.average = MovingAverage(self.model, config.ema_decay) if config.ema_decay > 0 else None
         loss = create_loss(config.loss, config.perceptual, config.hole_l1_weight, config.perceptual_path)
         self.criterion = loss.to(device)
         self.updater = Updater(config, self.model, arithmetic, device, group)
