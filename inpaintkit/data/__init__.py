@@ -1,12 +1,7 @@
 """Folder of pictures -> records -> samples."""
 
-from inpaintkit.data.dataset import InpaintDataset, Sample
-from inpaintkit.data.generate import (
-    GenerateReport,
-    data_set_name,
-    example_pictures,
-    generate_dataset,
-)
+from inpaintkit.data.dataset import InpaintDataset
+from inpaintkit.data.generate import GenerateReport, data_set_name, example_pictures, generate_dataset
 from inpaintkit.data.images import UnreadablePicture, list_pictures, read_picture
 from inpaintkit.data.manifest import clean_prefix, data_set_names, iw3_set_names, read_manifest
 from inpaintkit.data.picture_depth import depth_model
@@ -16,7 +11,6 @@ __all__ = [
     "GenerateReport",
     "HardExampleSampler",
     "InpaintDataset",
-    "Sample",
     "UnreadablePicture",
     "clean_prefix",
     "data_set_name",

@@ -242,7 +242,7 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
             raise InputError(
                 f"output_dir: {folder} is a link; nothing was deleted, because what it leads to may be another's"
             )
-    marks = [path for place in own for path in _files_below(place)]
+    marks = [path for place in own for path in place.rglob("*") if path.is_symlink() or not path.is_dir()]
     found = [path for place in shared for path in _entries(place) if _belongs(path.name, name, pattern)]
     files = sorted({*marks, *found}, key=lambda path: (_place_in_cleaning(path), path))
     if dry_run or not files:
@@ -270,16 +270,6 @@ def check_name(name: str) -> None:
         raise InputError(
             f"prefix: {shown(repr(name))} is no name of a data set; give PREFIX_MODEL as in its files' names, e.g. photos1_Any_B"
         )
-
-
-def _files_below(folder: Path) -> list[Path]:
-    """Return all files in `folder` and below; links are files, wherever they lead."""
-    walk = os.walk(folder)
-    return [Path(where) / name for where, folders, names in walk for name in (*names, *_links(where, folders))]
-
-
-def _links(place: str, folders: list[str]) -> list[str]:
-    return [name for name in folders if os.path.islink(os.path.join(place, name))]
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -32,21 +32,16 @@ READ_AHEAD = 16  # records decoded at once while packing: bounds the memory
 Bytes = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class RecordStamp:
-    """Size (bytes) and modification time (ns) of the two files of a record: a change of either rebuilds the pack."""
+Stamp = dict[str, str | int]
+"""Names, sizes (bytes) and modification times (ns) of the two files of a record: a change of any rebuilds the pack."""
 
-    picture: str
-    hole: str
-    picture_bytes: int
-    picture_mtime: int
-    hole_bytes: int
-    hole_mtime: int
 
-    @classmethod
-    def of(cls, picture: Path, hole: Path) -> RecordStamp:
-        first, second = picture.stat(), hole.stat()
-        return cls(picture.name, hole.name, first.st_size, first.st_mtime_ns, second.st_size, second.st_mtime_ns)
+def stamp_of(picture: Path, hole: Path) -> Stamp:
+    """Return the stamp of a record."""
+    first, second = picture.stat(), hole.stat()
+    sizes = {"picture_bytes": first.st_size, "picture_mtime": first.st_mtime_ns}
+    sizes |= {"hole_bytes": second.st_size, "hole_mtime": second.st_mtime_ns}
+    return {"picture": picture.name, "hole": hole.name, **sizes}
 
 
 def read_record(picture: Path, hole: Path) -> Bytes:
@@ -135,7 +130,7 @@ def open_packed(folder: Path, pairs: list[tuple[Path, Path]]) -> PackedRecords |
     (the key, sizes, checksums). Returns None where it can't be written: the caller then reads the PNG files.
     Raises `InputError` on a broken record.
     """
-    sources = [RecordStamp.of(*pair) for pair in pairs]
+    sources = [stamp_of(*pair) for pair in pairs]
     data = folder.parent / PACK_FOLDER / f"{folder.name}.bin"
     packed = _open_valid(data, sources, pairs)
     if packed is None and _can_write(data.parent):
@@ -149,7 +144,7 @@ def open_packed(folder: Path, pairs: list[tuple[Path, Path]]) -> PackedRecords |
     return packed
 
 
-def _open_valid(data: Path, sources: list[RecordStamp], pairs: list[tuple[Path, Path]]) -> PackedRecords | None:
+def _open_valid(data: Path, sources: list[Stamp], pairs: list[tuple[Path, Path]]) -> PackedRecords | None:
     """Return the pack if key, sources and length all agree, else None."""
     try:
         index = read_json(data.with_suffix(".json"))
@@ -165,8 +160,8 @@ def _open_valid(data: Path, sources: list[RecordStamp], pairs: list[tuple[Path, 
         return None
 
 
-def _key(sources: list[RecordStamp], facts: Facts) -> str:
-    content = json.dumps([FORMAT, [asdict(source) for source in sources], asdict(facts)])
+def _key(sources: list[Stamp], facts: Facts) -> str:
+    content = json.dumps([FORMAT, sources, asdict(facts)])
     return hashlib.blake2b(content.encode(), digest_size=HEADER_BYTES // 2).hexdigest()
 
 
@@ -178,7 +173,7 @@ def _can_write(folder: Path) -> bool:
     return False
 
 
-def _build(data: Path, sources: list[RecordStamp], pairs: list[tuple[Path, Path]]) -> None:
+def _build(data: Path, sources: list[Stamp], pairs: list[tuple[Path, Path]]) -> None:
     facts = Facts([], [], [])
     with atomic_path(data) as temporary, open(temporary, "wb") as handle:
         handle.write(bytes(HEADER_BYTES))

@@ -72,9 +72,9 @@ def depth_from_map(model: FileDepthModel, source: Source, view: View, bars: Bars
     try:
         if source.moment is not None:
             raise InputError("maps of model_type=File belong to pictures, not to frames of videos")
-        depth = (
-            _without(model.infer_file(source.path), source.path, bars) if any(bars) else model.infer_file(source.path)
-        )
+        depth = model.infer_file(source.path)
+        if any(bars):
+            depth = _without(depth, source.path, bars)
         return turn_depth(depth, view.angle), map_key(model, source)
     except InputError as error:
         raise UnreadablePicture(f"gets no depth: {error}") from error

@@ -99,19 +99,6 @@ class Crop:
         return int(np.count_nonzero(self.hole))
 
 
-def make_hole(
-    depth: Tensor, sampler: HoleSampler, draw: HoleDraw, image: int, size: tuple[int, int]
-) -> NDArray[np.bool_]:
-    """Return the hole (H, W) of `image` for depth (1, 1, h, w) of the unmirrored picture of `size` (H, W)."""
-    seen = depth.flip(-1) if image else depth
-    return sampler.apply(seen, draw, size)[0, 0].cpu().numpy()
-
-
-def image_of(picture: Picture, image: int) -> Picture:
-    """Return `picture` for image 0, its mirror image for image 1."""
-    return picture[:, ::-1] if image else picture
-
-
 def make_crops(
     picture: Picture, depth: Tensor, sampler: HoleSampler, size: int, num_samples: int, key: tuple[Key, ...]
 ) -> Iterator[Crop]:
@@ -120,10 +107,10 @@ def make_crops(
     Everything random comes from `key`, the image and the sample.
     """
     height, width = picture.shape[:2]
-    for image in range(IMAGES_PER_VIEW):
+    for image, (pixels, near) in enumerate([(picture, depth), (picture[:, ::-1], depth.flip(-1))]):
         draw = sampler.draw(numpy_rng(*key, "hole", image), width, min(depth.shape[2:]))
-        hole = make_hole(depth, sampler, draw, image, (height, width))
-        pixels, areas = image_of(picture, image), cv2.integral(hole.view(np.uint8))
+        hole = sampler.apply(near, draw, (height, width))[0, 0].cpu().numpy()
+        areas = cv2.integral(hole.view(np.uint8))
         for sample in range(num_samples):
             left, top = draw_crop(areas, size, numpy_rng(*key, "crop", image, sample))
             window = np.s_[top : top + size, left : left + size]

@@ -167,8 +167,8 @@ def _move(file: Path, target: Path) -> None:
         file.replace(target)
 
 
-def _parts(root: Path, split: str = "*") -> Iterator[Path]:
-    yield from sorted((root / manifest.MANIFEST_FOLDER).glob(f"*/{split}/*.jsonl"))
+def _parts(root: Path, split: str = "*") -> list[Path]:
+    return sorted((root / manifest.MANIFEST_FOLDER).glob(f"*/{split}/*.jsonl"))
 
 
 def _fractions(root: Path, split: str) -> dict[str, float]:

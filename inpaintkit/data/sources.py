@@ -232,28 +232,27 @@ def find_duplicates(paths: list[Path]) -> dict[Path, str]:
     by_size: dict[int, list[Path]] = {}
     for path in paths:
         by_size.setdefault(file_size(path), []).append(path)
-    first: dict[str, Path] = {}
+    first: dict[bytes, Path] = {}
     duplicates = {}
-    for path in (path for group in by_size.values() if len(group) > 1 for path in group):
+    # what is empty or can't be read is refused with its own reason when its turn comes
+    for path in (path for size, group in by_size.items() if size > 0 and len(group) > 1 for path in group):
         try:
-            key = _video_key(path) if is_video(path) else content_key(read_file(path))
-        except (UnreadablePicture, OSError):
-            continue  # refused with its own reason when its turn comes
+            key = _file_hash(path)
+        except OSError:
+            continue
         if key in first:
             duplicates[path] = f"{first[key].parent.name}/{printable(first[key].name)}"
         first.setdefault(key, path)
     return duplicates
 
 
-def _video_key(path: Path) -> str:
-    """Return the hash of a file of any size; an empty one is no duplicate of another."""
+def _file_hash(path: Path) -> bytes:
+    """Return the hash of a file of any size."""
     digest = hashlib.blake2b()
     with path.open("rb") as file:
         while block := file.read(HASH_BLOCK):
             digest.update(block)
-    if not file_size(path):
-        raise UnreadablePicture("is empty")
-    return digest.hexdigest()
+    return digest.digest()
 
 
 def file_size(path: Path) -> int:

@@ -245,15 +245,11 @@ def _timed_frames(video: Stream) -> Iterator[tuple[VideoFrame, float, int, bool]
         if frame.is_corrupt:
             intact = False
         if first is None:
-            _check_shape(frame, video.stream)
+            check_size(*_shown_size(frame, video.stream))
             first, key = frame.pts, frame.pts
         last = frame.pts
         unit = float(frame.time_base or video.stream.time_base or 0)
         yield frame, (frame.pts - first) * unit, key, intact
-
-
-def _check_shape(frame: VideoFrame, stream: Any) -> None:
-    check_size(*_shown_size(frame, stream))
 
 
 def _shown_size(frame: VideoFrame, stream: Any) -> tuple[int, int]:

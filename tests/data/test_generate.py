@@ -38,12 +38,13 @@ from inpaintkit.data.records import (
     apply_view,
     draw_crop,
     draw_view,
-    image_of,
+    make_crops,
     turn,
     turn_depth,
 )
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng
+from inpaintkit.synthesis import HoleSampler
 
 sys.path.insert(0, str(Path(__file__).parent))
 from broken_pictures import bad_files, build_special, encoded, good_files, photo
@@ -445,7 +446,7 @@ def test_names_that_are_no_text_are_listed_and_everything_else_is_made(tmp_path:
     shutil.copy(SAMPLES / "train/cat_face.jpg", folder / "cat.jpg")
     try:
         for ending in (b".jpg", b".mp4"):
-            (folder / os.fsdecode(b"\xe9t\xe9" + ending)).write_bytes(b"x")
+            (folder / os.fsdecode(b"\xe9t\xe9" + ending)).write_bytes(ending)
     except OSError:
         pytest.skip("this file system only takes UTF-8 names")
     said: list[str] = []
@@ -557,9 +558,11 @@ def test_the_crop_is_the_best_of_8_random_places() -> None:
 
 
 def test_mirroring_swaps_left_and_right_only_for_record_1() -> None:
-    picture = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    assert image_of(picture, 0) is picture
-    np.testing.assert_array_equal(image_of(picture, 1)[:, 0], picture[:, 1])
+    picture = numpy_rng("mirror").integers(0, 256, (300, 400, 3), np.uint8)
+    crops = list(make_crops(picture, torch.zeros(1, 1, 300, 400), HoleSampler(1, False), 256, 1, ("mirror",)))
+    assert [crop.image for crop in crops] == [0, 1]
+    for crop, seen in zip(crops, (picture, picture[:, ::-1]), strict=True):
+        np.testing.assert_array_equal(crop.picture, seen[crop.top :][:256, crop.left :][:, :256])
 
 
 @pytest.fixture

@@ -129,14 +129,13 @@ def plan_jobs(config: GenerateConfig, listing: Listing, folder: Path, tell: Tell
             for repeat in range(config.repeats)
         ]
         unique = tuple(source for source in sources if source.refused is None)
-        scenes = [_scene_job(job, k, len(passes), unique, config) for job in passes for k in range(config.scenes)]
+        scenes = [
+            dataclasses.replace(job, number=len(passes) + job.number * config.scenes + k, scene=k, textures=unique)
+            for job in passes
+            for k in range(config.scenes)
+        ]
         jobs += [job for job in (*passes, *scenes) if job.index % shards == shard]
     return jobs
-
-
-def _scene_job(job: Job, scene: int, pictures: int, textures: tuple[Source, ...], config: GenerateConfig) -> Job:
-    number = pictures + job.number * config.scenes + scene
-    return dataclasses.replace(job, number=number, scene=scene, textures=textures)
 
 
 def identity(config: GenerateConfig, model: DepthModel) -> dict[str, Any]:
