@@ -24,9 +24,9 @@ PACK_FOLDER = ".packed"
 FORMAT = "inpaintkit-pack-3"
 HEADER_BYTES = 64  # the pack's key as text; also keeps the pixels aligned
 CHANNELS = 4  # R, G, B, hole
-HOLE_THRESHOLD = (
-    0  # a pixel is missing where its byte is larger: iw3 writes 127 for its second kind of hole and trains on both
-)
+HOLE_THRESHOLD = 0
+"""A pixel is missing where its byte is larger: iw3 writes 127 for its second kind of hole and trains on both."""
+
 READ_AHEAD = 16  # records decoded at once while packing: bounds the memory
 
 Bytes = NDArray[np.uint8]

@@ -16,8 +16,8 @@ from inpaintkit.data.bars import NO_BARS, Bars
 from inpaintkit.data.images import UnreadablePicture, content_key, read_file, read_picture
 from inpaintkit.data.records import Picture, View, turn_depth
 from inpaintkit.data.sources import Source
-from inpaintkit.depth import DepthCache, DepthModel, FileDepthModel, create_depth_model, round_depth
-from inpaintkit.depth.protocol import has_maps, min_max
+from inpaintkit.depth import DepthCache, DepthModel, MapFileModel, create_depth_model, round_depth
+from inpaintkit.depth.protocol import min_max
 from inpaintkit.errors import InputError
 
 BYTES_PER_GB = 1e9
@@ -34,7 +34,7 @@ def depth_model(config: GenerateConfig) -> DepthModel:
 
 def depth_cache(config: GenerateConfig, model: DepthModel) -> DepthCache | None:
     """Return the cache of depth maps that `config` asks for, None for none or where maps are files anyway."""
-    if not config.depth_cache_gb or has_maps(model):
+    if not config.depth_cache_gb or isinstance(model, MapFileModel):
         return None
     folder = config.depth_cache or Path(config.output_dir) / "depth_cache"
     return DepthCache(folder, int(config.depth_cache_gb * BYTES_PER_GB))
@@ -55,7 +55,7 @@ def as_kept(depth: Tensor) -> Tensor:
     return round_depth(depth)
 
 
-def map_key(model: FileDepthModel, source: Source) -> str:
+def map_key(model: MapFileModel, source: Source) -> str:
     """Return the content hash of the depth map of `source`; raise `InputError` if there is none."""
     path = model.find_map(source.path)
     try:
@@ -64,7 +64,7 @@ def map_key(model: FileDepthModel, source: Source) -> str:
         raise InputError(f"File: {path} {error}; restore this depth map") from error
 
 
-def depth_from_map(model: FileDepthModel, source: Source, view: View, bars: Bars = NO_BARS) -> tuple[Tensor, str]:
+def depth_from_map(model: MapFileModel, source: Source, view: View, bars: Bars = NO_BARS) -> tuple[Tensor, str]:
     """Return depth (1, 1, h, w) of `source` without its black `bars`, seen as `view` says, and its map's content hash.
 
     Raises `UnreadablePicture` when there is no map, or none that can be used.

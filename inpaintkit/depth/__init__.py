@@ -1,14 +1,8 @@
 """Picture -> depth: estimators by name, FastDepth, maps from files, cache, sharpening."""
 
 from inpaintkit.depth.cache import DepthCache, depth_key, round_depth
-from inpaintkit.depth.protocol import (
-    MAP_NAME,
-    DepthModel,
-    DepthModelSpec,
-    FileDepthModel,
-    compute_like,
-    depth_of_file,
-)
+from inpaintkit.depth.map_files import MapFileModel, depth_of_file
+from inpaintkit.depth.protocol import MAP_NAME, DepthModel, compute_like
 from inpaintkit.depth.registry import DEPTH_MODELS, available_models, create_depth_model
 from inpaintkit.depth.sharpen import sharpen_depth
 
@@ -17,8 +11,7 @@ __all__ = [
     "MAP_NAME",
     "DepthCache",
     "DepthModel",
-    "DepthModelSpec",
-    "FileDepthModel",
+    "MapFileModel",
     "available_models",
     "compute_like",
     "create_depth_model",

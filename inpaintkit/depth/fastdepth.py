@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from inpaintkit.depth.preparation import limited_size
 from inpaintkit.depth.sharpen import SHARPEN_VERSION, sharpen_depth
 from inpaintkit.errors import InputError
 
@@ -107,12 +108,6 @@ def distance_to_depth(distance: Tensor) -> Tensor:
     low = ranked[:, round(LOW_PERCENTILE * last)][:, None, None, None]
     high = ranked[:, round(HIGH_PERCENTILE * last)][:, None, None, None]
     return ((inverse - low) / (high - low).clamp(min=torch.finfo(inverse.dtype).eps)).clamp(0, 1)
-
-
-def limited_size(height: int, width: int, resolution: int) -> tuple[int, int]:
-    """Return (height, width) with the short side at `resolution` px and the aspect kept, but never enlarged."""
-    scale = min(1.0, resolution / min(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 class FastDepth:

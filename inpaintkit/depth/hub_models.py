@@ -45,7 +45,7 @@ def _call_entry(spec: DepthModelSpec, code: str, source: str, hub_dir: str | Pat
         )
     finally:
         torch.hub.set_dir(previous)
-    if spec.family == "zoedepth_any":
+    if spec.family == "zoedepth":
         # iw3 takes the network's own resizing and colour scale out and does both itself
         network.core.prep = nn.Identity()
     return network  # type: ignore[no-any-return]

@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from inpaintkit.config import MAP_VALUES, require_known
-from inpaintkit.depth.fastdepth import limited_size
-from inpaintkit.depth.protocol import MAP_NAME, NEAR_IS_BRIGHT, min_max
+from inpaintkit.depth.preparation import limited_size
+from inpaintkit.depth.protocol import MAP_NAME, NEAR_IS_BRIGHT, DepthModel, min_max
 from inpaintkit.errors import InputError
 from inpaintkit.text import seen_name, shown
 
@@ -163,6 +163,11 @@ class MapFileModel:
         raise InputError(
             "File: depth maps are found by the picture's path; call infer_file(path) instead of infer(pictures)"
         )
+
+
+def depth_of_file(model: DepthModel, path: str | Path, pixels: Tensor) -> Tensor:
+    """Return depth (1, 1, h, w) of the picture file `path` with `pixels` (1, 3, H, W): from its map, or by the network."""
+    return model.infer_file(path) if isinstance(model, MapFileModel) else model.infer(pixels)
 
 
 @lru_cache(maxsize=8)

@@ -14,8 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inpaintkit.arithmetic import bf16_is_fast
-from inpaintkit.depth.fastdepth import limited_size
-from inpaintkit.depth.preparation import CENTRED, IMAGENET, add_border, network_size, normalise, remove_border
+from inpaintkit.depth.preparation import (
+    CENTRED,
+    IMAGENET,
+    add_border,
+    limited_size,
+    network_size,
+    normalise,
+    remove_border,
+)
 from inpaintkit.depth.protocol import DepthModelSpec, min_max
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import torch_rng
@@ -65,17 +72,10 @@ def depth_anything(network: nn.Module, pictures: Tensor, spec: DepthModelSpec, r
 
 
 def zoedepth(network: nn.Module, pictures: Tensor, spec: DepthModelSpec, resolution: int | None) -> Tensor:
-    """ZoeDepth: mirror border around the picture, scale -1..1."""
-    prepared = normalise(_resized(add_border(pictures), spec, resolution, "bilinear"), CENTRED)
-    depth = _four_dimensional(network(prepared).predicted_depth)
-    return remove_border(depth, pictures.shape[2], pictures.shape[3])
-
-
-def zoedepth_any(network: nn.Module, pictures: Tensor, spec: DepthModelSpec, resolution: int | None) -> Tensor:
-    """ZoeDepth's head on Depth Anything: prepared as ZoeDepth, which is what iw3 does; the answer is a dictionary."""
-    prepared = normalise(_resized(add_border(pictures), spec, resolution, "bilinear"), CENTRED)
-    depth = _four_dimensional(network(prepared)["metric_depth"])
-    return remove_border(depth, pictures.shape[2], pictures.shape[3])
+    """ZoeDepth, its head on Depth Anything too, as in iw3: mirror border around the picture, scale -1..1."""
+    answer = network(normalise(_resized(add_border(pictures), spec, resolution, "bilinear"), CENTRED))
+    depth = answer["metric_depth" if "metric_depth" in answer else "predicted_depth"]
+    return remove_border(_four_dimensional(depth), pictures.shape[2], pictures.shape[3])
 
 
 def depth_pro(network: nn.Module, pictures: Tensor, spec: DepthModelSpec, resolution: int | None) -> Tensor:
@@ -109,7 +109,6 @@ FAMILIES: dict[str, Callable[[nn.Module, Tensor, DepthModelSpec, int | None], Te
     "depth_anything_3": depth_anything_3,
     "depth_pro": depth_pro,
     "zoedepth": zoedepth,
-    "zoedepth_any": zoedepth_any,
 }
 
 
@@ -174,13 +173,10 @@ class NetworkDepthModel:
             self.dtype, started = dtype, time.perf_counter()
             try:
                 depths[dtype] = self.infer(probe_picture())
-            except (
-                RuntimeError,
-                InputError,
-            ):  # torch lacks some operation in bf16 (DepthPro's resizing), or it overflows
+            except (RuntimeError, InputError):
                 if dtype is None:
                     raise
-                return None
+                return None  # torch lacks some operation in bf16 (DepthPro's resizing), or it overflows
             seconds[dtype] = time.perf_counter() - started
         close = bool((depths[torch.bfloat16] - depths[None]).abs().max() <= BF16_TOLERANCE)
         return torch.bfloat16 if close and seconds[torch.bfloat16] < seconds[None] else None

@@ -25,6 +25,12 @@ def network_size(height: int, width: int, resolution: int, multiple: int) -> tup
     return (short, long) if height <= width else (long, short)
 
 
+def limited_size(height: int, width: int, resolution: int) -> tuple[int, int]:
+    """Return (height, width) with the short side at `resolution` px and the aspect kept, but never enlarged."""
+    scale = min(1.0, resolution / min(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 def normalise(pictures: Tensor, scale: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:
     """Return (pictures - mean) / deviation for `scale` = (mean, deviation), per channel of (B, 3, H, W)."""
     mean, deviation = (pictures.new_tensor(values)[None, :, None, None] for values in scale)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol, TypeGuard
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -61,28 +60,6 @@ class DepthModel(Protocol):
     def infer(self, pictures: Tensor) -> Tensor:
         """Return depth (B, 1, h, w), float32 in 0..1, 1 = near, for `pictures` (B, 3, H, W), RGB in 0..1."""
         ...
-
-
-class FileDepthModel(DepthModel, Protocol):
-    """A depth model that reads its answer from disk and so must know which picture is meant."""
-
-    def find_map(self, picture_path: str | Path) -> Path:
-        """Return the file that holds the depth of the picture file `picture_path`; raise `InputError` if there is none."""
-        ...
-
-    def infer_file(self, picture_path: str | Path) -> Tensor:
-        """Return depth (1, 1, h, w), float32 in 0..1, 1 = near, for the picture file `picture_path`."""
-        ...
-
-
-def has_maps(model: DepthModel) -> TypeGuard[FileDepthModel]:
-    """Tell whether `model` reads its answers from files beside the pictures."""
-    return hasattr(model, "infer_file")
-
-
-def depth_of_file(model: DepthModel, path: str | Path, pixels: Tensor) -> Tensor:
-    """Return depth (1, 1, h, w) of the picture file `path` with `pixels` (1, 3, H, W): from its map, or by the network."""
-    return model.infer_file(path) if has_maps(model) else model.infer(pixels)
 
 
 def compute_like(model: DepthModel, version: str | None) -> None:

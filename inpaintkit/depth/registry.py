@@ -30,7 +30,7 @@ def _zoedepth(data: str) -> DepthModelSpec:
 
 
 def _zoedepth_any(scene: str) -> DepthModelSpec:
-    spec = DepthModelSpec("torch.hub", DEPTH_ANYTHING_HUB, "zoedepth_any", True, 392, PATCH, APACHE, 518)
+    spec = DepthModelSpec("torch.hub", DEPTH_ANYTHING_HUB, "zoedepth", True, 392, PATCH, APACHE, 518)
     weights = f"depth_anything_metric_depth_{scene}.pt"
     arguments: dict[str, str | int | bool] = {"model_type": scene, "remove_prep": False}
     return replace(spec, entry="DepthAnythingMetricDepth", arguments=arguments, weights=weights)

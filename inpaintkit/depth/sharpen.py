@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from inpaintkit.depth.preparation import limited_size
 from inpaintkit.neighbours import local_max
 
 SHARPEN_VERSION = "sharpen3"
@@ -128,12 +129,10 @@ def sharpen_depth(depth: Tensor, picture: Tensor) -> Tensor:
 
     `depth` (B, 1, h, w), 0..1, may be smaller than `picture` (B, 3, H, W), RGB in 0..1; the result is (B, 1, H, W), 0..1.
     """
-    height, width = picture.shape[2:]
-    scale = min(1.0, WORKING_SIDE / min(height, width))
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    size = limited_size(picture.shape[2], picture.shape[3], WORKING_SIDE)
     # colours around 0 keep the sums of the fit small and exact
     colour = picture.to(depth.dtype) - 0.5
-    small = F.interpolate(colour, size, mode="bilinear", antialias=True) if scale < 1 else colour
+    small = _resize(colour, size)
     depth = F.interpolate(depth, size, mode="bilinear", antialias=True)
     depth = _fit_colours(depth, small, max(1, round(min(size) * FIT_WINDOW))).at(small).clamp(0, 1)
     for _ in range(ROUNDS):

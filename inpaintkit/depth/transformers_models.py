@@ -13,9 +13,6 @@ from inpaintkit.depth.protocol import DepthModelSpec
 from inpaintkit.errors import InputError
 
 INSTALL = "pip install transformers"
-# the classes that may stand behind a family, so that a checkpoint of another kind is refused at once
-MODEL_TYPES = {"depth_anything": "depth_anything", "zoedepth": "zoedepth", "depth_pro": "depth_pro"}
-
 CHECKPOINT_FILES = ("config.json", "model.safetensors")
 
 
@@ -37,7 +34,7 @@ def _read(name: str, spec: DepthModelSpec, source: str, **options: Any) -> nn.Mo
     from transformers import AutoConfig, AutoModelForDepthEstimation
 
     config = AutoConfig.from_pretrained(source, **options)
-    if config.model_type != MODEL_TYPES[spec.family]:
+    if config.model_type != spec.family:  # the families of transformers' networks have its names
         raise InputError(
             f"model_path: {source} holds a {config.model_type} network, but {name} needs {spec.family}; give another folder"
         )

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from torchvision.transforms.functional import pil_to_tensor
 
 from inpaintkit.depth import create_depth_model
-from inpaintkit.depth.fastdepth import WEIGHTS, distance_to_depth, limited_size, load_fastdepth
+from inpaintkit.depth.fastdepth import WEIGHTS, distance_to_depth, load_fastdepth
+from inpaintkit.depth.preparation import limited_size
 from inpaintkit.errors import InputError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "fastdepth.safetensors"

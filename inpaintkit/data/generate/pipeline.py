@@ -43,8 +43,7 @@ from inpaintkit.data.records import (
 from inpaintkit.data.scene_source import pick_textures, read_surfaces, render_scene, scene_sampler, scene_view
 from inpaintkit.data.sources import read_source
 from inpaintkit.data.video_readers import VideoReaders
-from inpaintkit.depth import compute_like, depth_key
-from inpaintkit.depth.protocol import has_maps
+from inpaintkit.depth import MapFileModel, compute_like, depth_key
 from inpaintkit.errors import InputError
 from inpaintkit.files import fitting_name
 from inpaintkit.seeds import Key, numpy_rng
@@ -157,7 +156,7 @@ class Pipeline:
 
     def _check_sources(self, job: Job, part: Path, rows: Iterable[Row]) -> None:
         made_from = {row["depth_map"] for row in rows if "depth_map" in row}
-        if made_from and has_maps(self.model) and made_from != {map_key(self.model, job.origin)}:
+        if made_from and isinstance(self.model, MapFileModel) and made_from != {map_key(self.model, job.origin)}:
             self._refuse(f"the depth map of {job.source}")
         hashes = {row["source_hash"] for row in rows if "source_hash" in row}
         if hashes and _changed_after(job.origin.path, part):
@@ -210,7 +209,7 @@ class Pipeline:
         seen, bars = content.decode(view.source_side)
         picture = apply_view(seen, view)
         item = WorkItem(job, content.key, view, picture, bars)
-        if has_maps(self.model):
+        if isinstance(self.model, MapFileModel):
             depth, map_hash = depth_from_map(self.model, job.origin, view, bars)
             return dataclasses.replace(item, map_hash=map_hash, depth=depth)
         pixels = as_batch(picture)
