@@ -21,10 +21,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inpaintkit.config import HOLE_METHODS
 from inpaintkit.data.images import read_picture
 from inpaintkit.depth import create_depth_model
 from inpaintkit.seeds import numpy_rng
-from inpaintkit.synthesis import HOLE_METHODS, colour_depth, degrade_depth, draw_scene, preview
+from inpaintkit.synthesis import colour_depth, degrade_depth, draw_scene, find_hole, preview
 from inpaintkit.training.metrics import stray_pixels
 
 SIZE = (360, 540)
@@ -94,8 +95,8 @@ def scene_figure() -> Pixels:
     divergence, pixels = 6.0, as_pixels(picture)
     exact = scene.hidden_from_left(divergence, CONVERGENCE)[0, 0].numpy()
     panes = [pixels, colour_depth(depth[0, 0]), as_pixels(scene.view("left", divergence, CONVERGENCE))]
-    for find_hole in HOLE_METHODS.values():
-        hole = find_hole(degrade_depth(depth, blur=1.5), divergence, CONVERGENCE, False)[0, 0].numpy()
+    for method in HOLE_METHODS:
+        hole = find_hole(method, degrade_depth(depth, blur=1.5), divergence, CONVERGENCE)[0, 0].numpy()
         pane = (pixels // 2).copy()
         for where, colour in ((exact & hole, FOUND), (exact & ~hole, MISSED), (hole & ~exact, WRONG)):
             pane[where] = colour
@@ -149,8 +150,8 @@ def main() -> None:
             exact = scene.hidden_from_left(divergence, CONVERGENCE)[..., border:-border]
             for kind, loss in DEPTHS.items():
                 seen = estimated(depth, **loss)
-                for name, find_hole in HOLE_METHODS.items():
-                    hole = find_hole(seen, divergence, CONVERGENCE, False)[..., border:-border]
+                for name in HOLE_METHODS:
+                    hole = find_hole(name, seen, divergence, CONVERGENCE)[..., border:-border]
                     add(tallies[kind, divergence, name], hole, exact)
     print(f"{scenes} scenes of {SIZE[0]}x{SIZE[1]}; stray, specks (<= {SPECK} px), pieces: per scene\n")
     print("| depth | divergence | method | IoU | precision | recall | stray px | specks | pieces - exact |")

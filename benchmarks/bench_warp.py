@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
+from inpaintkit.config import HOLE_METHODS
 from inpaintkit.seeds import torch_rng
-from inpaintkit.synthesis import HOLE_METHODS
+from inpaintkit.synthesis import find_hole
 
 DIVERGENCE = 4.0
 CONVERGENCE = 0.5
@@ -83,20 +84,20 @@ def main() -> None:
     print(f"torch {torch.__version__}, {options.device}, {torch.get_num_threads()} threads\n")
     print("| method | pixels | size | fastest | median | processor | ns per pixel | extra bytes per pixel | hole |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    for name, method in HOLE_METHODS.items():
+    for name in HOLE_METHODS:
         for height, width in SIZES:
-            print_row(name, lambda depth, m=method: m(depth, DIVERGENCE, CONVERGENCE, False), height, width, options)
+            print_row(name, lambda depth, m=name: find_hole(m, depth, DIVERGENCE, CONVERGENCE), height, width, options)
 
 
-def print_row(name: str, find_hole: FindHole, height: int, width: int, options: argparse.Namespace) -> None:
+def print_row(name: str, find: FindHole, height: int, width: int, options: argparse.Namespace) -> None:
     depth = layered_depth(height, width).to(options.device)
-    clock, work = measure(find_hole, depth, options.repeats)
+    clock, work = measure(find, depth, options.repeats)
     pixels = depth.numel()
-    hole = find_hole(depth).float().mean().item()
+    hole = find(depth).float().mean().item()
     print(
         f"| `{name}` | {pixels // (SIZES[0][0] * SIZES[0][1])}x | {height}x{width} | {min(clock) * 1e3:.1f} ms "
         f"| {statistics.median(clock) * 1e3:.1f} ms | {min(work) * 1e3:.1f} ms | {min(clock) / pixels * 1e9:.0f} "
-        f"| {peak_bytes(find_hole, depth) / pixels:.1f} | {hole:.1%} |",
+        f"| {peak_bytes(find, depth) / pixels:.1f} | {hole:.1%} |",
         flush=True,
     )
 

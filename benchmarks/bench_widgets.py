@@ -22,12 +22,13 @@ import nbformat
 import torch
 from PIL import Image
 
+from inpaintkit.config import HOLE_METHODS
 from inpaintkit.data import read_picture
 from inpaintkit.depth import create_depth_model
 from inpaintkit.inspection import FILLS
 from inpaintkit.notebook import MaskPreview, StereoPreview
 from inpaintkit.notebook.widgets import parts
-from inpaintkit.synthesis import HOLE_METHODS, MAPPERS
+from inpaintkit.synthesis import MAPPERS
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "data" / "samples" / "train" / "bird_lamp.jpg"

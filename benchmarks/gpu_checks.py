@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inpaintkit.config import LOSSES, GanConfig, TrainConfig
+from inpaintkit.config import HOLE_METHODS, LOSSES, GanConfig, TrainConfig
 from inpaintkit.data import InpaintDataset
 from inpaintkit.data.resident import ResidentRecords
 from inpaintkit.depth.fastdepth import FastDepth
@@ -24,7 +24,7 @@ from inpaintkit.inspection import Inpainter
 from inpaintkit.model import LightInpaintV1, create_discriminator, load_model, load_state
 from inpaintkit.model.ensembles import DISCRIMINATORS
 from inpaintkit.seeds import torch_rng
-from inpaintkit.synthesis import HOLE_METHODS, forward_warp, prepare_depth
+from inpaintkit.synthesis import find_hole, forward_warp, prepare_depth
 from inpaintkit.training import Callback, GanTrainer, Lpips, RunView, StepInfo, Trainer, create_loss, metrics
 
 Figures = dict[str, float]
@@ -121,9 +121,9 @@ def synthesis(place: Place) -> Figures:
     x = pictures(place.side)
     depth = prepare_depth(x[:, :1], "none", 1, (place.side, place.side))
     different = 0.0
-    for method in HOLE_METHODS.values():
-        mine = method(depth.to(place.device), 5.0, 0.5, False).cpu()
-        different = max(different, float((mine ^ method(depth, 5.0, 0.5, False)).float().mean()))
+    for method in HOLE_METHODS:
+        mine = find_hole(method, depth.to(place.device), 5.0, 0.5).cpu()
+        different = max(different, float((mine ^ find_hole(method, depth, 5.0, 0.5)).float().mean()))
     seen = [forward_warp(x.to(d), depth.to(d), 5.0, 0.5, "right", fill=True)[0] for d in ("cpu", place.device)]
     depths = [FastDepth(d).infer(x) for d in ("cpu", place.device)]
     away = float((depths[0] - depths[1].cpu()).abs().mean())

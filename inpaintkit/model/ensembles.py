@@ -36,41 +36,29 @@ class EnsembleDiscriminator(Discriminator):
         return judged
 
 
-def _l3c_ensemble(generator: torch.Generator | None) -> Discriminator:
-    return EnsembleDiscriminator(
-        "inpaint.l3_conditional_ensemble_discriminator",
-        "l3c",
-        [L3CDiscriminator(generator) for _ in range(3)],
-        weights=(1, 0.5, 0.25),
-    )
+Maker = Callable[[torch.Generator | None], Discriminator]
+"""Makes a discriminator with weights drawn from a generator."""
 
 
-def _ffc_ensemble(generator: torch.Generator | None) -> Discriminator:
-    return EnsembleDiscriminator(
-        "inpaint.ffc_ensemble_discriminator",
-        "ffc",
-        [FFCDiscriminator(generator) for _ in range(3)],
-        weights=(1, 0.5, 0.25),
-    )
+def _ensemble(name: str, list_name: str, members: Sequence[tuple[Maker, float]]) -> Maker:
+    """Return what makes the ensemble of `members`, each with its weight."""
+    makers, weights = zip(*members, strict=True)
+    return lambda generator: EnsembleDiscriminator(name, list_name, [make(generator) for make in makers], weights)
 
 
-def _l3c_ffc_ensemble(generator: torch.Generator | None) -> Discriminator:
-    return EnsembleDiscriminator(
-        "inpaint.l3c_ffc_ensemble_discriminator",
-        "desc",
-        [kind(generator) for kind in (L3CDiscriminator, L3CDiscriminator, FFCDiscriminator, FFCDiscriminator)],
-        weights=(1, 0.5, 1, 0.5),
-    )
-
-
-DISCRIMINATORS: dict[str, Callable[[torch.Generator | None], Discriminator]] = registry(
+_L3C, _FFC = L3CDiscriminator, FFCDiscriminator
+DISCRIMINATORS: dict[str, Maker] = registry(
     DISCRIMINATOR_NAMES,
     {
-        "l3c": L3CDiscriminator,
-        "l3ce": _l3c_ensemble,
-        "ffc": FFCDiscriminator,
-        "ffce": _ffc_ensemble,
-        "l3cffce": _l3c_ffc_ensemble,
+        "l3c": _L3C,
+        "l3ce": _ensemble(
+            "inpaint.l3_conditional_ensemble_discriminator", "l3c", [(_L3C, 1), (_L3C, 0.5), (_L3C, 0.25)]
+        ),
+        "ffc": _FFC,
+        "ffce": _ensemble("inpaint.ffc_ensemble_discriminator", "ffc", [(_FFC, 1), (_FFC, 0.5), (_FFC, 0.25)]),
+        "l3cffce": _ensemble(
+            "inpaint.l3c_ffc_ensemble_discriminator", "desc", [(_L3C, 1), (_L3C, 0.5), (_FFC, 1), (_FFC, 0.5)]
+        ),
     },
 )
 

@@ -21,10 +21,6 @@ Curve = Callable[[Tensor], Tensor]
 _SHIFT_FAR = 16.0
 
 
-def _square(depth: Tensor) -> Tensor:
-    return depth * depth
-
-
 def _softplus(depth: Tensor, bias: float, scale: float) -> Tensor:
     """A soft hinge: flat below `bias`, straight above."""
     low, high = (math.log1p(math.exp((end - bias) * scale)) for end in (0.0, 1.0))
@@ -35,10 +31,6 @@ def _inverse_softplus(depth: Tensor, bias: float, scale: float) -> Tensor:
     """The inverse of a soft hinge: steep near 0, then straight."""
     low, high = (math.log(math.expm1((end - bias) * scale)) for end in (0.0, 1.0))
     return (torch.log(torch.expm1((depth - bias) * scale)) - low) / (high - low)
-
-
-def _softplus_squared(depth: Tensor) -> Tensor:
-    return _square(_softplus(depth, bias=0.5, scale=12.0))
 
 
 def _reciprocal(depth: Tensor, offset: float) -> Tensor:
@@ -55,18 +47,14 @@ def _shifted_camera(depth: Tensor, nearest: float) -> Tensor:
     return (1.0 / distance - far_disparity) / (1.0 - far_disparity)
 
 
-def _unchanged(depth: Tensor) -> Tensor:
-    return depth
-
-
 _CURVES: dict[str, Curve] = {
-    "pow2": _square,
+    "pow2": torch.square,
     "softplus": partial(_softplus, bias=0.5, scale=12.0),
-    "softplus2": _softplus_squared,
+    "softplus2": lambda depth: _softplus(depth, bias=0.5, scale=12.0).square(),
     "inv_mul_3": partial(_inverse_softplus, bias=-0.0001, scale=3.4343),
     "inv_mul_2": partial(_inverse_softplus, bias=-0.0003, scale=6.2626),
     "inv_mul_1": partial(_inverse_softplus, bias=-0.002102, scale=7.8788),
-    "none": _unchanged,
+    "none": lambda depth: depth,
     "mul_1": partial(_softplus, bias=0.343, scale=12.0),
     "mul_2": partial(_softplus, bias=0.515, scale=12.0),
     "mul_3": partial(_softplus, bias=0.687, scale=12.0),

@@ -14,26 +14,10 @@ from torch.nn import functional as F
 from inpaintkit.config import require_known
 from inpaintkit.errors import InputError
 from inpaintkit.hole_colour import HOLE_COLOUR
-from inpaintkit.synthesis.sampler import edges_of_map, find_hole_method, prepare_depth
+from inpaintkit.synthesis.sampler import edges_of_map, find_hole, prepare_depth
 from inpaintkit.synthesis.warp import EYES, Eye, seen_from_left
 
 Picture = NDArray[np.uint8]
-
-
-_COLOUR_STOPS = (
-    (0, 0, 4),
-    (33, 12, 74),
-    (87, 16, 110),
-    (138, 34, 106),
-    (188, 55, 84),
-    (228, 90, 49),
-    (249, 142, 9),
-    (249, 203, 53),
-    (252, 255, 164),
-)
-"""sRGB, evenly spaced, ever lighter: stops of the colour map inferno (S. van der Walt, N. Smith; CC0)."""
-
-_LEVELS = 256
 
 
 def mirrored(picture: Picture) -> Picture:
@@ -77,7 +61,7 @@ def preview(
 
     `divergence` is in percent of the width, `convergence` the depth on the screen plane; the rest as in `HoleDraw`.
     `size` (height, width): that of the photo whose hole is wanted, where `picture` is a smaller copy to look at; what
-    is shown then has the copy's size, the hole is still found pixel by pixel. `edges` as of a `HoleMethod`, where `depth` isn't the
+    is shown then has the copy's size, the hole is still found pixel by pixel. `edges` as of `find_hole`, where `depth` isn't the
     estimator's own map but has been prepared. The hole is what that eye cannot see: with the left one that of a training record, with the
     right one that of its mirror image's record, mirrored back. Raises `InputError` for another kind of picture or depth, an unknown eye and for
     values that can't work.
@@ -93,7 +77,7 @@ def preview(
     full = size or (picture.shape[0], picture.shape[1])
     ready = prepare_depth(depth, mapper, edge_dilation, full)
     edges = edges_of_map(depth, full) if edges is None else edges
-    missing = find_hole_method(hole_method)(ready, divergence, convergence, False, edges)[0, 0].cpu().numpy()
+    missing = find_hole(hole_method, ready, divergence, convergence, edges=edges)[0, 0].cpu().numpy()
     # Not a mean: halfway between near and far lies nothing.
     shown = ready if size is None else F.interpolate(ready, picture.shape[:2], mode="nearest")
     return Preview(
@@ -126,13 +110,6 @@ def _gathered(picture: Picture, columns: Tensor) -> Picture:
 
 def colour_depth(depth: Tensor) -> Picture:
     """Return depth (H, W), 0..1, as a uint8 picture (H, W, 3): dark = far, light = near, ever lighter in between."""
-    levels = (depth * (_LEVELS - 1)).round_().clamp_(0, _LEVELS - 1).to(torch.uint8).cpu().numpy()
-    coloured: Picture = cv2.applyColorMap(levels, _colour_table()[:, None])
+    levels = (depth * 255).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
+    coloured: Picture = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
     return coloured
-
-
-def _colour_table() -> Picture:
-    stops = np.array(_COLOUR_STOPS, dtype=np.float64)
-    places = np.linspace(0, len(stops) - 1, _LEVELS)
-    channels = [np.interp(places, np.arange(len(stops)), stops[:, c]) for c in range(3)]
-    return np.rint(np.stack(channels, axis=1)).astype(np.uint8)

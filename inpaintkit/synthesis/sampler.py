@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from inpaintkit import config
-from inpaintkit.config import registry, require_known
+from inpaintkit.config import HOLE_METHODS, require_known
 from inpaintkit.errors import InputError
 from inpaintkit.synthesis.mappers import map_depth
 from inpaintkit.synthesis.morphology import close_hole, dilate_edge
@@ -66,47 +65,26 @@ class HoleDraw:
     mirrored: bool
 
 
-class HoleMethod(Protocol):
-    """Returns the final hole for depth as `prepare_depth` makes it; bool (B, 1, H, W), True = missing.
+def find_hole(
+    method: str,
+    depth: Tensor,
+    divergence: float,
+    convergence: float,
+    mirrored: bool = False,
+    edges: Tensor | None = None,
+) -> Tensor:
+    """Return the final hole, bool (B, 1, H, W), True = missing, for depth as `prepare_depth` makes it.
 
-    `edges`: over how many px the edges of the estimator's map go, (B,), see `edges_of_map`; None: `depth` itself is asked.
+    `method`: one of `config.HOLE_METHODS`; `mirrored`: which of the two variants of ``warp_back``; `edges`, for ``auto``: over how
+    many px the edges of the estimator's map go, (B,), see `edges_of_map`, None: `depth` itself is asked. Raises `InputError` for an
+    unknown method, and as `warp_back_hole` does.
     """
-
-    def __call__(
-        self, depth: Tensor, divergence: float, convergence: float, mirrored: bool, edges: Tensor | None = None
-    ) -> Tensor: ...
-
-
-def closed_warp_back(
-    depth: Tensor, divergence: float, convergence: float, mirrored: bool, edges: Tensor | None = None
-) -> Tensor:
-    """Return `warp_back_hole`, closed: iw3's rule. `edges` change nothing."""
-    return close_hole(warp_back_hole(depth, divergence, convergence, mirrored))
-
-
-def closed_occlusion(
-    depth: Tensor, divergence: float, convergence: float, mirrored: bool, edges: Tensor | None = None
-) -> Tensor:
-    """Return `hidden_hole`, closed. `mirrored` changes nothing, there is only one variant, nor do `edges`."""
+    require_known("hole_method", method, HOLE_METHODS)
+    if method == "warp_back":
+        return close_hole(warp_back_hole(depth, divergence, convergence, mirrored))
+    if method == "auto":
+        depth = split_ramps(depth, edges)
     return close_hole(hidden_hole(depth, divergence, convergence))
-
-
-def closed_auto(
-    depth: Tensor, divergence: float, convergence: float, mirrored: bool, edges: Tensor | None = None
-) -> Tensor:
-    """Return `hidden_hole` of `split_ramps`, closed. `mirrored` changes nothing: there is only one variant."""
-    return closed_occlusion(split_ramps(depth, edges), divergence, convergence, mirrored)
-
-
-HOLE_METHODS: Mapping[str, HoleMethod] = registry(
-    config.HOLE_METHODS,
-    {
-        "auto": closed_auto,
-        "occlusion": closed_occlusion,
-        "warp_back": closed_warp_back,
-    },
-)
-"""Hole methods by name."""
 
 
 class HoleSampler:
@@ -121,8 +99,8 @@ class HoleSampler:
             raise InputError(f"divergence_level: {divergence_level} is unknown; choose 1, 2 or 3")
         self.divergence_level = divergence_level
         self.metric = metric
+        require_known("hole_method", hole_method, HOLE_METHODS)
         self.hole_method = hole_method
-        self._find_hole = find_hole_method(hole_method)
 
     def draw(self, rng: np.random.Generator, width: int, depth_resolution: int) -> HoleDraw:
         """Draw one hole for a picture `width` px wide whose depth map has a short side of `depth_resolution` px."""
@@ -141,14 +119,8 @@ class HoleSampler:
 
         Nothing random happens here. Raises `InputError` as `dilate_edge`, `map_depth` and `warp_back_hole` do.
         """
-        ready = prepare_depth(depth, draw.mapper, draw.edge_dilation, size)
-        return self._find_hole(ready, draw.divergence, draw.convergence, draw.mirrored, edges_of_map(depth, size))
-
-
-def find_hole_method(name: str) -> HoleMethod:
-    """Return the function of `HOLE_METHODS` called `name`; raise `InputError` for an unknown name."""
-    require_known("hole_method", name, HOLE_METHODS)
-    return HOLE_METHODS[name]
+        ready, edges = prepare_depth(depth, draw.mapper, draw.edge_dilation, size), edges_of_map(depth, size)
+        return find_hole(self.hole_method, ready, draw.divergence, draw.convergence, draw.mirrored, edges)
 
 
 def prepare_depth(depth: Tensor, mapper: str, edge_dilation: int, size: tuple[int, int]) -> Tensor:

@@ -11,12 +11,12 @@ from torch import Tensor
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng
 from inpaintkit.synthesis import (
-    HOLE_METHODS,
     HoleDraw,
     HoleSampler,
     degrade_depth,
     draw_scene,
     edge_width,
+    find_hole,
     hidden_hole,
     split_ramps,
 )
@@ -112,7 +112,7 @@ def test_smooth_hills_get_no_holes_whether_edges_are_sharp_or_soft() -> None:
     thing[..., 50:150, 150:250] = 1.0
     for blur in (0.0, 1.5):
         depth = degrade_depth(torch.where(thing > 0, 1.0, hills), blur=blur)
-        hole = HOLE_METHODS["auto"](depth, 6.0, 0.5, False)
+        hole = find_hole("auto", depth, 6.0, 0.5)
         assert hole[..., 50:150, 245:270].any(dim=-1).all()
         hole[..., 45:155, 140:270] = False
         assert not hole[..., 16:-16].any()

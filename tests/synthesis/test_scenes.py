@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor
 
+from inpaintkit.config import HOLE_METHODS
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng
-from inpaintkit.synthesis import HOLE_METHODS, Layer, Scene, degrade_depth, draw_scene, forward_warp
+from inpaintkit.synthesis import Layer, Scene, degrade_depth, draw_scene, find_hole, forward_warp
 from inpaintkit.synthesis.scenes import everywhere, polygon, twig
 
 SIZE = (32, 100)
@@ -130,8 +131,8 @@ def test_methods_beside_the_reference_come_nearer_to_the_truth(soft: dict[str, f
         scene = draw_scene(numpy_rng("quality", key), (180, 270))
         depth = degrade_depth(scene.render()[1], **soft)
         exact = scene.hidden_from_left(6.0, 0.5)
-        for name, find_hole in HOLE_METHODS.items():
-            hole = find_hole(depth, 6.0, 0.5, False)
+        for name in HOLE_METHODS:
+            hole = find_hole(name, depth, 6.0, 0.5)
             overlap[name] += float((hole & exact).sum() / (hole | exact).sum()) / 4
     assert overlap["occlusion"] > overlap["warp_back"]
     assert overlap["auto"] > overlap["warp_back"] + 0.1

@@ -14,7 +14,7 @@ from fake_gpu import FakeGpu, fake_gpu, zero_gradients
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from inpaintkit.config import LOSSES, GanConfig
+from inpaintkit.config import HOLE_METHODS, LOSSES, GanConfig
 from inpaintkit.data import InpaintDataset
 from inpaintkit.data.resident import ResidentRecords
 from inpaintkit.depth.fastdepth import FastDepth
@@ -23,10 +23,10 @@ from inpaintkit.model.ensembles import DISCRIMINATORS
 from inpaintkit.model.layers import ReplicationPad
 from inpaintkit.seeds import torch_rng
 from inpaintkit.synthesis import (
-    HOLE_METHODS,
     close_hole,
     dilate_inner,
     dilate_outer,
+    find_hole,
     forward_warp,
     prepare_depth,
     seen_from_left,
@@ -137,7 +137,7 @@ def test_every_figure(gpu: FakeGpu) -> None:
 def test_every_hole_method(gpu: FakeGpu, method: str) -> None:
     depth = prepare_depth(picture()[:, :1], "div_6", 2, (SIDE, SIDE))
     for mirrored in (False, True):
-        assert all_there(HOLE_METHODS[method](depth, 4.0, 0.5, mirrored))
+        assert all_there(find_hole(method, depth, 4.0, 0.5, mirrored))
 
 
 @pytest.mark.parametrize("eye", ["left", "right"])
