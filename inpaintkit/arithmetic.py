@@ -16,7 +16,7 @@ FAST_BF16 = ("amx_bf16", "avx512_bf16")
 
 @functools.cache
 def cpu_flags() -> frozenset[str]:
-    """Return the features that this processor reports; none where the system doesn't list them (macOS, Windows)."""
+    """Return the features that this processor reports; none where the system doesn't list them (macOS)."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
     flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")

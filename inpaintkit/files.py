@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -53,7 +54,7 @@ def fitting_name(stem: str, ending: str) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut (no-op where folders can't be opened, as on Windows)."""
+    """Make a rename in `folder` survive a power cut (nothing happens where folders can't be opened)."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -204,7 +205,7 @@ class FolderLock:
     def _take(self) -> IO[str]:
         try:
             # never through a link, which in a folder from elsewhere may lead to any file
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except OSError as error:
             hint = "remove it, it is no file of this kit" if error.errno in NO_LOCK_FILES else "check its permissions"
             raise InputError(
@@ -212,7 +213,7 @@ class FolderLock:
             ) from None
         handle = os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
         try:
-            _lock(handle)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             with handle:
                 raise InputError(f"{self.purpose}: {self._reason(error, handle)}") from None
@@ -241,15 +242,3 @@ def folder_lock(folder: str | Path, purpose: str, name: str = ".lock") -> Iterat
         yield lock
     finally:
         lock.close()
-
-
-def _lock(handle: IO[str]) -> None:
-    if os.name == "nt":
-        import msvcrt
-
-        handle.seek(1 << 20)  # a byte past the text, because Windows also blocks reading what is locked
-        msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    else:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

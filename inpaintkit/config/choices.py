@@ -57,6 +57,15 @@ FILL_NAMES: Choices = {
     "navier_stokes": "OpenCV's Navier-Stokes",
     "biharmonic": "scikit-image's biharmonic",
 }
+DEPTH_MODEL_NAMES = (
+    "FastDepth", "File",
+    "Any_S", "Any_B", "Any_L", "Any_V2_S", "Any_V2_B", "Any_V2_L",
+    "Any_V2_N", "Any_V2_N_S", "Any_V2_N_B", "Any_V2_N_L", "Any_V2_K", "Any_V2_K_S", "Any_V2_K_B", "Any_V2_K_L",
+    "Any_V3_Mono", "Any_V3_Mono_01", "Distill_Any_S", "Distill_Any_B", "Distill_Any_L",
+    "DepthPro", "DepthPro_S", "ZoeD_N", "ZoeD_K", "ZoeD_NK", "ZoeD_Any_N", "ZoeD_Any_K",
+)  # fmt: skip
+"""The depth models by the names that iw3 uses."""
+
 LPIPS_CHOICES: Mapping[str, tuple[str, ...]] = {"alex": ("alex",), "vgg": ("vgg",), "both": ("alex", "vgg")}
 """Networks of LPIPS that a report is made with, by the option's value."""
 

@@ -6,9 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from inpaintkit.config.choices import HOLE_METHODS, MAP_VALUES
-from inpaintkit.config.depth_names import check_model_type
-from inpaintkit.config.options import FREE, JobConfig, option
+from inpaintkit.config.choices import DEPTH_MODEL_NAMES, HOLE_METHODS, MAP_VALUES
+from inpaintkit.config.options import FREE, JobConfig, option, require_known
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder, require_writable
 
@@ -176,14 +175,17 @@ class GenerateConfig(JobConfig):
 
     @property
     def run_folder(self) -> Path:
-        if self.run_dir is not None:
-            return Path(self.run_dir)
+        name = f"{self.prefix}_{self.model_type}{self.shard_mark}"
+        return Path(self.run_dir) if self.run_dir is not None else Path(self.output_dir) / "runs" / name
+
+    @property
+    def shard_mark(self) -> str:
+        """``_shard0of4`` for what every shard has of its own, empty where there is only one."""
         index, count = parse_shard(self.shard)
-        shard = f"_shard{index}of{count}" if count > 1 else ""
-        return Path(self.output_dir) / "runs" / f"{self.prefix}_{self.model_type}{shard}"
+        return f"_shard{index}of{count}" if count > 1 else ""
 
     def check_inputs(self) -> None:
         if not Path(self.dataset_dir).is_file():
             require_folder(self.dataset_dir, "dataset_dir")
         require_writable(self.output_dir, "output_dir")
-        check_model_type(self.model_type)
+        require_known("model_type", self.model_type, DEPTH_MODEL_NAMES)

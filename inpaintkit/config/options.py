@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import types
@@ -72,11 +73,6 @@ def changes(config: JobConfig, before: Mapping[str, Any]) -> dict[str, tuple[Any
     return found
 
 
-def is_fixed(config_class: type[JobConfig], name: str) -> bool:
-    """Return whether the option `name` can't change once a run or a data set has begun."""
-    return bool(next(f for f in dataclasses.fields(config_class) if f.name == name).metadata["later"] == FIXED)
-
-
 @dataclass(frozen=True)
 class JobConfig:
     """Base of the job configurations: strict construction from flat parameters, value checks."""
@@ -113,7 +109,13 @@ class JobConfig:
     @classmethod
     def from_params(cls: type[_Config], params: Mapping[str, Any]) -> _Config:
         """Build the configuration from flat parameters; raise `InputError` on an unknown name or a wrong type."""
-        return cls(**check_names_and_types(cls, params))
+        kinds, checked = field_types(cls), {}
+        for name, value in params.items():
+            if name not in kinds:
+                hint = nearest_name(name, kinds)
+                raise InputError(f"unknown parameter {name}{hint}; `inpaintkit params` lists the names")
+            checked[name] = _cast(name, value, kinds[name])
+        return cls(**checked)
 
 
 def field_types(cls: type[JobConfig]) -> dict[str, Any]:
@@ -142,30 +144,12 @@ def require_known(what: str, name: object, known: typing.Collection[str]) -> Non
         raise InputError(f"{what}: {name!r} is unknown{hint}; choose one of {', '.join(known)}")
 
 
-def check_names_and_types(cls: type[JobConfig], params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `params` with ints widened to float where a float is meant; raise `InputError` on the first misfit."""
-    kinds = field_types(cls)
-    checked = {}
-    for name, value in params.items():
-        if name not in kinds:
-            hint = nearest_name(name, kinds)
-            raise InputError(f"unknown parameter {name}{hint}; `inpaintkit params` lists the names")
-        checked[name] = _cast(name, value, kinds[name])
-    return checked
-
-
 def _cast(name: str, value: Any, kind: Any) -> Any:
+    """Return `value` as one of `kind`: a float is also meant by whole numbers, and by 1e-4, which YAML takes for text."""
     allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if type(value) in allowed:
         return value
-    if float in allowed and (type(value) is int or (isinstance(value, str) and _is_number(value))):
-        return float(value)  # YAML takes 1e-4, without a point, for text
+    if float in allowed and type(value) in (int, str):
+        with contextlib.suppress(ValueError):
+            return float(value)
     raise InputError(f"{name}: expected {type_name(kind)}, got {value!r} ({type(value).__name__})")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from inpaintkit.config.choices import FILL_NAMES
-from inpaintkit.config.depth_names import check_model_type
+from inpaintkit.config.choices import DEPTH_MODEL_NAMES, FILL_NAMES
 from inpaintkit.config.inspect import check_fill_name
-from inpaintkit.config.options import JobConfig, option
+from inpaintkit.config.options import JobConfig, option, require_known
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_writable
 
@@ -47,7 +46,7 @@ class StereoConfig(JobConfig):
     def check_inputs(self) -> None:
         if not Path(self.picture).is_file():
             raise InputError(f"picture: the file {self.picture} does not exist; give the path of a photo")
-        check_model_type(self.model_type)
+        require_known("model_type", self.model_type, DEPTH_MODEL_NAMES)
         if self.fill != RELEASED:
             check_fill_name(self.fill)
         require_writable(self.output, "output")

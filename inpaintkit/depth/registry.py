@@ -6,7 +6,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from inpaintkit.config import DEPTH_MODEL_NAMES, check_model_type, registry, resolve_device
+from inpaintkit.config import DEPTH_MODEL_NAMES, registry, require_known, resolve_device
 from inpaintkit.depth import hub_access, hub_models, transformers_models
 from inpaintkit.depth.fastdepth import DEFAULT_RESOLUTION, WEIGHTS, FastDepth
 from inpaintkit.depth.map_files import MapFileModel
@@ -100,7 +100,7 @@ def create_depth_model(
     `flip` averages depth with that of the mirrored picture. `map_name` and `map_values` are for File, see `MapFileModel`.
     Raises `InputError` for an unknown name, options that the model doesn't know or a model that can't be had here.
     """
-    check_model_type(model_type)
+    require_known("model_type", model_type, DEPTH_MODEL_NAMES)
     spec, device = DEPTH_MODELS[model_type], resolve_device(device)
     if spec.loader == "file":
         if flip:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from inpaintkit.config import GenerateConfig, check_model_type, parse_shard, require_known
+from inpaintkit.config import DEPTH_MODEL_NAMES, GenerateConfig, require_known
 from inpaintkit.data import clean_prefix, data_set_name
 from inpaintkit.data.manifest import begun_with, data_set_names, is_record, manifest_folder, read_manifest
 from inpaintkit.depth import available_models
@@ -137,7 +137,7 @@ def _check_model(job: BatchJob, states: dict[str | None, dict[str, str]]) -> str
     """Return why the job's depth model can't be had here. The hubs are asked once; `states` keeps their answers."""
     model, hub_dir = job.config.model_type, job.config.hub_dir
     try:
-        check_model_type(model)
+        require_known("model_type", model, DEPTH_MODEL_NAMES)
     except InputError as error:
         return str(error)
     if job.config.model_path is not None:
@@ -178,21 +178,13 @@ def run_batch(batch: BatchPlan, tell: Callable[[str], None] = print) -> list[Out
         raise KeyboardInterrupt("finished jobs are kept; run the same batch again to continue") from None
     finally:
         _clean_up(batch, outcomes, tell)
-        table = summary_table(outcomes)
-        atomic_write_text(_summary_file(batch), table)
+        table, config = summary_table(outcomes), batch.jobs[0].config
+        atomic_write_text(Path(config.output_dir) / "runs" / f"batch_{batch.name}{config.shard_mark}.md", table)
         tell(table)
     failed_names = [outcome.job.name for outcome in outcomes if outcome.state == FAILED]
     if failed_names:
         raise RunFailed(f"{len(failed_names)} of {len(outcomes)} jobs failed: {', '.join(failed_names)}")
     return outcomes
-
-
-def _summary_file(batch: BatchPlan) -> Path:
-    """Return where the table goes; every shard of a batch has its own."""
-    config = batch.jobs[0].config
-    index, count = parse_shard(config.shard)
-    shard = f"_shard{index}of{count}" if count > 1 else ""
-    return Path(config.output_dir) / "runs" / f"batch_{batch.name}{shard}.md"
 
 
 def _run_pass(batch: BatchPlan, outcomes: list[Outcome], places: Iterable[int], tell: Callable[[str], None]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
 
 import torch
 
@@ -37,34 +36,28 @@ def _vgg_state() -> str:
         return str(error)
 
 
-def _disk() -> str:
-    root = find_project()
-    return f"{shutil.disk_usage(root).free / 1e9:.0f} GB free in {root}"
-
-
-def _sections() -> dict[str, Callable[[], dict[str, str]]]:
-    facts, device = machine_facts(), resolve_device("auto")
+def _sections() -> dict[str, dict[str, str]]:
+    facts, device, root = machine_facts(), resolve_device("auto"), find_project()
     return {
-        "machine": lambda: {
+        "machine": {
             "system": f"{facts['system']} {facts['processor']}, {facts['cores']} cores, torch uses {facts['threads']} threads",
             "vector extensions": ", ".join(facts["cpu_features"]) or "none known",
             "accelerators": ", ".join(facts["gpus"]) or "none",
             "device=auto means": device,
             "fp32 matrix product": f"{_product_gflops():.0f} GFLOP/s on the CPU",
             "amp=auto means": choose_amp("auto", device)[1],
-            "disk": _disk(),
+            "disk": f"{shutil.disk_usage(root).free / 1e9:.0f} GB free in {root}",
         },
-        "versions": versions,
-        "perceptual networks": lambda: {"alex": "shipped", "vgg": _vgg_state()},
-        "depth models": lambda: dict(available_models()),
+        "versions": versions(),
+        "perceptual networks": {"alex": "shipped", "vgg": _vgg_state()},
+        "depth models": dict(available_models()),
     }
 
 
 def report() -> str:
     """Return the doctor's findings as aligned text, one section after the other."""
     lines = []
-    for title, facts in _sections().items():
-        rows = facts()
+    for title, rows in _sections().items():
         width = max(map(len, rows))
         lines += [title, *(f"  {name:<{width}}  {value}" for name, value in rows.items()), ""]
     return "\n".join(lines).rstrip()

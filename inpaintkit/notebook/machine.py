@@ -27,6 +27,7 @@ LISTED = (
     "transformers",
 )
 CPU_FEATURES = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
+"""Vector extensions that matter for speed."""
 
 
 def versions() -> dict[str, str]:
@@ -40,33 +41,23 @@ def versions() -> dict[str, str]:
     return found
 
 
-def cpu_features() -> list[str]:
-    """Return which of the vector extensions that matter for speed this CPU reports (Linux only)."""
-    return [name for name in CPU_FEATURES if name in cpu_flags()]
-
-
 def machine_facts() -> dict[str, Any]:
     """Return the features of this machine that decide how fast a run is; no names of hosts or users."""
-    gpus = (
-        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    )
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return {
         "system": platform.system(),
         "processor": platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "cpu_features": cpu_features(),
-        "gpus": gpus,
+        "cpu_features": [name for name in CPU_FEATURES if name in cpu_flags()],
+        "gpus": [torch.cuda.get_device_name(number) for number in range(gpus)],
     }
 
 
 def source_revision(root: Path) -> str | None:
     """Return the git commit of the project, with ``+changes`` when the working tree differs, None without git."""
+    command = ["git", "-C", str(root), "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+changes"]
     try:
-        command = ["git", "-C", str(root), "rev-parse", "HEAD"]
-        commit = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-        command = ["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"]
-        changed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    return commit + ("+changes" if changed else "")

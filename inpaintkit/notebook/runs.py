@@ -114,7 +114,9 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
             _write_manifest(folder, manifest | _ending("interrupted", started, repr(error)))
             raise
         metrics = read_metrics(folder)
-        _write_manifest(folder, manifest | _ending(_status(metrics), started) | {"metrics": metrics})
+        # a training that stopped at `max_seconds` left its cells in order, but isn't done
+        status = OUT_OF_TIME if metrics.get("finished") == "0" else DONE
+        _write_manifest(folder, manifest | _ending(status, started) | {"metrics": metrics})
     return RunReport(source.stem, folder, folder / source.name, time.monotonic() - started, metrics)
 
 
@@ -205,14 +207,11 @@ def _say_heading(cell: Any, **_: Any) -> None:
 
 @contextlib.contextmanager
 def _kernel_sockets() -> Iterator[dict[str, Config]]:
-    """Yield options that connect the kernel by sockets in a folder of this run alone; ports, as usual, where there are none.
+    """Yield options that connect the kernel by sockets in a folder of this run alone.
 
     An open port would draw a warning from the kernel. Without a folder of its own the sockets would lie in the working
     folder, where the kernel, which works in the project, doesn't look, and where runs in parallel would share them.
     """
-    if os.name == "nt":
-        yield {}
-        return
     with tempfile.TemporaryDirectory(prefix="inpaintkit-") as folder:
         yield {"config": Config({"KernelManager": {"transport": "ipc", "ip": str(Path(folder) / "kernel")}})}
 
@@ -227,11 +226,6 @@ def _new_manifest(source: Path, values: Mapping[str, Any], root: Path) -> dict[s
         "versions": versions(),
         "machine": machine_facts(),
     }
-
-
-def _status(metrics: Mapping[str, str]) -> str:
-    """A training that stopped at `max_seconds` left its cells in order, but isn't done."""
-    return OUT_OF_TIME if metrics.get("finished") == "0" else DONE
 
 
 def _ending(status: str, started: float, error: str | None = None) -> dict[str, Any]:
@@ -253,11 +247,11 @@ def run_manifest(folder: str | Path) -> dict[str, Any]:
         return {}
 
 
-def record_metrics(folder: str | Path, figures: Mapping[str, Any]) -> None:
+def record(config: JobConfig, figures: Mapping[str, Any]) -> None:
     """Write the figures that a run ends with to ``metrics.csv`` (name, value) in its folder."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([("name", "value"), *figures.items()])
-    atomic_write_text(Path(folder) / "metrics.csv", text.getvalue())
+    atomic_write_text(config.run_folder / "metrics.csv", text.getvalue())
 
 
 def read_metrics(folder: str | Path) -> dict[str, str]:

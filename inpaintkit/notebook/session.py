@@ -18,7 +18,7 @@ from inpaintkit.notebook.parameters import (
     with_preset,
 )
 from inpaintkit.notebook.project import enter_project
-from inpaintkit.notebook.runs import keep_old_report, record_metrics, write_params
+from inpaintkit.notebook.runs import keep_old_report, record, write_params
 from inpaintkit.notebook.showing import (
     callbacks,
     fit,
@@ -117,8 +117,3 @@ def _tell_differences(config: JobConfig, preset: str | None, values: Mapping[str
             changed.append(f"  {field.name} = {json_like(value)} instead of {json_like(usual)}")
     name = f"preset {preset}" if preset else "the defaults"
     print("\n".join([f"{name}, with", *changed]) if changed else f"{name}, unchanged")
-
-
-def record(config: JobConfig, figures: Mapping[str, Any]) -> None:
-    """Write the run's closing figures to ``metrics.csv``."""
-    record_metrics(config.run_folder, figures)

@@ -35,11 +35,8 @@ def stoppable_kernel() -> Iterator[dict[str, Any]]:
     """Yield options for `papermill.execute_notebook` whose kernel is interrupted when this process gets SIGTERM or SIGINT.
 
     The interrupted cell ends with `KeyboardInterrupt`; a training saves first. Between two cells, while the kernel starts, and at a
-    second SIGINT it is raised here. On Windows signals stay as they are.
+    second SIGINT it is raised here.
     """
-    if os.name == "nt":
-        yield {"kernel_manager_class": ThisInterpreter}
-        return
     made: list[AsyncKernelManager] = []
 
     class Kernel(ThisInterpreter):

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from inpaintkit.config import TrainConfig, changes, is_fixed
+from inpaintkit.config import FIXED, TrainConfig, changes
 from inpaintkit.data import HardExampleSampler, InpaintDataset
 from inpaintkit.errors import InputError
 from inpaintkit.files import OLD, move_aside
@@ -122,13 +122,13 @@ def _checked_changes(config: TrainConfig, state: State) -> dict[str, tuple[Any, 
     changed = changes(config, state["train_kwargs"])
     if samples_per_step(state) == config.batch_size * config.processes:
         changed.pop("batch_size", None)  # more processes with smaller batches, or the other way round, go on exactly
-    fixed = [name for name in changed if is_fixed(type(config), name)]
-    if fixed:
-        (then, now), name = changed[fixed[0]], fixed[0]
-        raise InputError(
-            f"model_dir: {config.model_dir} holds a run with {name}={then!r}, now it is {now!r}, which can't change on the way; "
-            f"use the old value, name another model_dir, or set overwrite=True, which moves that run to {OLD}/"
-        )
+    for field in dataclasses.fields(config):
+        if field.name in changed and field.metadata["later"] == FIXED:
+            then, now = changed[field.name]
+            raise InputError(
+                f"model_dir: {config.model_dir} holds a run with {field.name}={then!r}, now it is {now!r}, which can't change on the "
+                f"way; use the old value, name another model_dir, or set overwrite=True, which moves that run to {OLD}/"
+            )
     if changed and not config.resume:
         raise InputError(
             f"model_dir: {config.model_dir} holds a run with other options ({_listed(changed)}); {CHOICES}"

@@ -45,11 +45,8 @@ class StereoPreview:
         """Take picture files, the depth model to start with, what fills the holes, where the sliders start and by how much near edges of
         depth grow, and what makes other depth models by name. Raises `InputError` if there are no pictures.
         """
-        self.photos, self.fill, self.options = (
-            PhotoDepths(pictures, depth_model, create),
-            fill,
-            options or StereoConfig(),
-        )
+        self.photos = PhotoDepths(pictures, depth_model, create)
+        self.fill, self.options = fill, options or StereoConfig()
         self._prepared = lru_cache(KEPT_PHOTOS)(self._prepare)
 
     def pair(
