@@ -231,14 +231,9 @@ class FolderLock:
         return f"{self.folder} is in use by {owner}; wait for it or stop it"
 
 
-@contextlib.contextmanager
-def folder_lock(folder: str | Path, purpose: str, name: str = ".lock") -> Iterator[FolderLock]:
-    """Hold `folder` for one process; a second one gets an `InputError` that names the first one's number.
+def folder_lock(folder: str | Path, purpose: str, name: str = ".lock") -> contextlib.closing[FolderLock]:
+    """Hold `folder` for one process, for the time of the context; a second one gets an `InputError` that names the first one's number.
 
     The operating system drops the lock when its process ends, however it ends: nothing stale remains.
     """
-    lock = FolderLock(folder, purpose, name)
-    try:
-        yield lock
-    finally:
-        lock.close()
+    return contextlib.closing(FolderLock(folder, purpose, name))

@@ -31,9 +31,7 @@ def shown(text: object, longest: int = LONGEST) -> str:
     if len(line) > longest:
         half = (longest - 1) // 2
         line = f"{line[:half]}…{line[-half:]}"
-    line = "".join(
-        _escaped(character) if unicodedata.category(character) in _UNSEEN else character for character in line
-    )
+    line = "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in _UNSEEN else c for c in line)
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
@@ -84,7 +82,3 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {whole % 60} s"
     return f"{minutes // 60} h {minutes % 60} min" if minutes < 2 * 1440 else f"{minutes / 1440:.0f} days"
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")

@@ -6,14 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from inpaintkit.inspection.scores import (
-    CONFIDENCE,
-    METRICS,
-    RANKED_METRICS,
-    WIDTH_BINS,
-    Evaluation,
-    width_metrics,
-)
+from inpaintkit.inspection.scores import CONFIDENCE, METRICS, RANKED_METRICS, WIDTH_BINS, Evaluation, width_metrics
 from inpaintkit.inspection.tables import title_of
 
 NOTHING = 0.05

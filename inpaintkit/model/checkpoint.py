@@ -114,16 +114,15 @@ def describe_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     payload = read_checkpoint(path)
     tensors = [value for value in payload["state_dict"].values() if isinstance(value, Tensor)]
-    facts: dict[str, Any] = {
+    facts = {
         "file": str(path),
         "architecture": _shown(payload["name"]),
         "parameters": sum(tensor.numel() for tensor in tensors),
         "dtype": ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors})),
         "kind": "training state" if "optimizer_state_dict" in payload else "model",
-        "problem": _model_problem(payload, LightInpaintV1()),
     }
+    problem = _model_problem(payload, LightInpaintV1())
     # What the file says of itself stands beside what was found in it, never in its place.
-    problem = facts.pop("problem")
     said = {name: value for name, value in _meta(payload).items() if name not in (*facts, "problem")}
     return facts | said | ({} if problem is None else {"problem": problem})
 

@@ -6,14 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inpaintkit.model.layers import (
-    GaussianBlur,
-    GMLPBlock,
-    ReplicationPad,
-    initialise,
-    initialise_icnr,
-    next_multiple,
-)
+from inpaintkit.model.layers import GaussianBlur, GMLPBlock, ReplicationPad, initialise, initialise_icnr, next_multiple
 from inpaintkit.neighbours import closed, running_max, scaled_reach
 
 PATCH = 4

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from inpaintkit.config import InspectConfig, JobConfig, TrainConfig, field_types
-from inpaintkit.notebook.errors import show_errors_in_one_line
 from inpaintkit.notebook.parameters import (
     CONFIGS,
     PRESET,
@@ -26,6 +25,7 @@ from inpaintkit.notebook.showing import (
     job_progress,
     present,
     show,
+    show_errors_in_one_line,
     show_file,
     show_folded,
     show_headline,

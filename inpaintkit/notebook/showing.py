@@ -1,4 +1,4 @@
-"""How a notebook shows tables, figures, widgets and progress, and what it shows instead where nobody watches."""
+"""How a notebook shows tables, figures, widgets, progress and errors, and what it shows instead where nobody watches."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from IPython.display import Markdown, display
+from IPython.core.getipython import get_ipython
+from IPython.display import HTML, Markdown, display
 
 from inpaintkit import text
 from inpaintkit.config import JobConfig, TrainConfig
+from inpaintkit.errors import LONGEST_MESSAGE, InputError, RunFailed
 from inpaintkit.files import atomic_write_text
 from inpaintkit.inspection.figures import Figure, save_figure
 from inpaintkit.notebook.widgets import HtmlProgress, LiveCurves, Showable, Still, close_all
@@ -52,6 +54,20 @@ def headless() -> bool:
     """Return whether this notebook runs without a person watching: neither the variable nor a front end says otherwise."""
     mode = os.environ.get(PROGRESS_VARIABLE)
     return mode == "lines" or (mode is None and not any(name in os.environ for name in FRONT_ENDS))
+
+
+def show_errors_in_one_line() -> None:
+    """From now on cells end with a sentence where a person can mend what is wrong, or interrupted it."""
+    shell = get_ipython()
+    if shell is not None:
+        shell.set_custom_exc((InputError, RunFailed, KeyboardInterrupt), _show_error)
+
+
+def _show_error(
+    shell: Any, kind: type[BaseException], error: BaseException, trace: Any, tb_offset: int | None = None
+) -> None:
+    style = "border-left:4px solid #d33;padding:.4em .8em;background:#d331;max-width:60em"
+    display(HTML(f'<div style="{style}">{text.html(str(error) or "interrupted", LONGEST_MESSAGE)}</div>'))
 
 
 def show(figure: Figure, config: JobConfig, name: str, alt: str) -> None:

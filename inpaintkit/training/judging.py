@@ -7,13 +7,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
 
+from inpaintkit.files import atomic_path
+from inpaintkit.hole_colour import paint_hole
 from inpaintkit.training.distributed import Group
 from inpaintkit.training.metrics import HIGHEST_PSNR
 from inpaintkit.training.setup import Setup
-from inpaintkit.training.strips import save_strips
 
 Figures = dict[str, float]
+
+GAP = 4  # px between the pictures of a strip
 
 
 def mean_figures(judged: Iterable[Mapping[str, float]]) -> Figures:
@@ -50,3 +56,17 @@ def judge_records(setup: Setup, group: Group, strips: Path, save_every: int, epo
             save_strips(x, hole, output, y, strips / f"epoch{epoch:04}_batch{number:04}.png")
     judged = {record: figures for part in group.gather(mine) for record, figures in part.items()}
     return dict(sorted(judged.items()))
+
+
+def save_strips(x: Tensor, hole: Tensor, output: Tensor, y: Tensor, path: Path) -> None:
+    """Save one row per record: input with its hole in magenta, output, target.
+
+    x (B, 3, S, S) and hole (B, 1, S, S) may carry a frame that output and y (B, 3, s, s) lack.
+    """
+    frame = (x.shape[-1] - y.shape[-1]) // 2
+    columns = [F.pad(paint_hole(x, hole), [-frame] * 4), output, y]
+    row = torch.cat([F.pad(column, (0, GAP, 0, GAP), value=1.0) for column in columns], dim=-1)
+    sheet = torch.cat(list(row.clamp(0, 1)), dim=-2)[:, :-GAP, :-GAP]
+    pixels = (sheet * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    with atomic_path(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG")

@@ -75,11 +75,7 @@ class TrainingLoss(nn.Module):
         self.multiple = self.dinov2.patch if self.dinov2 else PAD_MULTIPLE if self.lpips else 1
 
     def forward(
-        self,
-        output: Tensor,
-        target: Tensor,
-        hole: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        self, output: Tensor, target: Tensor, hole: Tensor | None = None, generator: torch.Generator | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return (total, terms): the loss of the batch with its gradient, and what it consists of, detached.
 

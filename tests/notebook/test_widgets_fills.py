@@ -17,10 +17,10 @@ from inpaintkit.data import InpaintDataset
 from inpaintkit.depth import create_depth_model
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import FILLS
-from inpaintkit.inspection.stereo_views import STEREO_VIEWS, stereo_frames
 from inpaintkit.inspection.zoom import enlarged, with_box, zoom_boxes
 from inpaintkit.notebook import FillComparer, StereoPreview
 from inpaintkit.notebook.widgets import close_all
+from inpaintkit.notebook.widgets.stereo_preview import STEREO_VIEWS, stereo_frames
 
 SIDE = 160
 
@@ -193,8 +193,6 @@ def test_each_view_is_what_it_says(stereo: StereoPreview) -> None:
         "side by side": [(120, 320, 3)],
     }
     assert stereo_frames(pair, "side by side", 80)[0].shape == (30, 80, 3)
-    with pytest.raises(InputError, match="did you mean wiggle"):
-        stereo_frames(pair, "wigle", 80)
 
 
 def test_buttons_change_the_picture_and_wiggle_moves(stereo: StereoPreview) -> None:

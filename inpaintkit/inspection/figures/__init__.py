@@ -4,13 +4,7 @@ from matplotlib.figure import Figure
 
 from inpaintkit.inspection.figures.base import INK, PALETTE, QUIET, KitFigure, png_bytes, save_figure
 from inpaintkit.inspection.figures.curves import gan_epochs, loss_curves
-from inpaintkit.inspection.figures.fills import (
-    before_after,
-    discriminator_maps,
-    extremes,
-    hole_spectra,
-    metrics_bars,
-)
+from inpaintkit.inspection.figures.fills import before_after, discriminator_maps, extremes, hole_spectra, metrics_bars
 from inpaintkit.inspection.figures.records import (
     contact_sheet,
     depth_and_hole,

@@ -74,10 +74,6 @@ def short(name: str, length: int = 26) -> str:
     return text.figure(name, length)
 
 
-def cycle(count: int) -> list[str]:
-    return [PALETTE[index % len(PALETTE)] for index in range(count)]
-
-
 def label_axes(ax: Axes, title: str, x: str, y: str) -> None:
     ax.set_title(title, fontsize=TITLE_SIZE, color=INK, loc="left")
     ax.set_xlabel(x, fontsize=TEXT_SIZE, color=QUIET)

@@ -12,15 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from inpaintkit.errors import InputError
-from inpaintkit.inspection.figures.base import (
-    INK,
-    PALETTE,
-    QUIET,
-    SMALL_SIZE,
-    TEXT_SIZE,
-    KitFigure,
-    label_axes,
-)
+from inpaintkit.inspection.figures.base import INK, PALETTE, QUIET, SMALL_SIZE, TEXT_SIZE, KitFigure, label_axes
 from inpaintkit.training.gan_epochs import FIGURES
 
 BASELINES = {"hole_psnr": "hole_psnr_row_fill"}

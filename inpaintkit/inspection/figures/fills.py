@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, cycle
 
 import numpy as np
 import torch
@@ -25,7 +25,6 @@ from inpaintkit.inspection.figures.base import (
     TILE_INCHES,
     TITLE_SIZE,
     KitFigure,
-    cycle,
     image_grid,
     label_axes,
     short,
@@ -149,7 +148,7 @@ def metrics_bars(evaluation: Evaluation) -> Figure:
     figure = KitFigure(figsize=(2.75 * len(shown), 5.4 + 0.28 * len(evaluation.fills)), layout="constrained")
     grid = figure.add_gridspec(2, 1, height_ratios=[1.6 + 0.28 * len(evaluation.fills), 3])
     above, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
-    colours = dict(zip(evaluation.fills, cycle(len(evaluation.fills)), strict=True))
+    colours = dict(zip(evaluation.fills, cycle(PALETTE), strict=False))
     axes = dict(zip(shown, above.subplots(1, len(shown), squeeze=False)[0], strict=True))
     for name in shown:
         _points(axes[name], evaluation, name, colours)

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import ipywidgets as ipw
 import torch
 
@@ -15,7 +16,6 @@ from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.depth import DEPTH_MODELS, DepthModel, create_depth_model, depth_of_file
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.pictures import Pixels, picture_batch
-from inpaintkit.inspection.stereo_views import fit_width
 from inpaintkit.notebook.widgets.parts import labelled
 
 PHOTO_SHORT_SIDE = 1080
@@ -35,6 +35,15 @@ class Photo(NamedTuple):
     def size(self) -> tuple[int, int]:
         """Return height and width in px."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+
+def fit_width(pixels: Pixels, width: int) -> Pixels:
+    """Return `pixels` (H, W, 3) scaled down to `width` px; narrower ones stay as they are."""
+    if pixels.shape[1] <= width:
+        return pixels
+    height = max(round(pixels.shape[0] * width / pixels.shape[1]), 1)
+    smaller: Pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    return smaller
 
 
 class PhotoDepths:

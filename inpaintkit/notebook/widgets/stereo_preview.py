@@ -14,21 +14,32 @@ from inpaintkit.config import StereoConfig
 from inpaintkit.depth import DepthModel, create_depth_model
 from inpaintkit.inspection.figures import Figure, stereo_panel
 from inpaintkit.inspection.fills import FILLS, Fill
-from inpaintkit.inspection.pictures import picture_batch
+from inpaintkit.inspection.pictures import Pixels, picture_batch, to_uint8
 from inpaintkit.inspection.stereo import StereoPair, depth_like, stereo_pair
-from inpaintkit.inspection.stereo_views import STEREO_VIEWS, fit_width, stereo_frames
 from inpaintkit.notebook.widgets import parts
-from inpaintkit.notebook.widgets.photos import KEPT_PHOTOS, PhotoDepths, depth_sliders
+from inpaintkit.notebook.widgets.photos import KEPT_PHOTOS, PhotoDepths, depth_sliders, fit_width
 
 SHOWN_WIDTH = 960
 REST_SECONDS = 0.4
 """How long the controls have to rest until the holes are filled by the network instead of along rows."""
 
-HINTS = {
-    "anaglyph": "for red-cyan glasses, red on the left eye",
-    "wiggle": "swings between the eyes: near things move against far ones",
-    "side by side": "left | right: for a headset, or look through the screen into the distance",
+STEREO_VIEWS: dict[str, tuple[str, Callable[[StereoPair], list[Pixels]]]] = {
+    "anaglyph": ("for red-cyan glasses, red on the left eye", lambda pair: [pair.anaglyph()]),
+    "wiggle": (
+        "swings between the eyes: near things move against far ones",
+        lambda pair: [to_uint8(pair.left[0]), to_uint8(pair.right[0])],
+    ),
+    "side by side": (
+        "left | right: for a headset, or look through the screen into the distance",
+        lambda pair: [pair.side_by_side()],
+    ),
 }
+"""Ways to look at a pair: a hint, and what makes its frames (H, W, 3), one to stand still or two to swing between."""
+
+
+def stereo_frames(pair: StereoPair, view: str, width: int) -> list[Pixels]:
+    """Return the frames of `view`, one of `STEREO_VIEWS`, at most `width` px wide."""
+    return [fit_width(frame, width) for frame in STEREO_VIEWS[view][1](pair)]
 
 
 class StereoPreview:
@@ -85,7 +96,7 @@ class _Looking:
         self.controls = preview.photos.choosers() | depth_sliders(
             preview.options.divergence, preview.options.convergence
         )
-        self.view = ipw.ToggleButtons(options=list(STEREO_VIEWS), tooltips=[HINTS[view] for view in STEREO_VIEWS])
+        self.view = ipw.ToggleButtons(options=list(STEREO_VIEWS), tooltips=[hint for hint, _ in STEREO_VIEWS.values()])
         self.made: StereoPair
         self._rest: threading.Timer | None = None
         self.panel.on_change(self.controls.values(), self._move)
@@ -118,4 +129,4 @@ class _Looking:
         view, values = self.view.value, self._values()
         self.pane.show(stereo_frames(self.made, view, SHOWN_WIDTH), f"{Path(str(values['picture'])).name} as {view}")
         holes = float(self.made.left_hole.float().mean() + self.made.right_hole.float().mean()) / 2
-        self.panel.say(f"{view}: {HINTS[view]}", f"{holes:.2%} of each view had to be made up, {note}.")
+        self.panel.say(f"{view}: {STEREO_VIEWS[view][0]}", f"{holes:.2%} of each view had to be made up, {note}.")
