@@ -29,33 +29,3 @@ from inpaintkit.config.options import (
 )
 from inpaintkit.config.stereo import StereoConfig
 from inpaintkit.config.train import GanConfig, TrainConfig
-
-__all__ = [
-    "ALL_FILLS",
-    "DEPTH_MODEL_NAMES",
-    "DISCRIMINATOR_NAMES",
-    "FILL_NAMES",
-    "FIXED",
-    "HOLE_METHODS",
-    "LOSSES",
-    "LPIPS_CHOICES",
-    "MAP_VALUES",
-    "OPTIMIZERS",
-    "GanConfig",
-    "GenerateConfig",
-    "InspectConfig",
-    "JobConfig",
-    "StereoConfig",
-    "TrainConfig",
-    "changes",
-    "check_fill_name",
-    "check_processes",
-    "device_of_process",
-    "field_types",
-    "is_fill_function",
-    "nearest_name",
-    "parse_shard",
-    "registry",
-    "require_known",
-    "resolve_device",
-]

@@ -5,18 +5,3 @@ from inpaintkit.depth.map_files import MapFileModel, depth_of_file
 from inpaintkit.depth.protocol import MAP_NAME, DepthModel, compute_like
 from inpaintkit.depth.registry import DEPTH_MODELS, available_models, create_depth_model
 from inpaintkit.depth.sharpen import sharpen_depth
-
-__all__ = [
-    "DEPTH_MODELS",
-    "MAP_NAME",
-    "DepthCache",
-    "DepthModel",
-    "MapFileModel",
-    "available_models",
-    "compute_like",
-    "create_depth_model",
-    "depth_key",
-    "depth_of_file",
-    "round_depth",
-    "sharpen_depth",
-]

@@ -2,17 +2,7 @@
 
 from inpaintkit.inspection.border_truth import border_truth
 from inpaintkit.inspection.evaluate import choose_truths, evaluate, examples
-from inpaintkit.inspection.fills import (
-    FILLS,
-    Fill,
-    biharmonic_fill,
-    label_of,
-    make_fills,
-    navier_stokes_fill,
-    on_grown_hole,
-    simple_in_thin_holes,
-    telea_fill,
-)
+from inpaintkit.inspection.fills import FILLS, Fill, label_of, make_fills, on_grown_hole, simple_in_thin_holes
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.scores import Evaluation, save_scores
 from inpaintkit.inspection.stereo import StereoPair, stereo_pair
@@ -22,42 +12,3 @@ from inpaintkit.inspection.tables import short_table, tables, versus
 from inpaintkit.inspection.truths import Truth, photo_scene_truth, photo_truth, read_textures, record_truth, scene_truth
 from inpaintkit.inspection.verdict import headline, leads_everywhere, verdict
 from inpaintkit.training import row_fill
-
-__all__ = [
-    "FILLS",
-    "Evaluation",
-    "Fill",
-    "Inpainter",
-    "StereoPair",
-    "Truth",
-    "biharmonic_fill",
-    "border_truth",
-    "choose_truths",
-    "evaluate",
-    "examples",
-    "figures",
-    "headline",
-    "label_of",
-    "leads_everywhere",
-    "make_fills",
-    "make_stereo_files",
-    "navier_stokes_fill",
-    "on_grown_hole",
-    "photo_scene_truth",
-    "photo_truth",
-    "read_textures",
-    "record_truth",
-    "row_fill",
-    "save_scores",
-    "save_stereo",
-    "scene_truth",
-    "short_table",
-    "simple_in_thin_holes",
-    "stereo_from_file",
-    "stereo_pair",
-    "stereo_truth",
-    "tables",
-    "telea_fill",
-    "verdict",
-    "versus",
-]
