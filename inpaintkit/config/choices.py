@@ -11,19 +11,19 @@ Choices = Mapping[str, str]
 """Names, with what each means in a few words."""
 
 LOSSES: Choices = {
-    "l1lpips": "L1 and LPIPS, the reference's",
+    "l1lpips": "L1 and LPIPS, iw3's",
     "dct": "L1 of discrete cosine transforms",
     "l1dctlpips": "L1, DCT and LPIPS",
     "l1dinov2": "L1 and the distance of DINOv2 features",
 }
-PERCEPTUAL_NETWORKS: Choices = {"vgg": "VGG16, the reference's", "alex": "AlexNet, about 10 times cheaper"}
+PERCEPTUAL_NETWORKS: Choices = {"vgg": "VGG16, iw3's", "alex": "AlexNet, about 10 times cheaper"}
 OPTIMIZERS: Choices = {
-    "adamw": "AdamW, the reference's",
+    "adamw": "AdamW, iw3's",
     "adamw_schedulefree": "schedule-free AdamW, for fine-tuning",
     "muon": "Muon for matrices, AdamW for the rest: learns fastest in short runs",
 }
 SCHEDULERS: Choices = {
-    "cosine_wd": "cosine cycles, weight decay rising as the rate falls; the reference's",
+    "cosine_wd": "cosine cycles, weight decay rising as the rate falls; iw3's",
     "cosine": "cosine cycles",
     "none": "constant rate",
 }
@@ -33,23 +33,23 @@ AMP_MODES: Choices = {
     "bf16": "bfloat16, float32 where needed",
     "fp16": "float16, float32 where needed",
 }
-RESIDENT_MODES: Choices = {"auto": "on a GPU with room", "on": "always", "off": "never"}
+RESIDENT_MODES: Choices = {"auto": "on a GPU with enough of it", "on": "always", "off": "never"}
 DISCRIMINATOR_NAMES: Choices = {
     "l3c": "patches, conditioned on the target's colour and texture",
     "l3ce": "ensemble of three l3c",
     "ffc": "patches in space and frequency",
     "ffce": "ensemble of three ffc",
-    "l3cffce": "ensemble of two l3c and two ffc, the reference's",
+    "l3cffce": "ensemble of two l3c and two ffc, iw3's",
 }
 HOLE_METHODS: Choices = {
-    "auto": "what the left eye can't see; a map with soft edges gets steps first",
+    "auto": "what the left eye can't see; soft edges of the depth map are made sharp first",
     "occlusion": "what the left eye can't see, from the depth map as it is",
     "warp_back": "iw3's rule: warp to the left eye and back",
 }
 MAP_VALUES: Choices = {
     "near_is_bright": "large is near",
     "far_is_bright": "large is far",
-    "distance": "metres or any other unit of distance",
+    "distance": "distance, in any unit",
 }
 FILL_NAMES: Choices = {
     "row": "the background repeated along the row",

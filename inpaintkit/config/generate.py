@@ -41,7 +41,7 @@ class GenerateConfig(JobConfig):
 
     dataset_dir: str = option(
         "data/samples",
-        "folder with train/ and eval/, or pictures and videos straight in it, or a video",
+        "folder of pictures and videos, or of train/ and eval/ with them; or one video",
         path=True,
         later=FREE,
         group="Pictures",
@@ -49,16 +49,18 @@ class GenerateConfig(JobConfig):
     )
     output_dir: str = option(
         "data/inpaint_v1",
-        "data set folder to write, gets train/ and eval/",
+        "folder of the data set to write; gets train/ and eval/",
         path=True,
         later=FREE,
         group="Data set",
         everyday=True,
     )
     prefix: str = option(
-        "", "start of every file name, one per data set (required)", later=FREE, group="Data set", everyday=True
+        "", "name with which all files of the data set begin (required)", later=FREE, group="Data set", everyday=True
     )
-    model_type: str = option("FastDepth", "depth model by iw3's name", group="Depth", everyday=True)
+    model_type: str = option(
+        "FastDepth", "depth model: FastDepth or a name in docs/depth_models.md", group="Depth", everyday=True
+    )
     resolution: int | None = option(
         None, "short side of the depth map, None: the model's own", unit="px", minimum=32, group="Depth"
     )
@@ -70,37 +72,39 @@ class GenerateConfig(JobConfig):
         group="Depth",
     )
     hub_dir: str | None = option(
-        None, "folder for what model hubs send, None: their own cache folders", path=True, later=FREE, group="Depth"
+        None, "folder for downloaded networks, None: where the hubs keep them", path=True, later=FREE, group="Depth"
     )
     flip_average: bool = option(
         False, "average depth with that of the mirrored picture; doubles its time", later=FREE, group="Depth"
     )
     map_name: str = option(
-        "{name}_depth", "for File: a map's name without ending; other names than this need model_path", group="Depth"
+        "{name}_depth",
+        "for File: a map's name without its ending; another name than this needs model_path",
+        group="Depth",
     )
     map_values: str = option(
-        "near_is_bright", "for File: what large values mean", choices=MAP_VALUES, later=FREE, group="Depth"
+        "near_is_bright", "for File: what large values in a map mean", choices=MAP_VALUES, later=FREE, group="Depth"
     )
     depth_cache: str | None = option(
         None,
-        "folder of depth maps shared between runs, None: OUTPUT_DIR/depth_cache",
+        "folder where depth maps are kept for later runs, None: OUTPUT_DIR/depth_cache",
         path=True,
         later=FREE,
         group="Depth",
     )
     depth_cache_gb: float = option(
         10.0,
-        "largest size of depth_cache, least used go first; 0: keep none",
+        "how large depth_cache may grow, then the least used maps go; 0: keep none",
         unit="GB",
         minimum=0,
         later=FREE,
         group="Depth",
     )
     size: int = option(512, "side of the square crops", unit="px", minimum=256, group="Data set", everyday=True)
-    num_samples: int = option(2, "crops per record", minimum=1, group="Data set")
+    num_samples: int = option(2, "crops of each picture, and of its mirror image", minimum=1, group="Data set")
     divergence_level: int = option(
         1,
-        "strength of the 3D effect: 1 up to 5 %, 2 up to 8 %, 3 up to 11 %",
+        "strength of the 3D effect: 1, 2 or 3 for up to 5, 8 or 11 % of the width",
         minimum=1,
         maximum=3,
         group="Holes",
@@ -125,16 +129,16 @@ class GenerateConfig(JobConfig):
     save_frames: bool = option(
         False, "keep the frames taken from videos as pictures in OUTPUT_DIR/frames", later=FREE, group="Videos"
     )
-    repeats: int = option(1, "passes over the pictures, each with draws of its own", minimum=1, group="Pictures")
+    repeats: int = option(1, "passes over the pictures, each with other holes", minimum=1, group="Pictures")
     scenes: int = option(
         0,
-        "procedural scenes beside each picture and pass, with surfaces cut from the pictures and exact depth",
+        "scenes made for each picture and pass: layers cut from the pictures, with exact depth",
         minimum=0,
         group="Pictures",
     )
     hole_method: str = option(
         "auto",
-        "how holes are found; auto makes soft edges of depth steps, warp_back is iw3's rule",
+        "how holes are found",
         choices=HOLE_METHODS,
         group="Holes",
     )
@@ -149,20 +153,20 @@ class GenerateConfig(JobConfig):
     seed: int = option(0, "same seed and pictures: same data set, byte by byte", group="Data set")
     processes: int = option(
         1,
-        "processes on this machine, each with its share of the pictures and, in turn, of the GPUs",
+        "processes on this machine that share the pictures, and the GPUs by turns",
         minimum=1,
         later=FREE,
         group="Machine",
     )
     shard: str = option(
         "auto",
-        "i/n: do only every n-th picture from the i-th, one machine of n; auto: torchrun's rank and world size, else all",
+        "i/n: the share of machine i of n, counted from 0: every n-th picture; auto: as torchrun says, else all pictures",
         later=FREE,
         group="Machine",
     )
     run_dir: str | None = option(
         None,
-        "folder for notebook and figures, None: OUTPUT_DIR/runs/PREFIX_MODEL",
+        "folder for the executed notebook and its figures, None: OUTPUT_DIR/runs/PREFIX_MODEL",
         path=True,
         later=FREE,
         group="Data set",

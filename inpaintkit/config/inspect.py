@@ -51,35 +51,38 @@ class InspectConfig(JobConfig):
     )
     fills: str = option(
         "all",
-        f"fills to compare with, by comma: {ALL_FILLS}, {', '.join(FILL_NAMES)}, MODEL.pth, or FILE.py:FUNCTION, which "
+        f"fills to compare with, separated by commas: {ALL_FILLS}, {', '.join(FILL_NAMES)}, MODEL.pth, or FILE.py:FUNCTION, which "
         "runs that file",
         group="Checkpoint",
     )
     data_dir: str | None = option(
         None,
-        "data set folder; its eval/ records are filled; None: made of photos/eval",
+        "data set whose eval/ records are filled; None: records made of the photos",
         path=True,
         group="Truths",
         everyday=True,
     )
     photos: str = option(
-        "data/samples", "folder whose eval/ photos, never trained on, texture the scenes", path=True, group="Truths"
+        "data/samples",
+        "folder with eval/: photos that no training saw, for records and scenes",
+        path=True,
+        group="Truths",
     )
     scenes: int = option(
         24,
-        "scenes of each kind, procedural and of photos, with exactly known right views, 0: none",
+        "number of scenes, and as many photo scenes and holes at the border; 0: none",
         minimum=0,
         group="Truths",
     )
     stereo_dir: str | None = option(
-        None, "folder of true stereo pairs left, right, disparity, None: none", path=True, group="Truths"
+        None, "folder of real stereo pairs with measured disparity, None: none", path=True, group="Truths"
     )
     disparity_scale: float | None = option(
-        None, "stored disparity per px, None: 1, in 16-bit PNG files 256", minimum=1e-3, group="Truths"
+        None, "stored value of a disparity of 1 px, None: 1, in 16-bit PNG files 256", minimum=1e-3, group="Truths"
     )
     edge_dilation: int = option(
         0,
-        "rounds by which near edges of depth grow before scenes, pairs and the preview are warped",
+        "rounds by which near objects of the depth map grow before scenes and pairs are warped",
         minimum=0,
         group="Truths",
     )
@@ -102,11 +105,11 @@ class InspectConfig(JobConfig):
         everyday=True,
     )
     divergence: float = option(
-        2.5, "strength of the stereo preview", unit="% of the width", minimum=0, maximum=20, group="Stereo preview"
+        2.5, "strength of the 3D effect", unit="% of the longer side", minimum=0, maximum=20, group="Stereo preview"
     )
     convergence: float = option(
         0.5,
-        "depth on the screen plane in the stereo preview, 0 far, 1 near",
+        "depth that lies on the screen, 0 far, 1 near",
         minimum=0,
         maximum=1,
         group="Stereo preview",

@@ -25,11 +25,11 @@ class StereoConfig(JobConfig):
         f"what fills the holes: {RELEASED} (the model that ships), {', '.join(FILL_NAMES)}, MODEL.pth, "
         "or FILE.py:FUNCTION, which runs that file",
     )
-    model_type: str = option("FastDepth", "depth model by iw3's name")
+    model_type: str = option("FastDepth", "depth model: FastDepth or a name in docs/depth_models.md")
     divergence: float = option(2.5, "strength of the 3D effect", unit="% of the longer side", minimum=0, maximum=20)
-    convergence: float = option(0.5, "depth on the screen plane, 0 far, 1 near", minimum=0, maximum=1)
+    convergence: float = option(0.5, "depth that lies on the screen, 0 far, 1 near", minimum=0, maximum=1)
     edge_dilation: int = option(
-        2, "rounds by which near edges of the depth map grow first, so that objects keep their rims", minimum=0
+        2, "rounds by which near objects of the depth map grow first, so that they keep their rims", minimum=0
     )
     outer_dilation: int = option(
         0, "by how much holes grow to the background side before filling", unit="px", minimum=0

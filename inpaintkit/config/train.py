@@ -25,7 +25,7 @@ class TrainConfig(JobConfig):
 
     data_dir: str = option(
         "data/inpaint_v1",
-        "data set folder with train/ and eval/ records",
+        "folder of the data set, with train/ and eval/ records",
         path=True,
         later=FREE,
         group="Data and run",
@@ -33,17 +33,17 @@ class TrainConfig(JobConfig):
     )
     model_dir: str = option(
         "models/inpaint_v1",
-        "run folder: checkpoints, eval/ pictures, CSV",
+        "folder that the run writes: models, curves, pictures",
         path=True,
         later=FREE,
         group="Data and run",
         everyday=True,
     )
     max_epoch: int = option(
-        200, "epochs; 200 resets the learning rate every 40", minimum=1, later=ASKED, group="Length", everyday=True
+        200, "epochs, of num_samples samples each", minimum=1, later=ASKED, group="Length", everyday=True
     )
     num_samples: int = option(
-        20000, "training samples per epoch", minimum=1, later=ASKED, group="Length", everyday=True
+        20000, "samples in an epoch, drawn from the records", minimum=1, later=ASKED, group="Length", everyday=True
     )
     batch_size: int = option(8, "samples per step and process", minimum=1, later=ASKED, group="Length", everyday=True)
     backward_step: int = option(
@@ -51,7 +51,11 @@ class TrainConfig(JobConfig):
     )
     crop_size: int = option(256, "side of the training crops", unit="px", minimum=64, group="Samples")
     mixed_border: float = option(
-        0.0, "chance of mixed colours right of holes, as in warped pictures", minimum=0, maximum=1, group="Samples"
+        0.0,
+        "chance that an object's colour is mixed into the background beside the hole, as in warped pictures",
+        minimum=0,
+        maximum=1,
+        group="Samples",
     )
     thin_hole: float = option(
         0.0, "chance that a hole is narrowed to 1, 2 or 3 px", minimum=0, maximum=1, group="Samples"
@@ -66,14 +70,14 @@ class TrainConfig(JobConfig):
     loss: str = option("l1lpips", "training loss", choices=LOSSES, group="Loss")
     perceptual: str = option(
         "vgg",
-        "network inside LPIPS; alex is about 10 times cheaper",
+        "network inside LPIPS, the perceptual loss; alex is about 10 times cheaper than vgg",
         choices=PERCEPTUAL_NETWORKS,
         group="Loss",
         everyday=True,
     )
     perceptual_path: str | None = option(
         None,
-        "local copy of the perceptual network: VGG16 or AlexNet file, DINOv2 folder; None: found by itself",
+        "local copy of the perceptual network: VGG16 or AlexNet file, DINOv2 folder; None: the kit looks for it",
         path=True,
         later=FREE,
         group="Loss",
@@ -144,7 +148,7 @@ class TrainConfig(JobConfig):
     )
     resident: str = option(
         "auto",
-        "hold all records in the device's memory; auto: on a GPU with room",
+        "hold all records in the device's memory; auto: on a GPU with enough of it",
         choices=RESIDENT_MODES,
         later=FREE,
         group="Machine",
@@ -216,7 +220,7 @@ class GanConfig(TrainConfig):
 
     model_dir: str = option(
         "models/inpaint_gan_v1",
-        "run folder: checkpoints, eval/ pictures, CSV",
+        "folder that the run writes: models, curves, pictures",
         path=True,
         later=FREE,
         group="Data and run",
@@ -231,7 +235,12 @@ class GanConfig(TrainConfig):
         everyday=True,
     )
     max_epoch: int = option(
-        30, "epochs; too many lose the effect", minimum=1, later=ASKED, group="Length", everyday=True
+        30,
+        "epochs, of num_samples samples each; too many lose the effect",
+        minimum=1,
+        later=ASKED,
+        group="Length",
+        everyday=True,
     )
     optimizer: str = option(
         "adamw_schedulefree", "optimiser of generator and discriminator", choices=OPTIMIZERS, group="Optimiser"

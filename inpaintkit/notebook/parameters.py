@@ -43,7 +43,7 @@ PRESET = "preset"
 PRESETS = {
     "try": "minutes on two CPU cores, with the shipped photos and the released checkpoint",
     "laptop": "evenings on one small GPU",
-    "full": "the reference's recipe, on a data-centre GPU",
+    "full": "iw3's recipe, on a data-centre GPU",
 }
 TAG = "parameters"
 LARGEST_FILE = 1 << 20  # bytes of a parameter file

@@ -227,7 +227,7 @@ class TestCommandLine:
         assert main(["params", "train"]) == 0
         shown = capsys.readouterr().out
         assert "max_epoch: int = 200" in shown
-        assert "epochs; 200 resets the learning rate every 40" in shown
+        assert "epochs, of num_samples samples each" in shown
 
     def test_relative_paths_typed_by_hand_count_from_the_working_folder(
         self, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
