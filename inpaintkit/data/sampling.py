@@ -126,15 +126,15 @@ def best_crop(hole: Tensor, candidates: Sequence[tuple[int, int]], size: int) ->
     return int(np.argmax(share * (1 - share)))
 
 
-def grid_crop(hole: Tensor, size: int, step: int = GRID_STEP) -> tuple[int, int]:
+def grid_crop(hole: Tensor, size: int) -> tuple[int, int]:
     """Return (top, left) of the crop with the largest hole among those on a grid, the first one of equals.
 
-    For evaluation: no randomness. `hole` is (..., H, W) bool; `size` and `step` in px. Raises `InputError` when the
+    For evaluation: no randomness. `hole` is (..., H, W) bool; `size` in px. Raises `InputError` when the
     hole is smaller than `size`.
     """
     height, width = hole.shape[-2:]
     _check_size(height, width, size)
-    tops, lefts = np.arange(0, height - size + 1, step), np.arange(0, width - size + 1, step)
+    tops, lefts = (np.arange(0, side - size + 1, GRID_STEP) for side in (height, width))
     candidates = np.stack(np.meshgrid(tops, lefts, indexing="ij"), axis=-1).reshape(-1, 2)
     top, left = candidates[np.argmax(_areas(hole, candidates, size))].tolist()
     return top, left

@@ -255,10 +255,10 @@ def _assignment(node: ast.stmt) -> tuple[str, Any]:
     return targets[0].id, ast.literal_eval(node.value)  # type: ignore[attr-defined]
 
 
-def write_cell(config_class: type[JobConfig], preset: str | None = "try") -> str:
+def write_cell(config_class: type[JobConfig]) -> str:
     """Return the parameters cell of a notebook: a preset, and the everyday options."""
     lines = [
-        f"{PRESET} = {json_like(preset)}  # {', '.join(PRESETS)}: sizes for a first try, a small GPU, a large one; None: the defaults"
+        f"{PRESET} = {json_like('try')}  # {', '.join(PRESETS)}: sizes for a first try, a small GPU, a large one; None: the defaults"
     ]
     for field in dataclasses.fields(config_class):
         if field.metadata["everyday"]:

@@ -37,23 +37,17 @@ def dilate_outer(hole: Tensor, iterations: int, base_width: int | None = None) -
     return running_max(_as_bool(hole), _scaled(iterations, hole.shape[-1], base_width), 0, -1)
 
 
-def dilate_edge(depth: Tensor, iterations: int | tuple[int, int]) -> Tensor:
+def dilate_edge(depth: Tensor, iterations: int) -> Tensor:
     """Grow near objects in `depth` (B, 1, H, W), 1 = near, by about `iterations` pixels; return float32.
 
-    Each round mixes in the maximum of the blurred depth around a pixel, by `edge_weight`. A pair (x, y) grows
-    sideways and upright by different amounts. Raises `InputError` if an amount is negative.
+    Each round mixes in the maximum of the blurred depth around a pixel, by `edge_weight`. Raises `InputError` if it is negative.
     """
-    across, upright = (iterations, iterations) if isinstance(iterations, int) else iterations
-    if min(across, upright) < 0:
+    if iterations < 0:
         raise InputError(f"edge_dilation: {iterations} is negative; give 0 or more rounds")
-    both = min(across, upright)
-    rounds = [(-1, -2)] * both + [(-1,)] * (across - both) + [(-2,)] * (upright - both)
     depth = depth.to(torch.float32)
-    for dims in rounds:
-        weight, nearest = edge_weight(depth), _blurred(depth)
-        for dim in dims:
-            nearest = running_max(nearest, 1, 1, dim)
-        depth = depth * (1 - weight) + weight * nearest
+    for _ in range(iterations):
+        weight = edge_weight(depth)
+        depth = depth * (1 - weight) + weight * local_max(_blurred(depth), 1)
     return depth
 
 

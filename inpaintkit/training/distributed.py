@@ -86,10 +86,6 @@ class Group:
         for parameter, gradient in zip(used, flat.split([p.numel() for p in used]), strict=True):
             parameter.grad = gradient.view_as(parameter).clone(memory_format=torch.preserve_format)
 
-    def device(self, name: str) -> str:
-        """Return the device of this process: its own GPU where several processes share a machine."""
-        return f"cuda:{self.local_rank}" if self.size > 1 and name == "cuda" else name
-
     @contextlib.contextmanager
     def leader_first(self) -> Iterator[None]:
         """Let the first process of each machine through the context before its others (one builds, all use)."""

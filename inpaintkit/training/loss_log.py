@@ -41,8 +41,6 @@ class LossLog:
 
     def take(self, group: Group) -> list[StepLosses]:
         """Return what came in since the last call, of all processes, ordered by step, then by process."""
-        if not self._waiting and group.size == 1:
-            return []
         mine = _read(self._waiting)
         self._waiting.clear()
         return [losses for step in zip(*group.gather(mine), strict=True) for losses in step]

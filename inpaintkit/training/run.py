@@ -70,15 +70,10 @@ class RunFiles:
 class Run:
     """A run in `files`; callbacks see it as a `RunView`."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        group: Group,
-        callbacks: Sequence[Callback],
-        sampler: HardExampleSampler | None = None,
-    ) -> None:
-        """Take who trains (`group`), who is told (`callbacks`), and what draws the records here, if anything (`sampler`)."""
-        self.config, self.group, self.callbacks, self.sampler = config, group, callbacks, sampler
+    def __init__(self, config: TrainConfig, group: Group, callbacks: Sequence[Callback]) -> None:
+        """Take the options, who trains (`group`) and who is told (`callbacks`)."""
+        self.config, self.group, self.callbacks = config, group, callbacks
+        self.sampler: HardExampleSampler | None = None  # what draws the records here, if anything
         self.files = RunFiles(Path(config.model_dir))
         self.reads_at_once = group.size == 1 and resolve_device(config.device) == "cpu"
         self.plan = Plan.of(config, group.size)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from inpaintkit.config import GanConfig, TrainConfig, check_processes, resolve_device
+from inpaintkit.config import GanConfig, TrainConfig, check_processes, device_of_process, resolve_device
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import FolderLock, folder_lock, remove_temporary_files
@@ -70,7 +70,7 @@ class Trainer:
     @cached_property
     def setup(self) -> Setup:
         """Data and networks; where they weren't needed to train, as the run left them."""
-        device = self.group.device(resolve_device(self.config.device))
+        device = device_of_process(resolve_device(self.config.device))
         return set_up(self.config, self.found, self.group, device, self.make_task)
 
     def make_task(self, plain: PlainTask, group: Group) -> Task:

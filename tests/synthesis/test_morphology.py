@@ -65,11 +65,10 @@ def test_growing_is_scaled_to_the_width(case: dict[str, int]) -> None:
     assert dilate_outer(hole, case["n"], case["base_width"]).sum() == 1 + case["iterations"]
 
 
-@pytest.mark.parametrize("rounds", [1, 2, (2, 1), (0, 2), 4], ids=str)
-def test_edge_dilation_matches_the_reference(rounds: int | tuple[int, int]) -> None:
-    name = str(rounds) if isinstance(rounds, int) else f"{rounds[0]}_{rounds[1]}"
+@pytest.mark.parametrize("rounds", [1, 2, 4])
+def test_edge_dilation_matches_the_reference(rounds: int) -> None:
     grown = dilate_edge(TENSORS["depth"], rounds)
-    assert (grown - TENSORS[f"dilate_edge_{name}"]).abs().max() <= 1e-5
+    assert (grown - TENSORS[f"dilate_edge_{rounds}"]).abs().max() <= 1e-5
 
 
 def test_edge_weight_matches_the_reference() -> None:
@@ -124,4 +123,4 @@ def test_negative_amounts_are_refused() -> None:
     with pytest.raises(InputError, match="negative"):
         dilate_inner(mask("o"), -1)
     with pytest.raises(InputError, match="negative"):
-        dilate_edge(torch.zeros(1, 1, 3, 3), (0, -1))
+        dilate_edge(torch.zeros(1, 1, 3, 3), -1)

@@ -82,7 +82,6 @@ def test_processes_on_the_cpu_leave_the_gpu_alone(monkeypatch: pytest.MonkeyPatc
     }.items():
         monkeypatch.setattr(f"torch.distributed.{name}", lambda *args, answer=answer, **options: answer)
     with join_group("cpu") as group:
-        assert group.device("cpu") == "cpu"
         assert group.gradients is None
 
 

@@ -36,10 +36,7 @@ class MaskPreview:
         depth_model: DepthModel,
         create: Callable[[str], DepthModel] = create_depth_model,
     ) -> None:
-        """Take picture files, the depth model to start with, and what makes the others by name.
-
-        Raises `InputError` if there are no pictures.
-        """
+        """Take what `PhotoDepths` takes. Raises `InputError` if there are no pictures."""
         self.photos = PhotoDepths(pictures, depth_model, create)
         self._grown = lru_cache(KEPT_DEPTHS)(self._grow)
         self._ready = lru_cache(KEPT_DEPTHS)(self._prepare)
