@@ -3,8 +3,6 @@
 Everything heavy is loaded by the command that needs it: help, lists of parameters and refusals come at once.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import os

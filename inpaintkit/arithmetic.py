@@ -4,8 +4,6 @@ Decided by what the processor says of itself, not by a measurement: on a busy ma
 wrong answer costs a whole run twice its time and its reproducibility.
 """
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """How a hole is shown everywhere: magenta, a colour that photos hardly have."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

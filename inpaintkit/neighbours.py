@@ -1,7 +1,5 @@
 """What lies around a pixel: the nearest known ones of its row, the largest value within reach; holes closed by it."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

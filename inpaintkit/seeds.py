@@ -5,8 +5,6 @@ Every random choice in the kit comes from a generator made here from its own key
 knowing the key: no state is ever saved, and worker processes need no care.
 """
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

@@ -4,8 +4,6 @@ Whoever names a file can write line breaks that fake a line of a log, marks that
 that steer a terminal, HTML that runs in a notebook, and dollar signs that a figure takes for a formula.
 """
 
-from __future__ import annotations
-
 import html as _html
 import re
 import unicodedata

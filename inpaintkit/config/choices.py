@@ -1,7 +1,5 @@
 """The choices of options: each name once, with what it means. Whoever serves them builds its table with `registry`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import TypeVar
 

@@ -1,7 +1,5 @@
 """What notebook 01 takes."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

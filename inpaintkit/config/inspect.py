@@ -1,7 +1,5 @@
 """What notebook 04 takes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Pictures are integers 0..255. Each change is applied at each place of the order 
 amounts as a tensor: the number of operations doesn't grow with the batch.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -4,8 +4,6 @@ In 8 bits they cost a tenth of what they cost in floats (tables, and OpenCV's ve
 that a picture file can hold, as all others are.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

@@ -3,8 +3,6 @@
 All of it works on what a survey saw (`Looks`), with no random numbers: the same video gives the same frames.
 """
 
-from __future__ import annotations
-
 import heapq
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """HDR frames -> SDR pictures."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -3,8 +3,6 @@
 What draws takes an explicit generator; what changes works on batches of tensors, on any device.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import torch

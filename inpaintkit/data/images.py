@@ -1,7 +1,5 @@
 """Picture files -> arrays: odd files are converted or refused with a reason, never fatal."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import hashlib

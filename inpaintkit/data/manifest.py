@@ -9,8 +9,6 @@ or shard, so the parts of all shards together are those of one unsharded run::
     OUTPUT_DIR/manifest/PREFIX_MODEL/{train,eval}/000000.jsonl    one line per record, or per reason for there being none
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

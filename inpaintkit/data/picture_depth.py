@@ -3,8 +3,6 @@
 A network on a GPU must never wait for the CPU, so the work around it is in functions of its own that workers can call.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

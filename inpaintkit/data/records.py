@@ -1,7 +1,5 @@
 """One picture -> records: the view of the picture, its holes, and the crops that show most of them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

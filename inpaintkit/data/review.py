@@ -5,8 +5,6 @@ Marks are a text file beside ``train/`` and ``eval/``, one record a line, so the
 begins; whoever lists the records next completes one that was cut off.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Callable, Collection, Iterator

@@ -1,7 +1,5 @@
 """Which records to train on, and which part of each: hard ones more often, parts with holes first."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

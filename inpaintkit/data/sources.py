@@ -4,8 +4,6 @@ A *source* is one picture to be: a picture file, or one frame of a video. Its na
 ``clip.mp4#t=12.345`` (seconds), is all that is needed to find it again.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping

@@ -1,7 +1,5 @@
 """Depth maps kept on disk, so that the same picture is never inferred twice."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io

@@ -4,8 +4,6 @@ Encoder and decoder follow Wofk et al., "FastDepth: Fast Monocular Depth Estimat
 in the pruned variant whose weights lie in ``weights/`` (batch norm folded into the convolutions).
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 from pathlib import Path

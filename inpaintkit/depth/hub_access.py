@@ -1,7 +1,5 @@
 """Asking once, and not for long, whether a model hub can be reached, and saying clearly that it can't."""
 
-from __future__ import annotations
-
 import threading
 import time
 import urllib.error

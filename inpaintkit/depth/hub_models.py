@@ -1,7 +1,5 @@
 """Depth networks that only ``torch.hub`` serves, called as iw3 calls them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """Depth maps that lie beside the pictures, as iw3 exports and RGB-D cameras write them."""
 
-from __future__ import annotations
-
 import importlib.util
 import math
 from collections.abc import Callable

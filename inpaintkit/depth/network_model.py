@@ -1,7 +1,5 @@
 """A depth network of any family behind the one interface of the kit."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import time

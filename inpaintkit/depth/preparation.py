@@ -1,7 +1,5 @@
 """What depth networks want to be fed: sizes, borders and colour scales."""
 
-from __future__ import annotations
-
 import math
 
 import torch.nn.functional as F

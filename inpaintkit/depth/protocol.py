@@ -1,7 +1,5 @@
 """What a depth model looks like from outside, and the facts the kit keeps about each one."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol

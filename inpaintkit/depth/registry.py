@@ -1,7 +1,5 @@
 """Depth models by the names that iw3 uses, and the two that need no hub."""
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import replace
 from pathlib import Path

@@ -6,8 +6,6 @@ the border between the two sides runs along the picture's own edge. Where the co
 regions, slopes, gravel) nothing is changed. Measured variants: ``docs/depth_models.md``.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Depth networks from the package *transformers*: Depth Anything v1 and v2, ZoeDepth, DepthPro."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 from typing import Any

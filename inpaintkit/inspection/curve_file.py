@@ -1,7 +1,5 @@
 """Curves as a picture file in the run folder, fresh after every evaluation: for runs that nobody watches."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from inpaintkit.inspection.figures import loss_curves, save_figure

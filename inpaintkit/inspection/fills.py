@@ -8,8 +8,6 @@ a file and name it ``mine.py:mean_fill`` where fills are named (`make_fills`)::
         return torch.where(hole, picture.mean((2, 3), keepdim=True), picture)
 """
 
-from __future__ import annotations
-
 import importlib.util
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The kinds of pictures people hand in, brought to one kind and back, and the eye they belong to."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 

@@ -1,7 +1,5 @@
 """How a training run stands, read from its folder: also while another process writes it."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import math

@@ -1,7 +1,5 @@
 """Scores of fills inside holes, and what they say together: means, differences, ranks, and how sure each is."""
 
-from __future__ import annotations
-
 import csv
 import functools
 import io

@@ -1,7 +1,5 @@
 """A stereo pair from one picture and its depth, and the usual ways to look at one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

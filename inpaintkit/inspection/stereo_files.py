@@ -1,7 +1,5 @@
 """A stereo pair as files: from a picture on disk to what one can look at."""
 
-from __future__ import annotations
-
 import filecmp
 import glob
 import os

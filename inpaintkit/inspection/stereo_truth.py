@@ -6,8 +6,6 @@ left picture is seen at x - disparity in the right one. Files: PFM and NPY (not 
 16 bit (0 = not measured), whose numbers are divided by the scale.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from pathlib import Path

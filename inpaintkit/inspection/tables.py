@@ -1,7 +1,5 @@
 """Evaluations as Markdown tables."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np

@@ -10,8 +10,6 @@ border does: zero for shifted windows, the nearest cell for convolutions. With e
 `LightInpaintV1.predict`; with the usual reach it differs inside holes by less than 1/255.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

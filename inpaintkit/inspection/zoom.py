@@ -1,7 +1,5 @@
 """One hole after the other, enlarged: where the holes of a picture are and how a filled one is shown."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

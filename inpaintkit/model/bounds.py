@@ -4,8 +4,6 @@ PyTorch's safe reader runs no code, but it allocates what a file asks for, and a
 over, has a few bytes in a file and no end in a message.
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 import pickletools

@@ -5,8 +5,6 @@ Layout of a best-model file (nagadomi/nunif's): ``torch.save`` of one dict with 
 (``.checkpoint.pth``) is the same dict with the state of optimisers, schedulers and so on beside it.
 """
 
-from __future__ import annotations
-
 import io
 import itertools
 import json

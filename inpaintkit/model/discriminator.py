@@ -3,8 +3,6 @@
 All are patch discriminators: one logit per 8x8 cell of the picture, without the 2 outermost cells on each side.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Discriminators by name: single ones, and ensembles of which each step picks one member."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Handing a model on: safetensors and ONNX for other programs, a configuration entry for iw3."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import importlib.util

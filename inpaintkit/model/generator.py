@@ -1,7 +1,5 @@
 """The generator ``inpaint.light_inpaint_v1``: the network that iw3 fills holes with, interchangeable with its files."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

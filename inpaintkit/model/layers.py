@@ -4,8 +4,6 @@ Feature maps are ``(B, C, H, W)`` tensors whose memory runs channels-last, so th
 view and linear layers, norms and windows work on contiguous channels. Nothing depends on that for its values.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Many data sets in one call: sources x depth models x variants, checked as a whole before the first one starts."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The whole chain on the shipped photos: four notebooks, one after the other, into one folder."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Any

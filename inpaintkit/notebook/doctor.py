@@ -1,7 +1,5 @@
 """What this machine has, and what that means for the kit."""
 
-from __future__ import annotations
-
 import shutil
 import time
 

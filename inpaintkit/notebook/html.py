@@ -1,7 +1,5 @@
 """An executed notebook as one HTML file that can be sent around."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import nbformat

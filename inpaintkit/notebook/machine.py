@@ -1,7 +1,5 @@
 """What a run's manifest and `doctor` say about the machine."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import platform

@@ -3,8 +3,6 @@
 Each of these wins over the ones before it. Nothing here loads torch, so that whoever mistypes a name hears of it at once.
 """
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import dataclasses

@@ -1,7 +1,5 @@
 """Finding the project's root and its notebooks from any working folder."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

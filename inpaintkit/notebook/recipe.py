@@ -1,7 +1,5 @@
 """Training runs one after the other, from one file: each starts from the weights that the one before ended with."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

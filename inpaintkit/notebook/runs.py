@@ -4,8 +4,6 @@ papermill only warns about misspelt parameters and accepts any type; `execute` r
 starts, checks the disk, and leaves a run folder that says how the run ended, whatever happened.
 """
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import io

@@ -1,7 +1,5 @@
 """What the cells of a notebook call: read the parameters, show and keep figures, record the outcome."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar

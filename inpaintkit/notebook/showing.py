@@ -1,7 +1,5 @@
 """How a notebook shows tables, figures, widgets, progress and errors, and what it shows instead where nobody watches."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import Callable, Mapping

@@ -4,8 +4,6 @@ Left alone, SIGTERM (from a batch system or a container) would end only the proc
 itself alone, would then end without saving.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

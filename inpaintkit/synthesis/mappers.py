@@ -3,8 +3,6 @@
 Curves and constants read from iw3's (nagadomi/nunif) results. All keep 0 and 1 in place.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import partial

@@ -3,8 +3,6 @@
 Rules read from iw3's (nagadomi/nunif) results.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

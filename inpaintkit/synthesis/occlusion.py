@@ -4,8 +4,6 @@
 takes depth that falls gradually, as every estimator's does at objects' borders, for a steep surface without a hole.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 

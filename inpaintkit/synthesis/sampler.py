@@ -1,7 +1,5 @@
 """Drawing how a hole is made, and making it: edge dilation, depth curve, picture's size, warp back, closing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """Drawing of layered scenes: formulas before noise and photos, and pieces of one photo before another."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

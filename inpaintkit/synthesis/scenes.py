@@ -6,8 +6,6 @@ pixels and no estimate. Coordinates: pixel centres have whole numbers, x to the 
 the picture.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Sequence

@@ -8,8 +8,6 @@ largest shift started furthest left. So the nearest source is the one with the s
 computed on mirrored rows, where the same holds. Source: the rules of iw3 (nagadomi/nunif), read from its results.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple, get_args

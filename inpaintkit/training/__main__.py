@@ -7,8 +7,6 @@ call on each of them, for instance with 2 machines of 8 GPUs::
         -m inpaintkit.training --config models/mine/params.yaml
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The parts of GAN fine-tuning that are arithmetic: losses, weights, noise."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Mixed precision: which arithmetic is fastest on this machine, and the contexts that use it."""
 
-from __future__ import annotations
-
 import contextlib
 
 import torch

@@ -1,7 +1,5 @@
 """Moving output and target together before the loss, so that the loss doesn't see the network's pixel grid."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """The weights to use, where they are not those that are trained: schedule-free optimisers, moving averages."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

@@ -3,8 +3,6 @@
 The loop calls these and knows nothing of notebooks; a notebook or a test passes its own.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Full-state checkpoints on disk: the newest under its known name, older ones beside it under numbers."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Compiling the generator, where the machine can; where it can't, saying so and going on without."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

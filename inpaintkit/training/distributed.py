@@ -6,8 +6,6 @@ fine-tuning runs several backward passes through parts of both networks, an ense
 step, and a step whose losses aren't finite has no backward pass there at all. With 9 MB of gradients there is nothing to gain from overlapping.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """How long a training will take on this machine, from a step that is timed before it starts."""
 
-from __future__ import annotations
-
 import time
 
 import torch

@@ -1,7 +1,5 @@
 """Getting samples to the device: from loader processes, or from records that lie there already."""
 
-from __future__ import annotations
-
 import fnmatch
 import signal
 from collections.abc import Iterator, Sequence

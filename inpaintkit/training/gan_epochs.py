@@ -1,7 +1,5 @@
 """The epochs of a GAN fine-tuning in words and as a table: what each is worth, and why one was picked."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from inpaintkit.training.progress import Row

@@ -1,7 +1,5 @@
 """The full state of a run of iw3, as a run here takes it over."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import Any

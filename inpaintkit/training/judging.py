@@ -1,7 +1,5 @@
 """Judging a task on the evaluation records: figures of each record, their means, and pictures to look at."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Training in several processes from one: start torchrun, follow what it says, read what it leaves."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import dataclasses

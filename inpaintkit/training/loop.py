@@ -7,8 +7,6 @@ sampler and two counters, and goes on bit by bit.
 Several processes (see `distributed`) each take their share of every step and of the evaluation; only the first one writes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 

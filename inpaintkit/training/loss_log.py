@@ -1,7 +1,5 @@
 """Losses that wait on the device until somebody wants to read them: reading each at once would stall a GPU."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Training losses: clamp-L1, DCT, LPIPS and DINOv2, summed with fixed weights."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path

@@ -6,8 +6,6 @@ outside 0..1 count as clamped, as they would be in a file. Pass a `hole_ring` in
 surroundings.
 """
 
-from __future__ import annotations
-
 import math
 
 import cv2

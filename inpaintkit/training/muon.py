@@ -5,8 +5,6 @@ that suits AdamW suits Muon, too. torch's own Muon takes two-dimensional weights
 which are half of the generator.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any

@@ -4,8 +4,6 @@ An optimiser's state knows parameters by their place alone. In another order it 
 weight upon another.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Row fill: the fill that a trained network has to beat."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """A run: its folder and files, how far it is, its loss CSV, and who is told of it. It knows no networks and no loop."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import io

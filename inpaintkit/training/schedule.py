@@ -1,7 +1,5 @@
 """Optimisers, and the learning rate and weight decay over the epochs."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 from collections.abc import Iterator

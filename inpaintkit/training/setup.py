@@ -1,7 +1,5 @@
 """Setting up what one process needs to train: data, networks and their state, or that of the run it goes on with."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,8 +1,6 @@
 """Spectra of what lies in holes: a network's pixel grid of 4 px shows as peaks at 1/4 and 1/2 cycles per px, one of 8 px
 also at 1/8 and 3/8."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """When a run pauses: stop signals as a polite request, time limits, and the time of the next checkpoint."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

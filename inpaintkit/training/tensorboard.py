@@ -1,7 +1,5 @@
 """The curves of a run for TensorBoard, beside the CSV that is always written."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The entries for whoever trains: `Trainer` for the plain recipe, `GanTrainer` for fine-tuning."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 from collections.abc import Sequence

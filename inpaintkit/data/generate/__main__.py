@@ -1,7 +1,5 @@
 """One of the processes of `processes.generate_in_processes`: what it has to tell goes to its output, a line of JSON each."""
 
-from __future__ import annotations
-
 import json
 import sys
 

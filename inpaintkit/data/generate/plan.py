@@ -1,7 +1,5 @@
 """What there is to do: the source files, listed once, and the jobs that follow from them."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Pictures to look at before a data set is generated."""
 
-from __future__ import annotations
-
 import contextlib
 from itertools import dropwhile
 from pathlib import Path

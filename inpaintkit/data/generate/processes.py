@@ -1,7 +1,5 @@
 """One data set made by several processes of a machine: each makes its share, the one that started them tells their progress."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import json

@@ -1,7 +1,5 @@
 """A run: the source files are listed, what is missing of the data set is made, by one process or several, and reported."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import time

@@ -1,7 +1,5 @@
 """What all figures share: their style, grids of pictures, and how they become files."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Curves of a training from its loss CSV."""
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Iterable, Mapping

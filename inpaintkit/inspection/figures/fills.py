@@ -1,7 +1,5 @@
 """What fills make of holes: pictures side by side, figures, spectra, the discriminator's judgement."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, cycle

@@ -1,7 +1,5 @@
 """Records and their holes: sheets, samples, statistics, parameters."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """A stereo pair, ready to be looked at."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure
 
 from inpaintkit.hole_colour import paint_hole

@@ -1,7 +1,5 @@
 """Fill comparer: the same hole filled by each method, one slider step apart."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 

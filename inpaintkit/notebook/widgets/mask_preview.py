@@ -1,7 +1,5 @@
 """Mask preview: depth, an eye's view and the hole of a picture while the warp's parameters move."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the widgets are built of: panes for pictures, controls with one look, a busy sign, and tidying up after them."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import io

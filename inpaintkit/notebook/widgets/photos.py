@@ -1,7 +1,5 @@
 """Photos and their depth, as the widgets that warp them need both; and the sliders that say how to warp."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path

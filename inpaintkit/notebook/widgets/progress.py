@@ -1,7 +1,5 @@
 """A progress bar that is plain HTML: it starts as wide as it will be, and a saved notebook still shows it."""
 
-from __future__ import annotations
-
 import time
 
 from IPython.display import display

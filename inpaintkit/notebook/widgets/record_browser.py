@@ -1,7 +1,5 @@
 """Record browser: leaf through a data set, mark what is bad, move the marked records away as pairs, and bring them back."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Stereo preview: a pair made from a photo, as anaglyph, as a wiggle picture or side by side, while its strength moves."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache

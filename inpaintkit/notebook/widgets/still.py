@@ -4,8 +4,6 @@ A saved widget is only a reference to an object in the kernel: a closed notebook
 for it. So each widget leaves a picture in the same output, and hides it for as long as the widget itself is alive on the page.
 """
 
-from __future__ import annotations
-
 import io
 import uuid
 

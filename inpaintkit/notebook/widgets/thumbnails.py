@@ -1,7 +1,5 @@
 """A grid of thumbnails with keys, for pages of records."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Callable, Sequence
 from pathlib import Path

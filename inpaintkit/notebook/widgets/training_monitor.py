@@ -1,7 +1,5 @@
 """Training monitor: curves and evaluation pictures of a run folder, while this or another process writes it."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """GAN fine-tuning: a plain task, and a discriminator that judges only what lies in holes."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The plain task: a generator learns to fill holes by a reconstruction loss."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What the training loop asks of whatever it trains."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol

@@ -1,7 +1,5 @@
 """One network's optimiser with all that belongs to it: schedule, gradient scale, clipping, warm-up, skipped steps."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
