@@ -1,20 +1,22 @@
-"""Run a trainer in a process of its own; optionally send it a signal after a number of steps.
+"""A training in a process of its own, which may send itself a signal after a number of steps."""
 
-Usage: run_trainer.py CONFIG.json [STEP SIGNAL [group]], where ``group`` signals the whole process group.
-"""
+from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import torch
+from own_process import OwnProcess
 
 from inpaintkit.config import GanConfig, TrainConfig
 from inpaintkit.training import GanTrainer, Trainer
 from inpaintkit.training.callbacks import Callback, RunView, StepInfo
+
+SECONDS = 300
 
 
 class SendSignal(Callback):
@@ -35,15 +37,21 @@ class SendSignal(Callback):
         subprocess.run([sys.executable, "-S", "-c", outside], start_new_session=True)
 
 
-def main() -> None:
+def train(params: dict[str, Any], *signal_at: Any) -> None:
+    """Train here; `signal_at`: after which step to send which signal, and "group" if the whole process group gets it."""
     torch.set_num_threads(1)
-    params = json.loads(Path(sys.argv[1]).read_text())
-    callbacks = [SendSignal(int(sys.argv[2]), *sys.argv[3:])] if len(sys.argv) > 2 else []
+    callbacks = [SendSignal(*signal_at)] if signal_at else []
     if "discriminator" in params:
         GanTrainer(GanConfig.from_params(params), callbacks).fit()
     else:
         Trainer(TrainConfig.from_params(params), callbacks).fit()
 
 
-if __name__ == "__main__":
-    main()
+def start_training(params: dict[str, Any], *signal_at: Any, environment: Mapping[str, str] | None = None) -> OwnProcess:
+    """Start `train` in a process of its own."""
+    return OwnProcess(train, params, *signal_at, environment=environment, leads="group" in signal_at)
+
+
+def run_training(params: dict[str, Any], *signal_at: Any) -> tuple[int, str]:
+    """Return how such a process ended and what it said."""
+    return start_training(params, *signal_at).wait(SECONDS)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
-import os
 import resource
 import shutil
 import signal
@@ -18,6 +16,8 @@ from typing import Any
 
 import pytest
 import torch
+from own_process import OwnProcess
+from run_trainer import SECONDS, start_training
 from toy_data import TINY, tiny_trainer, write_record
 
 from inpaintkit.errors import InputError
@@ -173,18 +173,14 @@ def spoil(data: Path, changes: dict[str, Any]) -> None:
     torch.save(load_state(state) | changes, state)
 
 
-def start(data: Path, *signal_at: str, **environment: str) -> subprocess.Popen[str]:
+def start(data: Path, *signal_at: Any, **environment: str) -> OwnProcess:
     """Start a long training in a process of its own; `signal_at`: step and name of a signal that it sends itself."""
     values = TINY | {"data_dir": str(data), "model_dir": str(data.parent / "own"), "max_epoch": 1000}
-    params = data.parent / "params.json"
-    params.write_text(json.dumps(values | {"checkpoint_seconds": 0.0}))
-    command = [sys.executable, str(Path(__file__).with_name("run_trainer.py")), str(params), *signal_at]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
+    return start_training(values | {"checkpoint_seconds": 0.0}, *signal_at, environment=environment)
 
 
 def test_a_closed_terminal_saves_first(data: Path) -> None:
-    run = start(data, "3", "SIGHUP")
-    _, said = run.communicate(timeout=120)
+    _, said = start(data, 3, "SIGHUP").wait(SECONDS)
     assert "stopped by SIGHUP at epoch 2, step 1, saved in" in said
     assert load_state(data.parent / "own" / STATE)["inpaintkit_progress"]["steps_done"] == 3
 
@@ -192,11 +188,11 @@ def test_a_closed_terminal_saves_first(data: Path) -> None:
 def test_a_process_whose_parent_was_killed_saves_and_ends(data: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
     run = start(data, **{PARENT_VARIABLE: str(parent.pid)})
-    state, end = data.parent / "own" / STATE, time.monotonic() + 120
+    state, end = data.parent / "own" / STATE, time.monotonic() + SECONDS
     while not state.exists() and time.monotonic() < end:
         time.sleep(0.1)
     parent.kill()
     parent.wait()
-    _, said = run.communicate(timeout=60)
+    _, said = run.wait(SECONDS)
     assert "stopped by SIGTERM" in said
     assert load_state(state)["inpaintkit_progress"]["steps_done"] > 0

@@ -211,11 +211,11 @@ class TestChangedOptions:
         assert heard.heard("options changed on the way: max_epoch 2, now 3")
 
     def test_smaller_batches(self, data: Path) -> None:
-        report = cut(data, batch_size=2, backward_step=2, resume=True)
-        assert (report.finished, report.steps) == (True, 8)  # 4 steps of 2 instead of 2 of 4, in each of two epochs
+        report = cut(data, batch_size=1, backward_step=2, resume=True)
+        assert (report.finished, report.steps) == (True, 8)  # 4 steps of 1 instead of 2 of 2, in each of two epochs
 
     def test_more_samples_another_rate_and_rarer_evaluations(self, data: Path) -> None:
-        report = cut(data, num_samples=12, learning_rate=1e-5, eval_step=2, resume=True)
+        report = cut(data, num_samples=6, learning_rate=1e-5, eval_step=2, resume=True)
         assert report.finished
         assert {row["learning_rate"] for row in report.rows("train")} <= {1e-5, 1e-8} or report.rows("train")[0][
             "learning_rate"
@@ -319,7 +319,7 @@ def test_a_gpu_without_room_says_which_options_need_less_and_the_run_goes_on_wit
 
     trainer.model.register_forward_pre_hook(no_room)
     with pytest.raises(
-        RunFailed, match=r"halve batch_size \(now 4\) and double backward_step .* crop_size .* resident"
+        RunFailed, match=r"halve batch_size \(now 2\) and double backward_step .* crop_size .* resident"
     ):
         trainer.fit()
-    assert tiny_trainer(data, model_dir=str(folder), batch_size=2, backward_step=2, resume=True).fit().finished
+    assert tiny_trainer(data, model_dir=str(folder), batch_size=1, backward_step=2, resume=True).fit().finished

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from run_trainer import run_training
 
 from inpaintkit.config import TrainConfig
 from inpaintkit.model import LightInpaintV1, load_state
@@ -110,11 +111,9 @@ def test_max_seconds_also_ends_a_run_whose_epochs_are_single_steps(records: Path
 @pytest.mark.slow
 def test_a_signal_to_the_whole_process_group_leaves_the_loader_workers_alive(records: Path, tmp_path: Path) -> None:
     """Ctrl-C and batch systems signal the workers, too; their death would break the trainer before it has saved."""
-    (tmp_path / "config.json").write_text(json.dumps(params(records, tmp_path / "run", num_workers=2)))
-    script = Path(__file__).with_name("run_trainer.py")
-    command = [sys.executable, str(script), str(tmp_path / "config.json"), "2", "SIGTERM", "group"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, start_new_session=True)
-    said = re.search(r"stopped by SIGTERM at epoch 1, step (\d+)", done.stderr)
-    assert said, done.stderr
-    assert int(said[1]) in (2, 3)  # on a busy machine the signal to oneself arrives a moment later
-    assert steps_done(tmp_path / "run") == int(said[1])
+    values = params(records, tmp_path / "run", num_workers=2)
+    _, said = run_training(values, 2, "SIGTERM", "group")
+    place = re.search(r"stopped by SIGTERM at epoch 1, step (\d+)", said)
+    assert place, said
+    assert int(place[1]) in (2, 3)  # on a busy machine the signal to oneself arrives a moment later
+    assert steps_done(tmp_path / "run") == int(place[1])

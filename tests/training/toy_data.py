@@ -12,7 +12,7 @@ from inpaintkit.config import TrainConfig
 from inpaintkit.training import Callback, RunView, Trainer
 
 TINY: dict[str, Any] = {
-    "crop_size": 64, "max_epoch": 2, "batch_size": 4, "num_samples": 8, "backward_step": 1, "eval_step": 1,
+    "crop_size": 64, "max_epoch": 2, "batch_size": 2, "num_samples": 4, "backward_step": 1, "eval_step": 1,
     "device": "cpu", "amp": "off", "perceptual": "alex", "grey_start": True,
 }  # fmt: skip
 
