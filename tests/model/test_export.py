@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import json
 from pathlib import Path
 
@@ -57,10 +59,19 @@ def test_the_iw3_entry_is_yaml_with_an_absolute_path(
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[LightInpaintV1, Path]:
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """Export to ONNX by the command; return the checkpoint, the file and what was printed."""
+    folder = tmp_path_factory.mktemp("onnx")
     # the calm start: with the plain one outputs go beyond 0..1 and clamping would hide differences
-    model = LightInpaintV1(torch_rng("onnx"), grey_start=True)
-    return model, export_onnx(model, tmp_path_factory.mktemp("onnx") / "model.onnx", epoch=3)
+    checkpoint = save_model(LightInpaintV1(torch_rng("onnx"), grey_start=True), folder / "mine.pth", epoch=3)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main(["export", str(checkpoint), "-o", str(folder / "model.onnx")]) == 0
+    return checkpoint, folder / "model.onnx", printed.getvalue()
+
+
+@pytest.fixture
+def exported(written: tuple[Path, Path, str]) -> tuple[LightInpaintV1, Path]:
+    return load_model(written[0])[0], written[1]
 
 
 @pytest.mark.parametrize("shape", [(1, 64, 64), (2, 63, 65), (1, 16, 16), (3, 130, 257), (1, 360, 641)])
@@ -117,18 +128,19 @@ def test_without_the_packages_for_onnx_the_command_to_install_them_is_named(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("format", ["onnx", "safetensors"])
-def test_the_command_exports_and_prints_the_entry_for_iw3(
-    format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    checkpoint = save_model(LightInpaintV1(torch_rng("export")), tmp_path / "mine.pth", epoch=7)
-    target = tmp_path / f"out.{format}"
-    assert main(["export", str(checkpoint), "-o", str(target)]) == 0
-    printed = capsys.readouterr().out
+def assert_entry(printed: str, checkpoint: Path, target: Path) -> None:
     assert str(target) in printed
-    assert yaml.safe_load(printed.splitlines()[-1]) == {tmp_path.name: {"image": str(checkpoint)}}
-    if format == "safetensors":
-        assert load_model(target)[1]["epoch"] == 7
+    assert yaml.safe_load(printed.splitlines()[-1]) == {checkpoint.parent.name: {"image": str(checkpoint)}}
+
+
+def test_the_command_exports_and_prints_the_entry_for_iw3(
+    written: tuple[Path, Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, target, printed = written
+    assert_entry(printed, checkpoint, target)
+    assert main(["export", str(checkpoint), "-o", str(tmp_path / "out.safetensors")]) == 0
+    assert_entry(capsys.readouterr().out, checkpoint, tmp_path / "out.safetensors")
+    assert load_model(tmp_path / "out.safetensors")[1]["epoch"] == 3
 
 
 def test_an_unknown_ending_is_refused_before_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
