@@ -40,8 +40,8 @@ def png_bytes(figure: Figure) -> bytes:
     figure.set_facecolor("white")
     figure.set_dpi(DPI)
     try:
-        canvas.draw()
-        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        canvas.draw()  # type: ignore[no-untyped-call]
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
     finally:
         figure.set_dpi(dpi)
     small = io.BytesIO()
