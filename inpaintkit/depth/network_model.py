@@ -48,14 +48,10 @@ def depth_pro_side(network: nn.Module) -> int:
     return int(config.patch_size / min(config.scaled_images_ratios))
 
 
-def _short_side(pictures: Tensor, spec: DepthModelSpec, resolution: int | None) -> int:
-    portrait = pictures.shape[2] > pictures.shape[3]
-    return resolution or (spec.portrait_resolution if portrait else None) or spec.resolution
-
-
 def _resized(pictures: Tensor, spec: DepthModelSpec, resolution: int | None, mode: str) -> Tensor:
-    short = _short_side(pictures, spec, resolution)
-    size = network_size(pictures.shape[2], pictures.shape[3], short, spec.multiple)
+    height, width = pictures.shape[2:]
+    short = resolution or (spec.portrait_resolution if height > width else None) or spec.resolution
+    size = network_size(height, width, short, spec.multiple)
     return F.interpolate(pictures, size, mode=mode, antialias=True)
 
 

@@ -30,15 +30,7 @@ class LightInpaintV1(nn.Module):
     """
 
     name = "inpaint.light_inpaint_v1"
-    i2i_scale = 1
     i2i_offset = 16
-    i2i_in_channels = 3
-    i2i_in_size = None
-    i2i_blend_size = 8
-    i2i_default_tile_size = 256
-    i2i_default_batch_size = 4
-    downscaling_factor = PATCH
-    mod = 16
 
     def __init__(self, generator: torch.Generator | None = None, grey_start: bool = False) -> None:
         super().__init__()

@@ -285,16 +285,13 @@ def describe(notebook: str | Path) -> str:
             f"  {field.name}: {type_name(kinds[field.name])} = {json_like(field.default)}{unit}",
             f"      {rule['help']}",
         ]
-        lines += [f"      {name}: {_meaning(meaning)}" for name, meaning in (rule["choices"] or {}).items()]
+        for name, meaning in (rule["choices"] or {}).items():
+            lines.append(f"      {name}: {meaning if isinstance(meaning, str) else ', '.join(meaning)}")
         groups.setdefault(rule["group"], []).append("\n".join(lines))
     head = "\n".join(
         [f"{PRESET}: sizes for all options at once", *(f"  {name}: {text}" for name, text in PRESETS.items())]
     )
     return "\n\n".join([head, *(f"{group}\n" + "\n".join(lines) for group, lines in groups.items())])
-
-
-def _meaning(meaning: Any) -> str:
-    return meaning if isinstance(meaning, str) else ", ".join(meaning)
 
 
 def sync_notebooks(root: Path | None = None) -> list[Path]:

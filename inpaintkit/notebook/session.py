@@ -34,22 +34,6 @@ from inpaintkit.text import duration
 from inpaintkit.training import find_run
 from inpaintkit.training.estimate import estimate_seconds
 
-__all__ = [
-    "callbacks",
-    "configure",
-    "fit",
-    "headless",
-    "job_progress",
-    "present",
-    "record",
-    "show",
-    "show_file",
-    "show_folded",
-    "show_headline",
-    "show_list",
-    "show_table",
-]
-
 LONG = 3600.0  # s: from here on a training is worth a warning
 
 _Config = TypeVar("_Config", bound=JobConfig)

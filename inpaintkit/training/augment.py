@@ -1,8 +1,8 @@
 """Moving output and target together before the loss, so that the loss doesn't see the network's pixel grid."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -12,50 +12,32 @@ MAX_SHIFT = 8
 MAX_DEGREES = 15.0
 
 
-@dataclass(frozen=True)
-class PairAugmentation:
-    """What is done to a pair: ``none``, a ``shift`` (px, right and down positive) or a ``rotation`` (degrees)."""
+def draw_augmentation(generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+    """Draw what moves pictures (B, C, H, W), what comes in from outside being reflected.
 
-    kind: Literal["none", "shift", "rotation"] = "none"
-    shift_x: int = 0
-    shift_y: int = 0
-    degrees: float = 0.0
-
-
-def draw_augmentation(generator: torch.Generator) -> PairAugmentation:
-    """Draw one of three with equal chances: a shift of up to 8 px per axis, a rotation of up to 15 degrees, nothing."""
+    One of three with equal chances: a shift of up to 8 px per axis, a rotation of up to 15 degrees, nothing.
+    """
 
     def integer(low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (1,), generator=generator, device=generator.device))
 
     kind = integer(0, 2)
     if kind == 0:
-        return PairAugmentation("shift", shift_x=integer(-MAX_SHIFT, MAX_SHIFT), shift_y=integer(-MAX_SHIFT, MAX_SHIFT))
+        return partial(translate, shift_x=integer(-MAX_SHIFT, MAX_SHIFT), shift_y=integer(-MAX_SHIFT, MAX_SHIFT))
     if kind == 1:
         uniform = float(torch.rand(1, generator=generator, device=generator.device))
-        return PairAugmentation("rotation", degrees=(2 * uniform - 1) * MAX_DEGREES)
-    return PairAugmentation()
-
-
-def apply_augmentation(picture: Tensor, augmentation: PairAugmentation) -> Tensor:
-    """Return `picture` (B, C, H, W) moved, what comes in from outside being reflected; a bool tensor stays bool."""
-    if augmentation.kind == "none":
-        return picture
-    values = picture.float() if picture.dtype == torch.bool else picture
-    if augmentation.kind == "shift":
-        moved = translate(values, augmentation.shift_x, augmentation.shift_y)
-    else:
-        moved = rotate(values, augmentation.degrees)
-    return moved > 0.5 if picture.dtype == torch.bool else moved
+        return partial(rotate, degrees=(2 * uniform - 1) * MAX_DEGREES)
+    return lambda picture: picture
 
 
 def augment_pair(
     output: Tensor, target: Tensor, generator: torch.Generator, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return output, target (B, 3, H, W) and mask (B, 1, H, W; bool or float) moved alike, see `draw_augmentation`."""
-    augmentation = draw_augmentation(generator)
-    moved_mask = None if mask is None else apply_augmentation(mask, augmentation)
-    return apply_augmentation(output, augmentation), apply_augmentation(target, augmentation), moved_mask
+    move = draw_augmentation(generator)
+    if mask is not None:
+        mask = move(mask.float()) > 0.5 if mask.dtype == torch.bool else move(mask)
+    return move(output), move(target), mask
 
 
 def translate(picture: Tensor, shift_x: int, shift_y: int) -> Tensor:

@@ -1,13 +1,22 @@
-"""The full state of a run of iw3, as a run here takes it over."""
+"""Training states in iw3's format: the order of an optimiser's parameters, and a run of iw3 as one here takes it over.
+
+An optimiser's state knows parameters by their place alone. In another order it would be loaded without a word, moments of one
+weight upon another. iw3's order is by name within each group.
+"""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import nn
+
 from inpaintkit.config import GanConfig, TrainConfig
 from inpaintkit.errors import InputError
-from inpaintkit.training.parameter_order import BY_NAME, ORDER_KEY
 from inpaintkit.training.progress import Plan, Progress
+
+ORDER_KEY, BY_NAME = "inpaintkit_parameter_order", "by name"
+"""Entry of a checkpoint that says its optimisers' states are in this order; checkpoints of earlier versions have none."""
 
 MOMENTS = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "adamw_schedulefree": {"z", "exp_avg_sq"}}
 """What the state of an optimiser holds for each weight."""
@@ -15,7 +24,33 @@ MOMENTS = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "adamw_schedulefree": {"z
 ALTERNATIVE = "take its weights alone with reset_state=True"
 
 
-def from_iw3(state: Mapping[str, Any], config: TrainConfig) -> dict[str, Any]:
+State = dict[str, Any]
+
+
+def to_names(state: State, optimizer: torch.optim.Optimizer, network: nn.Module) -> State:
+    """Return the `state` of an `optimizer` of `network` with the parameters of each group in order of their names."""
+    places = places_by_name(optimizer, network)
+    return {**state, "state": {new: state["state"][old] for new, old in enumerate(places) if old in state["state"]}}
+
+
+def from_names(state: State, optimizer: torch.optim.Optimizer, network: nn.Module) -> State:
+    """Undo `to_names`."""
+    places = places_by_name(optimizer, network)
+    return {**state, "state": {old: state["state"][new] for new, old in enumerate(places) if new in state["state"]}}
+
+
+def places_by_name(optimizer: torch.optim.Optimizer, network: nn.Module) -> list[int]:
+    """Return the places of the optimiser's parameters, sorted by name within each group."""
+    names = {parameter: name for name, parameter in network.named_parameters()}
+    places: list[int] = []
+    for group in optimizer.param_groups:
+        first = len(places)
+        own = [names[parameter] for parameter in group["params"]]
+        places += [first + index for index in sorted(range(len(own)), key=own.__getitem__)]
+    return places
+
+
+def from_iw3(state: Mapping[str, Any], config: TrainConfig) -> State:
     """Return iw3's checkpoint `state` as one of a run of `config` that stands at the beginning of its next epoch.
 
     Weights and optimiser go on. Losses of single records aren't kept by iw3, and its best loss is another one, so records are drawn

@@ -3,8 +3,6 @@
 Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018, version 0.1.
 """
 
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +12,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from inpaintkit.config import require_known
+from inpaintkit.depth.hub_access import is_reachable
 from inpaintkit.errors import InputError
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 VGG_TRUNK = Path("models") / "perceptual" / "vgg16_features.safetensors"
 TORCHVISION_VGG = "vgg16-397923af.pth"
 TORCHVISION_URL = f"https://download.pytorch.org/models/{TORCHVISION_VGG}"
-CONNECT_SECONDS = 5.0
 
 # Of a picture in -1..1 (the ImageNet statistics as the authors of LPIPS rounded them).
 PICTURE_SHIFT = (-0.030, -0.088, -0.188)
@@ -164,9 +162,8 @@ def find_vgg_trunk() -> Path:
 def _download_vgg(path: Path) -> Path:
     try:
         # torch.hub has no time limit of its own: find out first whether the server can be reached.
-        request = urllib.request.Request(TORCHVISION_URL, method="HEAD")
-        with urllib.request.urlopen(request, timeout=CONNECT_SECONDS):
-            pass
+        if not is_reachable(TORCHVISION_URL):
+            raise OSError(f"no answer came from {TORCHVISION_URL}")
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(TORCHVISION_URL, str(path), hash_prefix="397923af", progress=True)
     except (OSError, RuntimeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,8 +17,6 @@ from inpaintkit.config import LOSSES
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training.augment import (
-    PairAugmentation,
-    apply_augmentation,
     augment_pair,
     draw_augmentation,
     rotate,
@@ -138,17 +137,18 @@ def test_augmentation_moves_output_target_and_mask_alike(seed: int) -> None:
     assert torch.equal(output, target)
     assert moved is not None
     assert moved.dtype == torch.bool
-    same_draw = draw_augmentation(torch_rng(seed))
-    assert torch.equal(output, apply_augmentation(picture, same_draw))
-    assert torch.equal(moved, apply_augmentation(mask, same_draw))
+    move = draw_augmentation(torch_rng(seed))
+    assert torch.equal(output, move(picture))
+    assert torch.equal(moved, move(mask.float()) > 0.5)
 
 
 def test_augmentations_are_equally_frequent_and_within_their_ranges() -> None:
-    draws = [draw_augmentation(torch_rng("frequency", i)) for i in range(900)]
-    for kind in ("none", "shift", "rotation"):
-        assert 250 <= sum(d.kind == kind for d in draws) <= 350
-    assert {d.shift_x for d in draws} == set(range(-8, 9)) == {d.shift_y for d in draws}
-    angles = [d.degrees for d in draws if d.kind == "rotation"]
+    draws: list[Any] = [draw_augmentation(torch_rng("frequency", i)) for i in range(900)]
+    shifts, turns = ([d.keywords for d in draws if getattr(d, "func", None) is kind] for kind in (translate, rotate))
+    for count in (len(shifts), len(turns), len(draws) - len(shifts) - len(turns)):
+        assert 250 <= count <= 350
+    assert {d["shift_x"] for d in shifts} == set(range(-8, 9)) == {d["shift_y"] for d in shifts}
+    angles = [d["degrees"] for d in turns]
     assert -15 <= min(angles) < -14
     assert 14 < max(angles) <= 15
 
@@ -156,7 +156,7 @@ def test_augmentations_are_equally_frequent_and_within_their_ranges() -> None:
 def test_positive_shift_moves_right_and_down() -> None:
     dot = torch.zeros(1, 1, 9, 9)
     dot[0, 0, 4, 4] = 1
-    moved = apply_augmentation(dot, PairAugmentation("shift", shift_x=3, shift_y=-2))
+    moved = translate(dot, shift_x=3, shift_y=-2)
     assert moved[0, 0].nonzero().tolist() == [[2, 7]]
 
 
@@ -165,7 +165,7 @@ def test_augmentation_changes_the_loss_but_not_in_evaluation() -> None:
     loss = create_loss("dct")
     plain = loss(output, target)[0].item()
     assert loss(output, target)[0].item() == plain
-    rotation = next(s for s in range(99) if draw_augmentation(torch_rng(s)).kind == "rotation")
+    rotation = next(s for s in range(99) if getattr(draw_augmentation(torch_rng(s)), "func", None) is rotate)
     first, again = (loss(output, target, generator=torch_rng(rotation))[0].item() for _ in range(2))
     assert first == again != plain
 

@@ -130,10 +130,8 @@ class GanTask:
         return length
 
     def update(self, moment: Moment) -> None:
-        self.plain.updater.update(moment.update)
+        self.plain.update(moment)
         self.updater.update(moment.update)
-        if self.plain.average is not None:
-            self.plain.average.update_parameters(self.model)
 
     def next_epoch(self) -> None:
         self.plain.next_epoch()

@@ -15,10 +15,10 @@ from inpaintkit.training import amp
 from inpaintkit.training.averaging import MovingAverage, averaged_weights
 from inpaintkit.training.compiling import Network, compiled
 from inpaintkit.training.distributed import Group
+from inpaintkit.training.iw3_state import BY_NAME, ORDER_KEY
 from inpaintkit.training.loss_log import BatchLosses
 from inpaintkit.training.losses import create_loss
 from inpaintkit.training.metrics import hole_psnr
-from inpaintkit.training.parameter_order import BY_NAME, ORDER_KEY
 from inpaintkit.training.progress import Moment, Row
 from inpaintkit.training.row_fill import row_fill
 from inpaintkit.training.tasks.updater import Updater

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from inpaintkit.config import TrainConfig
 from inpaintkit.training.amp import gradient_scaler
 from inpaintkit.training.distributed import Group
-from inpaintkit.training.parameter_order import from_names, to_names
+from inpaintkit.training.iw3_state import from_names, to_names
 from inpaintkit.training.schedule import (
     create_optimizer,
     create_scheduler,
