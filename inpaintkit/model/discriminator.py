@@ -115,6 +115,10 @@ class ConditionVector(nn.Module):
         return vector[:, :, None, None]
 
 
+Judgement = Tensor | tuple[Tensor, Tensor]
+"""Logits; with a mask also that mask per logit."""
+
+
 class Discriminator(nn.Module):
     """What all discriminators promise; `name`: that of the same one in nunif, where there is one."""
 
@@ -130,9 +134,7 @@ class Discriminator(nn.Module):
                 return member
         return len(self.probabilities) - 1
 
-    def forward(
-        self, fake: Tensor, cond: Tensor, mask: Tensor | None = None, member: int | None = None
-    ) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, fake: Tensor, cond: Tensor, mask: Tensor | None = None, member: int | None = None) -> Judgement:
         """Judge a picture.
 
         Args:
@@ -151,9 +153,7 @@ class Discriminator(nn.Module):
 class PatchDiscriminator(Discriminator):
     """A single discriminator; a new one only has to give `logits`."""
 
-    def forward(
-        self, fake: Tensor, cond: Tensor, mask: Tensor | None = None, member: int | None = None
-    ) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, fake: Tensor, cond: Tensor, mask: Tensor | None = None, member: int | None = None) -> Judgement:
         if member not in (None, 0):
             raise ValueError(f"{self.name} has no member {member}")
         fake = crop_to_cells(fake)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from inpaintkit.config import DISCRIMINATOR_NAMES, registry, require_known
-from inpaintkit.model.discriminator import Discriminator, FFCDiscriminator, L3CDiscriminator
+from inpaintkit.model.discriminator import Discriminator, FFCDiscriminator, Judgement, L3CDiscriminator
 
 
 class EnsembleDiscriminator(Discriminator):
@@ -25,12 +25,10 @@ class EnsembleDiscriminator(Discriminator):
         self.add_module(list_name, nn.ModuleList(members))
         self.probabilities = tuple(weight / sum(weights) for weight in weights)
 
-    def forward(
-        self, fake: Tensor, cond: Tensor, mask: Tensor | None = None, member: int | None = None
-    ) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, fake: Tensor, cond: Tensor, mask: Tensor | None = None, member: int | None = None) -> Judgement:
         if member is None:
             raise ValueError(f"{self.name} is an ensemble: say which member judges, e.g. member=D.pick(u)")
-        judged: Tensor | tuple[Tensor, Tensor] = self.get_submodule(f"{self.list_name}.{member}")(fake, cond, mask)
+        judged: Judgement = self.get_submodule(f"{self.list_name}.{member}")(fake, cond, mask)
         return judged
 
 

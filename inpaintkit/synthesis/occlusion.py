@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inpaintkit.neighbours import local_max, running_max
-from inpaintkit.synthesis.warp import RowBlock, left_positions, leftmost_source, rows_per_block, run_blocks
+from inpaintkit.synthesis.warp import Amount, RowBlock, left_positions, leftmost_source, rows_per_block, run_blocks
 
 HALF_PIXEL = 0.5
 
@@ -42,10 +42,10 @@ LEAST_SLOPE = 0.01
 LEAST_RANGE = 0.1
 
 
-def hidden_hole(depth: Tensor, divergence: float | Tensor, convergence: float | Tensor) -> Tensor:
+def hidden_hole(depth: Tensor, divergence: Amount, convergence: Amount) -> Tensor:
     """Return the pixels that the left eye cannot see, because a nearer pixel lands within half a pixel of them.
 
-    `depth` (B, 1, H, W) is 0..1, 1 = near; `divergence` in percent of W and `convergence` are numbers or tensors (B,);
+    `depth` (B, 1, H, W) is 0..1, 1 = near; `divergence` is in percent of W;
     pixels move as in `forward_warp`. Returns bool (B, 1, H, W), True = missing, before closing. A step of n px of
     disparity opens a hole of n px, rounded, that starts at the step. Raises `InputError` as `warp_back_hole` does.
     """
@@ -69,7 +69,7 @@ def hidden_hole(depth: Tensor, divergence: float | Tensor, convergence: float | 
             missing |= (winner < columns) & (distance <= HALF_PIXEL)
         hole[b, 0, rows] = missing
 
-    run_blocks(hide_block, depth, divergence, convergence, None)
+    run_blocks(hide_block, depth, divergence, convergence)
     return hole
 
 

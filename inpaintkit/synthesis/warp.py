@@ -22,6 +22,9 @@ from inpaintkit.errors import InputError
 Eye = Literal["left", "right"]
 EYES = get_args(Eye)
 
+Amount = float | Tensor
+"""A number, or one for each picture of a batch, (B,)."""
+
 FILL_REACH = 100
 """Farthest distance, in pixels, over which values are filled in and layers are compared (reference rule)."""
 
@@ -34,29 +37,22 @@ _BLOCK_PIXELS_ACCELERATOR = 1 << 19
 
 
 def forward_warp(
-    values: Tensor,
-    depth: Tensor,
-    divergence: float | Tensor,
-    convergence: float | Tensor,
-    eye: Eye,
-    fill: bool = False,
-    base_width: int | None = None,
+    values: Tensor, depth: Tensor, divergence: Amount, convergence: Amount, eye: Eye, fill: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Shift every pixel sideways by its disparity and return what one eye sees.
 
     `values` (B, C, H, W) are any numbers (results of whole-number types are rounded); `depth` (B, 1, H, W) is 0..1, 1
-    = near; `divergence` is in percent of `base_width` (pixels, None: W), 0..100, as when both eyes are synthesised
-    (double it when the other eye is the original); `convergence` is the depth that stays in place. Both are numbers
-    or tensors (B,).
+    = near; `divergence` is in percent of W, 0..100, as when both eyes are synthesised (double it when the other eye is
+    the original); `convergence` is the depth that stays in place.
 
-    A pixel moves by ``0.5 * divergence / 100 * base_width * (depth - convergence)``, to the right for the left eye.
+    A pixel moves by ``0.5 * divergence / 100 * W * (depth - convergence)``, to the right for the left eye.
     Returns the warped values (B, C, H, W), in the dtype of `values`, and the hole (B, 1, H, W), bool, True = missing:
     never hit, or background seen through cracks of a nearer layer. Holes are 0, or with `fill` the nearest pixel of
     the background side up to 100 px away. Computed in float32, without gradients.
 
     Raises `InputError` for depth that is not finite, sizes that don't fit, divergence out of range or an unknown eye.
     """
-    view = warp_to_eye(values, depth, divergence, convergence, eye, fill, base_width)
+    view = warp_to_eye(values, depth, divergence, convergence, eye, fill)
     return view.values, view.hole
 
 
@@ -70,13 +66,7 @@ class EyeView(NamedTuple):
 
 
 def warp_to_eye(
-    values: Tensor,
-    depth: Tensor,
-    divergence: float | Tensor,
-    convergence: float | Tensor,
-    eye: Eye,
-    fill: bool = False,
-    base_width: int | None = None,
+    values: Tensor, depth: Tensor, divergence: Amount, convergence: Amount, eye: Eye, fill: bool = False
 ) -> EyeView:
     """Do as `forward_warp` does, and tell as well what lies beyond the border."""
     require_known("eye", eye, EYES)
@@ -102,17 +92,14 @@ def warp_to_eye(
             warped[b, c, rows] = _turned(seen if values.is_floating_point() else seen.round_(), eye)
         hole[b, 0, rows] = _turned(missing, eye)
 
-    run_blocks(warp_block, depth, divergence, convergence, base_width)
+    run_blocks(warp_block, depth, divergence, convergence)
     return EyeView(warped, hole, beyond)
 
 
-def warp_back_hole(
-    depth: Tensor, divergence: float | Tensor, convergence: float | Tensor, mirrored: bool = False
-) -> Tensor:
+def warp_back_hole(depth: Tensor, divergence: Amount, convergence: Amount, mirrored: bool = False) -> Tensor:
     """Return the pixels of a picture that the other eye cannot see: the hole, in the picture's own pixels.
 
-    `depth` (B, 1, H, W) is 0..1, 1 = near; `divergence` in percent of W and `convergence` are numbers or tensors
-    (B,). The depth is warped to the left eye and filled, and emptiness is warped back from there by the same shifts;
+    `depth` (B, 1, H, W) is 0..1, 1 = near; `divergence` is in percent of W. The depth is warped to the left eye and filled, and emptiness is warped back from there by the same shifts;
     what it doesn't reach is the hole (B, 1, H, W), bool, True = missing, before closing. Each way moves a pixel as
     `forward_warp` does for the same `divergence`. Holes lie to the right of near objects. `mirrored` computes on the
     mirrored picture: the hole is on the same side, but rounded otherwise (augmentation).
@@ -134,11 +121,11 @@ def warp_back_hole(
         missing = _turned(_behind_nearer_layer(returned.column), back)
         hole[b, 0, rows] = missing.flip(-1) if mirrored else missing
 
-    run_blocks(warp_back_block, depth, divergence, convergence, None)
+    run_blocks(warp_back_block, depth, divergence, convergence)
     return hole
 
 
-def seen_from_left(depth: Tensor, divergence: float | Tensor, convergence: float | Tensor) -> Tensor:
+def seen_from_left(depth: Tensor, divergence: Amount, convergence: Amount) -> Tensor:
     """Return the picture's column, 0..W - 1, that the left eye sees at each pixel: int64 (B, 1, H, W).
 
     Parameters and holes as of `forward_warp` with `fill`, rounded to whole pixels: half as much work, for looking at.
@@ -155,7 +142,7 @@ def seen_from_left(depth: Tensor, divergence: float | Tensor, convergence: float
         source, _ = _background(_behind_nearer_layer(column.masked_fill_(first == nobody, torch.nan)))
         seen[b, 0, rows] = first.gather(-1, source).sub_(shift.padding).clamp_(0, width - 1)
 
-    run_blocks(see_block, depth, divergence, convergence, None)
+    run_blocks(see_block, depth, divergence, convergence)
     return seen
 
 
@@ -184,13 +171,7 @@ class _Landed(NamedTuple):
     column: Tensor
 
 
-def run_blocks(
-    work: Callable[[RowBlock], None],
-    depth: Tensor,
-    divergence: float | Tensor,
-    convergence: float | Tensor,
-    base_width: int | None,
-) -> None:
+def run_blocks(work: Callable[[RowBlock], None], depth: Tensor, divergence: Amount, convergence: Amount) -> None:
     """Call `work` for each block of rows, one after the other, without gradients.
 
     A block fits the cache and is too small for torch to split an operation on it among threads. Two Python threads
@@ -198,24 +179,19 @@ def run_blocks(
     pictures runs them side by side instead. Raises `InputError` for arguments that can't work, before the first call.
     """
     with torch.no_grad():
-        for block in list(_row_blocks(depth, divergence, convergence, base_width)):
+        for block in list(_row_blocks(depth, divergence, convergence)):
             work(block)
 
 
-def _row_blocks(
-    depth: Tensor, divergence: float | Tensor, convergence: float | Tensor, base_width: int | None
-) -> Iterator[RowBlock]:
+def _row_blocks(depth: Tensor, divergence: Amount, convergence: Amount) -> Iterator[RowBlock]:
     _check_depth(depth)
     batch, _, height, width = depth.shape
-    base = width if base_width is None else base_width
     strengths = _per_picture(divergence, batch, "divergence")
     planes = _per_picture(convergence, batch, "convergence")
     if min(strengths) < 0 or max(strengths) > MAX_DIVERGENCE:
         raise InputError(f"divergence: {divergence} is out of range; give 0 to 100 (percent of the width)")
-    if base < 1:
-        raise InputError(f"base_width: {base} is out of range; give the width, in pixels, that divergence refers to")
     for b, (percent, plane) in enumerate(zip(strengths, planes, strict=True)):
-        shift = _Shift(0.5 * percent * 0.01 * base, plane, int(base * percent * 0.01 + _EXTRA_PADDING))
+        shift = _Shift(0.5 * percent * 0.01 * width, plane, int(width * percent * 0.01 + _EXTRA_PADDING))
         step = rows_per_block(width + max(2 * shift.padding + 1, FILL_REACH), depth.device)
         for top in range(0, height, step):
             yield RowBlock(b, slice(top, top + step), shift)
@@ -321,7 +297,7 @@ def _background(missing: Tensor) -> tuple[Tensor, Tensor]:
     return source, columns - last > FILL_REACH
 
 
-def _per_picture(value: float | Tensor, batch: int, name: str) -> list[float]:
+def _per_picture(value: Amount, batch: int, name: str) -> list[float]:
     numbers: list[float] = value.flatten().tolist() if isinstance(value, Tensor) else [float(value)]
     if len(numbers) not in (1, batch) or not all(math.isfinite(number) for number in numbers):
         raise InputError(f"{name}: expected one finite number, or one for each of {batch} pictures, got {value}")
