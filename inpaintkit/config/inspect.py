@@ -89,11 +89,7 @@ class InspectConfig(JobConfig):
     )
     max_records: int | None = option(None, "judge only so many of each truth, None: all", minimum=1, group="Truths")
     lpips: str = option(
-        "both",
-        "networks of LPIPS; vgg takes most of the time",
-        choices=LPIPS_CHOICES,
-        group="Truths",
-        everyday=True,
+        "both", "networks of LPIPS; vgg takes most of the time", choices=LPIPS_CHOICES, group="Truths", everyday=True
     )
     picture: str | None = option(
         "data/samples/eval/drum_room.jpg",

@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import logging
-import os
 import sys
 import tempfile
 import time
@@ -31,7 +30,6 @@ from inpaintkit.notebook.machine import machine_facts, source_revision, versions
 from inpaintkit.notebook.parameters import PRESET, in_project, load_params, resolve
 from inpaintkit.notebook.project import find_notebook
 from inpaintkit.notebook.stoppable import stoppable_kernel
-from inpaintkit.training.callbacks import PROGRESS_VARIABLE
 from inpaintkit.training.feeding import check_records
 from inpaintkit.training.resume import find_run, move_old_run
 
@@ -172,29 +170,21 @@ def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path
     import papermill  # here for the same reason as in `execute`
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    previous = os.environ.get(PROGRESS_VARIABLE)
-    os.environ[PROGRESS_VARIABLE] = "lines"
-    try:
-        with _kernel_sockets() as transport, stoppable_kernel() as kernel:
-            papermill.execute_notebook(
-                str(source),
-                str(target),
-                parameters=dict(values),
-                cwd=str(root),
-                kernel_name="python3",
-                progress_bar=False,
-                stdout_file=sys.stdout,
-                stderr_file=sys.stderr,
-                autosave_cell_every=AUTOSAVE_SECONDS,
-                on_cell_start=_say_heading,
-                **transport,
-                **kernel,
-            )
-    finally:
-        if previous is None:
-            del os.environ[PROGRESS_VARIABLE]
-        else:
-            os.environ[PROGRESS_VARIABLE] = previous
+    with _kernel_sockets() as transport, stoppable_kernel() as kernel:
+        papermill.execute_notebook(
+            str(source),
+            str(target),
+            parameters=dict(values),
+            cwd=str(root),
+            kernel_name="python3",
+            progress_bar=False,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+            autosave_cell_every=AUTOSAVE_SECONDS,
+            on_cell_start=_say_heading,
+            **transport,
+            **kernel,
+        )
 
 
 def _say_heading(cell: Any, **_: Any) -> None:

@@ -14,18 +14,22 @@ from typing import Any
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
+from inpaintkit.training.callbacks import PROGRESS_VARIABLE
 from inpaintkit.training.stopping import catch_stop_signals
 
 SAID = b"stopping: the job ends its step and saves; Ctrl-C once more ends it at once\n"
 
 
 class ThisInterpreter(AsyncKernelManager):
-    """Starts kernels with the running interpreter, whatever a kernel called ``python3`` may belong to on this machine."""
+    """Starts kernels with the running interpreter, whatever a kernel called ``python3`` may belong to on this machine.
+
+    They tell their progress in lines.
+    """
 
     @property
     def kernel_spec(self) -> KernelSpec:
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        return KernelSpec(argv=command, display_name="Python 3", language="python")
+        return KernelSpec(argv=command, display_name="Python 3", language="python", env={PROGRESS_VARIABLE: "lines"})
 
 
 @contextlib.contextmanager
