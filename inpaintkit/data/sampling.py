@@ -1,5 +1,6 @@
 """Which records to train on, and which part of each: hard ones more often, parts with holes first."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,18 +41,12 @@ class HardExampleSampler:
         self._history = torch.zeros(num_records, HISTORY, dtype=torch.float64)
         self._count = torch.zeros(num_records, dtype=torch.int64)
 
-    def record(self, indices: Tensor | Sequence[int], losses: Tensor | float) -> None:
-        """Remember the losses of a step.
-
-        `indices` (B,) are record numbers, repeats allowed; `losses` is (B,) or one number for all. Losses that
-        aren't finite are ignored.
-        """
-        where = torch.as_tensor(indices, dtype=torch.int64).cpu()
-        values = torch.as_tensor(losses, dtype=torch.float64).detach().cpu().expand(where.shape)
-        for index, value in zip(where.tolist(), values.tolist(), strict=True):
-            if np.isfinite(value):
-                self._history[index, self._count[index] % HISTORY] = value
-                self._count[index] += 1
+    def record(self, records: Sequence[int], losses: Sequence[float]) -> None:
+        """Remember the losses of a step by their records' numbers, repeats allowed; what isn't finite is ignored."""
+        for record, loss in zip(records, losses, strict=True):
+            if math.isfinite(loss):
+                self._history[record, self._count[record] % HISTORY] = loss
+                self._count[record] += 1
 
     def mean_losses(self) -> Tensor:
         """Return the mean recent loss per record, (num_records,); inf where none was seen."""

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
-
 from inpaintkit.config import TrainConfig, resolve_device
 from inpaintkit.data import HardExampleSampler
 from inpaintkit.errors import RunFailed
@@ -118,7 +116,7 @@ class Run:
         progress = self.progress
         for step in self.losses.take(self.group):
             if progress.add(step.terms, len(step.records)) and self.sampler is not None:
-                self.sampler.record(step.records, torch.tensor(step.losses, dtype=torch.float64))
+                self.sampler.record(step.records, step.losses)
         if progress.skipped >= MAX_SKIPPED:
             self.give_up(f"the loss was NaN or infinite in {progress.skipped} steps of epoch {progress.epoch}")
         if progress.skipped_in_row >= MAX_SKIPPED:

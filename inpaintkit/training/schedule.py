@@ -111,11 +111,11 @@ def warmed_up(optimizer: torch.optim.Optimizer, config: TrainConfig, number: int
 class CosineWithWeightDecay(CosineAnnealingWarmRestarts):
     """Cosine warm restarts whose weight decay rises while the learning rate falls, and the other way round.
 
-    Groups that start without weight decay stay without. `step()` is called once after each epoch of ``config``.
+    Groups that start without weight decay stay without. `step()` is called once after each epoch.
     """
 
     def __init__(self, config: TrainConfig, optimizer: torch.optim.Optimizer, cycle: int) -> None:
-        """Take the options, what they are for, and the epochs per cycle."""
+        """Take the options, the optimiser that they are for, and the epochs per cycle."""
         self.weight_decay, self.weight_decay_end = config.weight_decay, config.weight_decay_end
         self.decayed_groups = [i for i, group in enumerate(optimizer.param_groups) if group["weight_decay"] > 0]
         super().__init__(optimizer, T_0=cycle, eta_min=config.learning_rate_cosine_min)

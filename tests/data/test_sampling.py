@@ -28,7 +28,7 @@ def test_weights_equal_the_golden_ones(case: dict[str, Any]) -> None:
     sampler = HardExampleSampler(case["n_items"])
     for epoch in case["epochs"]:
         for indices, loss in epoch["update_losses_calls"]:
-            sampler.record(indices, loss)
+            sampler.record(indices, [loss] * len(indices))
         sampler.update_weights()
         assert sampler.mean_losses().tolist() == pytest.approx([float(v) for v in epoch["loss_sma"]], rel=1e-5)
         assert sampler.weights.tolist() == pytest.approx(epoch["weights"], rel=1e-5)
@@ -38,7 +38,7 @@ def test_weights_equal_the_golden_ones(case: dict[str, Any]) -> None:
 def test_equal_losses_give_equal_weights(records: int, loss: float, epochs: int) -> None:
     sampler = HardExampleSampler(records)
     for _ in range(epochs):
-        sampler.record(range(records), loss)
+        sampler.record(range(records), [loss] * records)
     sampler.update_weights()
     assert len(set(sampler.weights.tolist())) == 1
     assert sampler.weights.isfinite().all()
@@ -47,7 +47,7 @@ def test_equal_losses_give_equal_weights(records: int, loss: float, epochs: int)
 @given(st.lists(st.floats(0, 100), min_size=4, max_size=40))
 def test_weights_rise_with_the_loss_and_stay_within_a_factor_of_four(losses: list[float]) -> None:
     sampler = HardExampleSampler(len(losses) + 1)
-    sampler.record(range(len(losses)), torch.tensor(losses))
+    sampler.record(range(len(losses)), losses)
     sampler.update_weights()
     weights = sampler.weights.tolist()
     assert weights[-1] == 1  # never seen
@@ -58,7 +58,7 @@ def test_weights_rise_with_the_loss_and_stay_within_a_factor_of_four(losses: lis
 
 def test_hard_records_are_drawn_more_often() -> None:
     sampler = HardExampleSampler(4)
-    sampler.record([0, 1, 2, 3], torch.tensor([0.1, 0.2, 0.3, 0.9]))
+    sampler.record([0, 1, 2, 3], [0.1, 0.2, 0.3, 0.9])
     sampler.update_weights()
     drawn = sampler.draw(20000, torch_rng("draw"))
     assert drawn.dtype == torch.int64
@@ -71,8 +71,8 @@ def test_hard_records_are_drawn_more_often() -> None:
 
 def test_losses_that_are_not_numbers_are_ignored() -> None:
     sampler = HardExampleSampler(5)
-    sampler.record([0, 1, 2, 3, 4], torch.tensor([0.1, 0.2, 0.3, 0.4, math.nan]))
-    sampler.record([0], math.inf)
+    sampler.record([0, 1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4, math.nan])
+    sampler.record([0], [math.inf])
     sampler.update_weights()
     assert sampler.weights.isfinite().all()
     assert sampler.mean_losses()[4] == math.inf
@@ -82,12 +82,12 @@ def test_losses_that_are_not_numbers_are_ignored() -> None:
 def test_state_continues_exactly(tmp_path: Path) -> None:
     sampler, restored = HardExampleSampler(6), HardExampleSampler(6)
     for i in range(9):
-        sampler.record([i % 5, 2], torch.tensor([0.1 * i, 1.0 / (i + 1)]))
+        sampler.record([i % 5, 2], [0.1 * i, 1.0 / (i + 1)])
     sampler.update_weights()
     torch.save(sampler.state_dict(), tmp_path / "state.pth")
     restored.load_state_dict(torch.load(tmp_path / "state.pth", weights_only=True))
     for s in (sampler, restored):
-        s.record([5, 2], 0.7)
+        s.record([5, 2], [0.7, 0.7])
         s.update_weights()
     assert torch.equal(restored.weights, sampler.weights)
     assert torch.equal(restored.draw(50, torch_rng(1)), sampler.draw(50, torch_rng(1)))

@@ -1,7 +1,8 @@
 """The plain task: a generator learns to fill holes by a reconstruction loss."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,6 @@ from inpaintkit.model import LightInpaintV1
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import amp
 from inpaintkit.training.averaging import MovingAverage, averaged_weights
-from inpaintkit.training.compiling import Network, compiled
 from inpaintkit.training.distributed import Group
 from inpaintkit.training.iw3_state import BY_NAME, ORDER_KEY
 from inpaintkit.training.loss_log import BatchLosses
@@ -22,6 +22,8 @@ from inpaintkit.training.metrics import hole_psnr
 from inpaintkit.training.progress import Moment, Row
 from inpaintkit.training.row_fill import row_fill
 from inpaintkit.training.tasks.updater import Updater
+
+Network = Callable[[Tensor, Tensor], Tensor]
 
 
 def crop_frame(mask: Tensor, frame: int) -> Tensor:
@@ -42,9 +44,28 @@ class PlainTask:
         self.updater = Updater(config, self.model, arithmetic, device, group)
 
     def compile(self) -> str:
-        """Compile the generator if the machine can; return what to tell the user."""
-        self.network, message = compiled(self.model, self.config, self.device, self.arithmetic)
-        return message
+        """Compile the generator if the machine can; return what to tell the user.
+
+        It is compiled here and now, with a batch of the size and in the arithmetic that it will get, so that a failure shows
+        before the run.
+        """
+        started, was_training = time.monotonic(), self.model.training
+        network: Network = torch.compile(self.model)
+        side = self.config.crop_size
+        try:
+            self.model.train()
+            x = torch.zeros(self.config.batch_size, 3, side, side, device=self.device)
+            with amp.autocast(self.arithmetic, self.device):
+                output = network(x, x[:, :1])
+            output.sum().backward()  # type: ignore[no-untyped-call]
+        except Exception as error:  # whatever the compiler stumbles over, the run needn't
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            return f"compile: not possible here ({reason}); going on without"
+        finally:
+            self.model.train(was_training)
+            self.model.zero_grad(set_to_none=True)
+        self.network = network
+        return f"compile: the generator was compiled in {time.monotonic() - started:.0f} s"
 
     def train_mode(self) -> None:
         self.model.train()
