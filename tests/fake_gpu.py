@@ -33,13 +33,15 @@ def fakes() -> FakeTensorMode:
 
 class FakeGpu(TorchDispatchMode):
     """Sends what concerns ``cuda`` to fake tensors. `waits`: how often the host had to wait for the device, by the place in the
-    kit: for a number it reads, or until a tensor has been copied to or fro.
+    kit: for a number it reads, or until a tensor has been copied to or fro. `float64`: where something was computed in numbers that
+    Apple's devices don't have.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.fake = fakes()
         self.waits: Counter[str] = Counter()
+        self.float64: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -58,6 +60,8 @@ class FakeGpu(TorchDispatchMode):
         assert len(kinds) < 2 or name in COPIES, f"{name} at {place()} gets tensors of the CPU and of the GPU"
         with self.fake:
             result = func(*args, **kwargs)
+        if any(x.is_cuda and x.dtype == torch.float64 for x in tree_leaves(result) if isinstance(x, Tensor)):
+            self.float64[place()] += 1
         if name in COPIES and tensors[-1].is_cuda != result.is_cuda and not (kwargs.get("non_blocking") or args[2:]):
             self.waits[place()] += 1
         return result

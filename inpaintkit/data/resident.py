@@ -113,6 +113,5 @@ def best_corners(holes: Tensor, places: Tensor, size: int) -> Tensor:
     bottom, right = top + size, left + size
     area = integral[batch, bottom, right] - integral[batch, top, right]
     area = area - integral[batch, bottom, left] + integral[batch, top, left]
-    share = area.double() / size**2
-    best = (share * (1 - share)).argmax(dim=1)
+    best = (area.long() * (size**2 - area)).argmax(dim=1)
     return places[batch[:, 0], best]

@@ -115,8 +115,7 @@ def best_crop(hole: Tensor, candidates: Sequence[tuple[int, int]], size: int) ->
     `hole` is (..., H, W) bool; `candidates` are (top, left) in px.
     """
     areas = _areas(hole, np.array(candidates), size)
-    share = areas / size**2
-    return int(np.argmax(share * (1 - share)))
+    return int(np.argmax(areas * (size**2 - areas)))
 
 
 def grid_crop(hole: Tensor, size: int) -> tuple[int, int]:

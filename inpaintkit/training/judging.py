@@ -47,7 +47,7 @@ def judge_records(setup: Setup, group: Group, strips: Path, save_every: int, epo
     for number, batch in enumerate(setup.eval_feed.batches(setup.eval_records[group.rank :: group.size])):
         x, hole, y, index = batch
         output, figures = setup.task.judge(batch)
-        values = torch.stack([value.double() for value in figures.values()], dim=1).tolist()
+        values = torch.stack([value.float() for value in figures.values()], dim=1).tolist()
         for record, row in zip(index.tolist(), values, strict=True):
             mine[record] = dict(zip(figures, row, strict=True))
         if number % save_every == 0 and group.leads:

@@ -49,7 +49,7 @@ def _read(waiting: Sequence[tuple[Tensor, BatchLosses]]) -> list[StepLosses]:
     if not waiting:
         return []
     flat = [
-        value.double().reshape(-1) for _, losses in waiting for value in (losses.per_sample, *losses.terms.values())
+        value.float().reshape(-1) for _, losses in waiting for value in (losses.per_sample, *losses.terms.values())
     ]
     read, found = iter(torch.cat(flat).tolist()), []
     for records, losses in waiting:

@@ -71,6 +71,11 @@ def all_there(*tensors: Tensor) -> bool:
     return all(tensor.is_cuda for tensor in tensors)
 
 
+def float64_at(gpu: FakeGpu) -> set[str]:
+    """Return the files that computed on the device in numbers which Apple's devices don't have."""
+    return {where.partition(":")[0] for where in gpu.float64}
+
+
 def test_what_is_left_on_the_cpu_is_found(gpu: FakeGpu) -> None:
     with pytest.raises(AssertionError, match="of the CPU and of the GPU"):
         picture() + torch.zeros(SIDE)
@@ -165,6 +170,7 @@ def test_records_in_the_memory_of_the_device(gpu: FakeGpu, records: Path) -> Non
     assert all_there(*batch)
     assert numbers.tolist() == [0] * len(items)
     assert not gpu.waits
+    assert float64_at(gpu) <= {"batch_colours.py"}, "it asks for the device first"
 
 
 def make_task(kind: str, **options: object) -> PlainTask | GanTask:
@@ -194,6 +200,7 @@ def test_a_training_step(gpu: FakeGpu, kind: str, optimizer: str, ema_decay: flo
     with task.judging():
         output, figures = task.judge(batch)
     assert all_there(output, *figures.values())
+    assert float64_at(gpu) <= {"updater.py"}, "torch's own gradient scale, which asks for the device first"
     task.load_state(tree_map(lambda x: x.cpu() if isinstance(x, Tensor) else x, task.state()))
     zero_gradients(task.model)
     task.step(batch, moment)
