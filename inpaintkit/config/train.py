@@ -138,7 +138,11 @@ class TrainConfig(JobConfig):
         None, "start from this model file (ours or iw3's)", path=True, later=ASKED, group="Data and run"
     )
     amp: str = option(
-        "auto", "arithmetic: auto measures what is fastest here", choices=AMP_MODES, later=FREE, group="Machine"
+        "auto",
+        "arithmetic: auto takes what this processor or GPU is fast at",
+        choices=AMP_MODES,
+        later=FREE,
+        group="Machine",
     )
     compile: bool = option(
         False,

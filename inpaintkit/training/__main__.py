@@ -8,6 +8,7 @@ call on each of them, for instance with 2 machines of 8 GPUs::
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import yaml
 from inpaintkit.config import GanConfig, TrainConfig
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.training.distributed import join_group
-from inpaintkit.training.launch import FAILED, INTERRUPTED, REFUSED
+from inpaintkit.training.launch import FAILED, INTERRUPTED, LEADER, REFUSED
 from inpaintkit.training.trainer import GanTrainer, Trainer
 
 
@@ -30,7 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
         params = read_params(options.config) | {"processes": 1}
         gan = "discriminator" in params
         config = GanConfig.from_params(params) if gan else TrainConfig.from_params(params)
-        with join_group(config.device):
+        with join_group(config.device) as group:
+            if group.leads:
+                print(f"{LEADER}{os.getpid()}", flush=True)
             trainer = GanTrainer(config) if isinstance(config, GanConfig) else Trainer(config)
             trainer.fit()
     except InputError as error:

@@ -23,8 +23,8 @@ from inpaintkit.training.tasks.task import Task
 Judge = Callable[[int], Mapping[int, Figures]]
 """Judges the task after an epoch, on the evaluation records: figures by the record's number."""
 
-Save = Callable[[], None]
-"""Writes the full state."""
+Save = Callable[..., None]
+"""Writes the full state; given a state of the task, it takes that instead of the present one."""
 
 
 def fit(run: Run, task: Task, feed: Feed, judge: Judge, save: Save, group: Group) -> bool:
@@ -47,9 +47,11 @@ def fit(run: Run, task: Task, feed: Feed, judge: Judge, save: Save, group: Group
             if updates:
                 task.update(moment)
             run.step_done()
-            if updates and time_is_up(run, save) and not at_end(run):
+            if updates and save_if_due(run, save) and not at_end(run):
                 save()
+                unjudged = task.state()  # judging moves a schedule-free optimiser's weights by rounding
                 judge_epoch(run, task, judge, progress.epoch)
+                save(unjudged)
                 reason = "as asked" if run.stop.asked else f"at max_seconds={config.max_seconds:g}"
                 run.say(f"stopped {reason}; the same again goes on there")
                 return False
@@ -92,8 +94,8 @@ def judge_epoch(run: Run, task: Task, judge: Judge, epoch: int) -> None:
     task.train_mode()
 
 
-def time_is_up(run: Run, save: Save) -> bool:
-    """Between two updates: save when it is time, obey a stop signal, tell whether the time is up.
+def save_if_due(run: Run, save: Save) -> bool:
+    """Between two updates: save when it is time, obey a stop signal; return whether the time is up.
 
     The first process's clock counts for all, a signal counts whoever got it.
     """

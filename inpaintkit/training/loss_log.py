@@ -48,9 +48,7 @@ def _read(waiting: Sequence[tuple[Tensor, BatchLosses]]) -> list[StepLosses]:
     """Read everything of some mini-batches in one transfer."""
     if not waiting:
         return []
-    flat = [
-        value.float().reshape(-1) for _, losses in waiting for value in (losses.per_sample, *losses.terms.values())
-    ]
+    flat = [value.float().reshape(-1) for _, losses in waiting for value in (losses.per_sample, *losses.terms.values())]
     read, found = iter(torch.cat(flat).tolist()), []
     for records, losses in waiting:
         per_sample = list(itertools.islice(read, len(losses.per_sample)))

@@ -160,10 +160,8 @@ class TrainReport:
 
     @property
     def improved(self) -> bool:
-        start, *later = self.rows("eval")
-        column = "score" if "score" in start else "total"
-        best = next((row for row in later if row["epoch"] == self.best_epoch), start)
-        return float(best[column]) < float(start[column])
+        start = self.rows("eval")[0]
+        return self.best_score < float(start.get("score", start["total"]))
 
     def rows(self, split: str) -> list[Row]:
         """Return the history of ``train`` or ``eval``."""

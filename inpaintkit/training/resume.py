@@ -28,7 +28,7 @@ CHOICES = (
     f"which moves it to {OLD}/"
 )
 RECORD_CHOICES = "restore them, or start anew in another model_dir or with overwrite=True"
-TRAINING_FILES = ("*.pth", "loss_*.csv", "eval", "epoch", "start", "figures", "tensorboard", "processes.yaml")
+TRAINING_FILES = ("*.pth", "loss_*.csv", "eval", "epoch", "start", "figures", "tensorboard")
 """What training leaves in a run folder; the rest belongs to the notebook."""
 
 MADE_ANEW = ("overwrite", "reset_state")
@@ -79,7 +79,9 @@ def find_run(config: TrainConfig) -> FoundRun:
 def _with_state(config: TrainConfig, files: RunFiles, state: State, source: Path, anew: FoundRun) -> FoundRun:
     ours = "inpaintkit_progress" in state
     before = state["train_kwargs"] if ours else {}
-    if any(getattr(config, name) and not before.get(name, False) for name in MADE_ANEW):
+    if any(getattr(config, name) and not before.get(name, False) for name in MADE_ANEW) or (
+        config.overwrite and _changes(config, state)
+    ):
         weights = source if config.reset_state else anew.weights_from
         return FoundRun(replaces=True, weights_from=weights)
     if not ours:
@@ -117,11 +119,16 @@ def _without_state(config: TrainConfig, files: RunFiles, anew: FoundRun) -> Foun
     )
 
 
-def _checked_changes(config: TrainConfig, state: State) -> dict[str, tuple[Any, Any]]:
-    """Return the options that differ from those of the checkpoint; raise `InputError` if they may not."""
+def _changes(config: TrainConfig, state: State) -> dict[str, tuple[Any, Any]]:
     changed = changes(config, state["train_kwargs"])
     if samples_per_step(state) == config.batch_size * config.processes:
         changed.pop("batch_size", None)  # more processes with smaller batches, or the other way round, go on exactly
+    return changed
+
+
+def _checked_changes(config: TrainConfig, state: State) -> dict[str, tuple[Any, Any]]:
+    """Return the options that differ from those of the checkpoint; raise `InputError` if they may not."""
+    changed = _changes(config, state)
     for field in dataclasses.fields(config):
         if field.name in changed and field.metadata["later"] == FIXED:
             then, now = changed[field.name]
@@ -177,8 +184,7 @@ def take_progress(state: State, plan: Plan) -> Progress:
     if before != plan.samples_per_step:
         progress.step = progress.step * before // plan.samples_per_step
     progress.step = min(progress.step, plan.steps_per_epoch)
-    if before != plan.samples_per_step:
-        progress.steps_done = (progress.epoch - 1) * plan.steps_per_epoch + progress.step
+    progress.steps_done = (progress.epoch - 1) * plan.steps_per_epoch + progress.step
     return progress
 
 

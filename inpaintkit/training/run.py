@@ -154,8 +154,10 @@ class Run:
         )
 
     def add_row(self, row: Row) -> None:
-        """Add a row to history and CSV, and tell it."""
-        self.progress.history.append(row)
+        """Add a row to history and CSV, and tell it. One of the same epoch, judged in its midst, goes."""
+        place = row["epoch"], row["split"]
+        others = [one for one in self.progress.history if (one["epoch"], one["split"]) != place]
+        self.progress.history = [*others, row]
         self.write_csv()
         self.tell("on_row", row)
 

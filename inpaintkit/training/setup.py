@@ -51,6 +51,8 @@ def set_up(config: TrainConfig, found: FoundRun, group: Group, device: str, make
             arithmetic = found.state["inpaintkit_amp"]
             if arithmetic not in (None, "off", "bf16", "fp16"):
                 raise ValueError(f"its arithmetic is {arithmetic!r}")
+        if arithmetic is not None and config.amp not in ("auto", arithmetic):
+            messages.append(f"amp: the run goes on with {arithmetic}, as it began; amp={config.amp} is for a new one")
     if arithmetic is None:
         arithmetic, reason = choose_amp(config.amp, device)
         messages.append(reason)

@@ -2,9 +2,10 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -122,6 +123,7 @@ class Trainer:
 
     def _begin(self) -> None:
         """Make the folder ready; nothing in it may have changed since it was looked at."""
+        self.group.gather(None)  # all have loaded what they need of a run that is moved away
         if not self.group.leads or self.launches or self.found.finished:
             return
         again = find_run(self.config)
@@ -159,8 +161,8 @@ class Trainer:
                 "resident=off; with resume=True the run goes on from its last checkpoint"
             ) from error
 
-    def save(self) -> None:
-        """Write the full state."""
+    def save(self, state: Mapping[str, Any] | None = None) -> None:
+        """Write the full state, with the `state` of the task as it is, unless one is given."""
         run, setup = self.run, self.setup
         run.timer.saved()
         run.take_losses()
@@ -170,7 +172,7 @@ class Trainer:
         if self._lock is not None:
             self._lock.keep()
         payload = {
-            **setup.task.state(),
+            **(setup.task.state() if state is None else state),
             **setup.facts.state(),
             "best_loss": run.progress.best_score,
             "last_epoch": run.progress.epoch - 1,

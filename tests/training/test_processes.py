@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,10 +91,14 @@ def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(records: Pat
     one = Trainer(TrainConfig.from_params(params(records, tmp_path / "one", **changes, batch_size=4)), callbacks=[])
     one.fit()
     heard = Listener()
-    two = Trainer(TrainConfig.from_params(params(records, tmp_path / "two", **changes, processes=2)), [heard])
+    shutil.copytree(tmp_path / "one", tmp_path / "two")  # a run that goes out of the way
+    options = params(records, tmp_path / "two", **changes, processes=2, overwrite=True)
+    two = Trainer(TrainConfig.from_params(options), [heard])
     report = two.fit()
     assert report.finished
     assert report.steps == 6
+    assert [file.name for file in (tmp_path / "two" / "old").glob("*/*.checkpoint.pth")] == [STATE]
+    assert two.run.steps_done == 6
     assert_same_curve(one, two)
     assert [(row["epoch"], row["split"]) for row in heard.rows] == [
         (row["epoch"], row["split"]) for row in two.run.progress.history

@@ -132,6 +132,7 @@ class TestAnotherRun:
         assert not tiny_trainer(data, learning_rate=0.01, overwrite=True).found.replaces, (
             "the same again: done, not moved"
         )
+        assert tiny_trainer(data, learning_rate=0.02, overwrite=True).found.replaces, "another run once more"
 
     def test_overwrite_contradicts_resume(self) -> None:
         with pytest.raises(InputError, match="overwrite: it contradicts resume"):
@@ -178,7 +179,7 @@ class TestARunOfIw3:
         assert heard.heard("going on with iw3's run after 1 epochs")
         assert (report.finished, [row["epoch"] for row in report.rows("train")]) == (True, [2])
         steps = load_state(data.parent / "run" / STATE)["optimizer_state_dict"][0]["state"][0]["step"]
-        assert steps == theirs["optimizer_state_dict"][0]["state"][0]["step"] + report.steps
+        assert steps == report.steps == 2 * theirs["optimizer_state_dict"][0]["state"][0]["step"], "its epoch, and ours"
         (old,) = (data.parent / "run" / "old").iterdir()
         kept = content(old)
         assert all(kept[name] == before[name] for name in (STATE, MODEL))
@@ -296,6 +297,23 @@ class TestWhichModelWasKept:
         assert report.improved
         assert heard.heard(f"best model updated: epoch {report.best_epoch}")
         assert heard.said[-1].startswith(f"best model: epoch {report.best_epoch}")
+
+    def test_a_run_out_of_time_keeps_what_it_was_judged_by(self, data: Path) -> None:
+        """The model kept at `max_seconds` stays until a better one comes, and its row stays in the history."""
+        options = {"model_dir": str(data.parent / "slices"), "learning_rate": 1e-5}
+        report = tiny_trainer(data, max_seconds=0.0, **options).fit()
+        assert report.improved
+        assert report.best_epoch == 1
+        progress = load_state(data.parent / "slices" / STATE)["inpaintkit_progress"]
+        assert progress["best_score"] == report.best_score
+        assert tuple(progress["history"]) == report.history
+        rows = tiny_trainer(data, learning_rate=1e-5, model_dir=options["model_dir"]).fit().history
+        assert len({(row["epoch"], row["split"]) for row in rows}) == len(rows)
+
+    def test_it_goes_on_in_its_own_arithmetic_and_says_so(self, data: Path) -> None:
+        heard = Listener()
+        cut(data, heard, amp="bf16")
+        assert heard.heard("amp: the run goes on with off, as it began; amp=bf16 is for a new one")
 
 
 def test_a_stop_asked_for_by_a_button_saves_and_returns(data: Path) -> None:
