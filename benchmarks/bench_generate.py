@@ -31,14 +31,14 @@ from torch import Tensor, nn
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import InpaintDataset, generate
 from inpaintkit.data import records as records_module
-from inpaintkit.data.colours import jitter_colours
+from inpaintkit.data.colours import draw_jitter, jitter_colours
 from inpaintkit.data.frame_choice import choose_frames
 from inpaintkit.data.generate import pipeline
 from inpaintkit.data.hole_changes import grow_hole
 from inpaintkit.data.packed import read_record
 from inpaintkit.data.picture_depth import as_batch
 from inpaintkit.data.records import IMAGES_PER_VIEW
-from inpaintkit.data.sampling import hard_random_crop
+from inpaintkit.data.sampling import best_crop, crop_candidates
 from inpaintkit.data.video import frame_picture, survey
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.depth import DEPTH_MODELS, create_depth_model
@@ -246,8 +246,8 @@ def bench_samples(folder: Path) -> None:
         "PNG files instead of the pack": lambda: read_record(*data._pairs[next(count) % records]),
         "from the pack, cut, no augmentation": lambda: data._cut(p := packed[next(count) % records], p[3] > 0, 50, 50),
         "grow the hole by 10 px": lambda: grow_hole(hole, left=0, right=10),
-        "best crop of 4": lambda: hard_random_crop(tensor, 256, rng),
-        "colour jitter (one sample of 4)": lambda: jitter_colours(picture, rng),
+        "best crop of 4": lambda: best_crop(tensor, crop_candidates(*tensor.shape[-2:], 256, rng), 256),
+        "colour jitter (one sample of 4)": lambda: jitter_colours(picture, draw_jitter(rng)),
         "whole training sample": lambda: data[(next(count) % records, 0, next(count))],
     }
     for name, work in steps.items():

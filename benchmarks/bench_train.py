@@ -21,7 +21,7 @@ from PIL import Image
 
 from inpaintkit.config import GanConfig, TrainConfig
 from inpaintkit.data import InpaintDataset
-from inpaintkit.data import dataset as augmentation
+from inpaintkit.data import sample_draw as augmentation
 from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import numpy_rng, torch_rng
 from inpaintkit.training import GanTrainer, Trainer

@@ -19,6 +19,7 @@ from torch import Tensor
 from inpaintkit.config import HOLE_METHODS, LOSSES, GanConfig, TrainConfig
 from inpaintkit.data import InpaintDataset
 from inpaintkit.data.resident import ResidentRecords
+from inpaintkit.data.sample_draw import Chances
 from inpaintkit.depth.fastdepth import FastDepth
 from inpaintkit.inspection import Inpainter
 from inpaintkit.model import LightInpaintV1, create_discriminator, load_model, load_state
@@ -132,7 +133,10 @@ def synthesis(place: Place) -> Figures:
 
 def samples(place: Place) -> Figures:
     data = InpaintDataset(
-        place.data / "train", training=True, crop_size=place.side, mixed_border=0.5, thin_hole=0.3, border_hole=0.4
+        place.data / "train",
+        training=True,
+        crop_size=place.side,
+        chances=Chances(mixed_border=0.5, thin_hole=0.3, border_hole=0.4),
     )
     items = [(draw % len(data), 1, draw) for draw in range(64)]
     *parts, _ = ResidentRecords(data, place.device).batch(items)

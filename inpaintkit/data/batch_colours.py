@@ -13,10 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inpaintkit.data.colours import ALL_LUMINANCE, HUES, LUMINANCE, SAME
-
-Jitter = Sequence[tuple[str, float]]
-"""Changes of one picture by name, with their amounts, in order, as `draw_jitter` returns them; may be empty."""
+from inpaintkit.data.colours import ALL_LUMINANCE, HUES, LUMINANCE, SAME, Jitter
 
 FIXED_POINT = 1 << 10  # OpenCV mixes the channels of bytes in numbers of 1/1024
 GREY_WEIGHTS, GREY_POINT = (9798, 19235, 3735), 1 << 15

@@ -4,6 +4,8 @@ In 8 bits they cost a tenth of what they cost in floats (tables, and OpenCV's ve
 that a picture file can hold, as all others are.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +21,18 @@ LEVELS = np.arange(256, dtype=np.float32)
 Picture8 = NDArray[np.uint8]
 """A picture (H, W, 3), RGB, 0..255."""
 
+Jitter = Sequence[tuple[str, float]]
+"""Changes of a picture's colours by name, with their amounts, in the order in which they come; may be empty."""
 
-def jitter_colours(picture: Picture8, rng: np.random.Generator) -> Picture8:
-    """Return `picture` with brightness, contrast, saturation and hue drawn from `rng`, in random order."""
-    for change, amount in draw_jitter(rng):
+
+def jitter_colours(picture: Picture8, changes: Jitter) -> Picture8:
+    """Return `picture` with brightness, contrast, saturation and hue changed one after the other, see `draw_jitter`."""
+    for change, amount in changes:
         picture = CHANGES[change](picture, amount)
     return picture
 
 
-def draw_jitter(rng: np.random.Generator) -> list[tuple[str, float]]:
+def draw_jitter(rng: np.random.Generator) -> Jitter:
     """Draw colour changes, by name, with their amounts, in the order in which they come."""
 
     def around_one(reach: float) -> float:

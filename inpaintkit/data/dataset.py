@@ -15,19 +15,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from inpaintkit.data.colours import jitter_colours, to_grey
-from inpaintkit.data.hole_changes import (
-    FRAME,
-    border_columns,
-    draw_border_place,
-    draw_growth,
-    draw_width,
-    grow_hole,
-    thin_holes,
-)
+from inpaintkit.data.hole_changes import FRAME, border_columns, grow_hole, thin_holes
 from inpaintkit.data.manifest import HOLE_SUFFIX, PICTURE_SUFFIX
 from inpaintkit.data.mixed_border import draw_border, mix_border
 from inpaintkit.data.packed import Bytes, PackedRecords, open_packed, read_record, record_shape
-from inpaintkit.data.sampling import grid_crop, hard_random_crop
+from inpaintkit.data.sample_draw import Chances, SampleDraw, draw_sample
+from inpaintkit.data.sampling import best_crop, grid_crop
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder
 from inpaintkit.seeds import derive_seed, numpy_rng
@@ -36,9 +29,6 @@ PNG_END = 20  # bytes: checksum of the pixels, of their chunk, and the empty las
 MOST_HOLE = 0.5  # share of all pixels; real data sets have some hundredths
 MOST_HOLE_OF_ONE = 0.75  # of the pixels of a single record: a mask the other way round has more
 LOOKED_AT = 64  # records, where they aren't packed
-
-JITTER_CHANCE = 0.25
-GREY_CHANCE = 0.05
 
 # NumPy and OpenCV throughout: for pictures this small, waking torch's threads costs more than the arithmetic.
 Mask = NDArray[np.bool_]
@@ -108,15 +98,12 @@ class InpaintDataset(Dataset[Sample]):
         training: bool,
         seed: int = 0,
         crop_size: int = 256,
-        mixed_border: float = 0.0,
-        thin_hole: float = 0.0,
-        border_hole: float = 0.0,
+        chances: Chances = Chances(),
     ) -> None:
         self.folder = require_folder(folder, "data_dir")
         if crop_size <= 2 * FRAME:
             raise InputError(f"crop_size: {crop_size} px leaves nothing inside the {FRAME} px frame; take 64 or more")
-        self.training, self.seed, self.crop_size = training, seed, crop_size
-        self.mixed_border, self.thin_hole, self.border_hole = mixed_border, thin_hole, border_hole
+        self.training, self.seed, self.crop_size, self.chances = training, seed, crop_size, chances
         self._pairs = find_pairs(self.folder)
         self._packed: PackedRecords | None = open_packed(self.folder, self._pairs)
         self._check_sizes()
@@ -196,40 +183,38 @@ class InpaintDataset(Dataset[Sample]):
                 "a hole is white (255), what is known black (0): invert them, or delete those pairs"
             )
 
-    def _training_sample(self, pixels: Bytes, record: int, epoch: int, draw: int) -> Sample:
-        rng = numpy_rng(self.seed, epoch, draw)
-        right, left = draw_growth(rng)
-        hole = grow_hole(pixels[3] > 0, left=left, right=right)
-        if width := draw_width(rng, self.thin_hole):
-            hole = thin_holes(torch.from_numpy(hole)[None], torch.tensor([width]))[0].numpy()
-        place = hard_random_crop(torch.from_numpy(hole)[None], self.crop_size, rng)
-        picture, cut = self._cut(pixels, hole, *place)
-        pick, inset = draw_border_place(rng, self.border_hole)
-        if inset:
-            picture, cut = self._cut_at_border(pixels, hole, *place, pick, inset)
-        if rng.random() < JITTER_CHANCE:
-            picture = _planes(jitter_colours(cv2.merge(list(picture)), rng))
-        if rng.random() < GREY_CHANCE:
+    def draw(self, shape: tuple[int, int], epoch: int, number: int) -> SampleDraw:
+        """Return what the training sample `number` of `epoch` leaves to chance; `shape` (H, W): of its record."""
+        return draw_sample(numpy_rng(self.seed, epoch, number), *shape, self.crop_size, self.chances)
+
+    def _training_sample(self, pixels: Bytes, record: int, epoch: int, number: int) -> Sample:
+        draw = self.draw((pixels.shape[1], pixels.shape[2]), epoch, number)
+        hole = grow_hole(pixels[3] > 0, left=draw.left, right=draw.right)
+        if draw.width:
+            hole = thin_holes(torch.from_numpy(hole)[None], torch.tensor([draw.width]))[0].numpy()
+        place = draw.crops[best_crop(torch.from_numpy(hole)[None], draw.crops, self.crop_size)]
+        cut = self._cut_at_border(pixels, hole, *place, draw) if draw.inset else self._cut(pixels, hole, *place)
+        picture, hole = cut
+        if draw.jitter:
+            picture = _planes(jitter_colours(cv2.merge(list(picture)), draw.jitter))
+        if draw.grey:
             picture = _planes(to_grey(cv2.merge(list(picture))))
-        shares = draw_border(rng, self.mixed_border, self.crop_size)
-        return _as_sample(picture, cut, record, shares)
+        return _as_sample(picture, hole, record, draw.shares)
 
     def _sample(self, pixels: Bytes, record: int) -> Sample:
         hole = pixels[3] > 0
         top, left = grid_crop(torch.from_numpy(hole)[None], self.crop_size)
-        shares = draw_border(numpy_rng(self.seed, "evaluation", record), self.mixed_border, self.crop_size)
+        shares = draw_border(numpy_rng(self.seed, "evaluation", record), self.chances.mixed_border, self.crop_size)
         return _as_sample(*self._cut(pixels, hole, top, left), record, shares)
 
     def _cut(self, pixels: Bytes, hole: Mask, top: int, left: int) -> tuple[Bytes, Mask]:
         window = np.s_[top : top + self.crop_size, left : left + self.crop_size]
         return pixels[(np.s_[:3], *window)], hole[window]
 
-    def _cut_at_border(
-        self, pixels: Bytes, hole: Mask, top: int, left: int, pick: int, inset: int
-    ) -> tuple[Bytes, Mask]:
+    def _cut_at_border(self, pixels: Bytes, hole: Mask, top: int, left: int, draw: SampleDraw) -> tuple[Bytes, Mask]:
         rows = slice(top, top + self.crop_size)
         crop = torch.from_numpy(hole[rows, left : left + self.crop_size])[None]
-        lefts, picks, insets = torch.tensor([[left], [pick], [inset]])
+        lefts, picks, insets = torch.tensor([[left], [draw.pick], [draw.inset]])
         columns = border_columns(crop, lefts, hole.shape[1], picks, insets)[0].numpy()
         return pixels[:3, rows][..., columns], hole[rows, columns]
 

@@ -1,7 +1,4 @@
-"""How training changes a record's hole: it grows, becomes thin, or reaches the border of the picture.
-
-What draws takes an explicit generator; what changes works on batches of tensors, on any device.
-"""
+"""How training changes a record's hole: it grows, becomes thin, or reaches the border of the picture."""
 
 import cv2
 import numpy as np
@@ -14,33 +11,7 @@ from inpaintkit.neighbours import nearest_known
 
 FRAME = 16  # px on each side that training and loss never see
 
-GROW_RIGHT_CHANCE, GROW_RIGHT_MAX = 0.5, 20  # px
-GROW_LEFT_CHANCE, GROW_LEFT_MAX = 0.25, 4  # px
 THIN_MAX = 3  # px
-BEYOND_MAX = 48
-"""Most px of repeated border that training sees: with `FRAME` the 64 px that the network pads a picture by."""
-
-PICKS = 2**31
-
-
-def draw_growth(rng: np.random.Generator) -> tuple[int, int]:
-    """Draw by how many px a hole grows to the right and to the left."""
-    right = int(rng.integers(1, GROW_RIGHT_MAX + 1)) if rng.random() < GROW_RIGHT_CHANCE else 0
-    left = int(rng.integers(1, GROW_LEFT_MAX + 1)) if rng.random() < GROW_LEFT_CHANCE else 0
-    return right, left
-
-
-def draw_width(rng: np.random.Generator, chance: float) -> int:
-    """Draw how many px wide a hole may stay; 0, except with probability `chance`: as it is."""
-    return int(rng.integers(1, THIN_MAX + 1)) if chance and rng.random() < chance else 0
-
-
-def draw_border_place(rng: np.random.Generator, chance: float) -> tuple[int, int]:
-    """Draw (pick, inset) for `border_columns`; the inset is 0, except with probability `chance`: no border."""
-    if not chance or rng.random() >= chance:
-        return 0, 0
-    inset = FRAME + int(rng.integers(BEYOND_MAX + 1))
-    return int(rng.integers(PICKS)), inset if rng.random() < 0.5 else -inset
 
 
 def grow_hole(hole: NDArray[np.bool_], *, left: int, right: int) -> NDArray[np.bool_]:

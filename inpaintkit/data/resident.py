@@ -10,23 +10,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inpaintkit.data.batch_colours import Jitter, change_colours, grey, sent
-from inpaintkit.data.colours import draw_jitter
-from inpaintkit.data.dataset import GREY_CHANCE, JITTER_CHANCE, InpaintDataset
-from inpaintkit.data.hole_changes import (
-    FRAME,
-    border_columns,
-    draw_border_place,
-    draw_growth,
-    draw_width,
-    grow_holes,
-    thin_holes,
-)
-from inpaintkit.data.mixed_border import draw_border, mix_borders
+from inpaintkit.data.batch_colours import change_colours, grey, sent
+from inpaintkit.data.dataset import InpaintDataset
+from inpaintkit.data.hole_changes import FRAME, border_columns, grow_holes, thin_holes
+from inpaintkit.data.mixed_border import mix_borders
 from inpaintkit.data.packed import CHANNELS
-from inpaintkit.data.sampling import crop_candidates
 from inpaintkit.errors import InputError
-from inpaintkit.seeds import numpy_rng
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 """Pictures x (B, 3, S, S) 0..1, holes (B, 1, S, S) True = missing, targets y (x without frame), record numbers (B,) on the CPU."""
@@ -49,56 +38,50 @@ class ResidentRecords:
             raise InputError(
                 f"resident: the records of {records.folder} differ in size; use resident=off or records of one size"
             )
-        (self.height, self.width), self.seed, self.crop_size = shapes.pop(), records.seed, records.crop_size
-        self.mixed_border, self.thin_hole, self.border_hole = (
-            records.mixed_border,
-            records.thin_hole,
-            records.border_hole,
-        )
+        (self.height, self.width), self.records = shapes.pop(), records
         self.pixels = torch.empty(len(records), CHANNELS, self.height, self.width, dtype=torch.uint8, device=device)
         for index in range(len(records)):
             self.pixels[index] = torch.tensor(records.pixels(index))
 
     def batch(self, items: Sequence[tuple[int, int, int]]) -> Batch:
         """Return the samples of `items` (record, epoch, draw), on the device."""
-        rngs = [numpy_rng(self.seed, epoch, draw) for _, epoch, draw in items]
-        growth = self._sent([(*draw_growth(rng), draw_width(rng, self.thin_hole)) for rng in rngs])
-        places = self._sent([crop_candidates(self.height, self.width, self.crop_size, rng) for rng in rngs])
+        draws = [self.records.draw((self.height, self.width), epoch, number) for _, epoch, number in items]
+        right, left, width, pick, inset = self._sent(
+            [(draw.right, draw.left, draw.width, draw.pick, draw.inset) for draw in draws]
+        ).T
+        places = self._sent([draw.crops for draw in draws])
         numbers = torch.tensor([item[0] for item in items])
         record = numbers.to(self.pixels.device, non_blocking=True)
-        holes = grow_holes(self.pixels[record, 3] > 0, left=growth[:, 1], right=growth[:, 0])
-        if self.thin_hole:
-            holes = thin_holes(holes, growth[:, 2])
+        holes = grow_holes(self.pixels[record, 3] > 0, left=left, right=right)
+        if self.records.chances.thin_hole:
+            holes = thin_holes(holes, width)
         corner = best_corners(holes, places, self.crop_size)
-        borders = self._sent([draw_border_place(rng, self.border_hole) for rng in rngs])
-        pictures, hole = self._cut(record, holes, corner, borders)
-        jitters: list[Jitter] = []
-        greys: list[int] = []
-        for index, rng in enumerate(rngs):
-            jitters.append(draw_jitter(rng) if rng.random() < JITTER_CHANCE else ())
-            if rng.random() < GREY_CHANCE:
-                greys.append(index)
-        pictures = change_colours(pictures, jitters)
+        pictures, hole = self._cut(record, holes, corner, pick, inset)
+        pictures = change_colours(pictures, [draw.jitter for draw in draws])
+        greys = [index for index, draw in enumerate(draws) if draw.grey]
         if greys:
             which = self._sent(greys)
             pictures[which] = grey(pictures[which])
         x = pictures * (1 / 255)
         y = x[:, :, FRAME:-FRAME, FRAME:-FRAME].contiguous()
-        if self.mixed_border:
-            shares = np.stack([draw_border(rng, self.mixed_border, self.crop_size) for rng in rngs])
-            x = mix_borders(x, hole[:, 0], self._sent(shares))
+        if self.records.chances.mixed_border:
+            x = mix_borders(x, hole[:, 0], self._sent(np.stack([draw.shares for draw in draws])))
         return x, hole, y, numbers
 
     def _sent(self, values: Sequence[object] | NDArray[np.float32]) -> Tensor:
         return sent(values, self.pixels.device)
 
-    def _cut(self, record: Tensor, holes: Tensor, corner: Tensor, borders: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def crop_size(self) -> int:
+        return self.records.crop_size
+
+    def _cut(self, record: Tensor, holes: Tensor, corner: Tensor, pick: Tensor, inset: Tensor) -> tuple[Tensor, Tensor]:
         steps = torch.arange(self.crop_size, device=holes.device)
         rows, columns = (corner[:, axis, None] + steps for axis in (0, 1))
         batch = torch.arange(len(record), device=holes.device)
-        if self.border_hole:
+        if self.records.chances.border_hole:
             crops = holes[batch[:, None, None], rows[:, :, None], columns[:, None, :]]
-            columns = border_columns(crops, corner[:, 1], self.width, borders[:, 0], borders[:, 1])
+            columns = border_columns(crops, corner[:, 1], self.width, pick, inset)
         window = (rows[:, None, :, None], columns[:, None, None, :])
         channels = torch.arange(3, device=holes.device)[None, :, None, None]
         pictures = self.pixels[(record[:, None, None, None], channels, *window)]

@@ -89,15 +89,6 @@ class HardExampleSampler:
         self._count[where] = state["count"]
 
 
-def hard_random_crop(hole: Tensor, size: int, rng: np.random.Generator, tries: int = CROP_TRIES) -> tuple[int, int]:
-    """Return (top, left) of the best of `tries` random crops of `hole`, see `best_crop`.
-
-    `hole` is (..., H, W) bool with H, W >= `size` (px). Positions are uniform, the last one included.
-    """
-    candidates = crop_candidates(hole.shape[-2], hole.shape[-1], size, rng, tries)
-    return candidates[best_crop(hole, candidates, size)]
-
-
 def crop_candidates(
     height: int, width: int, size: int, rng: np.random.Generator, tries: int = CROP_TRIES
 ) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from inpaintkit.config import TrainConfig
 from inpaintkit.data import HardExampleSampler, InpaintDataset
 from inpaintkit.data.resident import Batch, ResidentRecords, resident_bytes
+from inpaintkit.data.sample_draw import Chances
 from inpaintkit.errors import InputError
 
 Item = int | tuple[int, int, int]
@@ -23,15 +24,8 @@ ROOM_SHARE = 0.5
 
 def open_records(config: TrainConfig, split: str) -> InpaintDataset:
     """Return the records of one side, ``train`` or ``eval``. Raises `InputError` where they can't serve."""
-    return InpaintDataset(
-        Path(config.data_dir) / split,
-        split == "train",
-        config.seed,
-        config.crop_size,
-        config.mixed_border,
-        config.thin_hole,
-        config.border_hole,
-    )
+    chances = Chances(config.mixed_border, config.thin_hole, config.border_hole)
+    return InpaintDataset(Path(config.data_dir) / split, split == "train", config.seed, config.crop_size, chances)
 
 
 def check_records(config: TrainConfig) -> None:

@@ -70,6 +70,6 @@ def test_grey_is_the_luminance_in_three_channels() -> None:
 
 def test_jitter_changes_every_draw_and_leaves_the_given_picture_alone() -> None:
     picture = noise(16)
-    results = [jitter_colours(picture, numpy_rng(draw)) for draw in range(50)]
+    results = [jitter_colours(picture, draw_jitter(numpy_rng(draw))) for draw in range(50)]
     assert len({result.tobytes() for result in results}) == 50
     assert (picture == noise(16)).all()

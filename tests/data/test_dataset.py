@@ -13,12 +13,11 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from inpaintkit.data import dataset as dataset_module
-from inpaintkit.data import hole_changes
-from inpaintkit.data.colours import jitter_colours, to_grey
+from inpaintkit.data import sample_draw
 from inpaintkit.data.dataset import InpaintDataset, find_pairs
-from inpaintkit.data.hole_changes import grow_hole
+from inpaintkit.data.sample_draw import Chances, draw_sample
 from inpaintkit.errors import InputError
+from inpaintkit.seeds import numpy_rng
 
 SIZE, CROP = 128, 64
 
@@ -48,13 +47,8 @@ def make(folder: Path, training: bool = True, seed: int = 0, crop_size: int = CR
 
 def chances(monkeypatch: pytest.MonkeyPatch, **values: float) -> None:
     """Set the chances of all augmentations: 0 but for `values`."""
-    for module, name in (
-        (hole_changes, "GROW_RIGHT_CHANCE"),
-        (hole_changes, "GROW_LEFT_CHANCE"),
-        (dataset_module, "JITTER_CHANCE"),
-        (dataset_module, "GREY_CHANCE"),
-    ):
-        monkeypatch.setattr(module, name, values.get(name, 0.0))
+    for name in ("GROW_RIGHT_CHANCE", "GROW_LEFT_CHANCE", "JITTER_CHANCE", "GREY_CHANCE"):
+        monkeypatch.setattr(sample_draw, name, values.get(name, 0.0))
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -196,32 +190,13 @@ def test_colour_changes_reach_input_and_target_alike(
         assert torch.equal(changed[0][0], changed[0][2])
 
 
-def test_augmentations_come_as_often_as_the_recipe_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts: dict[str, int] = {"grown": 0, "jitter": 0, "grey": 0}
-
-    def counting(name: str, original: Any) -> Any:
-        def call(*arguments: Any) -> Any:
-            counts[name] += 1
-            return original(*arguments)
-
-        return call
-
-    growth = []
-    original = grow_hole
-    monkeypatch.setattr(
-        dataset_module,
-        "grow_hole",
-        lambda h, left, right: growth.append((right, left)) or original(h, left=left, right=right),
-    )
-    monkeypatch.setattr(dataset_module, "jitter_colours", counting("jitter", jitter_colours))
-    monkeypatch.setattr(dataset_module, "to_grey", counting("grey", to_grey))
-    data, draws = make(folder), 1500
-    for draw in range(draws):
-        data[(draw % 5, 0, draw)]
-    assert 0.46 < np.mean([right > 0 for right, _ in growth]) < 0.54
-    assert 0.21 < np.mean([left > 0 for _, left in growth]) < 0.29
-    assert 0.21 < counts["jitter"] / draws < 0.29
-    assert 0.03 < counts["grey"] / draws < 0.07
+def test_augmentations_come_as_often_as_the_recipe_says() -> None:
+    draws = [draw_sample(numpy_rng(draw), SIZE, SIZE, CROP, Chances()) for draw in range(1500)]
+    assert 0.46 < np.mean([draw.right > 0 for draw in draws]) < 0.54
+    assert 0.21 < np.mean([draw.left > 0 for draw in draws]) < 0.29
+    assert 0.21 < np.mean([len(draw.jitter) > 0 for draw in draws]) < 0.29
+    assert 0.03 < np.mean([draw.grey for draw in draws]) < 0.07
+    assert not any(draw.width or draw.inset or draw.shares.any() for draw in draws)
 
 
 @pytest.mark.parametrize("lost", ["_M.png", "_C.png"])

@@ -13,7 +13,8 @@ from PIL import Image
 
 from inpaintkit.config import TrainConfig
 from inpaintkit.data import InpaintDataset
-from inpaintkit.data.hole_changes import BEYOND_MAX, FRAME, THIN_MAX, grow_hole, thin_holes
+from inpaintkit.data.hole_changes import FRAME, THIN_MAX, grow_hole, thin_holes
+from inpaintkit.data.sample_draw import BEYOND_MAX, Chances
 from inpaintkit.errors import InputError
 
 SIZE, CROP = 200, 128
@@ -58,7 +59,7 @@ def widest(hole: torch.Tensor) -> int:
 
 
 def test_thin_holes_are_thin_and_their_pictures_as_before(folder: Path) -> None:
-    data = InpaintDataset(folder, training=True, crop_size=CROP, thin_hole=1.0)
+    data = InpaintDataset(folder, training=True, crop_size=CROP, chances=Chances(thin_hole=1.0))
     widths = [widest(data[draw % 4, 0, draw][1]) for draw in range(30)]
     assert set(widths) == set(range(1, THIN_MAX + 1))
     plain = InpaintDataset(folder, training=True, crop_size=CROP)
@@ -69,7 +70,7 @@ def test_thin_holes_are_thin_and_their_pictures_as_before(folder: Path) -> None:
 
 
 def test_the_picture_ends_in_the_hole_and_its_border_repeats(folder: Path) -> None:
-    data, sides = InpaintDataset(folder, training=True, crop_size=CROP, border_hole=1.0), []
+    data, sides = InpaintDataset(folder, training=True, crop_size=CROP, chances=Chances(border_hole=1.0)), []
     for draw in range(40):
         x, hole, y, _ = data[draw % 4, 0, draw]
         assert torch.equal(y, x[:, FRAME:-FRAME, FRAME:-FRAME])
@@ -87,11 +88,11 @@ def test_the_picture_ends_in_the_hole_and_its_border_repeats(folder: Path) -> No
 
 
 def test_the_chance_of_a_border_is_kept(folder: Path) -> None:
-    data = InpaintDataset(folder, training=True, crop_size=CROP, border_hole=0.3)
+    data = InpaintDataset(folder, training=True, crop_size=CROP, chances=Chances(border_hole=0.3))
     cut = [bool((hole[0, :, 0] | hole[0, :, -1]).any()) for _, hole, _, _ in (data[n % 4, 2, n] for n in range(300))]
     assert 0.22 < np.mean(cut) < 0.38
 
 
 def test_a_crop_as_large_as_its_record_has_borders_too(folder: Path) -> None:
-    data = InpaintDataset(folder, training=True, crop_size=SIZE, border_hole=1.0)
+    data = InpaintDataset(folder, training=True, crop_size=SIZE, chances=Chances(border_hole=1.0))
     assert all(bool((data[n % 4, 0, n][1][0, :, [0, -1]]).any()) for n in range(8))

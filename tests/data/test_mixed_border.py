@@ -15,6 +15,7 @@ from PIL import Image
 from inpaintkit.config import TrainConfig
 from inpaintkit.data.dataset import InpaintDataset
 from inpaintkit.data.mixed_border import BORDER_REACH, draw_border, mix_border, mix_borders
+from inpaintkit.data.sample_draw import Chances
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng
 from inpaintkit.synthesis import Scene, close_hole, draw_scene, forward_warp
@@ -63,7 +64,7 @@ def test_both_ways_mix_as_a_walk_along_the_rows_does(rows: list[list[bool]], see
 
 def test_only_the_input_changes_and_only_right_of_holes(folder: Path) -> None:
     plain = InpaintDataset(folder, training=True, crop_size=CROP)
-    mixed = InpaintDataset(folder, training=True, crop_size=CROP, mixed_border=1.0)
+    mixed = InpaintDataset(folder, training=True, crop_size=CROP, chances=Chances(mixed_border=1.0))
     for draw in range(20):
         (x, hole, y, _), (changed, same_hole, target, _) = (data[draw % 4, 0, draw] for data in (plain, mixed))
         assert torch.equal(hole, same_hole)
@@ -78,7 +79,9 @@ def test_only_the_input_changes_and_only_right_of_holes(folder: Path) -> None:
 
 def test_evaluation_is_mixed_the_same_way_at_every_look(folder: Path) -> None:
     plain = InpaintDataset(folder, training=False, crop_size=CROP)
-    one, other = (InpaintDataset(folder, training=False, crop_size=CROP, mixed_border=1.0) for _ in range(2))
+    one, other = (
+        InpaintDataset(folder, training=False, crop_size=CROP, chances=Chances(mixed_border=1.0)) for _ in range(2)
+    )
     for number in range(4):
         (x, _, y, _), (changed, _, target, _) = plain[number], one[number]
         assert not torch.equal(x, changed)

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map
 from inpaintkit.config import HOLE_METHODS, LOSSES, GanConfig
 from inpaintkit.data import InpaintDataset
 from inpaintkit.data.resident import ResidentRecords
+from inpaintkit.data.sample_draw import Chances
 from inpaintkit.depth.fastdepth import FastDepth
 from inpaintkit.model import LightInpaintV1, create_discriminator
 from inpaintkit.model.ensembles import DISCRIMINATORS
@@ -160,7 +161,9 @@ def test_the_shipped_depth_model(gpu: FakeGpu) -> None:
 
 def test_records_in_the_memory_of_the_device(gpu: FakeGpu, records: Path) -> None:
     resident = ResidentRecords(
-        InpaintDataset(records / "train", True, crop_size=SIDE, mixed_border=0.5, thin_hole=0.3, border_hole=0.4),
+        InpaintDataset(
+            records / "train", True, crop_size=SIDE, chances=Chances(mixed_border=0.5, thin_hole=0.3, border_hole=0.4)
+        ),
         "cuda",
     )
     items = [(0, epoch, draw) for epoch in range(2) for draw in range(16)]

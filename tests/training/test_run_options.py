@@ -14,6 +14,7 @@ from PIL import Image
 from inpaintkit.config import TrainConfig
 from inpaintkit.data import InpaintDataset
 from inpaintkit.data.resident import ResidentRecords
+from inpaintkit.data.sample_draw import Chances
 from inpaintkit.errors import InputError
 from inpaintkit.model import LightInpaintV1, load_model, load_state
 from inpaintkit.training import Trainer, create_optimizer
@@ -183,8 +184,8 @@ def test_a_compiled_network_sees_batches_of_one_kind_only(records: Path, tmp_pat
 
 class TestResidentRecords:
     def test_samples_are_those_of_the_loader_bit_by_bit(self, records: Path) -> None:
-        chances = {"mixed_border": 0.5, "thin_hole": 0.3, "border_hole": 0.4}
-        data = InpaintDataset(records / "train", training=True, seed=3, crop_size=128, **chances)
+        chances = Chances(mixed_border=0.5, thin_hole=0.3, border_hole=0.4)
+        data = InpaintDataset(records / "train", training=True, seed=3, crop_size=128, chances=chances)
         items = [(draw % len(data), 1, draw) for draw in range(80)]  # 20 with other colours, 4 grey
         *parts, index = ResidentRecords(data, "cpu").batch(items)
         for place, item in enumerate(items):

@@ -1,0 +1,73 @@
+"""What is left to chance in a training sample, drawn in one place: `InpaintDataset` and `ResidentRecords` only apply it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inpaintkit.data.colours import Jitter, draw_jitter
+from inpaintkit.data.hole_changes import FRAME, THIN_MAX
+from inpaintkit.data.mixed_border import draw_border
+from inpaintkit.data.sampling import crop_candidates
+
+GROW_RIGHT_CHANCE, GROW_RIGHT_MAX = 0.5, 20  # px
+GROW_LEFT_CHANCE, GROW_LEFT_MAX = 0.25, 4  # px
+JITTER_CHANCE = 0.25
+GREY_CHANCE = 0.05
+BEYOND_MAX = 48
+"""Most px of repeated border that training sees: with `FRAME` the 64 px that the network pads a picture by."""
+
+PICKS = 2**31
+
+
+@dataclass(frozen=True)
+class Chances:
+    """How often training shows what real conversions leave and records lack, 0..1 each; the reference's recipe has none of it."""
+
+    mixed_border: float = 0.0
+    thin_hole: float = 0.0
+    border_hole: float = 0.0
+
+
+@dataclass(frozen=True)
+class SampleDraw:
+    """The draws of one training sample.
+
+    `right`, `left`: px by which the hole grows; `width`: px that it stays wide at most, 0: any; `crops`: (top, left) of those to
+    choose from; `pick`, `inset`: where the picture ends, see `hole_changes.border_columns`; `jitter`: see `draw_jitter`, may be
+    empty; `shares`: see `draw_border`, (crop size, 4).
+    """
+
+    right: int
+    left: int
+    width: int
+    crops: list[tuple[int, int]]
+    pick: int
+    inset: int
+    jitter: Jitter
+    grey: bool
+    shares: NDArray[np.float32]
+
+
+def draw_sample(rng: np.random.Generator, height: int, width: int, crop_size: int, chances: Chances) -> SampleDraw:
+    """Draw a sample of a record of `height` x `width` px. What has no chance draws nothing: all else stays as it was."""
+    right = int(rng.integers(1, GROW_RIGHT_MAX + 1)) if rng.random() < GROW_RIGHT_CHANCE else 0
+    left = int(rng.integers(1, GROW_LEFT_MAX + 1)) if rng.random() < GROW_LEFT_CHANCE else 0
+    thin = int(rng.integers(1, THIN_MAX + 1)) if _happens(rng, chances.thin_hole) else 0
+    crops = crop_candidates(height, width, crop_size, rng)
+    pick, inset = _draw_border_place(rng) if _happens(rng, chances.border_hole) else (0, 0)
+    jitter = draw_jitter(rng) if rng.random() < JITTER_CHANCE else []
+    grey = bool(rng.random() < GREY_CHANCE)
+    shares = draw_border(rng, chances.mixed_border, crop_size)
+    return SampleDraw(right, left, thin, crops, pick, inset, jitter, grey, shares)
+
+
+def _happens(rng: np.random.Generator, chance: float) -> bool:
+    return chance > 0 and bool(rng.random() < chance)
+
+
+def _draw_border_place(rng: np.random.Generator) -> tuple[int, int]:
+    inset = FRAME + int(rng.integers(BEYOND_MAX + 1))
+    return int(rng.integers(PICKS)), inset if rng.random() < 0.5 else -inset
