@@ -96,7 +96,9 @@ class TrainConfig(JobConfig):
     warmup_steps: int = option(
         0, "optimiser steps in which the learning rate rises from 0", minimum=0, group="Optimiser"
     )
-    weight_decay: float = option(0.001, "weight decay at the highest learning rate", minimum=0, group="Optimiser")
+    weight_decay: float = option(
+        0.001, "weight decay at the highest learning rate; 0: none at all", minimum=0, group="Optimiser"
+    )
     weight_decay_end: float = option(0.01, "weight decay at the lowest learning rate", minimum=0, group="Optimiser")
     clip_grad_norm: float = option(0.0, "largest gradient norm, 0: no limit", minimum=0, group="Optimiser")
     ema_decay: float = option(

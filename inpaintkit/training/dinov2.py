@@ -96,7 +96,7 @@ def load_dinov2(path: str | Path | None) -> nn.Module:
         except InputError:
             raise
         except Exception as error:  # of many kinds: a missing file, a damaged one, no answer
-            reason = str(error).strip().splitlines()[0].rstrip(".")
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     raise InputError(
         f"loss: DINOv2 can't be loaded from {places[-1][0]} ({reason}); set perceptual_path to a folder with config.json "
         f"and model.safetensors of {CHECKPOINT}, connect to the internet, or train with loss=l1lpips"

@@ -117,10 +117,11 @@ class Run:
         for step in self.losses.take(self.group):
             if progress.add(step.terms, len(step.records)) and self.sampler is not None:
                 self.sampler.record(step.records, step.losses)
-        if progress.skipped >= MAX_SKIPPED:
-            self.give_up(f"the loss was NaN or infinite in {progress.skipped} steps of epoch {progress.epoch}")
-        if progress.skipped_in_row >= MAX_SKIPPED:
-            self.give_up(f"the loss was NaN or infinite in {progress.skipped_in_row} steps in a row")
+        processes = self.group.size  # each tells its part of a step
+        if progress.skipped >= MAX_SKIPPED * processes:
+            self.give_up(f"the loss was NaN or infinite in {MAX_SKIPPED} steps of epoch {progress.epoch}")
+        if progress.skipped_in_row >= MAX_SKIPPED * processes:
+            self.give_up(f"the loss was NaN or infinite in {MAX_SKIPPED} steps in a row")
 
     def count_skipped_updates(self, skipped: int) -> int:
         """Take in how many optimiser steps were skipped so far in the run; return how many of this epoch."""
