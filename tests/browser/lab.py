@@ -152,10 +152,17 @@ PALE_TEXTS = """least => {
 class NotebookPage:
     """One notebook in a page of JupyterLab."""
 
-    def __init__(self, context: BrowserContext, address: str, notebook: str) -> None:
-        self.page: Page = context.new_page()
-        # A workspace of its own: a shared one brings back the notebooks opened before, as hidden tabs.
-        self.page.goto(address.format(workspace=Path(notebook).stem, notebook=notebook))
+    def __init__(
+        self, context: BrowserContext, address: str, notebook: str, beside: NotebookPage | None = None
+    ) -> None:
+        """Open `notebook`; `beside`: where that one was closed, in a JupyterLab that is loaded already."""
+        if beside is None:
+            self.page: Page = context.new_page()
+            # A workspace of its own: a shared one brings back the notebooks opened before, as hidden tabs.
+            self.page.goto(address.format(workspace=secrets.token_hex(8), notebook=notebook))
+        else:
+            self.page = beside.page
+            self._call("docmanager:open", {"path": notebook, "factory": "Notebook"}, 60)
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
         # Before the kernel is there, running cells opens a dialog.
         self.page.wait_for_function(KERNEL_IS_THERE)
@@ -181,9 +188,10 @@ class NotebookPage:
         self._call("docmanager:save", {}, 60)
 
     def shut_down(self) -> None:
-        """End the kernel and close the page."""
+        """End the kernel and close the notebook, saved or not."""
         self.page.evaluate(SHUT_DOWN)
-        self.page.close()
+        self.page.evaluate("() => jupyterapp.shell.currentWidget.dispose()")
+        self.page.wait_for_selector(".jp-Notebook", state="detached")
 
     def stills(self) -> list[str]:
         """Return in words what the still pictures show that are seen in place of widgets."""

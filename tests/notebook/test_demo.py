@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from inpaintkit.errors import InputError, RunFailed
-from inpaintkit.model import load_model
+from inpaintkit.model import load_model, load_state
 from inpaintkit.notebook.demo import STEPS, run_demo, step_params
 from inpaintkit.notebook.runs import RunReport, execute, outcome, read_metrics, run_manifest
+from inpaintkit.training.run import RunFiles
 
 
 @pytest.fixture(scope="module")
@@ -99,31 +100,29 @@ def test_a_run_says_in_the_end_what_it_came_to(demo: Path) -> None:
     assert (demo / "04_inspect" / "04_inspect.html").is_file()
 
 
-def test_a_failed_run_is_visible_as_failed_and_continues_when_repeated(demo: Path, tmp_path: Path) -> None:
+def test_what_failed_or_ran_out_of_time_goes_on_with_the_same_call(
+    demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One run: its figures can't be written, it runs out of time after its first step, its manifest is damaged."""
     params = step_params("02_train", demo, "smoke") | {"model_dir": str(tmp_path / "run")}
-    in_the_way = tmp_path / "run" / "figures"
+    manifest, in_the_way = tmp_path / "run" / "manifest.json", tmp_path / "run" / "figures"
     in_the_way.parent.mkdir()
     in_the_way.touch()
     with pytest.raises(RunFailed, match=r"02_train failed: .*figures"):
         execute("02_train", params)
-    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert manifest["status"] == "failed"
-    assert "figures" in manifest["error"]
+    failed = json.loads(manifest.read_text())
+    assert failed["status"] == "failed"
+    assert "figures" in failed["error"]
     assert (tmp_path / "run" / "02_train.ipynb").is_file()
     in_the_way.unlink()
-    assert execute("02_train", params).metrics["epochs"] == "2"
-
-
-def test_an_interrupted_run_continues_with_the_same_call(
-    demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    params = step_params("02_train", demo, "smoke") | {"model_dir": str(tmp_path / "run")}
     execute("02_train", params | {"max_seconds": 0.0})
-    manifest = tmp_path / "run" / "manifest.json"
+    assert json.loads(manifest.read_text())["status"] == "out of time"
+    assert load_state(RunFiles(tmp_path / "run").state)["inpaintkit_progress"]["steps_done"] == 1
     manifest.write_text(manifest.read_text()[:100])  # whatever a bad day leaves of it: the checkpoint alone counts
     report = execute("02_train", params)
     assert "resumed at epoch 1, step 1" in capsys.readouterr().out
     assert report.metrics["eval_loss_after"] == run_manifest(demo / "02_train")["metrics"]["eval_loss_after"]
+    assert json.loads(manifest.read_text())["status"] == "done"
 
 
 def test_a_finished_run_is_found_done_and_left_as_it_is(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
