@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+# Whoever starts the server first decides what it has imported, so all tests leave that to this list.
 PRELOADED = ["inpaintkit.data.generate", "inpaintkit.training", "torch._dynamo"]
 
 context = multiprocessing.get_context("forkserver")

@@ -264,7 +264,6 @@ def test_a_run_killed_at_random_moments_and_resumed_is_byte_equal(
     config: GenerateConfig, finished: tuple[Path, GenerateReport, list[str]]
 ) -> None:
     context, out, chance = multiprocessing.get_context("forkserver"), Path(config.output_dir), random.Random(1)
-    context.set_forkserver_preload(["inpaintkit.data.generate"])
     total = len(contents(finished[0]))
     for aim in sorted(chance.sample(range(1, total - 2), KILLS)):
         process = context.Process(target=generate_dataset, args=(config,))
@@ -394,7 +393,6 @@ def test_a_real_interrupt_signal_leaves_no_half_written_file_and_a_state_to_go_o
     config: GenerateConfig, finished: tuple[Path, GenerateReport, list[str]]
 ) -> None:
     context, out = multiprocessing.get_context("forkserver"), Path(config.output_dir)
-    context.set_forkserver_preload(["inpaintkit.data.generate"])
     process = context.Process(target=interrupted, args=(config,))
     process.start()
     process.join()

@@ -121,7 +121,6 @@ def test_pickling_carries_the_path_not_the_pixels(pairs: list[tuple[Path, Path]]
 
 def test_two_processes_may_build_at_once(pairs: list[tuple[Path, Path]], tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["inpaintkit.data.generate"])
     builders = [context.Process(target=open_packed, args=(pairs[0][0].parent, pairs)) for _ in range(3)]
     for builder in builders:
         builder.start()
