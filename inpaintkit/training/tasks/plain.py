@@ -50,9 +50,9 @@ class PlainTask:
         before the run.
         """
         started, was_training = time.monotonic(), self.model.training
-        network: Network = torch.compile(self.model)
         side = self.config.crop_size
         try:
+            network: Network = torch.compile(self.model)  # itself refuses some versions of Python
             self.model.train()
             x = torch.zeros(self.config.batch_size, 3, side, side, device=self.device)
             with amp.autocast(self.arithmetic, self.device):
