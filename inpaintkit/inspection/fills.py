@@ -117,7 +117,7 @@ def on_grown_hole(fill: Fill, outer_dilation: int) -> Fill:
 def simple_in_thin_holes(fill: Fill) -> Fill:
     """Return `fill` with simpler fills mixed in where a hole is at most 3 px wide.
 
-    There a trained network does worse than they do. Row fill continues the background, by `THIN_SHARES`. Where the colours on both
+    There a trained network does worse than they do, except at the picture's left and right border. Row fill continues the background, by `THIN_SHARES`. Where the colours on both
     sides agree, one surface goes on behind the hole, and the row is interpolated. Measured: docs/decisions/0021. Pictures can be large,
     so what `fill` returns is changed in place.
     """
@@ -130,11 +130,18 @@ def simple_in_thin_holes(fill: Fill) -> Fill:
             widths, share = hole_widths(there), torch.zeros_like(there, dtype=filled.dtype)
             for width, weight in THIN_SHARES.items():
                 share.masked_fill_(widths == width, weight)
+            share.masked_fill_(_at_border(there), 0)
             mixed = torch.lerp(here, row_fill(seen, there, eye), share)
             here.copy_(torch.where(share > 0, torch.lerp(mixed, *_interpolated(seen, there)), here))
         return filled
 
     return mix
+
+
+def _at_border(hole: torch.Tensor) -> torch.Tensor:
+    """Return the pixels of `hole` (B, 1, H, W) from which it reaches the picture's left or right border in the row."""
+    left, right = nearest_known(hole)
+    return hole & ((left < 0) | (right == hole.shape[-1]))
 
 
 def _interpolated(picture: torch.Tensor, hole: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -183,8 +183,15 @@ def test_simpler_fills_in_thin_holes_make_a_network_better_and_leaves_wide_holes
         return made["mixed"]
 
     judged = evaluate({"network": kept, "mixed": mixed}, scene_truth(3, read_textures(ROOT / "data" / "samples")), [])
-    for metric in ("psnr_1-2", "psnr"):
-        assert judged.mean("mixed", metric).mean > judged.mean("network", metric).mean + 0.2
+    assert judged.mean("mixed", "psnr_1-2").mean > judged.mean("network", "psnr_1-2").mean + 0.2
+    assert judged.mean("mixed", "psnr").mean > judged.mean("network", "psnr").mean
+
+
+def test_a_thin_hole_at_the_border_stays_the_networks() -> None:
+    picture, hole = torch.zeros(1, 3, 4, 12), torch.zeros(1, 1, 4, 12, dtype=torch.bool)
+    hole[..., [0, 5, -1]] = True
+    filled = simple_in_thin_holes(lambda picture, hole, eye: torch.where(hole, 0.7, picture))(picture, hole, "right")
+    assert filled[0, 0, 0].eq(0.7).nonzero().flatten().tolist() == [0, 11]
 
 
 def test_one_surface_goes_on_behind_a_thin_hole_and_another_one_does_not() -> None:
@@ -195,8 +202,6 @@ def test_one_surface_goes_on_behind_a_thin_hole_and_another_one_does_not() -> No
         picture, hole = one_row([near, near, near, 0.52, 0.52, 0.52], "..#...")
         filled = simple_in_thin_holes(black)(picture, hole, "right")
         assert filled[0, 0, 0, 2].item() == pytest.approx(expected[0], abs=0.002)
-    picture, hole = one_row([0.0, 0.2, 0.3, 0.4, 0.5], "###..")  # nothing is known on the other side
-    assert simple_in_thin_holes(black)(picture, hole, "right")[0, 0, 0, 0] == pytest.approx(0.2)
 
 
 def test_thin_holes_of_a_large_picture_takes_little_memory() -> None:
