@@ -82,7 +82,7 @@ def test_what_several_processes_began_one_finishes_and_none_of_them_is_left(
         if done >= 2:  # the second process may begin to tell when the first has done more than two
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt, match="after [2-5] of 6 pictures; run the same again to continue"):
+    with pytest.raises(KeyboardInterrupt, match=r"after [2-5] of 6 pictures; run the same again to continue"):
         generate_dataset(config(pictures, tmp_path, 2), stop)
     assert not children(tmp_path)
     assert generate_dataset(config(pictures, tmp_path, 1)).pictures <= PICTURES - 2
