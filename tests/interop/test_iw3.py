@@ -269,9 +269,9 @@ class TestStates:
         ours = load_state(tmp_path / f"{NAME}.checkpoint.pth")
         if optimizer == "adamw":
             then, now = (state["optimizer_state_dict"][0]["state"][0]["step"] for state in (theirs, ours))
-            assert now == then + report.steps
+            assert now == report.steps > then
         else:
             then, now = (state["optimizer_state_dict"][0]["param_groups"][0]["k"] for state in (theirs, ours))
-            assert now == then + report.steps
+            assert now == report.steps > then
         assert list((tmp_path / "old").iterdir())
         assert math.isfinite(report.best_score)
