@@ -24,7 +24,7 @@ PICKS = 2**31
 
 @dataclass(frozen=True)
 class Chances:
-    """How often training shows what real conversions leave and records lack, 0..1 each; the reference's recipe has none of it."""
+    """How often training shows what real conversions leave and records lack, 0..1 each; iw3's recipe has none of it."""
 
     mixed_border: float = 0.0
     thin_hole: float = 0.0

@@ -19,6 +19,7 @@ from inpaintkit.config import GanConfig, TrainConfig
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.training.distributed import join_group
 from inpaintkit.training.launch import FAILED, INTERRUPTED, LEADER, REFUSED
+from inpaintkit.training.stopping import PARENT_VARIABLE
 from inpaintkit.training.trainer import GanTrainer, Trainer
 
 
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         gan = "discriminator" in params
         config = GanConfig.from_params(params) if gan else TrainConfig.from_params(params)
         with join_group(config.device) as group:
-            if group.leads:
+            if group.leads and PARENT_VARIABLE in os.environ:  # nobody reads it where torchrun was called by hand
                 print(f"{LEADER}{os.getpid()}", flush=True)
             trainer = GanTrainer(config) if isinstance(config, GanConfig) else Trainer(config)
             trainer.fit()
