@@ -24,9 +24,9 @@ from torch import Tensor
 from inpaintkit.config import HOLE_METHODS
 from inpaintkit.data.images import read_picture
 from inpaintkit.depth import create_depth_model
+from inpaintkit.inspection.holes import stray_pixels
 from inpaintkit.seeds import numpy_rng
 from inpaintkit.synthesis import colour_depth, degrade_depth, draw_scene, find_hole, preview
-from inpaintkit.training.metrics import stray_pixels
 
 SIZE = (360, 540)
 DIVERGENCES = (2.0, 4.0, 8.0)

@@ -22,6 +22,7 @@ from inpaintkit.data.resident import ResidentRecords
 from inpaintkit.data.sample_draw import Chances
 from inpaintkit.depth.fastdepth import FastDepth
 from inpaintkit.inspection import Inpainter
+from inpaintkit.inspection.likeness import ssim_map
 from inpaintkit.model import LightInpaintV1, create_discriminator, load_model, load_state
 from inpaintkit.model.ensembles import DISCRIMINATORS
 from inpaintkit.seeds import torch_rng
@@ -112,7 +113,7 @@ def figures_of_holes(place: Place) -> Figures:
     found = {}
     for device in ("cpu", place.device):
         moved = y.to(device), x.to(device)
-        similarity = metrics.hole_mean(metrics.ssim_map(*moved).mean(1, keepdim=True), hole.to(device))
+        similarity = metrics.hole_mean(ssim_map(*moved).mean(1, keepdim=True), hole.to(device))
         found[device] = similarity, metrics.hole_lpips(*moved, hole.to(device), lpips.to(device))
     pairs = zip(("SSIM", "LPIPS"), found["cpu"], found[place.device], strict=True)
     return {name: largest(one, other) for name, one, other in pairs}

@@ -13,6 +13,8 @@ from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.border_truth import border_truth
 from inpaintkit.inspection.fills import Fill
+from inpaintkit.inspection.holes import hole_iou, hole_ring, hole_widths, stray_pixels
+from inpaintkit.inspection.likeness import siou, ssim_map
 from inpaintkit.inspection.scores import WIDTH_BINS, Evaluation, HoleScore, Score
 from inpaintkit.inspection.stereo_truth import stereo_truth
 from inpaintkit.inspection.truths import (
@@ -125,15 +127,15 @@ def judge(filled: torch.Tensor, case: Case, networks: Mapping[str, Lpips]) -> di
     """
     filled, truth, judged = torch.where(case.hole & ~case.judged, case.truth, filled), case.truth, case.judged
     none = torch.full((len(filled),), torch.nan)
-    similarity = metrics.ssim_map(filled, truth).mean(dim=1, keepdim=True)
+    similarity = ssim_map(filled, truth).mean(dim=1, keepdim=True)
     distances = {name: lpips.distance_map(filled, truth) for name, lpips in networks.items()}
     left, right = case.left_view, case.right_view
     figures = {
         "lpips_vgg": metrics.hole_mean(distances["vgg"], judged) if "vgg" in distances else none,
         "artefact": metrics.artefact_score(filled, truth, judged),
-        "siou": none if left is None or right is None else metrics.siou(filled, right, left),
+        "siou": none if left is None or right is None else siou(filled, right, left),
     }
-    widths, ring = metrics.hole_widths(case.hole), metrics.hole_ring(case.hole)
+    widths, ring = hole_widths(case.hole), hole_ring(case.hole)
     areas = {"": judged, "_ring": ring}
     for width, (low, high) in WIDTH_BINS.items():
         areas[f"_{width}"] = judged & (widths >= low) & (widths <= (high or widths.shape[-1]))
@@ -148,8 +150,8 @@ def hole_score(case: Case, exact: torch.Tensor) -> HoleScore:
     """Return how well the hole of `case`, where it counts, fits the `exact` one (1, 1, H, W)."""
     return HoleScore(
         case.name,
-        float(metrics.hole_iou(case.judged, exact)),
-        float(metrics.stray_pixels(case.judged, exact)),
+        float(hole_iou(case.judged, exact)),
+        float(stray_pixels(case.judged, exact)),
     )
 
 

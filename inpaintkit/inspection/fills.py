@@ -19,6 +19,7 @@ import torch
 
 from inpaintkit.config import ALL_FILLS, FILL_NAMES, check_fill_name, is_fill_function, registry
 from inpaintkit.errors import InputError
+from inpaintkit.inspection.holes import hole_widths
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.pictures import UINT8_MAX, bands, is_left
 from inpaintkit.model import LightInpaintV1
@@ -26,7 +27,6 @@ from inpaintkit.neighbours import nearest_known
 from inpaintkit.synthesis import dilate_inner, dilate_outer
 from inpaintkit.text import shown
 from inpaintkit.training import row_fill
-from inpaintkit.training.metrics import hole_widths
 
 Fill = Callable[[torch.Tensor, torch.Tensor, str], torch.Tensor]
 """(picture (B, 3, H, W) 0..1, hole (B, 1, H, W) bool, eye) -> picture, changed in the hole only."""

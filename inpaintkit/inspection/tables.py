@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from inpaintkit import text
+from inpaintkit.inspection.holes import RING_WIDTH
 from inpaintkit.inspection.scores import (
     CONFIDENCE,
     MAIN_METRICS,
@@ -17,7 +18,6 @@ from inpaintkit.inspection.scores import (
     bootstrap,
     width_metrics,
 )
-from inpaintkit.training import metrics
 
 HOLES = {"iou": Metric("IoU", "", True, 3), "stray": Metric("stray pixels", "px", False, 0)}
 FILL_TITLES = {
@@ -70,7 +70,7 @@ def tables(result: Evaluation) -> str:
         f"## {result.title}: {result.extent()}",
         f"Inside holes, means with {CONFIDENCE:.0%} intervals:",
         table(result),
-        f"In the known pixels up to {metrics.RING_WIDTH} px around holes (a fill should leave them alone):",
+        f"In the known pixels up to {RING_WIDTH} px around holes (a fill should leave them alone):",
         table(result, RING_METRICS),
     ]
     for name in RANKED_METRICS:

@@ -2,24 +2,14 @@
 
 All pictures are (B, 3, H, W) in 0..1, holes (B, 1, H, W) bool with True = missing. Every figure comes back as (B,), one
 per picture, NaN where a picture has nothing to judge (no hole): average with `torch.nanmean`. Values of the output
-outside 0..1 count as clamped, as they would be in a file. Pass a `hole_ring` instead of the hole to judge its
-surroundings.
+outside 0..1 count as clamped, as they would be in a file.
 """
 
-import math
-
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
-from inpaintkit.neighbours import local_max, nearest_known
 from inpaintkit.training.perceptual import Lpips
 
-# Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004; values in 0..1.
-SSIM_SIGMA = 1.5
-SSIM_RADIUS = 5
-SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 # The generator writes cells of 4 px (pixel shuffle by 4) in pairs (by 2 before), so what it repeats has a period of 8 px,
 # or one that 8 is a multiple of.
 PERIOD = 8
@@ -31,15 +21,8 @@ REACH = PERIOD + PERIOD // 2 + 1
 LEAST_PLACES = 100
 # Patterns on pictures flatter than this per-pixel contrast are judged as on this one (4 steps of 8 bit).
 FLAT_CONTRAST = 4 / 255
-RING_WIDTH = 8
 HIGHEST_PSNR = 60.0
 """What an equal fill, whose PSNR is infinite, counts as in a mean, in dB: rounding to 8 bit alone leaves 58.9 dB."""
-
-# Yu et al., "Mono2Stereo: A Benchmark and Empirical Study for Stereo Conversion", CVPR 2025; the numbers are those of the
-# authors' published evaluation code (song2yu/Mono2Stereo, compute_siou), in steps of 8 bit.
-SIOU_CANNY = (100, 200)
-SIOU_LEAST_CHANGE = 5
-SIOU_EDGE_SHARE = 0.75
 
 
 def hole_psnr(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
@@ -56,19 +39,6 @@ def hole_lpips(output: Tensor, target: Tensor, hole: Tensor, lpips: Lpips) -> Te
 def hole_mean(values: Tensor, hole: Tensor) -> Tensor:
     """Return the mean of (B, 1, H, W) over hole pixels, (B,); NaN without any."""
     return _sum(torch.where(hole, values, 0.0)) / _sum(hole)
-
-
-def ssim_map(output: Tensor, target: Tensor) -> Tensor:
-    """Return the structural similarity per pixel and channel, (B, C, H, W), 1 = equal; borders mirror the edge pixels.
-
-    The windows are Gaussian, sigma 1.5 px, 11 px wide; H, W >= 11.
-    """
-    mean_x, mean_y = _blur(output), _blur(target)
-    variance_x = _blur(output * output) - mean_x * mean_x
-    variance_y = _blur(target * target) - mean_y * mean_y
-    covariance = _blur(output * target) - mean_x * mean_y
-    similarity = (2 * mean_x * mean_y + SSIM_C1) * (2 * covariance + SSIM_C2)
-    return similarity / ((mean_x * mean_x + mean_y * mean_y + SSIM_C1) * (variance_x + variance_y + SSIM_C2))
 
 
 def artefact_score(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
@@ -133,89 +103,5 @@ def _at(x: Tensor, direction: tuple[int, int], shift: int) -> Tensor:
     return x
 
 
-def hole_widths(hole: Tensor) -> Tensor:
-    """Return for each hole pixel how many hole pixels lie side by side in its row there, (B, 1, H, W) int64; 0 outside.
-
-    >>> hole_widths(torch.tensor([[[[1, 0, 1, 1, 1]]]], dtype=torch.bool)).flatten().tolist()
-    [1, 0, 3, 3, 3]
-    """
-    previous, following = nearest_known(hole)
-    return torch.where(hole, following - previous - 1, 0)
-
-
-def hole_ring(hole: Tensor, width: int = RING_WIDTH) -> Tensor:
-    """Return the known pixels at most `width` px (the larger of dx, dy) from the hole, (B, 1, H, W) bool."""
-    return local_max(hole, width) & ~hole
-
-
-def hole_iou(predicted: Tensor, exact: Tensor) -> Tensor:
-    """Return intersection over union of two holes, (B,); 1 = equal, NaN where both are empty."""
-    return _sum(predicted & exact) / _sum(predicted | exact)
-
-
-def stray_pixels(predicted: Tensor, exact: Tensor) -> Tensor:
-    """Return how many pixels of `predicted` touch no pixel of `exact`, diagonals included, (B,) px."""
-    return _sum(predicted & ~exact & ~hole_ring(exact, 1))
-
-
-def siou(output: Tensor, target: Tensor, other_view: Tensor) -> Tensor:
-    """Return the Stereo Intersection-over-Union of whole right views, (B,); 1 = equal.
-
-    0.75 of it is the intersection over union of Canny's edges in `output` and `target`, 0.25 that of the pixels in which
-    they differ from `other_view`, the left view, by more than 5 of 255. One `target` and `other_view` serve a whole
-    batch of outputs. NaN where there is no edge or no such pixel at all.
-
-    Source: Yu et al., CVPR 2025, by the code that its authors published, except for two slips in that: it subtracts
-    unsigned 8-bit numbers, so that darker by 1 counts as brighter by 255, and takes red for blue when turning grey.
-    """
-    eyes = [list(_levels(x).expand(len(output), -1, -1, -1)) for x in (output, target, other_view)]
-    values = [_siou(*(eye.numpy() for eye in views)) for views in zip(*eyes, strict=True)]
-    return torch.tensor(values, device=output.device)
-
-
-def _siou(output: np.ndarray, target: np.ndarray, other_view: np.ndarray) -> float:
-    edges = [cv2.Canny(cv2.cvtColor(view, cv2.COLOR_RGB2GRAY), *SIOU_CANNY) > 0 for view in (output, target)]
-    changes = [cv2.cvtColor(cv2.absdiff(view, other_view), cv2.COLOR_RGB2GRAY) for view in (output, target)]
-    shares = [
-        np.float64(np.sum(one & two)) / (np.sum(one | two) or np.nan)
-        for one, two in (edges, [change > SIOU_LEAST_CHANGE for change in changes])
-    ]
-    return float(SIOU_EDGE_SHARE * shares[0] + (1 - SIOU_EDGE_SHARE) * shares[1])
-
-
-def _levels(x: Tensor) -> Tensor:
-    """Return pictures (B, 3, H, W), 0..1, as 8-bit levels (B, H, W, 3)."""
-    return (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()
-
-
 def _sum(x: Tensor) -> Tensor:
     return x.sum(dim=(1, 2, 3), dtype=torch.float32)
-
-
-def _blur(x: Tensor) -> Tensor:
-    """Return (B, C, H, W) blurred by SSIM's Gaussian: shifted pictures added up.
-
-    On a CPU that takes a quarter of a convolution's time.
-    """
-    weights = [math.exp(-0.5 * (offset / SSIM_SIGMA) ** 2) for offset in range(SSIM_RADIUS + 1)]
-    total = weights[0] + 2 * sum(weights[1:])
-    padded = _mirror_pad(x, SSIM_RADIUS)
-    for axis in (-1, -2):
-        size = x.shape[axis]
-        blurred = padded.narrow(axis, SSIM_RADIUS, size) * (weights[0] / total)
-        for offset in range(1, SSIM_RADIUS + 1):
-            both = padded.narrow(axis, SSIM_RADIUS - offset, size) + padded.narrow(axis, SSIM_RADIUS + offset, size)
-            blurred.add_(both, alpha=weights[offset] / total)
-        padded = blurred
-    return padded
-
-
-def _mirror_pad(x: Tensor, pad: int) -> Tensor:
-    """Pad the last two axes by mirroring with the edge pixel repeated (which torch's padding modes lack)."""
-    for axis in (-1, -2):
-        size = x.shape[axis]
-        positions = torch.arange(-pad, size + pad, device=x.device)
-        positions = torch.where(positions < 0, -1 - positions, positions)
-        positions = torch.where(positions >= size, 2 * size - 1 - positions, positions)
-        x = x.index_select(axis, positions)
-    return x

@@ -22,9 +22,9 @@ from inpaintkit.inspection import (
     scene_truth,
     simple_in_thin_holes,
 )
+from inpaintkit.inspection.holes import hole_widths
 from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import torch_rng
-from inpaintkit.training.metrics import hole_widths
 
 ROOT = Path(__file__).parents[2]
 

@@ -22,12 +22,12 @@ from inpaintkit.inspection import (
     row_fill,
     scene_truth,
 )
+from inpaintkit.inspection.holes import hole_iou, stray_pixels
 from inpaintkit.inspection.tables import tables
 from inpaintkit.inspection.truths import hidden_in_right_view, scene_case
 from inpaintkit.seeds import torch_rng
 from inpaintkit.synthesis import Layer, Scene
 from inpaintkit.synthesis.scenes import everywhere, polygon
-from inpaintkit.training import metrics
 
 ROOT = Path(__file__).parents[2]
 WIDTH, HEIGHT = 100, 64
@@ -57,8 +57,8 @@ def test_the_hole_of_exact_depth_is_the_exact_one() -> None:
     case = scene_case(post(), DIVERGENCE, CONVERGENCE, "post")
     assert case.exact_hole is not None
     assert case.exact_hole[0, 0].any(0).nonzero().flatten().tolist() == list(range(42, 50))
-    assert metrics.hole_iou(case.judged, case.exact_hole).item() == 1
-    assert metrics.stray_pixels(case.judged, case.exact_hole).item() == 0
+    assert hole_iou(case.judged, case.exact_hole).item() == 1
+    assert stray_pixels(case.judged, case.exact_hole).item() == 0
     assert not hidden_in_right_view(post(depth=0.0), 8.0, CONVERGENCE).any()
 
 

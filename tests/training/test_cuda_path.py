@@ -19,6 +19,9 @@ from inpaintkit.data import InpaintDataset
 from inpaintkit.data.resident import ResidentRecords
 from inpaintkit.data.sample_draw import Chances
 from inpaintkit.depth.fastdepth import FastDepth
+from inpaintkit.inspection.holes import hole_iou, hole_ring, hole_widths, stray_pixels
+from inpaintkit.inspection.likeness import ssim_map
+from inpaintkit.inspection.spectrum import step_products
 from inpaintkit.model import LightInpaintV1, create_discriminator
 from inpaintkit.model.ensembles import DISCRIMINATORS
 from inpaintkit.model.layers import ReplicationPad
@@ -36,7 +39,6 @@ from inpaintkit.training import Lpips, create_loss, metrics, row_fill
 from inpaintkit.training.distributed import Group
 from inpaintkit.training.loss_log import LossLog
 from inpaintkit.training.progress import Moment
-from inpaintkit.training.spectrum import step_products
 from inpaintkit.training.tasks.gan import GanTask
 from inpaintkit.training.tasks.plain import PlainTask
 
@@ -127,13 +129,13 @@ def test_every_figure(gpu: FakeGpu) -> None:
     lpips = Lpips("alex").to("cuda")
     figures = [
         metrics.hole_psnr(*pair, missing),
-        metrics.ssim_map(*pair),
+        ssim_map(*pair),
         metrics.hole_lpips(*pair, missing, lpips),
         metrics.artefact_score(*pair, missing),
-        metrics.hole_widths(missing),
-        metrics.hole_ring(missing),
-        metrics.hole_iou(missing, hole()),
-        metrics.stray_pixels(missing, hole()),
+        hole_widths(missing),
+        hole_ring(missing),
+        hole_iou(missing, hole()),
+        stray_pixels(missing, hole()),
     ]
     assert all_there(*figures)
     step_products(picture(), missing)

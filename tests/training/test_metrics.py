@@ -15,6 +15,7 @@ from skimage.filters import gaussian
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
+from inpaintkit.inspection.likeness import ssim_map
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import metrics
@@ -73,7 +74,7 @@ def test_psnr_and_ssim_equal_scikit_image(smooth: bool) -> None:
     _, full = structural_similarity(
         a, b, channel_axis=2, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
     )
-    similarity = metrics.ssim_map(output, target)[0].permute(1, 2, 0).numpy()
+    similarity = ssim_map(output, target)[0].permute(1, 2, 0).numpy()
     assert similarity == pytest.approx(full, abs=1e-3)
     assert similarity[inside].mean() == pytest.approx(full[inside].mean(), abs=1e-4)
 
@@ -252,7 +253,7 @@ def test_pictures_without_a_hole_are_nan_and_do_not_touch_others() -> None:
     lpips = Lpips("alex")
     figures = {
         "psnr": metrics.hole_psnr(output, target, hole),
-        "ssim": metrics.hole_mean(metrics.ssim_map(output, target).mean(dim=1, keepdim=True), hole),
+        "ssim": metrics.hole_mean(ssim_map(output, target).mean(dim=1, keepdim=True), hole),
         "lpips": metrics.hole_lpips(output, target, hole, lpips),
         "artefact": metrics.artefact_score(output, target, hole),
     }
@@ -260,66 +261,3 @@ def test_pictures_without_a_hole_are_nan_and_do_not_touch_others() -> None:
         assert values.shape == (2,), name
         assert values.isfinite().tolist() == [True, False], name
         assert values[1].isnan(), name
-
-
-def test_hole_widths_by_eye() -> None:
-    hole = torch.tensor([[0, 1, 1, 0, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [1, 0, 1, 0, 1]], dtype=torch.bool)
-    expected = [[0, 2, 2, 0, 1], [5, 5, 5, 5, 5], [0, 0, 0, 0, 0], [1, 0, 1, 0, 1]]
-    assert metrics.hole_widths(hole[None, None])[0, 0].tolist() == expected
-
-
-@settings(deadline=None)
-@given(st.lists(st.booleans(), min_size=1, max_size=40))
-def test_hole_widths_count_each_run_once(row: list[bool]) -> None:
-    hole = torch.tensor(row).view(1, 1, 1, -1)
-    widths = metrics.hole_widths(hole)
-    runs = [len(run) for run in "".join("1" if h else "0" for h in row).split("0") if run]
-    assert sorted(widths[hole].tolist()) == sorted(length for length in runs for _ in range(length))
-
-
-def test_ring_surrounds_the_hole() -> None:
-    hole = torch.zeros(1, 1, 7, 7, dtype=torch.bool)
-    hole[0, 0, 3, 3] = True
-    ring = metrics.hole_ring(hole, 2)
-    assert ring.sum() == 24
-    assert not (ring & hole).any()
-
-
-def test_hole_masks_by_hand() -> None:
-    exact, predicted = torch.zeros(2, 1, 4, 8, dtype=torch.bool), torch.zeros(2, 1, 4, 8, dtype=torch.bool)
-    exact[0, 0, :, 2:4], predicted[0, 0, :, 3:5] = True, True
-    predicted[0, 0, 0, 7] = True  # far from the exact hole
-    assert metrics.hole_iou(predicted, exact)[0].item() == pytest.approx(4 / 13)
-    assert metrics.hole_iou(predicted, exact)[1].isnan()
-    assert metrics.stray_pixels(predicted, exact).tolist() == [1, 0]
-
-
-def test_siou_by_hand() -> None:
-    left, right = torch.zeros(1, 3, 40, 40), torch.zeros(1, 3, 40, 40)
-    left[..., 10:30, 20:30], right[..., 10:30, 16:26] = 1.0, 1.0
-    # Changed from left to right: columns 16..19 and 26..29 of 20 rows.
-    assert metrics.siou(right, right, left).item() == 1
-    # The left picture as the right one: nothing changed (0 of 0.25), and edges overlap in part of the horizontal lines.
-    doing_nothing = metrics.siou(left, right, left).item()
-    assert 0 < doing_nothing < 0.75 * 0.5
-    # Everything right but half the changed pixels: the edges' own part, and half of the 0.25 at most.
-    half = right.clone()
-    half[..., 10:30, 26:30] = 0.012  # 3 of 255: below what counts as a change of 5, and no edge
-    assert metrics.siou(half, right, left).item() == pytest.approx(1)
-    darker = left.clone()
-    darker[..., :5, :5] = 2 / 255
-    assert metrics.siou(right, right, darker).item() == 1
-    batch = metrics.siou(torch.cat([right, left]), right, left)
-    assert batch.tolist() == pytest.approx([1, doing_nothing])
-    assert metrics.siou(torch.zeros_like(left), torch.zeros_like(left), torch.zeros_like(left)).isnan().all()
-
-
-def test_siou_shares_of_edges_and_changes() -> None:
-    left, right = torch.zeros(1, 3, 40, 40), torch.zeros(1, 3, 40, 40)
-    right[..., 8:24, 8:24] = 20 / 255  # a change, too faint for an edge
-    output = right.clone()
-    output[..., 8:24, 16:24] = 0.0  # half of it
-    bar = slice(32, 36)
-    for view in (left, right, output):
-        view[..., bar, :] = 1.0  # the same edges everywhere
-    assert metrics.siou(output, right, left).item() == pytest.approx(0.75 + 0.25 / 2)

@@ -30,11 +30,11 @@ from inpaintkit.inspection.figures.base import (
 )
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.scores import MAIN_METRICS, METRICS, RANKED_METRICS, WIDTH_BINS, Evaluation, width_metrics
+from inpaintkit.inspection.spectrum import spectrum, step_products
 from inpaintkit.inspection.tables import title_of
 from inpaintkit.inspection.truths import Truth
 from inpaintkit.inspection.zoom import zoom_box
 from inpaintkit.training.metrics import hole_psnr
-from inpaintkit.training.spectrum import spectrum, step_products
 
 Realness = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(picture (B, 3, H, W), truth) -> logits (B, 1, h, w), high = looks real; ``GanTrainer.realness`` is one."""

@@ -32,11 +32,11 @@ from inpaintkit.inspection.figures.base import (
     short,
     show_picture,
 )
+from inpaintkit.inspection.holes import hole_widths
 from inpaintkit.inspection.pictures import AnyPicture, Hole, hole_batch, picture_batch
 from inpaintkit.inspection.stereo import depth_like
 from inpaintkit.inspection.truths import record_name
 from inpaintkit.seeds import numpy_rng
-from inpaintkit.training.metrics import hole_widths
 
 PLACE_CELLS = 32
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from inpaintkit.inspection.spectrum import spectrum, step_products
 from inpaintkit.seeds import torch_rng
-from inpaintkit.training.spectrum import spectrum, step_products
 
 SIZE = 96
 
