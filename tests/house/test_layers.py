@@ -10,7 +10,7 @@ import pytest
 import inpaintkit
 
 PACKAGE = Path(inpaintkit.__file__).parent
-GROUND_FLOOR = ["errors", "files", "seeds", "arithmetic", "config", "text", "hole_colour", "rows"]
+GROUND_FLOOR = ["errors", "files", "seeds", "arithmetic", "config", "text", "hole_colour", "neighbours", "processes"]
 ROOMS = ["depth", "synthesis", "model", "data", "training", "inspection", "notebook"]
 STRANGERS = {"depth", "synthesis", "model"}  # these three don't know each other
 ONLY_IN = {"matplotlib": "inspection/figures/", "ipywidgets": "notebook/widgets/", "papermill": "notebook/runs.py"}

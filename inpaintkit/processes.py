@@ -1,0 +1,64 @@
+"""Child processes: started together, followed line by line; none outlives the one that started them."""
+
+import contextlib
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+TAIL_LINES = 20
+LOOK_SECONDS = 0.5
+
+
+class Child(subprocess.Popen[str]):
+    """A Python process that finds this package and ends with the context; `tail`: the last lines worth keeping, as noted."""
+
+    def __init__(self, arguments: Sequence[str], threads: int, environment: Mapping[str, str]) -> None:
+        """Start ``python ARGUMENTS`` with so many threads, unless the user has set their number, and with `environment`."""
+        places = (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))
+        own = {"PYTHONPATH": os.pathsep.join(filter(None, places)), "PYTHONUNBUFFERED": "1", **environment}
+        super().__init__(
+            [sys.executable, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={"OMP_NUM_THREADS": str(threads), **os.environ, **own},
+            start_new_session=True,  # an interrupt must reach the one that started it alone, which then ends it
+        )
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+
+    def __exit__(self, *error: Any) -> None:
+        if self.poll() is None:
+            self.terminate()
+            self.wait()
+        super().__exit__(*error)
+
+
+def follow(children: Sequence[Child], look: Callable[[], None] | None = None) -> Iterator[tuple[int, str | None]]:
+    """Yield (number, line) of what `children` say, as it comes, and (number, None) when one of them has ended.
+
+    `look` is called after each of these, and every `LOOK_SECONDS` in which nothing comes.
+    """
+    said: queue.Queue[tuple[int, str | None]] = queue.Queue()
+
+    def read(number: int, child: Child) -> None:
+        assert child.stdout is not None
+        for line in child.stdout:
+            said.put((number, line.rstrip("\n")))
+        said.put((number, None))
+
+    for number, child in enumerate(children):
+        threading.Thread(target=read, args=(number, child), daemon=True).start()
+    running = len(children)
+    while running:
+        with contextlib.suppress(queue.Empty):
+            number, line = said.get(timeout=LOOK_SECONDS)
+            running -= line is None
+            yield number, line
+        if look is not None:
+            look()
