@@ -234,9 +234,9 @@ def bench_samples(folder: Path) -> None:
     opened = time.perf_counter() - start
     records, packed = len(data), data._packed
     assert packed is not None
-    pixels, rng = packed[0], numpy_rng(0)
+    pixels, rng = packed.read(0), numpy_rng(0)
     hole = pixels[3] > 0
-    tensor, picture = torch.from_numpy(hole)[None], cv2.merge(list(data._cut(pixels, hole, 50, 50)[0]))
+    picture = cv2.merge(list(data._cut(pixels, hole, 50, 50)[0]))
     count = iter(range(10**9))
     print(
         f"\npack of {records} records: built in {built * 1e3 / records:.1f} ms per record, opened in {opened * 1e3:.1f} ms"
@@ -244,9 +244,11 @@ def bench_samples(folder: Path) -> None:
     print("\n| step of a sample | ms |\n|---|---|")
     steps: dict[str, Callable[[], object]] = {
         "PNG files instead of the pack": lambda: read_record(*data._pairs[next(count) % records]),
-        "from the pack, cut, no augmentation": lambda: data._cut(p := packed[next(count) % records], p[3] > 0, 50, 50),
+        "from the pack, cut, no augmentation": lambda: data._cut(
+            p := packed.read(next(count) % records), p[3] > 0, 50, 50
+        ),
         "grow the hole by 10 px": lambda: grow_hole(hole, left=0, right=10),
-        "best crop of 4": lambda: best_crop(tensor, crop_candidates(*tensor.shape[-2:], 256, rng), 256),
+        "best crop of 4": lambda: best_crop(hole, crop_candidates(*hole.shape, 256, rng), 256),
         "colour jitter (one sample of 4)": lambda: jitter_colours(picture, draw_jitter(rng)),
         "whole training sample": lambda: data[(next(count) % records, 0, next(count))],
     }

@@ -76,8 +76,8 @@ def training_step(factor: int, device: str) -> Callable[[], object]:
     def step() -> None:
         optimiser.zero_grad()
         picture, soft = model.preprocess(x, hole)
-        frame = model.i2i_offset
-        loss(model(picture, soft), x[..., frame:-frame, frame:-frame])[0].backward()
+        margin = model.i2i_offset
+        loss(model(picture, soft), x[..., margin:-margin, margin:-margin])[0].backward()
         optimiser.step()
 
     return step

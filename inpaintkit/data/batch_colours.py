@@ -16,7 +16,7 @@ from torch import Tensor
 from inpaintkit.data.colours import ALL_LUMINANCE, HUES, LUMINANCE, SAME, Jitter
 
 FIXED_POINT = 1 << 10  # OpenCV mixes the channels of bytes in numbers of 1/1024
-GREY_WEIGHTS, GREY_POINT = (9798, 19235, 3735), 1 << 15
+GREY_WEIGHTS, GREY_POINT = (9798, 19235, 3735), 1 << 15  # so it takes `LUMINANCE`
 
 
 def sent(values: Any, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:

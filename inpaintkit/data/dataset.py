@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from inpaintkit.data.colours import jitter_colours, to_grey
-from inpaintkit.data.hole_changes import FRAME, border_columns, grow_hole, thin_holes
+from inpaintkit.data.hole_changes import MARGIN, border_columns, grow_hole, thin_holes
 from inpaintkit.data.manifest import HOLE_SUFFIX, PICTURE_SUFFIX
-from inpaintkit.data.mixed_border import draw_border, mix_border
+from inpaintkit.data.mixed_border import draw_border, mix_borders
 from inpaintkit.data.packed import Bytes, PackedRecords, open_packed, read_record, record_shape
 from inpaintkit.data.sample_draw import Chances, SampleDraw, draw_sample
 from inpaintkit.data.sampling import best_crop, grid_crop
@@ -36,7 +36,7 @@ Pixels = NDArray[np.float32]
 
 
 Sample = tuple[Tensor, Tensor, Tensor, int]
-"""What the trainer sees: picture x (3, S, S) in 0..1, hole (1, S, S) True = missing, target y = x without frame, index.
+"""What the trainer sees: picture x (3, S, S) in 0..1, hole (1, S, S) True = missing, target y = x without its margin, index.
 
 Only with `mixed_border` do input and target differ, right of holes."""
 
@@ -101,8 +101,10 @@ class InpaintDataset(Dataset[Sample]):
         chances: Chances = Chances(),
     ) -> None:
         self.folder = require_folder(folder, "data_dir")
-        if crop_size <= 2 * FRAME:
-            raise InputError(f"crop_size: {crop_size} px leaves nothing inside the {FRAME} px frame; take 64 or more")
+        if crop_size <= 2 * MARGIN:
+            raise InputError(
+                f"crop_size: {crop_size} px leaves nothing inside the margin of {MARGIN} px; take 64 or more"
+            )
         self.training, self.seed, self.crop_size, self.chances = training, seed, crop_size, chances
         self._pairs = find_pairs(self.folder)
         self._packed: PackedRecords | None = open_packed(self.folder, self._pairs)
@@ -133,14 +135,14 @@ class InpaintDataset(Dataset[Sample]):
                 ends.append(handle.read())
         return ends
 
-    @property
+    @functools.cached_property
     def shapes(self) -> list[tuple[int, int]]:
         """(H, W) of each record, px."""
         return self._packed.shapes if self._packed else [record_shape(*pair) for pair in self._pairs]
 
     def pixels(self, record: int) -> Bytes:
         """Return the whole of a record as read-only (4, H, W) uint8: R, G, B, hole (1 = missing)."""
-        return self._packed[record] if self._packed else read_record(*self._pairs[record])
+        return self._packed.read(record) if self._packed else read_record(*self._pairs[record])
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -192,7 +194,7 @@ class InpaintDataset(Dataset[Sample]):
         hole = grow_hole(pixels[3] > 0, left=draw.left, right=draw.right)
         if draw.width:
             hole = thin_holes(torch.from_numpy(hole)[None], torch.tensor([draw.width]))[0].numpy()
-        place = draw.crops[best_crop(torch.from_numpy(hole)[None], draw.crops, self.crop_size)]
+        place = best_crop(hole, draw.crops, self.crop_size)
         cut = self._cut_at_border(pixels, hole, *place, draw) if draw.inset else self._cut(pixels, hole, *place)
         picture, hole = cut
         if draw.jitter:
@@ -203,7 +205,7 @@ class InpaintDataset(Dataset[Sample]):
 
     def _sample(self, pixels: Bytes, record: int) -> Sample:
         hole = pixels[3] > 0
-        top, left = grid_crop(torch.from_numpy(hole)[None], self.crop_size)
+        top, left = grid_crop(hole, self.crop_size)
         shares = draw_border(numpy_rng(self.seed, "evaluation", record), self.chances.mixed_border, self.crop_size)
         return _as_sample(*self._cut(pixels, hole, top, left), record, shares)
 
@@ -225,9 +227,9 @@ def _planes(picture: Bytes) -> Bytes:
 
 
 def _as_sample(picture: Bytes, hole: Mask, record: int, shares: Pixels) -> Sample:
-    """Return the sample of a crop (3, S, S), 0..255, with its hole (S, S); `shares` of `mix_border` change its input alone."""
-    x = picture * np.float32(1 / 255)
-    y = x[:, FRAME:-FRAME, FRAME:-FRAME].copy()
+    """Return the sample of a crop (3, S, S), 0..255, with its hole (S, S); `shares` of `mix_borders` change its input alone."""
+    x, missing = torch.from_numpy(picture * np.float32(1 / 255)), torch.from_numpy(hole[None].copy())
+    y = x[:, MARGIN:-MARGIN, MARGIN:-MARGIN].contiguous()
     if shares.any():
-        mix_border(x, hole, shares)
-    return torch.from_numpy(x), torch.from_numpy(hole[None].copy()), torch.from_numpy(y), record
+        mix_borders(x[None], missing, torch.from_numpy(shares)[None])
+    return x, missing, y, record

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -33,37 +34,24 @@ def draw_border(rng: np.random.Generator, chance: float, rows: int) -> NDArray[n
     return np.asarray(strength * of_row * fall, np.float32)
 
 
-def mix_border(picture: NDArray[np.float32], hole: NDArray[np.bool_], shares: NDArray[np.float32]) -> None:
-    """Mix the near object's colour into the known pixels right of `hole` (H, W), True = missing, in place.
+def mix_borders(pictures: Tensor, holes: Tensor, shares: Tensor) -> None:
+    """Mix the near object's colour into the known pixels right of `holes` (B, H, W), True = missing, in place.
 
-    `picture`: (3, H, W); `shares`: as `draw_border` returns them.
+    `pictures`: (B, 3, H, W); `shares`: (B, H, BORDER_REACH), of each as `draw_border` returns them.
 
-    >>> picture = np.array([[[9.0, 9, 5, 5, 1, 1, 1]]], np.float32)
-    >>> hole = np.array([[0, 0, 1, 1, 0, 0, 0]], bool)
-    >>> mix_border(picture, hole, np.array([[0.5, 0.25, 0, 0]], np.float32))
-    >>> picture[0, 0].tolist()
+    >>> pictures = torch.tensor([[[[9.0, 9, 5, 5, 1, 1, 1]]]])
+    >>> holes = torch.tensor([[[0, 0, 1, 1, 0, 0, 0]]]) > 0
+    >>> mix_borders(pictures, holes, torch.tensor([[[0.5, 0.25, 0, 0]]]))
+    >>> pictures.flatten().tolist()
     [9.0, 9.0, 5.0, 5.0, 5.0, 3.0, 1.0]
     """
-    columns = np.arange(hole.shape[1])
-    starts = hole.copy()
-    starts[:, 1:] &= ~hole[:, :-1]
-    last = np.maximum.accumulate(np.where(hole, columns, -BORDER_REACH - 1), axis=1)
-    start = np.maximum.accumulate(np.where(starts, columns, 0), axis=1)
-    rows, at = np.nonzero(~hole & (columns - last <= BORDER_REACH))
-    share = shares[rows, at - last[rows, at] - 1]
-    near = picture[:, rows, np.maximum(start[rows, at] - NEAR_STEP, 0)]
-    picture[:, rows, at] += share * (near - picture[:, rows, at])
-
-
-def mix_borders(pictures: Tensor, holes: Tensor, shares: Tensor) -> Tensor:
-    """Return `pictures` (B, 3, H, W) with borders of `holes` (B, H, W) mixed by `shares` (B, H, BORDER_REACH), as `mix_border`."""
-    columns = torch.arange(holes.shape[-1], device=holes.device).expand_as(holes)
+    columns = torch.arange(holes.shape[-1], dtype=torch.int32, device=holes.device).expand_as(holes)
     starts = holes.clone()
     starts[..., 1:] &= ~holes[..., :-1]
-    last = columns.masked_fill(~holes, -BORDER_REACH - 1).cummax(dim=-1).values
     start = columns.masked_fill(~starts, 0).cummax(dim=-1).values
-    distance = columns - last
-    share = shares.gather(-1, (distance - 1).clamp(0, BORDER_REACH - 1))
-    share = share.masked_fill(holes | (distance > BORDER_REACH), 0)[:, None]
-    near = (start - NEAR_STEP).clamp(min=0)[:, None].expand_as(pictures)
-    return pictures + share * (pictures.gather(-1, near) - pictures)
+    last = columns.masked_fill(~holes, -BORDER_REACH - 1).cummax(dim=-1).values
+    distance = (columns - last).clamp_(max=BORDER_REACH + 1).long()
+    share = F.pad(shares, (1, 1)).gather(-1, distance)[:, None]  # none within the hole, nor beyond the reach
+    beside = (start - NEAR_STEP).clamp_(min=0).long()
+    near = pictures.gather(-1, beside[:, None].expand_as(pictures))
+    pictures += near.sub_(pictures).mul_(share)

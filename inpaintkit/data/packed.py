@@ -91,11 +91,7 @@ class Facts:
 
 
 class PackedRecords:
-    """Records of one folder, memory-mapped: ``packed[i]`` is a read-only (4, H, W) uint8 array, see `read_record`.
-
-    Each record is compared with its checksum when it is first used. One that was damaged is read from its files, and the next
-    start makes the pack anew. Pickled without its pages, so that a loader's workers map the same ones.
-    """
+    """Records of one folder, memory-mapped, see `read`. Pickled without their pages, so that a loader's workers map the same ones."""
 
     def __init__(self, path: Path, facts: Facts, pairs: list[tuple[Path, Path]]) -> None:
         """Take the file, what is known of its records, and the files that they were made from."""
@@ -112,7 +108,12 @@ class PackedRecords:
     def __len__(self) -> int:
         return len(self.shapes)
 
-    def __getitem__(self, index: int) -> Bytes:
+    def read(self, index: int) -> Bytes:
+        """Return a record as a read-only (4, H, W) uint8 array, see `read_record`.
+
+        When it is first used, it is compared with its checksum. One that was damaged is read from its files, and the pack's index
+        is deleted, so that the next start makes the pack anew.
+        """
         pages = np.asarray(self._pages[self._starts[index] : self._starts[index + 1]])
         if self._sound[index] is None:
             self._sound[index] = zlib.crc32(pages.data) == self.facts.checksums[index]

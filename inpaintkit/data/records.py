@@ -4,13 +4,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from inpaintkit.data.sampling import crop_candidates, largest_hole
 from inpaintkit.seeds import Key, numpy_rng
 from inpaintkit.synthesis import HoleDraw, HoleSampler
 
@@ -87,7 +87,7 @@ class Crop:
     picture: Picture
     hole: NDArray[np.bool_]
     image: int
-    sample: int
+    number: int
     left: int
     top: int
     draw: HoleDraw
@@ -98,31 +98,19 @@ class Crop:
 
 
 def make_crops(
-    picture: Picture, depth: Tensor, sampler: HoleSampler, size: int, num_samples: int, key: tuple[Key, ...]
+    picture: Picture, depth: Tensor, sampler: HoleSampler, size: int, count: int, key: tuple[Key, ...]
 ) -> Iterator[Crop]:
-    """Yield the crops of both images of `picture` (H, W, 3) with depth (1, 1, h, w), small holes included.
+    """Yield `count` crops of `picture` (H, W, 3) with depth (1, 1, h, w), and of its mirror image, small holes included.
 
-    Everything random comes from `key`, the image and the sample.
+    Everything random comes from `key`, the image and the crop's number. Each is the one of `CROP_TRIALS` random crops with the
+    largest hole.
     """
     height, width = picture.shape[:2]
     for image, (pixels, near) in enumerate([(picture, depth), (picture[:, ::-1], depth.flip(-1))]):
         draw = sampler.draw(numpy_rng(*key, "hole", image), width, min(depth.shape[2:]))
         hole = sampler.apply(near, draw, (height, width))[0, 0].cpu().numpy()
-        areas = cv2.integral(hole.view(np.uint8))
-        for sample in range(num_samples):
-            left, top = draw_crop(areas, size, numpy_rng(*key, "crop", image, sample))
+        for number in range(count):
+            rng = numpy_rng(*key, "crop", image, number)
+            top, left = largest_hole(hole, crop_candidates(height, width, size, rng, CROP_TRIALS), size)
             window = np.s_[top : top + size, left : left + size]
-            yield Crop(pixels[window], hole[window], image, sample, left, top, draw)
-
-
-def draw_crop(areas: NDArray[np.int32], size: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Return (left, top) of the one of `CROP_TRIALS` random windows of `size` px with the largest hole.
-
-    `areas` is the hole's integral image (H + 1, W + 1).
-    """
-    tops = rng.integers(0, areas.shape[0] - size, CROP_TRIALS)
-    lefts = rng.integers(0, areas.shape[1] - size, CROP_TRIALS)
-    bottoms, rights = tops + size, lefts + size
-    inside = areas[bottoms, rights] - areas[tops, rights] - areas[bottoms, lefts] + areas[tops, lefts]
-    best = int(inside.argmax())
-    return int(lefts[best]), int(tops[best])
+            yield Crop(pixels[window], hole[window], image, number, left, top, draw)

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from inpaintkit.data.batch_colours import change_colours, grey, sent
 from inpaintkit.data.dataset import InpaintDataset
-from inpaintkit.data.hole_changes import FRAME, border_columns, grow_holes, thin_holes
+from inpaintkit.data.hole_changes import MARGIN, border_columns, grow_holes, thin_holes
 from inpaintkit.data.mixed_border import mix_borders
 from inpaintkit.data.packed import CHANNELS
 from inpaintkit.errors import InputError
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Pictures x (B, 3, S, S) 0..1, holes (B, 1, S, S) True = missing, targets y (x without frame), record numbers (B,) on the CPU."""
+"""Pictures x (B, 3, S, S) 0..1, holes (B, 1, S, S) True = missing, targets y (x without their margin), record numbers (B,) on the CPU."""
 
 
 def resident_bytes(records: InpaintDataset) -> int:
@@ -63,9 +63,9 @@ class ResidentRecords:
             which = self._sent(greys)
             pictures[which] = grey(pictures[which])
         x = pictures * (1 / 255)
-        y = x[:, :, FRAME:-FRAME, FRAME:-FRAME].contiguous()
+        y = x[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN].contiguous()
         if self.records.chances.mixed_border:
-            x = mix_borders(x, hole[:, 0], self._sent(np.stack([draw.shares for draw in draws])))
+            mix_borders(x, hole[:, 0], self._sent(np.stack([draw.shares for draw in draws])))
         return x, hole, y, numbers
 
     def _sent(self, values: Sequence[object] | NDArray[np.float32]) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpaintkit.data.colours import Jitter, draw_jitter
-from inpaintkit.data.hole_changes import FRAME, THIN_MAX
+from inpaintkit.data.hole_changes import MARGIN, THIN_MAX
 from inpaintkit.data.mixed_border import draw_border
 from inpaintkit.data.sampling import crop_candidates
 
@@ -17,7 +17,7 @@ GROW_LEFT_CHANCE, GROW_LEFT_MAX = 0.25, 4  # px
 JITTER_CHANCE = 0.25
 GREY_CHANCE = 0.05
 BEYOND_MAX = 48
-"""Most px of repeated border that training sees: with `FRAME` the 64 px that the network pads a picture by."""
+"""Most px of repeated border that training sees: with `MARGIN` the 64 px that the network pads a picture by."""
 
 PICKS = 2**31
 
@@ -69,5 +69,5 @@ def _happens(rng: np.random.Generator, chance: float) -> bool:
 
 
 def _draw_border_place(rng: np.random.Generator) -> tuple[int, int]:
-    inset = FRAME + int(rng.integers(BEYOND_MAX + 1))
+    inset = MARGIN + int(rng.integers(BEYOND_MAX + 1))
     return int(rng.integers(PICKS)), inset if rng.random() < 0.5 else -inset

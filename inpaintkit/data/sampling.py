@@ -1,5 +1,6 @@
 """Which records to train on, and which part of each: hard ones more often, parts with holes first."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from inpaintkit.errors import InputError
@@ -18,6 +20,10 @@ Z_LIMIT = 2.0
 MIN_SEEN = 4
 CROP_TRIES = 4
 GRID_STEP = 64
+
+Mask = NDArray[np.bool_]
+Corner = tuple[int, int]
+"""(top, left) of a crop, px."""
 
 
 class HardExampleSampler:
@@ -65,9 +71,9 @@ class HardExampleSampler:
         z = torch.zeros_like(means) if negligible else ((means - centre) / deviation).clamp(-Z_LIMIT, Z_LIMIT)
         self.weights = torch.where(seen, ((1 + Z_LIMIT + z) / SCALE).clamp(max=1.0), 1.0)
 
-    def draw(self, num_samples: int, rng: torch.Generator) -> Tensor:
-        """Return `num_samples` record numbers, (num_samples,) int64, drawn with replacement."""
-        return torch.multinomial(self.weights, num_samples, replacement=True, generator=rng)
+    def draw(self, count: int, rng: torch.Generator) -> Tensor:
+        """Return `count` record numbers, (count,) int64, drawn with replacement."""
+        return torch.multinomial(self.weights, count, replacement=True, generator=rng)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return copies of everything that `load_state_dict` needs."""
@@ -91,36 +97,38 @@ class HardExampleSampler:
 
 def crop_candidates(
     height: int, width: int, size: int, rng: np.random.Generator, tries: int = CROP_TRIES
-) -> list[tuple[int, int]]:
-    """Draw the (top, left) of `tries` crops of `size` px out of `height` x `width` px."""
+) -> list[Corner]:
+    """Draw the corners of `tries` crops of `size` px out of `height` x `width` px."""
     _check_size(height, width, size)
     tops = rng.integers(0, height - size, size=tries, endpoint=True)
     lefts = rng.integers(0, width - size, size=tries, endpoint=True)
     return list(zip(tops.tolist(), lefts.tolist(), strict=True))
 
 
-def best_crop(hole: Tensor, candidates: Sequence[tuple[int, int]], size: int) -> int:
-    """Return the index of the crop with the largest standard deviation of the hole; the first one of equals.
+def best_crop(hole: Mask, corners: Sequence[Corner], size: int) -> Corner:
+    """Return that of `corners` whose crop has the largest standard deviation of the hole; the first one of equals.
 
     That is the crop whose hole comes nearest to half of its area: with real records the one with the largest hole.
-    `hole` is (..., H, W) bool; `candidates` are (top, left) in px.
+    `hole` is (H, W) bool, True = missing; `size` in px.
     """
-    areas = _areas(hole, np.array(candidates), size)
-    return int(np.argmax(areas * (size**2 - areas)))
+    areas = hole_areas(hole, corners, size)
+    return corners[int(np.argmax(areas * (size**2 - areas)))]
 
 
-def grid_crop(hole: Tensor, size: int) -> tuple[int, int]:
-    """Return (top, left) of the crop with the largest hole among those on a grid, the first one of equals.
+def largest_hole(hole: Mask, corners: Sequence[Corner], size: int) -> Corner:
+    """Return that of `corners` whose crop has the largest hole; the first one of equals. Arguments as of `best_crop`."""
+    return corners[int(hole_areas(hole, corners, size).argmax())]
 
-    For evaluation: no randomness. `hole` is (..., H, W) bool; `size` in px. Raises `InputError` when the
-    hole is smaller than `size`.
+
+def grid_crop(hole: Mask, size: int) -> Corner:
+    """Return the corner with the largest hole among those on a grid, for evaluation: no randomness.
+
+    Arguments as of `best_crop`. Raises `InputError` when the hole is smaller than `size`.
     """
-    height, width = hole.shape[-2:]
+    height, width = hole.shape
     _check_size(height, width, size)
-    tops, lefts = (np.arange(0, side - size + 1, GRID_STEP) for side in (height, width))
-    candidates = np.stack(np.meshgrid(tops, lefts, indexing="ij"), axis=-1).reshape(-1, 2)
-    top, left = candidates[np.argmax(_areas(hole, candidates, size))].tolist()
-    return top, left
+    grid = itertools.product(range(0, height - size + 1, GRID_STEP), range(0, width - size + 1, GRID_STEP))
+    return largest_hole(hole, list(grid), size)
 
 
 def _check_size(height: int, width: int, size: int) -> None:
@@ -131,8 +139,7 @@ def _check_size(height: int, width: int, size: int) -> None:
         )
 
 
-def _areas(hole: Tensor, candidates: np.ndarray[Any, np.dtype[np.int64]], size: int) -> np.ndarray[Any, Any]:
-    """Return the hole area of each crop, in px; counting a few crops is faster than an integral image of the record."""
-    mask = hole.numpy().reshape(hole.shape[-2:]).view(np.uint8)
-    corners = candidates.tolist()
-    return np.array([cv2.countNonZero(mask[top : top + size, left : left + size]) for top, left in corners])
+def hole_areas(hole: Mask, corners: Sequence[Corner], size: int) -> NDArray[np.int64]:
+    """Return the hole's area in each crop, px. Arguments as of `best_crop`."""
+    missing = hole.view(np.uint8)  # counting a few crops is faster than an integral image
+    return np.array([cv2.countNonZero(missing[top : top + size, left : left + size]) for top, left in corners])

@@ -73,7 +73,7 @@ class Truth:
 def record_truth(dataset: InpaintDataset) -> Truth:
     """Return the evaluation records of a data set (``training=False``): photos with holes, themselves the truth.
 
-    The frame that training never sees isn't judged either. Records of procedural scenes are left out, as far as the
+    The margin isn't judged, as in training. Records of procedural scenes are left out, as far as the
     manifest tells, unless there is nothing else: `scene_truth` judges scenes better.
     """
     rows = record_rows(dataset)
@@ -83,8 +83,8 @@ def record_truth(dataset: InpaintDataset) -> Truth:
 
     def load(index: int) -> Case:
         x, hole, y, number = dataset[numbers[index]]
-        frame, file = (x.shape[-1] - y.shape[-1]) // 2, dataset.names[number]
-        missing, inside = hole[None] > 0, without_border(hole[None], frame)
+        margin, file = (x.shape[-1] - y.shape[-1]) // 2, dataset.names[number]
+        missing, inside = hole[None] > 0, without_border(hole[None], margin)
         name = record_name(file)
         return Case(name, sources.get(file, name), x[None], missing, x[None], missing & inside)
 

@@ -94,7 +94,7 @@ class LightInpaintV1(nn.Module):
         return x * (1 - hole), soft
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Fill, and cut a frame of 16 px (`i2i_offset`) where the network sees too little around.
+        """Fill, and cut a margin of 16 px (`i2i_offset`) where the network sees too little around.
 
         Args:
             x: picture ``(B, 3, H, W)``, 0..1, with 0 in its hole; H, W > 32.
@@ -103,7 +103,7 @@ class LightInpaintV1(nn.Module):
         Returns:
             ``(B, 3, H - 32, W - 32)``; clamped to 0..1 in eval mode only.
         """
-        return self.fill(x, mask, frame=self.i2i_offset)
+        return self.fill(x, mask, margin=self.i2i_offset)
 
     def infer(
         self,
@@ -114,18 +114,18 @@ class LightInpaintV1(nn.Module):
         outer_dilation: int = 0,
         base_width: int | None = None,
     ) -> Tensor:
-        """Preprocess and fill a whole picture: arguments as of `preprocess`, result ``(B, 3, H, W)``, no frame is cut off."""
+        """Preprocess and fill a whole picture: arguments as of `preprocess`, result ``(B, 3, H, W)``, no margin is cut off."""
         x, mask = self.preprocess(x, hole, closing, inner_dilation, outer_dilation, base_width)
-        return self.fill(x, mask, frame=0)
+        return self.fill(x, mask, margin=0)
 
-    def fill(self, x: Tensor, mask: Tensor, frame: int) -> Tensor:
-        """Blend the prediction into ``x (B, 3, H, W)`` by the soft mask and cut a `frame` off; clamped in eval mode only."""
+    def fill(self, x: Tensor, mask: Tensor, margin: int) -> Tensor:
+        """Blend the prediction into ``x (B, 3, H, W)`` by the soft mask and cut a `margin` off; clamped in eval mode only."""
         height, width = x.shape[-2:]
         padding = (0, next_multiple(width, SIZE_STEP) - width, 0, next_multiple(height, SIZE_STEP) - height)
         picture = F.pad(x * 2 - 1, padding, mode="replicate")
         hidden = F.max_pool2d(F.pad(mask, padding, mode="replicate"), PATCH) > HIDDEN_ABOVE
-        inside = (..., slice(frame, height - frame), slice(frame, width - frame))
-        prediction = self.predict(picture, hidden, height - frame, width - frame)
+        inside = (..., slice(margin, height - margin), slice(margin, width - margin))
+        prediction = self.predict(picture, hidden, height - margin, width - margin)
         x, m, prediction = x[inside], mask[inside], prediction[inside].to(x.dtype)
         filled = x * (1 - m) + prediction * m
         return filled if self.training else filled.clamp(0, 1)

@@ -28,11 +28,11 @@ def estimate_seconds(config: TrainConfig) -> float:
     """
     device = resolve_device(config.device)
     task = PlainTask(config, LightInpaintV1(torch_rng(0)), choose_amp(config.amp, device)[0], device, Group())
-    side, frame = config.crop_size, task.model.i2i_offset
+    side, margin = config.crop_size, task.model.i2i_offset
     x = torch.rand(TIMED_SAMPLES, 3, side, side, generator=torch_rng("estimate")).to(device)
     hole = torch.zeros(TIMED_SAMPLES, 1, side, side, dtype=torch.bool, device=device)
     hole[..., : side // HOLE_SHARE] = True
-    batch = (x, hole, x[..., frame:-frame, frame:-frame], torch.arange(TIMED_SAMPLES))
+    batch = (x, hole, x[..., margin:-margin, margin:-margin], torch.arange(TIMED_SAMPLES))
     task.train_mode()
     seconds = 0.0
     for number in (1, 2):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inpaintkit.config import LOSSES, registry, require_known
+from inpaintkit.data.colours import LUMINANCE
 from inpaintkit.errors import InputError
 from inpaintkit.training.augment import augment_pair, rotate
 from inpaintkit.training.dinov2 import DinoDistance
@@ -17,7 +18,6 @@ from inpaintkit.training.perceptual import Lpips
 # A little of the unclamped difference pulls values outside 0..1 back.
 UNCLAMPED_WEIGHT = 0.001
 PAD_MULTIPLE = 16
-LUMA = (0.299, 0.587, 0.114)
 ROTATION_DEGREES = 45.0
 
 
@@ -221,7 +221,7 @@ def _dct2(x: Tensor) -> Tensor:
 # Constants are kept on the device: copying them there in each step would make the host wait.
 @lru_cache(maxsize=2)
 def _luma(device: torch.device) -> Tensor:
-    return torch.tensor(LUMA, device=device).view(1, 3, 1, 1)
+    return torch.tensor(LUMINANCE, device=device).view(1, 3, 1, 1)
 
 
 @lru_cache(maxsize=16)

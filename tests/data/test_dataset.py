@@ -228,7 +228,7 @@ def test_a_record_smaller_than_the_crop_is_named(packed: bool, folder: Path) -> 
         make(folder)
 
 
-def test_a_crop_within_the_frame_is_refused(folder: Path) -> None:
+def test_a_crop_within_the_margin_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="crop_size"):
         make(folder, crop_size=32)
 

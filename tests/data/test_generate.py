@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -36,7 +35,6 @@ from inpaintkit.data.records import (
     MIN_HOLE_AREA,
     View,
     apply_view,
-    draw_crop,
     draw_view,
     make_crops,
     turn,
@@ -44,7 +42,7 @@ from inpaintkit.data.records import (
 )
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng
-from inpaintkit.synthesis import HoleSampler
+from inpaintkit.synthesis import HoleDraw, HoleSampler
 
 sys.path.insert(0, str(Path(__file__).parent))
 from broken_pictures import bad_files, build_special, encoded, good_files, photo
@@ -543,16 +541,19 @@ def test_a_turned_depth_map_still_fills_0_to_1() -> None:
 
 
 def test_the_crop_is_the_best_of_8_random_places() -> None:
-    hole = np.zeros((300, 400), np.uint8)
-    hole[100:120, 250:300] = 1
-    areas = cv2.integral(hole)
-    for trial in range(20):
-        left, top = draw_crop(areas, 128, numpy_rng("crop", trial))
-        rng = numpy_rng("crop", trial)
+    picture, depth = np.zeros((300, 400, 3), np.uint8), torch.zeros(1, 1, 300, 400)
+    depth[..., 150:] = 1
+    sampler = HoleSampler(3, False, "occlusion")
+    draw = HoleDraw("none", 0.5, 0, 8.0, False)
+    sampler.draw = lambda *_: draw  # type: ignore[method-assign]
+    holes = [sampler.apply(near, draw, (300, 400))[0, 0].numpy() for near in (depth, depth.flip(-1))]
+    for crop in make_crops(picture, depth, sampler, 128, 10, ("crop",)):
+        rng = numpy_rng("crop", "crop", crop.image, crop.number)
         tops, lefts = rng.integers(0, 300 - 128 + 1, 8), rng.integers(0, 400 - 128 + 1, 8)
-        found = [hole[t : t + 128, x : x + 128].sum() for t, x in zip(tops, lefts, strict=True)]
-        assert hole[top : top + 128, left : left + 128].sum() == max(found)
-    assert draw_crop(cv2.integral(np.ones((128, 128), np.uint8)), 128, numpy_rng(0)) == (0, 0)
+        found = [holes[crop.image][t : t + 128, x : x + 128].sum() for t, x in zip(tops, lefts, strict=True)]
+        assert crop.hole_pixels == holes[crop.image][crop.top :, crop.left :][:128, :128].sum() == max(found)
+    whole = list(make_crops(picture[:128, :128], depth[..., :128, :128], sampler, 128, 1, ("crop",)))
+    assert {(crop.left, crop.top) for crop in whole} == {(0, 0)}
 
 
 def test_mirroring_swaps_left_and_right_only_for_record_1() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from inpaintkit.config import TrainConfig
 from inpaintkit.data import InpaintDataset
-from inpaintkit.data.hole_changes import FRAME, THIN_MAX, grow_hole, thin_holes
+from inpaintkit.data.hole_changes import MARGIN, THIN_MAX, grow_hole, thin_holes
 from inpaintkit.data.sample_draw import BEYOND_MAX, Chances
 from inpaintkit.errors import InputError
 
@@ -73,13 +73,13 @@ def test_the_picture_ends_in_the_hole_and_its_border_repeats(folder: Path) -> No
     data, sides = InpaintDataset(folder, training=True, crop_size=CROP, chances=Chances(border_hole=1.0)), []
     for draw in range(40):
         x, hole, y, _ = data[draw % 4, 0, draw]
-        assert torch.equal(y, x[:, FRAME:-FRAME, FRAME:-FRAME])
+        assert torch.equal(y, x[:, MARGIN:-MARGIN, MARGIN:-MARGIN])
         beyond = {}
         for side, turned in (("right", x.flip(-1)), ("left", x)):
             changes = (turned != turned[..., :1]).any(dim=0).any(dim=0)
             beyond[side] = int(changes.int().argmax())  # columns from the crop's border on that are all alike
         side = max(beyond, key=lambda name: beyond[name])
-        assert FRAME < beyond[side] <= FRAME + BEYOND_MAX + 1
+        assert MARGIN < beyond[side] <= MARGIN + BEYOND_MAX + 1
         edge = slice(None, beyond[side]) if side == "left" else slice(CROP - beyond[side], None)
         assert hole[0, :, edge].any(dim=0).all()  # the hole is cut, and judged up to the border
         assert torch.equal(hole[..., edge], hole[..., edge][..., :1].expand_as(hole[..., edge]))

@@ -40,9 +40,9 @@ def test_a_packed_record_is_the_pngs_bytes(pairs: list[tuple[Path, Path]]) -> No
     assert len(records) == 20
     for number, (picture, hole) in enumerate(pairs):
         with Image.open(picture) as colours, Image.open(hole) as mask:
-            np.testing.assert_array_equal(records[number][:3], np.asarray(colours).transpose(2, 0, 1))
-            np.testing.assert_array_equal(records[number][3], np.asarray(mask) > 0)
-        np.testing.assert_array_equal(records[number], read_record(picture, hole))
+            np.testing.assert_array_equal(records.read(number)[:3], np.asarray(colours).transpose(2, 0, 1))
+            np.testing.assert_array_equal(records.read(number)[3], np.asarray(mask) > 0)
+        np.testing.assert_array_equal(records.read(number), read_record(picture, hole))
 
 
 def test_it_is_built_once(pairs: list[tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_it_is_rebuilt_when_a_source_changes_or_the_set_grows(pairs: list[tuple[
     os.utime(pairs[3][0], ns=(1, 1))
     records = open_packed(folder, pairs)
     assert records is not None
-    assert records[3][:3, 5, 5].tolist() == [1, 2, 3]
+    assert records.read(3)[:3, 5, 5].tolist() == [1, 2, 3]
     more = [*pairs, write_pair(folder, 99)]
     grown = open_packed(folder, more)
     assert grown is not None
@@ -115,8 +115,8 @@ def test_pickling_carries_the_path_not_the_pixels(pairs: list[tuple[Path, Path]]
     records = open_packed(pairs[0][0].parent, pairs)
     assert records is not None
     content = pickle.dumps(records)
-    assert len(content) < sum(records[i].nbytes for i in range(20)) / 10
-    np.testing.assert_array_equal(pickle.loads(content)[7], records[7])
+    assert len(content) < sum(records.read(i).nbytes for i in range(20)) / 10
+    np.testing.assert_array_equal(pickle.loads(content).read(7), records.read(7))
 
 
 def test_two_processes_may_build_at_once(pairs: list[tuple[Path, Path]], tmp_path: Path) -> None:

@@ -266,14 +266,14 @@ class Pipeline:
         """Write one crop as a pair, the picture first: iw3 lists holes, so a hole without its picture must never be there."""
         job = item.job
         assert item.view is not None
-        row: Row = {"source": job.source, "repeat": job.repeat, "record": crop.image, "sample": crop.sample}
+        row: Row = {"source": job.source, "repeat": job.repeat, "record": crop.image, "sample": crop.number}
         if job.scene is not None:
             row |= {"scene": job.scene, "textures": item.textures, "seed": self.config.seed}
         if item.map_hash is not None:
             row |= {"depth_map": item.map_hash}
         if any(item.bars):
             row |= {"bars": item.bars}
-        picture, hole = self._pair(job, crop.image, crop.sample)
+        picture, hole = self._pair(job, crop.image, crop.number)
         if crop.hole_pixels < MIN_HOLE_AREA:
             for old in (hole, picture):
                 old.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ from inpaintkit.training.loss_log import BatchLosses
 from inpaintkit.training.metrics import artefact_score, hole_lpips
 from inpaintkit.training.perceptual import Lpips
 from inpaintkit.training.progress import Moment, Row
-from inpaintkit.training.tasks.plain import PlainTask, crop_frame, of_updater, updater_state
+from inpaintkit.training.tasks.plain import PlainTask, of_updater, updater_state, without_margin
 from inpaintkit.training.tasks.updater import Updater
 
 PSNR_ALLOWANCE = 0.5
@@ -161,7 +161,7 @@ class GanTask:
     def judge(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         _, hole, y, _ = batch
         output, figures = self.plain.judge(batch)
-        clean, inner = output.clamp(0, 1), crop_frame(hole, self.model.i2i_offset)
+        clean, inner = output.clamp(0, 1), without_margin(hole, self.model.i2i_offset)
         return output, figures | {
             "hole_lpips": hole_lpips(clean, y, inner, self.judge_lpips),
             "artefact": artefact_score(clean, y, inner),

@@ -26,9 +26,9 @@ from inpaintkit.training.tasks.updater import Updater
 Network = Callable[[Tensor, Tensor], Tensor]
 
 
-def crop_frame(mask: Tensor, frame: int) -> Tensor:
-    """Return `mask` without a border of `frame` px, as wide as the generator's training output."""
-    return mask[..., frame:-frame, frame:-frame]
+def without_margin(mask: Tensor, margin: int) -> Tensor:
+    """Return `mask` without its outer `margin` px, as wide as the generator's training output."""
+    return mask[..., margin:-margin, margin:-margin]
 
 
 class PlainTask:
@@ -79,7 +79,7 @@ class PlainTask:
         return losses
 
     def generate(self, x: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the generator's output without its 16 px frame, and its soft mask."""
+        """Return the generator's output without its margin of 16 px, and its soft mask."""
         masked, mask = self.model.preprocess(x, hole)
         # a batch of another size, or one to judge, would have the compiled network traced again
         usual = self.model.training and len(x) == self.config.batch_size
@@ -95,7 +95,7 @@ class PlainTask:
         With `rng`, output and target are moved together first (the pair augmentation of training).
         """
         with amp.autocast(self.arithmetic, self.device):
-            inner = crop_frame(hole, self.model.i2i_offset)
+            inner = without_margin(hole, self.model.i2i_offset)
             total, terms = self.criterion(output, y, hole=inner, generator=rng)
         per_sample = terms.pop("per_sample")
         return total, BatchLosses({"total": total.detach(), **terms}, per_sample)
@@ -139,8 +139,8 @@ class PlainTask:
         x, hole, y, _ = batch
         output, _ = self.generate(x, hole)
         _, losses = self.reconstruction(output, y, hole)
-        inner = crop_frame(hole, self.model.i2i_offset)
-        filled = crop_frame(row_fill(x, hole), self.model.i2i_offset)
+        inner = without_margin(hole, self.model.i2i_offset)
+        filled = without_margin(row_fill(x, hole), self.model.i2i_offset)
         figures = {name: term.expand(len(output)) for name, term in losses.terms.items()}
         return output, figures | {
             "total": losses.per_sample,
