@@ -6,11 +6,12 @@ Everything heavy is loaded by the command that needs it: help, lists of paramete
 import argparse
 import dataclasses
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from inpaintkit.errors import InputError, RunFailed
 
@@ -32,9 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         words = sys.argv[1:] if arguments is None else arguments
         options = make_parser().parse_args(words or ["--help"])
-        status = int(options.command(options) or 0)
+        options.command(options)
         sys.stdout.flush()
-        return status
+        return 0
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -56,8 +57,27 @@ def _say(sentence: str, status: int) -> int:
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one sentence, as everything else here does."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.match(r"argument COMMAND: invalid choice: '(.*?)'", message)
+        raise InputError(_other_command(unknown[1]) if unknown else f"{message}; `{self.prog} -h` explains")
+
+
+def _other_command(word: str) -> str:
+    """Say what to type instead of a word that is no command: the name of a notebook is the usual one."""
+    from inpaintkit.notebook.project import find_notebook
+
+    try:
+        name = find_notebook(word).stem
+    except InputError:
+        return f"there is no command {word}; `inpaintkit -h` lists all"
+    return f"there is no command {word}; `inpaintkit run {name} -p NAME=VALUE` does that, `inpaintkit params {name}` lists the names"
+
+
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="inpaintkit",
         description="Train the hole-filling networks of 2D-to-3D conversion.",
         epilog=EPILOG,
@@ -67,7 +87,9 @@ def make_parser() -> argparse.ArgumentParser:
 
     def add(name: str, function: Any, help: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help, description=help, add_help=False)
-        command.add_argument("-h", "--help", action=_Help, nargs=0, help="show this help and stop")
+        command.add_argument(
+            "-h", "--help", action=_Help, nargs=0, default=argparse.SUPPRESS, help="show this help and stop"
+        )
         command.set_defaults(command=function)
         return command
 
@@ -79,8 +101,12 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _path(text: str) -> Path:
-    """Return a path from the command line, ``~`` expanded."""
     return Path(text).expanduser()
+
+
+def _full_path(text: str) -> Path:
+    """Return a path that a notebook, which works in the project's folder, finds as well."""
+    return _path(text).resolve()
 
 
 class _Help(argparse.Action):
@@ -107,7 +133,7 @@ def _add_notebook_commands(add: AddCommand) -> None:
     run.add_argument("notebook", metavar="NOTEBOOK", help="01_generate, 02_train, 03_finetune_gan or 04_inspect")
     run.add_argument("-f", "--params-file", type=_path, help="YAML file of parameters, or the name of one in params/")
     _add_params(run, "one parameter; overrides -f")
-    run.add_argument("--run-dir", type=_path, help="run folder (default: what the parameters say)")
+    run.add_argument("--run-dir", type=_full_path, help="run folder (default: what the parameters say)")
     run.add_argument("--dry-run", action="store_true", help="check everything, print the resolved parameters and stop")
 
     params = add("params", _params, "list the parameters of a notebook with type, default and meaning")
@@ -120,9 +146,8 @@ def _add_series_commands(add: AddCommand) -> None:
     _add_params(batch, "for all jobs, e.g. shard=0/4")
     batch.add_argument("--dry-run", action="store_true", help="check everything, list the jobs and stop")
 
-    recipe = add(
-        "recipe", _recipe, "run several trainings one after the other, each from the weights of the one before"
-    )
+    help = "run several trainings one after the other, each from the weights of the one before"
+    recipe = add("recipe", _recipe, help)
     recipe.add_argument("file", type=_path, metavar="RECIPE.yaml", help="see params/recipe.full.yaml")
     _add_params(recipe, "for all runs, e.g. processes=4")
     recipe.add_argument("--dry-run", action="store_true", help="check everything, list the runs and stop")
@@ -143,21 +168,20 @@ def _add_checkpoint_commands(add: AddCommand) -> None:
     export.add_argument("--format", choices=("onnx", "safetensors"), help="default: what FILE ends in")
 
     evaluate = add("evaluate", _evaluate, "judge a checkpoint inside holes against other fills: one report")
-    evaluate.add_argument("checkpoint", type=_path, help="model file, ours or iw3's")
-    evaluate.add_argument("--compare-with", type=_path, help="a second model file, e.g. before GAN fine-tuning")
-    evaluate.add_argument(
-        "--fill",
-        action="append",
-        default=[],
-        help="one more fill to compare with: MODEL.pth, or FILE.py:FUNCTION, which runs that file: only use files you trust",
+    evaluate.add_argument("checkpoint", type=_full_path, help="model file, ours or iw3's")
+    evaluate.add_argument("--compare-with", type=_full_path, help="a second model file, e.g. before GAN fine-tuning")
+    fill = (
+        "one more fill to compare with: MODEL.pth, or FILE.py:FUNCTION, which runs that file: only use files you trust"
     )
-    evaluate.add_argument(
-        "--data-dir", type=_path, help="data set folder (default: records made of the shipped photos)"
-    )
-    evaluate.add_argument("--stereo-dir", type=_path, help="folder of true stereo pairs: left, right, disparity")
+    evaluate.add_argument("--fill", type=_full_path, action="append", default=[], help=fill)
+    data = "data set folder (default: records made of the shipped photos)"
+    evaluate.add_argument("--data-dir", type=_full_path, help=data)
+    evaluate.add_argument("--stereo-dir", type=_full_path, help="folder of true stereo pairs: left, right, disparity")
     evaluate.add_argument("--disparity-scale", type=float, help="stored disparity per px, see docs/evaluation.md")
     _add_params(evaluate, "of 04_inspect")
-    evaluate.add_argument("-o", "--output", type=_path, help="run folder (default: inspect/ beside the checkpoint)")
+    evaluate.add_argument(
+        "-o", "--output", type=_full_path, help="run folder (default: inspect/ beside the checkpoint)"
+    )
 
     _add_stereo(add("stereo", _stereo, "make a stereo pair from one picture, holes filled"))
 
@@ -166,23 +190,15 @@ def _add_stereo(stereo: argparse.ArgumentParser) -> None:
     """Add the options of `StereoConfig`, each under its own name."""
     from inpaintkit.config import StereoConfig
 
-    stereo.add_argument("picture", type=_path)
-    for field in dataclasses.fields(StereoConfig):
-        rule, flag = field.metadata, f"--{field.name.replace('_', '-')}"
-        unit = f" ({rule['unit']})" if rule["unit"] else ""
-        help = f"{rule['help']}{unit}".replace("%", "%%")
-        if isinstance(field.default, bool):
-            stereo.add_argument(flag, action="store_true", help=help)
-        elif field.name != "picture":
-            names = ("-o", flag) if field.name == "output" else (flag,)
-            choices = list(rule["choices"]) if rule["choices"] else None
-            stereo.add_argument(
-                *names,
-                type=type(field.default),
-                default=field.default,
-                choices=choices,
-                help=f"{help} (default: %(default)s)",
-            )
+    stereo.add_argument("picture")
+    for field in dataclasses.fields(StereoConfig)[1:]:
+        rule, flags = field.metadata, [f"--{field.name.replace('_', '-')}"]
+        help, names = rule["help"].replace("%", "%%"), ["-o", *flags] if field.name == "output" else flags
+        if field.type is bool:
+            stereo.add_argument(*names, action="store_true", help=help)
+        else:
+            how: dict[str, Any] = {"type": field.type, "default": field.default, "choices": rule["choices"]}
+            stereo.add_argument(*names, **how, help=f"{help} (default: %(default)s)")
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -191,13 +207,12 @@ def _demo(options: argparse.Namespace) -> None:
     run_demo(smoke=options.smoke, folder=options.run_dir)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> None:
     from inpaintkit.notebook import parameters
 
     values = parameters.from_file(options.notebook, options.params_file) if options.params_file else {}
     values |= parameters.parse_assignments(options.notebook, options.param)
-    run_dir = options.run_dir.resolve() if options.run_dir else None
-    config, resolved = parameters.resolve(options.notebook, values, run_dir)
+    config, resolved = parameters.resolve(options.notebook, values, options.run_dir)
     if options.dry_run:
         import yaml
 
@@ -206,16 +221,15 @@ def _run(options: argparse.Namespace) -> int:
         with parameters.in_project(options.notebook) as root, without_new_folders(root / config.run_folder):
             config.check_inputs()
         print(f"# run folder: {config.run_folder}\n{yaml.safe_dump(resolved, sort_keys=False)}", end="")
-        return 0
+        return
     print(f"{options.notebook}: loading ...", flush=True)
     from inpaintkit.notebook import runs
     from inpaintkit.text import duration
 
-    report = runs.execute(options.notebook, values, run_dir)
+    report = runs.execute(options.notebook, values, options.run_dir)
     if report.seconds:
-        print(*filter(None, [runs.outcome(report)]), sep="\n")
-        print(f"{report.notebook} done in {duration(report.seconds)}: {report.executed}")
-    return 0
+        done = f"{report.notebook} done in {duration(report.seconds)}: {report.executed}"
+        print(f"{runs.outcome(report)}\n{done}".strip())
 
 
 def _params(options: argparse.Namespace) -> None:
@@ -248,7 +262,9 @@ def _batch(options: argparse.Namespace) -> None:
 
 def _clean(options: argparse.Namespace) -> None:
     from inpaintkit.data import clean_prefix, data_set_names, iw3_set_names
+    from inpaintkit.files import require_folder
 
+    require_folder(options.output_dir, "--output-dir")
     files = clean_prefix(options.output_dir, options.prefix, dry_run=not options.yes)
     if not files:
         names = {*data_set_names(options.output_dir), *iw3_set_names(options.output_dir)}
@@ -284,19 +300,16 @@ def _evaluate(options: argparse.Namespace) -> None:
     from inpaintkit.notebook import parameters, runs
 
     paths = ("checkpoint", "compare_with", "data_dir", "stereo_dir")
-    given: dict[str, Any] = {name: str(path.resolve()) for name in paths if (path := getattr(options, name))}
-    own_fills = [str(Path(fill).expanduser().resolve()) for fill in options.fill]
-    values = {"compare_with": None, "data_dir": None, "disparity_scale": options.disparity_scale} | given
-    values["fills"] = ", ".join(["all", *own_fills])
+    values: dict[str, Any] = {name: str(path) if (path := getattr(options, name)) else None for name in paths}
+    values |= {"disparity_scale": options.disparity_scale, "fills": ", ".join(["all", *map(str, options.fill)])}
     values |= parameters.parse_assignments("04_inspect", options.param)
-    print(runs.outcome(runs.execute("04_inspect", values, options.output.resolve() if options.output else None)))
+    print(runs.outcome(runs.execute("04_inspect", values, options.output)))
 
 
 def _stereo(options: argparse.Namespace) -> None:
     from inpaintkit.config import StereoConfig
 
-    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(StereoConfig)}
-    config = StereoConfig(**given | {"picture": str(options.picture)})
+    config = StereoConfig(**{name: value for name, value in vars(options).items() if name != "command"})
     config.check_inputs()
     print(f"{config.picture}: depth by {config.model_type}, holes filled by {config.fill} ...", flush=True)
     from inpaintkit.inspection import make_stereo_files

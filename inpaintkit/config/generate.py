@@ -37,12 +37,13 @@ def check_prefix(prefix: str) -> None:
 class GenerateConfig(JobConfig):
     """Notebook 01: pictures -> a data set of `_C` (picture) and `_M` (hole) crops."""
 
+    notebook = "01_generate"
     dataset_dir: str = option(
         "data/samples",
         "folder of pictures and videos, or of train/ and eval/ with them; or one video",
+        group="Data set",
         path=True,
         later=FREE,
-        group="Pictures",
         everyday=True,
     )
     output_dir: str = option(
@@ -50,45 +51,31 @@ class GenerateConfig(JobConfig):
         "folder of the data set to write; gets train/ and eval/",
         path=True,
         later=FREE,
-        group="Data set",
         everyday=True,
     )
-    prefix: str = option(
-        "", "name with which all files of the data set begin (required)", later=FREE, group="Data set", everyday=True
-    )
+    prefix: str = option("", "name with which all files of the data set begin (required)", later=FREE, everyday=True)
     model_type: str = option(
         "FastDepth", "depth model: FastDepth or a name in docs/depth_models.md", group="Depth", everyday=True
     )
-    resolution: int | None = option(
-        None, "short side of the depth map, None: the model's own", unit="px", minimum=32, group="Depth"
-    )
+    resolution: int | None = option(None, "short side of the depth map, None: the model's own", unit="px", minimum=32)
     model_path: str | None = option(
         None,
         "local checkpoint of model_type instead of a download; for File: folder of the maps",
         path=True,
         later=FREE,
-        group="Depth",
     )
     hub_dir: str | None = option(
-        None, "folder for downloaded networks, None: where the hubs keep them", path=True, later=FREE, group="Depth"
+        None, "folder for downloaded networks, None: where the hubs keep them", path=True, later=FREE
     )
-    flip_average: bool = option(
-        False, "average depth with that of the mirrored picture; doubles its time", later=FREE, group="Depth"
-    )
+    flip_average: bool = option(False, "average depth with that of the mirrored picture; doubles its time", later=FREE)
     map_name: str = option(
-        "{name}_depth",
-        "for File: a map's name without its ending; another name than this needs model_path",
-        group="Depth",
+        "{name}_depth", "for File: a map's name without its ending; another name than this needs model_path"
     )
     map_values: str = option(
-        "near_is_bright", "for File: what large values in a map mean", choices=MAP_VALUES, later=FREE, group="Depth"
+        "near_is_bright", "for File: what large values in a map mean", choices=MAP_VALUES, later=FREE
     )
     depth_cache: str | None = option(
-        None,
-        "folder where depth maps are kept for later runs, None: OUTPUT_DIR/depth_cache",
-        path=True,
-        later=FREE,
-        group="Depth",
+        None, "folder where depth maps are kept for later runs, None: OUTPUT_DIR/depth_cache", path=True, later=FREE
     )
     depth_cache_gb: float = option(
         10.0,
@@ -96,78 +83,51 @@ class GenerateConfig(JobConfig):
         unit="GB",
         minimum=0,
         later=FREE,
-        group="Depth",
     )
-    size: int = option(512, "side of the square crops", unit="px", minimum=256, group="Data set", everyday=True)
-    num_samples: int = option(2, "crops of each picture, and of its mirror image", minimum=1, group="Data set")
+    eval_only: bool = option(False, "write eval/ only", group="Pictures", later=FREE)
+    eval_fraction: float = option(
+        0.1, "share of the files for eval/ where dataset_dir has no train/ and eval/", minimum=0, maximum=1
+    )
+    repeats: int = option(1, "passes over the pictures, each with other holes", minimum=1)
+    scenes: int = option(
+        0, "scenes made for each picture and pass: layers cut from the pictures, with exact depth", minimum=0
+    )
+    video_interval: float = option(
+        2.0, "time between the frames taken from a video", group="Videos", unit="s", minimum=0.04
+    )
+    video_frames: int | None = option(None, "frames to take from each video, None: one per video_interval", minimum=1)
+    max_fps: float = option(8.0, "frames looked at per second of a video", minimum=0.1)
+    skip_first: float = option(0.0, "start of each video that is left out", unit="s", minimum=0)
+    save_frames: bool = option(False, "keep the frames taken from videos as pictures in OUTPUT_DIR/frames", later=FREE)
+    size: int = option(512, "side of the square crops", group="Records", unit="px", minimum=256, everyday=True)
+    num_samples: int = option(2, "crops of each picture, and of its mirror image", minimum=1)
     divergence_level: int = option(
         1,
         "strength of the 3D effect: 1, 2 or 3 for up to 5, 8 or 11 % of the width",
+        group="Holes",
         minimum=1,
         maximum=3,
-        group="Holes",
         everyday=True,
     )
-    eval_only: bool = option(False, "write eval/ only", later=FREE, group="Pictures")
-    eval_fraction: float = option(
-        0.1,
-        "share of the files for eval/ where dataset_dir has no train/ and eval/",
-        minimum=0,
-        maximum=1,
-        group="Pictures",
-    )
-    video_interval: float = option(
-        2.0, "time between the frames taken from a video", unit="s", minimum=0.04, group="Videos"
-    )
-    video_frames: int | None = option(
-        None, "frames to take from each video, None: one per video_interval", minimum=1, group="Videos"
-    )
-    max_fps: float = option(8.0, "frames looked at per second of a video", minimum=0.1, group="Videos")
-    skip_first: float = option(0.0, "start of each video that is left out", unit="s", minimum=0, group="Videos")
-    save_frames: bool = option(
-        False, "keep the frames taken from videos as pictures in OUTPUT_DIR/frames", later=FREE, group="Videos"
-    )
-    repeats: int = option(1, "passes over the pictures, each with other holes", minimum=1, group="Pictures")
-    scenes: int = option(
-        0,
-        "scenes made for each picture and pass: layers cut from the pictures, with exact depth",
-        minimum=0,
-        group="Pictures",
-    )
-    hole_method: str = option(
-        "auto",
-        "how holes are found",
-        choices=HOLE_METHODS,
-        group="Holes",
-    )
-    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", later=FREE, group="Machine", everyday=True)
+    hole_method: str = option("auto", "how holes are found", choices=HOLE_METHODS)
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", group="Machine", later=FREE, everyday=True)
     workers: int = option(
-        2,
-        "threads that read, warp and encode, 0: none beside the one that estimates depth",
-        minimum=0,
-        later=FREE,
-        group="Machine",
+        2, "threads that read, warp and encode, 0: none beside the one that estimates depth", minimum=0, later=FREE
     )
-    seed: int = option(0, "same seed and pictures: same data set, byte by byte", group="Data set")
     processes: int = option(
-        1,
-        "processes on this machine that share the pictures, and the GPUs by turns",
-        minimum=1,
-        later=FREE,
-        group="Machine",
+        1, "processes on this machine that share the pictures, and the GPUs by turns", minimum=1, later=FREE
     )
     shard: str = option(
         "auto",
         "i/n: the share of machine i of n, counted from 0: every n-th picture; auto: as torchrun says, else all pictures",
         later=FREE,
-        group="Machine",
     )
+    seed: int = option(0, "same seed and pictures: same data set, byte by byte", group="Run")
     run_dir: str | None = option(
         None,
         "folder for the executed notebook and its figures, None: OUTPUT_DIR/runs/PREFIX_MODEL",
         path=True,
         later=FREE,
-        group="Data set",
     )
 
     def __post_init__(self) -> None:

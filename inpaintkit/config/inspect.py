@@ -9,6 +9,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder, require_writable
 
 ALL_FILLS = "all"
+FILL_KINDS = f"{', '.join(FILL_NAMES)}, MODEL.pth, or FILE.py:FUNCTION, which runs that file"
 
 
 def is_fill_function(name: str) -> bool:
@@ -16,102 +17,73 @@ def is_fill_function(name: str) -> bool:
     return name.rpartition(":")[0].endswith(".py")
 
 
-def check_fill_name(name: str) -> None:
-    """Raise `InputError` unless `name` is a built-in fill, or a model file or FILE.py:FUNCTION that exists."""
-    if name in (ALL_FILLS, *FILL_NAMES):
+def check_fill_name(option: str, name: str, word: str) -> None:
+    """Raise `InputError` unless `name`, given as `option`, is `word`, a built-in fill, or a model file or FILE.py:FUNCTION that exists."""
+    known = (word, *FILL_NAMES)
+    if name in known:
         return
     file = Path(name.rpartition(":")[0] if is_fill_function(name) else name)
     if not file.suffix or (file.suffix == ".py" and not is_fill_function(name)):
-        hint = nearest_name(name, FILL_NAMES)
-        known = ", ".join((ALL_FILLS, *FILL_NAMES))
-        raise InputError(f"fills: {name!r} is unknown{hint}; choose of {known}, or give MODEL.pth or FILE.py:FUNCTION")
+        hint = nearest_name(name, known)
+        raise InputError(
+            f"{option}: {name!r} is unknown{hint}; choose of {', '.join(known)}, or give MODEL.pth or FILE.py:FUNCTION"
+        )
     if not file.is_file():
-        raise InputError(f"fills: the file {file} does not exist; give the path of an existing file")
+        raise InputError(f"{option}: the file {file} does not exist; give the path of an existing file")
 
 
 @dataclass(frozen=True)
 class InspectConfig(JobConfig):
     """Notebook 04: checkpoint -> pictures, metrics and a verdict."""
 
+    notebook = "04_inspect"
     checkpoint: str = option(
         "models/inpaint_gan_v1/inpaint.light_inpaint_v1.pth",
         "model file to judge",
-        path=True,
         group="Checkpoint",
+        path=True,
         everyday=True,
     )
     compare_with: str | None = option(
-        None,
-        "second model file to compare with, e.g. before GAN fine-tuning",
-        path=True,
-        group="Checkpoint",
-        everyday=True,
+        None, "second model file to compare with, e.g. before GAN fine-tuning", path=True, everyday=True
     )
-    fills: str = option(
-        "all",
-        f"fills to compare with, separated by commas: {ALL_FILLS}, {', '.join(FILL_NAMES)}, MODEL.pth, or FILE.py:FUNCTION, which "
-        "runs that file",
-        group="Checkpoint",
-    )
+    fills: str = option("all", f"fills to compare with, separated by commas: {ALL_FILLS}, {FILL_KINDS}")
     data_dir: str | None = option(
         None,
         "data set whose eval/ records are filled; None: records made of the photos",
-        path=True,
         group="Truths",
+        path=True,
         everyday=True,
     )
     photos: str = option(
-        "data/samples",
-        "folder with eval/: photos that no training saw, for records and scenes",
-        path=True,
-        group="Truths",
+        "data/samples", "folder with eval/: photos that no training saw, for records and scenes", path=True
     )
-    scenes: int = option(
-        24,
-        "number of scenes, and as many photo scenes and holes at the border; 0: none",
-        minimum=0,
-        group="Truths",
-    )
-    stereo_dir: str | None = option(
-        None, "folder of real stereo pairs with measured disparity, None: none", path=True, group="Truths"
-    )
+    scenes: int = option(24, "number of scenes, and as many photo scenes and holes at the border; 0: none", minimum=0)
+    stereo_dir: str | None = option(None, "folder of real stereo pairs with measured disparity, None: none", path=True)
     disparity_scale: float | None = option(
-        None, "stored value of a disparity of 1 px, None: 1, in 16-bit PNG files 256", minimum=1e-3, group="Truths"
+        None, "stored value of a disparity of 1 px, None: 1, in 16-bit PNG files 256", minimum=1e-3
     )
     edge_dilation: int = option(
-        0,
-        "rounds by which near objects of the depth map grow before scenes and pairs are warped",
-        minimum=0,
-        group="Truths",
+        0, "rounds by which near objects of the depth map grow before scenes and pairs are warped", minimum=0
     )
     outer_dilation: int = option(
-        0, "by how much holes grow to the background side before they are filled", unit="px", minimum=0, group="Truths"
+        0, "by how much holes grow to the background side before they are filled", unit="px", minimum=0
     )
-    max_records: int | None = option(None, "judge only so many of each truth, None: all", minimum=1, group="Truths")
-    lpips: str = option(
-        "both", "networks of LPIPS; vgg takes most of the time", choices=LPIPS_CHOICES, group="Truths", everyday=True
-    )
+    max_records: int | None = option(None, "judge only so many of each truth, None: all", minimum=1)
+    lpips: str = option("both", "networks of LPIPS; vgg takes most of the time", choices=LPIPS_CHOICES, everyday=True)
     picture: str | None = option(
         "data/samples/eval/drum_room.jpg",
         "photo of which a stereo pair is made, None: none",
-        path=True,
         group="Stereo preview",
+        path=True,
         everyday=True,
     )
-    divergence: float = option(
-        2.5, "strength of the 3D effect", unit="% of the longer side", minimum=0, maximum=20, group="Stereo preview"
-    )
-    convergence: float = option(
-        0.5,
-        "depth that lies on the screen, 0 far, 1 near",
-        minimum=0,
-        maximum=1,
-        group="Stereo preview",
-    )
+    divergence: float = option(2.5, "strength of the 3D effect", unit="% of the longer side", minimum=0, maximum=20)
+    convergence: float = option(0.5, "depth that lies on the screen, 0 far, 1 near", minimum=0, maximum=1)
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", group="Run", everyday=True)
-    seed: int = option(0, "same seed and photos: same holes and scenes", group="Run")
+    seed: int = option(0, "same seed and photos: same holes and scenes")
     run_dir: str | None = option(
-        None, "folder for notebook, tables and figures, None: inspect/ beside the checkpoint", path=True, group="Run"
+        None, "folder for notebook, tables and figures, None: inspect/ beside the checkpoint", path=True
     )
 
     @property
@@ -124,7 +96,7 @@ class InspectConfig(JobConfig):
             if path is not None and not Path(path).is_file():
                 raise InputError(f"{name}: the file {path} does not exist; give the path of an existing file")
         for fill in self.fills.split(","):
-            check_fill_name(fill.strip())
+            check_fill_name("fills", fill.strip(), ALL_FILLS)
         if self.data_dir is not None:
             require_records(self.data_dir, "eval")
         if self.data_dir is None or self.scenes:

@@ -1,7 +1,5 @@
 """How options are declared and checked: everything that the jobs' configurations have in common."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import difflib
@@ -14,6 +12,7 @@ from typing import Any, TypeVar
 
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder
+from inpaintkit.text import shown
 
 _Config = TypeVar("_Config", bound="JobConfig")
 
@@ -44,13 +43,20 @@ def option(
         choices: the values that it may have, see `choices`.
         path: it names a file or folder; ``~`` is expanded.
         later: whether it may change once a run or a data set has begun, `FIXED`, `ASKED` or `FREE`. What says nothing stays fixed.
-        group: heading under which it is listed.
+        group: heading that it and the options after it are listed under.
         everyday: it stands in the notebook's parameters cell; all others can be added there.
     """
-    metadata = {"help": help, "unit": unit, "choices": choices, "minimum": minimum, "maximum": maximum, "path": path}
+    meaning = f"{help} ({unit})" if unit else help
+    limits = {"choices": choices, "minimum": minimum, "maximum": maximum, "path": path}
     return dataclasses.field(
-        default=default, metadata=metadata | {"later": later, "group": group, "everyday": everyday}
+        default=default, metadata={"help": meaning, **limits, "later": later, "group": group, "everyday": everyday}
     )
+
+
+def option_of(job: type["JobConfig"], name: str, **changed: Any) -> Any:
+    """Return the option `name` of another job, with what is `changed` of its `default`, `help` and rules."""
+    field = job.__dataclass_fields__[name]
+    return dataclasses.field(default=changed.pop("default", field.default), metadata={**field.metadata, **changed})
 
 
 def require_records(data_dir: str, *splits: str) -> None:
@@ -60,7 +66,7 @@ def require_records(data_dir: str, *splits: str) -> None:
             raise InputError(f"data_dir: {folder} holds no records (pairs *_C.png, *_M.png); run 01_generate first")
 
 
-def changes(config: JobConfig, before: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def changes(config: "JobConfig", before: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return {option: (value before, value now)} of what differs from the options `before`, those left out that are `FREE`.
 
     Options that `before` doesn't know are new since then and don't count.
@@ -77,6 +83,9 @@ def changes(config: JobConfig, before: Mapping[str, Any]) -> dict[str, tuple[Any
 class JobConfig:
     """Base of the job configurations: strict construction from flat parameters, value checks."""
 
+    notebook: typing.ClassVar[str] = ""
+    """The name of the notebook that it fills the parameters of."""
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -86,7 +95,7 @@ class JobConfig:
 
     def _check_value(self, field: dataclasses.Field[Any], value: Any) -> None:
         rule = field.metadata
-        if value is None or not rule:
+        if value is None:
             return
         if rule["path"] and "\0" in value:
             raise InputError(f"{field.name}: {value!r} can't be a path, because it holds a zero byte; give another one")
@@ -112,16 +121,22 @@ class JobConfig:
         kinds, checked = field_types(cls), {}
         for name, value in params.items():
             if name not in kinds:
-                hint = nearest_name(name, kinds)
-                raise InputError(f"unknown parameter {name}{hint}; `inpaintkit params` lists the names")
+                hint = nearest_name(name, [*kinds, "preset"])
+                raise InputError(
+                    f"{cls.notebook} has no parameter {shown(name)}{hint}; `inpaintkit params {cls.notebook}` lists them"
+                )
             checked[name] = _cast(name, value, kinds[name])
         return cls(**checked)
 
 
 def field_types(cls: type[JobConfig]) -> dict[str, Any]:
     """Return the resolved type of each field of `cls`, in order."""
-    hints = typing.get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    return {field.name: field.type for field in dataclasses.fields(cls)}
+
+
+def may_be_none(kind: Any) -> bool:
+    """Return whether None is among the values of a type."""
+    return types.NoneType in typing.get_args(kind)
 
 
 def type_name(kind: Any) -> str:

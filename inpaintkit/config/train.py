@@ -1,7 +1,5 @@
 """What notebooks 02 and 03 take."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from inpaintkit.config.choices import (
     RESIDENT_MODES,
     SCHEDULERS,
 )
-from inpaintkit.config.options import ASKED, FREE, JobConfig, option, require_records
+from inpaintkit.config.options import ASKED, FREE, JobConfig, option, option_of, require_records
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_writable
 
@@ -23,12 +21,13 @@ from inpaintkit.files import require_writable
 class TrainConfig(JobConfig):
     """Notebook 02: a data set -> a generator checkpoint."""
 
+    notebook = "02_train"
     data_dir: str = option(
         "data/inpaint_v1",
         "folder of the data set, with train/ and eval/ records",
+        group="Data and run",
         path=True,
         later=FREE,
-        group="Data and run",
         everyday=True,
     )
     model_dir: str = option(
@@ -36,43 +35,43 @@ class TrainConfig(JobConfig):
         "folder that the run writes: models, curves, pictures",
         path=True,
         later=FREE,
-        group="Data and run",
         everyday=True,
     )
+    checkpoint_file: str | None = option(None, "start from this model file (ours or iw3's)", path=True, later=ASKED)
+    resume: bool = option(False, "go on with the run in model_dir, also with other options", later=FREE)
+    reset_state: bool = option(
+        False, "with resume: take only the weights, start optimiser and epochs anew", later=ASKED
+    )
+    overwrite: bool = option(False, "move another run in model_dir to model_dir/old/ and start anew", later=ASKED)
+    seed: int = option(0, "same seed, data and machine: same weights, bit by bit (on a GPU: up to rounding)")
     max_epoch: int = option(
-        200, "epochs, of num_samples samples each", minimum=1, later=ASKED, group="Length", everyday=True
+        200, "epochs, of num_samples samples each", group="Length", minimum=1, later=ASKED, everyday=True
     )
     num_samples: int = option(
-        20000, "samples in an epoch, drawn from the records", minimum=1, later=ASKED, group="Length", everyday=True
+        20000, "samples in an epoch, drawn from the records", minimum=1, later=ASKED, everyday=True
     )
-    batch_size: int = option(8, "samples per step and process", minimum=1, later=ASKED, group="Length", everyday=True)
-    backward_step: int = option(
-        4, "steps whose gradients are summed before the weights move", minimum=1, later=ASKED, group="Length"
+    batch_size: int = option(8, "samples per step and process", minimum=1, later=ASKED, everyday=True)
+    backward_step: int = option(4, "steps whose gradients are summed before the weights move", minimum=1, later=ASKED)
+    max_seconds: float | None = option(
+        None, "stop and save after this time, None: no limit", unit="s", minimum=0, later=FREE
     )
-    crop_size: int = option(256, "side of the training crops", unit="px", minimum=64, group="Samples")
+    crop_size: int = option(256, "side of the training crops", group="Samples", unit="px", minimum=64)
     mixed_border: float = option(
         0.0,
         "chance that an object's colour is mixed into the background beside the hole, as in warped pictures",
         minimum=0,
         maximum=1,
-        group="Samples",
     )
-    thin_hole: float = option(
-        0.0, "chance that a hole is narrowed to 1, 2 or 3 px", minimum=0, maximum=1, group="Samples"
-    )
+    thin_hole: float = option(0.0, "chance that a hole is narrowed to 1, 2 or 3 px", minimum=0, maximum=1)
     border_hole: float = option(
-        0.0,
-        "chance that the picture's left or right border runs through the hole",
-        minimum=0,
-        maximum=1,
-        group="Samples",
+        0.0, "chance that the picture's left or right border runs through the hole", minimum=0, maximum=1
     )
-    loss: str = option("l1lpips", "training loss", choices=LOSSES, group="Loss")
+    disable_hard_example: bool = option(False, "draw records evenly instead of hard ones more often")
+    loss: str = option("l1lpips", "training loss", group="Loss", choices=LOSSES)
     perceptual: str = option(
         "vgg",
         "network inside LPIPS, the perceptual loss; alex is about 10 times cheaper than vgg",
         choices=PERCEPTUAL_NETWORKS,
-        group="Loss",
         everyday=True,
     )
     perceptual_path: str | None = option(
@@ -80,102 +79,55 @@ class TrainConfig(JobConfig):
         "local copy of the perceptual network: VGG16 or AlexNet file, DINOv2 folder; None: the kit looks for it",
         path=True,
         later=FREE,
-        group="Loss",
     )
-    hole_l1_weight: float = option(1.0, "weight of the L1 term inside the hole, 1: as outside", minimum=0, group="Loss")
-    optimizer: str = option("adamw", "optimiser of the generator", choices=OPTIMIZERS, group="Optimiser")
-    learning_rate: float = option(1e-4, "highest learning rate", minimum=0, later=ASKED, group="Optimiser")
+    hole_l1_weight: float = option(1.0, "weight of the L1 term inside the hole, 1: as outside", minimum=0)
+    optimizer: str = option("adamw", "optimiser of the generator", group="Optimiser", choices=OPTIMIZERS)
+    learning_rate: float = option(1e-4, "highest learning rate", minimum=0, later=ASKED)
     scheduler: str = option(
-        "cosine_wd",
-        "learning-rate schedule; not used by schedule-free optimisers",
-        choices=SCHEDULERS,
-        group="Optimiser",
+        "cosine_wd", "learning-rate schedule; not used by schedule-free optimisers", choices=SCHEDULERS
     )
-    learning_rate_cycles: int = option(5, "cycles of the cosine schedule", minimum=1, group="Optimiser")
-    learning_rate_cosine_min: float = option(1e-8, "lowest learning rate of a cycle", minimum=0, group="Optimiser")
-    warmup_steps: int = option(
-        0, "optimiser steps in which the learning rate rises from 0", minimum=0, group="Optimiser"
-    )
-    weight_decay: float = option(
-        0.001, "weight decay at the highest learning rate; 0: none at all", minimum=0, group="Optimiser"
-    )
-    weight_decay_end: float = option(0.01, "weight decay at the lowest learning rate", minimum=0, group="Optimiser")
-    clip_grad_norm: float = option(0.0, "largest gradient norm, 0: no limit", minimum=0, group="Optimiser")
+    learning_rate_cycles: int = option(5, "cycles of the cosine schedule", minimum=1)
+    learning_rate_cosine_min: float = option(1e-8, "lowest learning rate of a cycle", minimum=0)
+    warmup_steps: int = option(0, "optimiser steps in which the learning rate rises from 0", minimum=0)
+    weight_decay: float = option(0.001, "weight decay at the highest learning rate; 0: none at all", minimum=0)
+    weight_decay_end: float = option(0.01, "weight decay at the lowest learning rate", minimum=0)
+    clip_grad_norm: float = option(0.0, "largest gradient norm, 0: no limit", minimum=0)
     ema_decay: float = option(
-        0.0,
-        "decay of a moving average of the weights, evaluated and kept as the model; 0: none",
-        minimum=0,
-        maximum=1,
-        group="Optimiser",
+        0.0, "decay of a moving average of the weights, evaluated and kept as the model; 0: none", minimum=0, maximum=1
     )
-    grey_start: bool = option(False, "start the output layer near mid-grey; helps short runs", group="Optimiser")
-    disable_hard_example: bool = option(False, "draw records evenly instead of hard ones more often", group="Samples")
-    eval_step: int = option(4, "epochs between evaluations", minimum=1, later=ASKED, group="Evaluation")
+    grey_start: bool = option(False, "start the output layer near mid-grey; helps short runs")
+    eval_step: int = option(4, "epochs between evaluations", group="Evaluation", minimum=1, later=ASKED)
     eval_records: int | str | None = option(
-        None, "judge on a subset: so many records, or a pattern such as photos1_*; None: all", group="Evaluation"
+        None, "judge on a subset: so many records, or a pattern such as photos1_*; None: all"
     )
-    save_eval_step: int = option(
-        20, "keep the pictures of every n-th evaluation batch, 1: all", minimum=1, later=FREE, group="Evaluation"
-    )
-    save_epoch: bool = option(False, "keep the weights of every epoch under epoch/N/", later=FREE, group="Evaluation")
+    save_eval_step: int = option(20, "keep the pictures of every n-th evaluation batch, 1: all", minimum=1, later=FREE)
+    save_epoch: bool = option(False, "keep the weights of every epoch under epoch/N/", later=FREE)
     checkpoint_seconds: float = option(
-        300.0, "longest time between two full-state checkpoints", unit="s", minimum=0, later=FREE, group="Checkpoints"
+        300.0, "longest time between two full-state checkpoints", group="Checkpoints", unit="s", minimum=0, later=FREE
     )
-    keep_last: int = option(
-        2, "full-state checkpoints kept, the newest included", minimum=1, later=FREE, group="Checkpoints"
-    )
-    max_seconds: float | None = option(
-        None, "stop and save after this time, None: no limit", unit="s", minimum=0, later=FREE, group="Length"
-    )
-    resume: bool = option(
-        False, "go on with the run in model_dir, also with other options", later=FREE, group="Data and run"
-    )
-    reset_state: bool = option(
-        False, "with resume: take only the weights, start optimiser and epochs anew", later=ASKED, group="Data and run"
-    )
-    overwrite: bool = option(
-        False, "move another run in model_dir to model_dir/old/ and start anew", later=ASKED, group="Data and run"
-    )
-    checkpoint_file: str | None = option(
-        None, "start from this model file (ours or iw3's)", path=True, later=ASKED, group="Data and run"
-    )
+    keep_last: int = option(2, "full-state checkpoints kept, the newest included", minimum=1, later=FREE)
+    tensorboard: bool = option(False, "also write the curves for TensorBoard, to model_dir/tensorboard/", later=FREE)
     amp: str = option(
         "auto",
         "arithmetic: auto takes what this processor or GPU is fast at",
+        group="Machine",
         choices=AMP_MODES,
         later=FREE,
-        group="Machine",
     )
     compile: bool = option(
-        False,
-        "compile the generator: minutes of waiting first, then faster steps on a GPU",
-        later=FREE,
-        group="Machine",
+        False, "compile the generator: minutes of waiting first, then faster steps on a GPU", later=FREE
     )
     resident: str = option(
         "auto",
         "hold all records in the device's memory; auto: on a GPU with enough of it",
         choices=RESIDENT_MODES,
         later=FREE,
-        group="Machine",
     )
-    num_workers: int = option(
-        0, "processes that load samples, 0: none beside this one", minimum=0, later=FREE, group="Machine"
-    )
+    num_workers: int = option(0, "processes that load samples, 0: none beside this one", minimum=0, later=FREE)
     processes: int = option(
-        1,
-        "training processes on this machine, one per GPU, started by torchrun",
-        minimum=1,
-        later=FREE,
-        group="Machine",
+        1, "training processes on this machine, one per GPU, started by torchrun", minimum=1, later=FREE
     )
-    tensorboard: bool = option(
-        False, "also write the curves for TensorBoard, to model_dir/tensorboard/", later=FREE, group="Checkpoints"
-    )
-    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", later=FREE, group="Machine", everyday=True)
-    seed: int = option(
-        0, "same seed, data and machine: same weights, bit by bit (on a GPU: up to rounding)", group="Data and run"
-    )
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", later=FREE, everyday=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -224,40 +176,28 @@ class TrainConfig(JobConfig):
 class GanConfig(TrainConfig):
     """Notebook 03: a trained generator -> the same, fine-tuned against a discriminator."""
 
-    model_dir: str = option(
-        "models/inpaint_gan_v1",
-        "folder that the run writes: models, curves, pictures",
-        path=True,
-        later=FREE,
-        group="Data and run",
+    notebook = "03_finetune_gan"
+    model_dir: str = option_of(TrainConfig, "model_dir", default="models/inpaint_gan_v1")
+    checkpoint_file: str | None = option_of(
+        TrainConfig,
+        "checkpoint_file",
+        default="models/inpaint_v1/inpaint.light_inpaint_v1.pth",
+        help="trained generator to start from (ours or iw3's)",
         everyday=True,
     )
-    checkpoint_file: str | None = option(
-        "models/inpaint_v1/inpaint.light_inpaint_v1.pth",
-        "trained generator to start from (ours or iw3's)",
-        path=True,
-        later=ASKED,
-        group="Data and run",
-        everyday=True,
+    max_epoch: int = option_of(
+        TrainConfig, "max_epoch", default=30, help="epochs, of num_samples samples each; too many lose the effect"
     )
-    max_epoch: int = option(
-        30,
-        "epochs, of num_samples samples each; too many lose the effect",
-        minimum=1,
-        later=ASKED,
-        group="Length",
-        everyday=True,
+    disable_hard_example: bool = option_of(TrainConfig, "disable_hard_example", default=True)
+    optimizer: str = option_of(
+        TrainConfig, "optimizer", default="adamw_schedulefree", help="optimiser of generator and discriminator"
     )
-    optimizer: str = option(
-        "adamw_schedulefree", "optimiser of generator and discriminator", choices=OPTIMIZERS, group="Optimiser"
-    )
-    save_epoch: bool = option(True, "keep the weights of every epoch under epoch/N/", later=FREE, group="Evaluation")
-    disable_hard_example: bool = option(True, "draw records evenly instead of hard ones more often", group="Samples")
-    eval_step: int = option(1, "epochs between evaluations", minimum=1, later=ASKED, group="Evaluation")
+    eval_step: int = option_of(TrainConfig, "eval_step", default=1)
+    save_epoch: bool = option_of(TrainConfig, "save_epoch", default=True)
     discriminator: str = option(
-        "l3cffce", "discriminator to train against", choices=DISCRIMINATOR_NAMES, group="Discriminator"
+        "l3cffce", "discriminator to train against", group="Discriminator", choices=DISCRIMINATOR_NAMES
     )
-    discriminator_weight: float = option(0.2, "weight of the adversarial term", minimum=0, group="Discriminator")
+    discriminator_weight: float = option(0.2, "weight of the adversarial term", minimum=0)
     generator_warmup_iteration: int = option(
-        500, "optimiser steps until the adversarial term has full weight", minimum=0, group="Discriminator"
+        500, "optimiser steps until the adversarial term has full weight", minimum=0
     )

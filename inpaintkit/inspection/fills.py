@@ -199,7 +199,7 @@ def _fills_named(name: str, device: str) -> dict[str, Fill]:
         return {label: fill for label, fill in FILLS.items() if has_skimage or fill is not biharmonic_fill}
     if name in FILLS:
         return {name: FILLS[name]}
-    check_fill_name(name)
+    check_fill_name("fills", name, ALL_FILLS)
     if is_fill_function(name):
         file, _, function = name.rpartition(":")
         print(f"{shown(name)} runs the file {shown(file)}", flush=True)

@@ -6,6 +6,7 @@ Each of these wins over the ones before it. Nothing here loads torch, so that wh
 import ast
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import typing
@@ -15,25 +16,14 @@ from typing import Any
 
 import yaml
 
-from inpaintkit.config import (
-    GanConfig,
-    GenerateConfig,
-    InspectConfig,
-    JobConfig,
-    TrainConfig,
-    field_types,
-    nearest_name,
-)
-from inpaintkit.config.options import type_name
+from inpaintkit.config import GanConfig, GenerateConfig, InspectConfig, JobConfig, TrainConfig, nearest_name
+from inpaintkit.config.options import field_types, may_be_none, type_name
 from inpaintkit.errors import InputError
 from inpaintkit.notebook.project import find_notebook, find_project
 from inpaintkit.text import shown
 
 CONFIGS: dict[str, type[JobConfig]] = {
-    "01_generate": GenerateConfig,
-    "02_train": TrainConfig,
-    "03_finetune_gan": GanConfig,
-    "04_inspect": InspectConfig,
+    config.notebook: config for config in (GenerateConfig, TrainConfig, GanConfig, InspectConfig)
 }
 """The configuration that each notebook's parameters fill."""
 
@@ -43,7 +33,6 @@ PRESETS = {
     "laptop": "evenings on one small GPU",
     "full": "iw3's recipe, on a data-centre GPU",
 }
-TAG = "parameters"
 LARGEST_FILE = 1 << 20  # bytes of a parameter file
 LARGEST_CONTENT = 10_000  # values in it: aliases let a small file unfold to billions
 
@@ -81,30 +70,23 @@ def with_preset(notebook: str | Path, given: Mapping[str, Any]) -> Values:
     A line of the cell that says None where the option can't be None stands for "as the preset".
     """
     kinds = field_types(config_of(notebook))
-    own = {
-        name: value
-        for name, value in given.items()
-        if name != PRESET and not (value is None and name in kinds and "None" not in type_name(kinds[name]))
-    }
+    as_preset = {PRESET} | {name for name, value in given.items() if value is None and not may_be_none(kinds.get(name))}
+    own = {name: value for name, value in given.items() if name not in as_preset}
     return preset_values(notebook, given.get(PRESET)) | own
 
 
 def load_params(file: str | Path) -> Values:
     """Return the flat parameters of a YAML file; relative paths in it count from the project's root. Raises `InputError`."""
     path = find_params(file)
+    if (size := path.stat().st_size) > LARGEST_FILE:
+        raise InputError(f"{path}: it has {size:,} bytes, too many for parameters; see params/ for examples")
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise InputError(
-                f"{path}: it has {path.stat().st_size:,} bytes, too many for parameters; see params/ for examples"
-            )
-        text = path.read_text(encoding="utf-8")
-        values = yaml.safe_load(text)
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        unfolds = any(itertools.islice(_parts(values), LARGEST_CONTENT, None))
     except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: not valid YAML in UTF-8 ({shown(error)}); write one `name: value` a line") from None
     values = {} if values is None else values
-    if _size(values) > LARGEST_CONTENT:
+    if unfolds:
         raise InputError(
             f"{path}: its aliases (*name) unfold to more than {LARGEST_CONTENT:,} values; write what is meant"
         )
@@ -113,14 +95,11 @@ def load_params(file: str | Path) -> Values:
     return values
 
 
-def _size(value: Any, known: int = 0) -> int:
-    """Return how many values are in `value`, those in it included; counts no further than just above `LARGEST_CONTENT`."""
-    known += 1
+def _parts(value: Any) -> Iterator[bool]:
+    """Yield True for `value` and for each of the values in it."""
+    yield True
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        if known > LARGEST_CONTENT:
-            break
-        known = _size(part, known)
-    return known
+        yield from _parts(part)
 
 
 def load_sections(file: str | Path, known: Sequence[str]) -> Values:
@@ -148,17 +127,12 @@ def from_file(notebook: str | Path, file: str | Path) -> Values:
 
 def find_params(file: str | Path) -> Path:
     """Return a parameter file given by its path, or by its name in ``params/`` (``02_train.full``)."""
-    path = Path(file).expanduser()
-    if path.is_file():
-        return path
-    folder = find_project() / "params"
-    for candidate in (folder / path.name, folder / f"{path.name}.yaml"):
+    path, folder = Path(file).expanduser(), find_project() / "params"
+    for candidate in (path, folder / path.name, folder / f"{path.name}.yaml"):
         if candidate.is_file():
             return candidate
-    known = [candidate.stem for candidate in folder.glob("*.yaml")]
-    raise InputError(
-        f"{shown(file)}: there is no such parameter file{nearest_name(path.stem, known)}; the shipped ones are in params/"
-    )
+    hint = nearest_name(path.stem, [candidate.stem for candidate in folder.glob("*.yaml")])
+    raise InputError(f"{shown(file)}: there is no such parameter file{hint}; the shipped ones are in params/")
 
 
 def parse_assignments(notebook: str | Path, texts: Iterable[str]) -> Values:
@@ -167,17 +141,15 @@ def parse_assignments(notebook: str | Path, texts: Iterable[str]) -> Values:
     Values are read as YAML, those of text parameters literally (a prefix may be 2024). Relative paths count from the
     working folder. Raises `InputError` for what isn't an assignment; unknown names are left to `resolve`.
     """
-    config_class = config_of(notebook)
-    kinds, fields = field_types(config_class), {field.name: field for field in dataclasses.fields(config_class)}
+    fields = config_of(notebook).__dataclass_fields__
     values: Values = {}
     for text in texts:
         name, separator, value = text.partition("=")
         if not separator or not name:
             raise InputError(f"-p: {shown(text)} is not name=value")
-        kind = kinds.get(name, str if name == PRESET else object)
+        kind = fields[name].type if name in fields else str if name == PRESET else object
         if kind is str or (kind == (str | None) and value not in ("None", "null", "~", "")):
-            is_path = name in fields and fields[name].metadata["path"]
-            outside = is_path and Path.cwd() != find_project()
+            outside = name in fields and fields[name].metadata["path"] and Path.cwd() != find_project()
             values[name] = str(Path(value).expanduser().resolve()) if outside else value
         else:
             values[name] = None if value == "None" else _read_value(name, value, kind)
@@ -206,23 +178,12 @@ def resolve(
     `params` may name a ``preset``. Raises `InputError` for an unknown name, a wrong type, a value out of range.
     """
     config_class = config_of(notebook)
-    require_names(notebook, params)
     values = with_preset(notebook, params)
     folder_name = "run_dir" if "run_dir" in field_types(config_class) else "model_dir"
     if run_dir is not None and folder_name not in params:
         values[folder_name] = str(run_dir)
     config = config_class.from_params(values)
     return config, dataclasses.asdict(config)
-
-
-def require_names(notebook: str | Path, params: Iterable[str]) -> None:
-    """Raise `InputError` unless each of `params` is the name of an option of the notebook, or ``preset``."""
-    name, known = find_notebook(notebook).stem, [*field_types(config_of(notebook)), PRESET]
-    for given in params:
-        if given not in known:
-            raise InputError(
-                f"{name} has no parameter {shown(given)}{nearest_name(given, known)}; `inpaintkit params {name}` lists them"
-            )
 
 
 @contextlib.contextmanager
@@ -238,19 +199,17 @@ def in_project(notebook: str | Path) -> Iterator[Path]:
 
 def assignments(source: str) -> Values | None:
     """Return the values of a cell that holds nothing but ``name = literal`` lines; None for any other cell."""
+    values: Values = {}
     try:
-        nodes = ast.parse(source).body
-        pairs = [_assignment(node) for node in nodes]
+        for line in ast.parse(source).body:
+            match line:
+                case ast.Assign([ast.Name(name)], value) | ast.AnnAssign(ast.Name(name), _, ast.expr() as value):
+                    values[name] = ast.literal_eval(value)
+                case _:
+                    return None
     except (SyntaxError, ValueError):
         return None
-    return dict(pairs) if pairs else None
-
-
-def _assignment(node: ast.stmt) -> tuple[str, Any]:
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    if len(targets) != 1 or not isinstance(targets[0], ast.Name) or node.value is None:  # type: ignore[attr-defined]
-        raise ValueError
-    return targets[0].id, ast.literal_eval(node.value)  # type: ignore[attr-defined]
+    return values or None
 
 
 def write_cell(config_class: type[JobConfig]) -> str:
@@ -260,11 +219,9 @@ def write_cell(config_class: type[JobConfig]) -> str:
     ]
     for field in dataclasses.fields(config_class):
         if field.metadata["everyday"]:
-            sized = not field.metadata["path"] and "None" not in type_name(field_types(config_class)[field.name])
-            value = None if sized and field.name != "device" else field.default
-            unit = f" ({field.metadata['unit']})" if field.metadata["unit"] else ""
-            as_preset = "; None: as the preset" if value is None and sized else ""
-            lines.append(f"{field.name} = {json_like(value)}  # {field.metadata['help']}{unit}{as_preset}")
+            as_preset = not field.metadata["path"] and not may_be_none(field.type) and field.name != "device"
+            value, hint = (None, "; None: as the preset") if as_preset else (field.default, "")
+            lines.append(f"{field.name} = {json_like(value)}  # {field.metadata['help']}{hint}")
     return "\n".join(lines)
 
 
@@ -275,33 +232,27 @@ def json_like(value: Any) -> str:
 
 def describe(notebook: str | Path) -> str:
     """Return all options of a notebook in groups, with type, default, meaning and choices."""
-    config_class = config_of(notebook)
-    kinds = field_types(config_class)
-    groups: dict[str, list[str]] = {}
-    for field in dataclasses.fields(config_class):
+    lines = [f"{PRESET}: sizes for all options at once", *(f"  {name}: {text}" for name, text in PRESETS.items())]
+    for field in dataclasses.fields(config_of(notebook)):
         rule = field.metadata
-        unit = f" ({rule['unit']})" if rule["unit"] else ""
-        lines = [
-            f"  {field.name}: {type_name(kinds[field.name])} = {json_like(field.default)}{unit}",
+        lines += ["", rule["group"]] if rule["group"] else []
+        lines += [
+            f"  {field.name}: {type_name(field.type)} = {json_like(field.default)}",
             f"      {rule['help']}",
         ]
         for name, meaning in (rule["choices"] or {}).items():
             lines.append(f"      {name}: {meaning if isinstance(meaning, str) else ', '.join(meaning)}")
-        groups.setdefault(rule["group"], []).append("\n".join(lines))
-    head = "\n".join(
-        [f"{PRESET}: sizes for all options at once", *(f"  {name}: {text}" for name, text in PRESETS.items())]
-    )
-    return "\n\n".join([head, *(f"{group}\n" + "\n".join(lines) for group, lines in groups.items())])
+    return "\n".join(lines)
 
 
-def sync_notebooks(root: Path | None = None) -> list[Path]:
+def sync_notebooks() -> list[Path]:
     """Write the parameters cell of each notebook anew from its options; return the notebooks that changed."""
     changed = []
     for name, config_class in CONFIGS.items():
-        path = (root or find_project()) / "notebooks" / f"{name}.ipynb"
+        path = find_project() / "notebooks" / f"{name}.ipynb"
         text = path.read_text(encoding="utf-8")
         book = json.loads(text)
-        cell = next(cell for cell in book["cells"] if TAG in cell["metadata"].get("tags", []))
+        cell = next(cell for cell in book["cells"] if "parameters" in cell["metadata"].get("tags", []))
         cell["source"] = write_cell(config_class).splitlines(keepends=True)
         new = json.dumps(book, indent=1, ensure_ascii=False) + "\n"
         if new != text:

@@ -30,12 +30,14 @@ def enter_project() -> Path:
 
 
 def find_notebook(name: str | Path) -> Path:
-    """Return the path of a notebook given by path, by name (``02_train``) or by the part after the number (``train``)."""
+    """Return the path of a notebook given by path, or by how its name (``02_train``) begins, with its number or without."""
     path = Path(name)
     if path.suffix == ".ipynb" and path.is_file():
         return path.resolve()
     known = {file.stem: file for file in sorted((find_project() / NOTEBOOKS).glob("*.ipynb"))}
-    for stem, file in known.items():
-        if path.name.removesuffix(".ipynb") in (stem, stem.partition("_")[2]):
-            return file
+    word = path.name.removesuffix(".ipynb")
+    # 01_generate, 1_generate and generate are the same
+    found = [file for stem, file in known.items() if any(stem[start:].startswith(word) for start in (0, 1, 3))]
+    if len(found) == 1:
+        return found[0]
     raise InputError(f"notebook {name} does not exist{nearest_name(str(name), known)}; there are {', '.join(known)}")

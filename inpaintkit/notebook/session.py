@@ -5,15 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from inpaintkit.config import InspectConfig, JobConfig, TrainConfig, field_types
-from inpaintkit.notebook.parameters import (
-    CONFIGS,
-    PRESET,
-    assignments,
-    json_like,
-    preset_values,
-    require_names,
-    with_preset,
-)
+from inpaintkit.notebook.parameters import PRESET, assignments, json_like, preset_values, with_preset
 from inpaintkit.notebook.project import enter_project
 from inpaintkit.notebook.runs import keep_old_report, record, write_params
 from inpaintkit.notebook.showing import (
@@ -48,10 +40,8 @@ def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Con
     enter_project()
     if not headless():
         show_errors_in_one_line()
-    notebook = next(name for name, known in CONFIGS.items() if known is config_class)
     given = given_parameters(config_class, namespace)
-    require_names(notebook, given)
-    config = config_class.from_params(with_preset(notebook, given))
+    config = config_class.from_params(with_preset(config_class.notebook, given))
     config.check_inputs()
     if isinstance(config, InspectConfig):
         values = dataclasses.asdict(config)
@@ -59,7 +49,7 @@ def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Con
         write_params(config.run_folder, values)
     if isinstance(config, TrainConfig) and not headless():
         _tell_duration(config)
-    _tell_differences(config, given.get(PRESET), preset_values(notebook, given.get(PRESET)))
+    _tell_differences(config, given.get(PRESET), preset_values(config.notebook, given.get(PRESET)))
     return config
 
 

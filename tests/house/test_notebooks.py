@@ -95,9 +95,9 @@ class TestNotebook:
         assert isinstance(config, CONFIGS[path.stem])
 
     def test_every_option_is_listed_under_a_heading(self, path: Path) -> None:
-        listed = describe(path)
-        for field in dataclasses.fields(CONFIGS[path.stem]):
-            assert field.metadata["group"], field.name
+        listed, fields = describe(path), dataclasses.fields(CONFIGS[path.stem])
+        assert fields[0].metadata["group"], "a heading comes before the first option"
+        for field in fields:
             assert f"  {field.name}: " in listed
             assert field.metadata["help"] in listed
 

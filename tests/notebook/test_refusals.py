@@ -126,6 +126,24 @@ class TestTrain:
 class TestCommandLine:
     def test_unknown_notebook(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert "did you mean 02_train?" in refusal(capsys, "run", "02_trian")
+        assert "notebook 0 does not exist" in refusal(capsys, "run", "0"), "could be any of them"
+
+    @pytest.mark.parametrize(
+        ("typed", "said"),
+        [
+            (
+                ["generate", "photos"],
+                "there is no command generate; `inpaintkit run 01_generate -p NAME=VALUE` does that",
+            ),
+            (["evaluat"], "there is no command evaluat"),
+            (["run"], "NOTEBOOK"),
+            (["run", "02_train", "max_epoch=3"], "max_epoch=3"),
+            (["stereo", "x.jpg", "--divergence", "much"], "'much'; `inpaintkit stereo -h` explains"),
+            (["clean", "--output-dir", "nowhere", "--prefix", "a_b"], "the folder nowhere does not exist"),
+        ],
+    )
+    def test_what_is_no_command(self, typed: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert said in refusal(capsys, *typed)
 
     def test_missing_parameter_file(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert "no such parameter file" in refusal(capsys, "run", "02_train", "-f", "nowhere.yaml")
@@ -142,6 +160,14 @@ class TestCommandLine:
         assert "x.jpg is not a picture" in refusal(
             capsys, "stereo", str(tmp_path / "x.jpg"), "-o", str(tmp_path / "out")
         )
+
+    @pytest.mark.parametrize("fill", ["rows", "all"])
+    def test_stereo_with_a_fill_that_is_none(
+        self, fill: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        Image.new("RGB", (80, 72)).save(tmp_path / "x.png")
+        said = refusal(capsys, "stereo", str(tmp_path / "x.png"), "--fill", fill, "-o", str(tmp_path / "out"))
+        assert f"fill: '{fill}' is unknown" in said
 
     @pytest.mark.parametrize("name", ["edge_dilation", "outer_dilation"])
     def test_stereo_with_less_than_no_dilation(
@@ -202,6 +228,7 @@ class TestCommandLine:
                 + b"".join(b"%c: &%c [%s]\n" % (n, n, b",".join([b"*%c" % (n - 1)] * 9)) for n in range(98, 107)),
                 "aliases",
             ),
+            (b"a: &a [*a]", "not valid YAML"),
             (b"5", "one `name: value` a line"),
             (b"seed: 2024-13-45", "not valid YAML"),
             (b"x" * (2 << 20), "too many for parameters"),
@@ -223,8 +250,9 @@ class TestCommandLine:
         assert shown["model_dir"] == str(tmp_path / "m")
         assert not (tmp_path / "m").exists()
 
-    def test_params_lists_every_option_with_its_help(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["params", "train"]) == 0
+    @pytest.mark.parametrize("notebook", ["02_train", "train", "2", "02"])
+    def test_params_lists_every_option_with_its_help(self, notebook: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["params", notebook]) == 0
         shown = capsys.readouterr().out
         assert "max_epoch: int = 200" in shown
         assert "epochs, of num_samples samples each" in shown
