@@ -13,17 +13,9 @@ import inpaintkit
 from inpaintkit.arithmetic import cpu_flags
 
 LISTED = (
-    "torch",
-    "torchvision",
-    "numpy",
-    "pillow",
-    "papermill",
-    "jupyterlab",
-    "schedulefree",
-    "opencv-python-headless",
-    "av",
-    "transformers",
-)
+    "torch", "torchvision", "numpy", "pillow", "papermill", "jupyterlab", "schedulefree", "opencv-python-headless",
+    "av", "transformers",
+)  # fmt: skip
 CPU_FEATURES = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
 """Vector extensions that matter for speed."""
 

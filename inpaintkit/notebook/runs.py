@@ -4,7 +4,6 @@ papermill only warns about misspelt parameters and accepts any type; `execute` r
 starts, checks the disk, and leaves a run folder that says how the run ended, whatever happened.
 """
 
-import contextlib
 import csv
 import io
 import json
@@ -12,7 +11,7 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -170,7 +169,10 @@ def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path
     import papermill  # here for the same reason as in `execute`
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    with _kernel_sockets() as transport, stoppable_kernel() as kernel:
+    # An open port would draw a warning from the kernel, so it is connected by sockets. Without a folder of their own they
+    # would lie in the working folder, where the kernel, which works in the project, doesn't look, and where runs in
+    # parallel would share them.
+    with tempfile.TemporaryDirectory(prefix="inpaintkit-") as sockets, stoppable_kernel() as kernel:
         papermill.execute_notebook(
             str(source),
             str(target),
@@ -182,7 +184,7 @@ def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path
             stderr_file=sys.stderr,
             autosave_cell_every=AUTOSAVE_SECONDS,
             on_cell_start=_say_heading,
-            **transport,
+            config=Config({"KernelManager": {"transport": "ipc", "ip": str(Path(sockets) / "kernel")}}),
             **kernel,
         )
 
@@ -191,17 +193,6 @@ def _say_heading(cell: Any, **_: Any) -> None:
     """Print the heading that a notebook comes to, so that nobody waits in silence for its figures."""
     if cell.cell_type == "markdown" and cell.source.startswith("## "):
         print(f"# {cell.source.splitlines()[0].lstrip('# ')}", flush=True)
-
-
-@contextlib.contextmanager
-def _kernel_sockets() -> Iterator[dict[str, Config]]:
-    """Yield options that connect the kernel by sockets in a folder of this run alone.
-
-    An open port would draw a warning from the kernel. Without a folder of its own the sockets would lie in the working
-    folder, where the kernel, which works in the project, doesn't look, and where runs in parallel would share them.
-    """
-    with tempfile.TemporaryDirectory(prefix="inpaintkit-") as folder:
-        yield {"config": Config({"KernelManager": {"transport": "ipc", "ip": str(Path(folder) / "kernel")}})}
 
 
 def _new_manifest(source: Path, values: Mapping[str, Any], root: Path) -> dict[str, Any]:

@@ -75,14 +75,15 @@ class FillComparer:
 
     def widget(self) -> ipw.Widget:
         """Return the slider between the fills beside the whole picture."""
-        return _Comparing(self).panel.box
+        return _Comparing(self)
 
 
-class _Comparing:
+class _Comparing(parts.Panel):
     """The wiring: which hole of which case is shown, and how."""
 
     def __init__(self, comparer: FillComparer) -> None:
-        self.comparer, self.panel = comparer, parts.Panel()
+        super().__init__()
+        self.comparer = comparer
         cases = [(text.shown(name), name) for name in comparer.names]
         stages = [(title_of(stage, text.shown), stage) for stage in comparer.stages]
         self.name = labelled(ipw.Dropdown, "record", "what is filled", options=cases)
@@ -94,19 +95,19 @@ class _Comparing:
         self.wipe = labelled(ipw.IntSlider, "wipe %", "how far the fill covers the other one", value=100)
         self.outline = parts.checkbox("outline the hole", True)
         self.zoomed, self.whole = parts.Pane("zoomed"), parts.Pane("where it is")
-        self.panel.on_change([self.name], self._choose)
-        self.panel.on_change([self.stage, self.hole, self.against, self.wipe, self.outline], self._show)
+        self.on_change([self.name], self._choose)
+        self.on_change([self.stage, self.hole, self.against, self.wipe, self.outline], self._show)
         steps = [
-            self.panel.button("previous hole", "zoom to the one before", lambda: self._step(-1)),
-            self.panel.button("next hole", "zoom to the next one", lambda: self._step(1)),
+            self.button("previous hole", "zoom to the one before", lambda: self._step(-1)),
+            self.button("next hole", "zoom to the next one", lambda: self._step(1)),
         ]
-        self.panel.arrange(
-            parts.controls([self.name, self.stage, self.hole, self.against, self.wipe]),
-            parts.row([*steps, self.outline]),
-            parts.panes([self.zoomed, self.whole]),
-            self.panel.caption,
+        self.arrange(
+            parts.box("controls", [self.name, self.stage, self.hole, self.against, self.wipe]),
+            parts.box("row", [*steps, self.outline]),
+            parts.box("panes", [self.zoomed, self.whole]),
+            self.caption,
         )
-        self.panel.answer(self._choose)
+        self.answer(self._choose)
 
     def _choose(self) -> None:
         self.hole.max = len(self.comparer.boxes(self.name.value))
@@ -122,7 +123,7 @@ class _Comparing:
         self.zoomed.show([self._zoomed(case, box)], f"hole {self.hole.value} of {name}: {stage}")
         self.whole.show([parts.at_least(where, ZOOMED_SIDE)], f"{name} with its holes")
         known = "" if stage in (HOLE, TRUTH) else f" · PSNR in all holes {self.comparer.psnr(name, stage):.2f} dB"
-        self.panel.say(
+        self.say(
             f"{title_of(stage, text.shown)} · {box[2]} × {box[2]} px, hole {self.hole.value} of {self.hole.max}{known}"
         )
 

@@ -98,9 +98,9 @@ class MaskPreview:
             )
 
         panel.on_change(controls.values(), refresh)
-        panel.arrange(parts.controls(controls.values()), parts.panes(panes), panel.caption)
+        panel.arrange(parts.box("controls", controls.values()), parts.box("panes", panes), panel.caption)
         panel.answer(refresh)
-        return panel.box
+        return panel
 
 
 def _warp_controls() -> dict[str, ipw.Widget]:

@@ -61,7 +61,7 @@ def picture_html(data: bytes, alt: str, style: str = "") -> str:
     return f'<img src="{source}" alt="{text.html(alt)}" {size} style="{style}">'
 
 
-class Pane:
+class Pane(ipw.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """A place for a picture, under a title."""
 
     def __init__(self, title: str) -> None:
@@ -69,7 +69,7 @@ class Pane:
         # Not an Image widget: that has no alternative text, and its tooltip breaks the page.
         self.place = ipw.HTML()
         self.place.add_class(PANE_CLASS)
-        self.box = ipw.VBox([ipw.HTML(f'<span class="inpaintkit-title">{text.html(title)}</span>'), self.place])
+        super().__init__([ipw.HTML(f'<span class="inpaintkit-title">{text.html(title)}</span>'), self.place])
 
     def show(self, frames: Sequence[Pixels], alt: str) -> None:
         """Show one frame (H, W, 3), or swing between several; `alt` says in words what is seen."""
@@ -84,18 +84,18 @@ class Pane:
         self.place.value = ""
 
 
-class Panel:
+class Panel(ipw.VBox):  # type: ignore[misc]  # as above
     """A widget's outer box with its caption; its controls' reactions show a busy sign, and bad input as a sentence."""
 
     def __init__(self) -> None:
+        super().__init__()
+        self.add_class("inpaintkit")
         self.caption = ipw.HTML()
         self.caption.add_class("inpaintkit-caption")
-        self.box = ipw.VBox()
-        self.box.add_class("inpaintkit")
 
     def arrange(self, *children: ipw.Widget) -> None:
         """Put `children` into the box."""
-        self.box.children = (ipw.HTML(f"<style>{LOOK}</style>"), *children)
+        self.children = (ipw.HTML(f"<style>{LOOK}</style>"), *children)
 
     def say(self, *lines: str) -> None:
         """Put sentences into the caption, the second and later ones as notes."""
@@ -104,13 +104,13 @@ class Panel:
 
     def answer(self, action: Callable[[], object]) -> None:
         """Run `action` with a busy sign; bad input and files that can't be read are told in the caption, not in a hidden log."""
-        self.box.add_class("inpaintkit-busy")
+        self.add_class("inpaintkit-busy")
         try:
             action()
         except (InputError, OSError) as error:
             self.caption.value = f'<span class="inpaintkit-error">{text.html(error, 2 * text.LONGEST)}</span>'
         finally:
-            self.box.remove_class("inpaintkit-busy")
+            self.remove_class("inpaintkit-busy")
 
     def on_change(self, controls: Iterable[ipw.Widget], action: Callable[[], object]) -> None:
         """Run `action` whenever one of `controls` has another value."""
@@ -124,30 +124,14 @@ class Panel:
         return made
 
 
-def controls(children: Iterable[ipw.Widget]) -> ipw.Widget:
-    """Return labelled controls in columns, as many as the page is wide enough for."""
-    return _classed(children, "inpaintkit-controls")
+def box(kind: str, children: Iterable[ipw.Widget]) -> ipw.Widget:
+    """Return `children` laid out as ``widgets.css`` says: ``controls`` in columns, ``row`` and ``panes`` side by side.
 
-
-def row(children: Iterable[ipw.Widget]) -> ipw.Widget:
-    """Return `children` side by side, wrapped where the page is narrow."""
-    return _classed(children, "inpaintkit-row")
-
-
-def panes(children: Iterable[Pane | ipw.Widget]) -> ipw.Widget:
-    """Return panes side by side, wrapped where the page is narrow."""
-    return _classed([child.box if isinstance(child, Pane) else child for child in children], "inpaintkit-panes")
-
-
-def column(*children: Pane | ipw.Widget) -> ipw.Widget:
-    """Return `children` one above the other, to stand beside a pane."""
-    return ipw.VBox([child.box if isinstance(child, Pane) else child for child in children])
-
-
-def _classed(children: Iterable[ipw.Widget], name: str) -> ipw.Widget:
-    box = ipw.Box(list(children))
-    box.add_class(name)
-    return box
+    Where the page is narrow they are wrapped.
+    """
+    made = ipw.Box(list(children))
+    made.add_class(f"inpaintkit-{kind}")
+    return made
 
 
 def labelled(kind: Callable[..., ipw.Widget], description: str, tooltip: str, **options: Any) -> ipw.Widget:

@@ -95,7 +95,7 @@ class RecordBrowser:
 
     def widget(self) -> ipw.Widget:
         """Return filters and buttons above a page of thumbnails and the record that is chosen there."""
-        return _Browsing(self).panel.box
+        return _Browsing(self)
 
 
 def record_pictures(record: RecordFiles) -> tuple[Pixels, Pixels]:
@@ -115,11 +115,12 @@ def _thumbnail(record: RecordFiles) -> bytes:
     return parts.encoded([np.asarray(small, np.uint8)])
 
 
-class _Browsing:
+class _Browsing(parts.Panel):
     """The wiring: which page is shown, which of its records is chosen, and what keys and buttons do."""
 
     def __init__(self, browser: RecordBrowser) -> None:
-        self.browser, self.panel, self.grid = browser, parts.Panel(), Thumbnails()
+        super().__init__()
+        self.browser, self.grid = browser, Thumbnails()
         self.found: list[RecordFiles] = []
         self.marks: set[str] = set()
         self._settling = False  # page and cursor are being set by us, not by a person
@@ -132,20 +133,22 @@ class _Browsing:
         self.page = labelled(ipw.IntSlider, "page", f"{PAGE} records each", value=1, min=1, max=1)
         self.picture, self.overlay = parts.Pane("record"), parts.Pane("hole in magenta")
         self._make_buttons()
-        self.panel.on_change([self.sizes, self.split, self.marked_only], self._filter)
+        self.on_change([self.sizes, self.split, self.marked_only], self._filter)
         for control, name, action in ((self.page, "value", self._show_page), (self.grid, "cursor", self._show_record)):
-            control.observe(lambda change, act=action: None if self._settling else self.panel.answer(act), names=name)
+            control.observe(lambda change, act=action: None if self._settling else self.answer(act), names=name)
         self.grid.on_ask(self._obey)
         keys = ipw.HTML(f'<span class="inpaintkit-note inpaintkit-keys">{KEYS}</span>')
-        self.panel.arrange(
-            parts.controls([self.sizes, self.split, self.page]),
-            parts.row([self.bad, self.delete, self.really, self.keep, self.restore, self.marked_only, self.everything]),
-            parts.panes([parts.column(self.grid, self.panel.caption, keys), self.picture, self.overlay]),
+        self.arrange(
+            parts.box("controls", [self.sizes, self.split, self.page]),
+            parts.box(
+                "row", [self.bad, self.delete, self.really, self.keep, self.restore, self.marked_only, self.everything]
+            ),
+            parts.box("panes", [ipw.VBox([self.grid, self.caption, keys]), self.picture, self.overlay]),
         )
-        self.panel.answer(self._filter)
+        self.answer(self._filter)
 
     def _make_buttons(self) -> None:
-        button = self.panel.button
+        button = self.button
         self.bad = button("mark as bad", "remembered in marked_bad.txt; once more takes the mark away (x)", self._mark)
         self.delete = button("delete marked", "asks first (Delete)", self._ask)
         self.really = button("yes", "into the folder deleted/ of the data set", self._delete, button_style="danger")
@@ -157,7 +160,7 @@ class _Browsing:
     def _obey(self, kind: str, by: int) -> None:
         acts = {"mark": self._mark, "delete": self._ask, "undo": self._undo, "page": lambda: self._turn(by)}
         if kind in acts and (kind != "delete" or self.marks):
-            self.panel.answer(acts[kind])
+            self.answer(acts[kind])
 
     @property
     def record(self) -> RecordFiles | None:
@@ -206,13 +209,13 @@ class _Browsing:
         if record is None:
             self.picture.clear()
             self.overlay.clear()
-            self.panel.say("No record is like that. Press “show all records”.", counts)
+            self.say("No record is like that. Press “show all records”.", counts)
             return
         self.bad.description = "not bad after all" if record.name in self.marks else "mark as bad"
         picture, overlay = record_pictures(record)
         self.picture.show([picture], f"picture of record {record.name}")
         self.overlay.show([overlay], f"record {record.name}, hole in magenta")
-        self.panel.say(f"{record.name} · hole {record.hole_fraction:.1%}", counts)
+        self.say(f"{record.name} · hole {record.hole_fraction:.1%}", counts)
 
     def _mark(self) -> None:
         """Mark the chosen record, or take its mark away, and go on to the next one."""

@@ -83,24 +83,25 @@ class StereoPreview:
 
     def widget(self) -> ipw.Widget:
         """Return controls and the ways to look above the picture."""
-        return _Looking(self).panel.box
+        return _Looking(self)
 
 
-class _Looking:
+class _Looking(parts.Panel):
     """The wiring: moving controls get a pair filled along rows at once, resting ones the pair that the network fills."""
 
     def __init__(self, preview: StereoPreview) -> None:
-        self.preview, self.panel, self.pane = preview, parts.Panel(), parts.Pane("stereo pair")
+        super().__init__()
+        self.preview, self.pane = preview, parts.Pane("stereo pair")
         self.controls = preview.photos.choosers() | depth_sliders(
             preview.options.divergence, preview.options.convergence
         )
         self.view = ipw.ToggleButtons(options=list(STEREO_VIEWS), tooltips=[hint for hint, _ in STEREO_VIEWS.values()])
         self.made: StereoPair
         self._rest: threading.Timer | None = None
-        self.panel.on_change(self.controls.values(), self._move)
-        self.panel.on_change([self.view], self._show)
-        self.panel.arrange(parts.controls(self.controls.values()), self.view, self.pane.box, self.panel.caption)
-        self.panel.answer(self.fill)
+        self.on_change(self.controls.values(), self._move)
+        self.on_change([self.view], self._show)
+        self.arrange(parts.box("controls", self.controls.values()), self.view, self.pane, self.caption)
+        self.answer(self.fill)
 
     def _values(self) -> dict[str, object]:
         return {name: control.value for name, control in self.controls.items()}
@@ -111,7 +112,7 @@ class _Looking:
         with parts.one_thread():
             self.made = self.preview.pair(**self._values(), fill=FILLS["row"])  # type: ignore[arg-type]
             self._show("filled along rows while the controls move")
-        self._rest = threading.Timer(REST_SECONDS, lambda: self.panel.answer(self.fill))
+        self._rest = threading.Timer(REST_SECONDS, lambda: self.answer(self.fill))
         self._rest.daemon = True
         self._rest.start()
 
@@ -119,7 +120,7 @@ class _Looking:
         """Show the pair as the network fills it, unless the controls have moved on meanwhile."""
         values = self._values()
         made = self.preview.pair(**values)  # type: ignore[arg-type]
-        if values == self._values() and self.panel.box.comm is not None:
+        if values == self._values() and self.comm is not None:
             self.made = made
             self._show()
 
@@ -127,4 +128,4 @@ class _Looking:
         view, values = self.view.value, self._values()
         self.pane.show(stereo_frames(self.made, view, SHOWN_WIDTH), f"{Path(str(values['picture'])).name} as {view}")
         holes = float(self.made.left_hole.float().mean() + self.made.right_hole.float().mean()) / 2
-        self.panel.say(f"{view}: {STEREO_VIEWS[view][0]}", f"{holes:.2%} of each view had to be made up, {note}.")
+        self.say(f"{view}: {STEREO_VIEWS[view][0]}", f"{holes:.2%} of each view had to be made up, {note}.")

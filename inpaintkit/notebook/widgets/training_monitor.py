@@ -37,17 +37,18 @@ class TrainingMonitor:
         """Return the curves above evaluation pictures; while the run goes on, it looks again every few seconds."""
         watching = _Watching(self)
         watching.arrange(watching.follower())
-        return watching.panel.box
+        return watching
 
 
-class _Watching:
+class _Watching(parts.Panel):
     """The wiring. What is on the page is only made anew where the run's files have changed.
 
     Controls are buttons: while a cell runs, any other kind answers once and then waits for the cell's end.
     """
 
     def __init__(self, monitor: TrainingMonitor) -> None:
-        self.monitor, self.state, self.panel = monitor, RunState(None), parts.Panel()
+        super().__init__()
+        self.monitor, self.state = monitor, RunState(None)
         self.version: tuple[float, int] = (-1.0, 0)
         self.png, self.shown = b"", Path()
         self.epoch: int | None = None  # None: the latest one
@@ -55,16 +56,16 @@ class _Watching:
         self._lock = threading.RLock()  # rows come from the thread that trains, clicks from the page
         self.curves = parts.Pane("curves by epoch")
         self.strip = parts.Pane("input with hole · output · target")
-        self.place, button = ipw.HTML(), self.panel.button
+        self.place, button = ipw.HTML(), self.button
         self.earlier = button("earlier epoch", "pictures of the evaluation before", lambda: self._turn(-1))
         self.later = button("later epoch", "pictures of the evaluation after", lambda: self._turn(1))
         self.others = button("other records", "the next pictures of this evaluation", self._next_batch)
-        self.pictures = parts.column(parts.row([self.earlier, self.later, self.others, self.place]), self.strip)
+        self.pictures = ipw.VBox([parts.box("row", [self.earlier, self.later, self.others, self.place]), self.strip])
 
     def arrange(self, *heading: ipw.Widget) -> None:
         """Put `heading` above what is watched, and look for the first time."""
-        self.panel.arrange(parts.row([*heading, self.panel.caption]), parts.panes([self.curves, self.pictures]))
-        self.panel.answer(self.refresh)
+        super().arrange(parts.box("row", [*heading, self.caption]), parts.box("panes", [self.curves, self.pictures]))
+        self.answer(self.refresh)
 
     def follower(self) -> ipw.Widget:
         """Return a button that looks again by the browser's clock, pressed in while the run goes on."""
@@ -72,14 +73,14 @@ class _Watching:
         follow = ipw.ToggleButton(value=going, description="follow", tooltip=f"look again every {FOLLOW_MS // 1000} s")
         clock = ipw.Play(interval=FOLLOW_MS, repeat=True, playing=going, layout=ipw.Layout(display="none"))
         follow.observe(lambda change: setattr(clock, "playing", change["new"]), names="value")
-        self.panel.on_change([clock], self.refresh)
-        return parts.row([follow, self.panel.button("look again", "read the run's folder now", self.refresh), clock])
+        self.on_change([clock], self.refresh)
+        return parts.box("row", [follow, self.button("look again", "read the run's folder now", self.refresh), clock])
 
     def refresh(self) -> None:
         """Look at the run folder again."""
         with self._lock:
             self.state = state = self.monitor.state()
-            self.panel.say(describe_run(state))
+            self.say(describe_run(state))
             version = (state.written or -1.0, len(state.rows))
             if state.csv_file and version != self.version:
                 self.version, self.png = version, png_bytes(self.monitor.figure())
@@ -132,7 +133,7 @@ class LiveCurves(Callback):
         self._bar.update(run.steps_done, run.total_steps)
         self._watching = _Watching(TrainingMonitor(run.folder))
         self._watching.arrange(*self._stop_button(run))
-        self._leave = self._place(self._watching.panel.box)
+        self._leave = self._place(self._watching)
         self._leave_still()
 
     def on_step(self, run: RunView, info: StepInfo) -> None:
@@ -141,7 +142,7 @@ class LiveCurves(Callback):
 
     def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
         self._bar.update(run.steps_done, run.total_steps)  # with several processes there are rows alone
-        self._watching.panel.answer(self._watching.refresh)
+        self._watching.answer(self._watching.refresh)
         self._leave_still()
 
     def on_message(self, run: RunView, message: str) -> None:
@@ -149,7 +150,7 @@ class LiveCurves(Callback):
 
     def on_end(self, run: RunView) -> None:
         self._stop.layout.display = "none"
-        self._watching.panel.answer(self._watching.refresh)
+        self._watching.answer(self._watching.refresh)
         self._leave_still()
 
     def _leave_still(self) -> None:
@@ -162,5 +163,5 @@ class LiveCurves(Callback):
             run.stop.asked = True
 
         tooltip = "ends after this step, keeps everything; the cell run again goes on from there"
-        self._stop = self._watching.panel.button("stop and save", tooltip, stop, button_style="warning")
+        self._stop = self._watching.button("stop and save", tooltip, stop, button_style="warning")
         return [self._stop]
