@@ -151,3 +151,5 @@ class GenerateConfig(JobConfig):
             require_folder(self.dataset_dir, "dataset_dir")
         require_writable(self.output_dir, "output_dir")
         require_known("model_type", self.model_type, DEPTH_MODEL_NAMES)
+        if self.model_path is not None and not Path(self.model_path).exists():
+            raise InputError(f"model_path: {self.model_path} does not exist; give a file or folder, or None")

@@ -6,25 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inpaintkit.notebook.parameters import resolve
-    from inpaintkit.notebook.runs import RunReport, execute
+    from inpaintkit.notebook.runs import execute
     from inpaintkit.notebook.widgets import FillComparer, MaskPreview, RecordBrowser, StereoPreview, TrainingMonitor
 
-__all__ = [
-    "FillComparer",
-    "MaskPreview",
-    "RecordBrowser",
-    "RunReport",
-    "StereoPreview",
-    "TrainingMonitor",
-    "execute",
-    "resolve",
-]
-
-_HOMES = {"RunReport": "runs", "execute": "runs", "resolve": "parameters"}
+__all__ = ["FillComparer", "MaskPreview", "RecordBrowser", "StereoPreview", "TrainingMonitor", "execute"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'widgets')}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{'runs' if name == 'execute' else 'widgets'}"), name)

@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,8 @@ def load_batch(file: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     """
     plan = parameters.load_sections(file, SECTIONS)
     on_error, unfinished = plan.get("on_error", "stop"), plan.get("unfinished", "keep")
-    for name, value, known in (("on_error", on_error, ON_ERROR), ("unfinished", unfinished, UNFINISHED)):
-        require_known(f"{file}: {name}", value, known)
+    require_known(f"{file}: on_error", on_error, ON_ERROR)
+    require_known(f"{file}: unfinished", unfinished, UNFINISHED)
     jobs, problems = _build_jobs(plan, str(file), overrides or {})
     problems += _find_problems(jobs, on_error)
     if problems:
@@ -101,19 +102,16 @@ def _named(section: Any, name: str, file: str) -> dict[str, dict[str, Any]]:
 
 
 def _job(values: dict[str, Any]) -> BatchJob:
-    root = find_project()
-    paths = {field.name for field in dataclasses.fields(GenerateConfig) if field.metadata["path"]}
-    absolute = {
-        name: str(root / value) if name in paths and isinstance(value, str) else value for name, value in values.items()
-    }
-    config, params = parameters.resolve(NOTEBOOK, absolute)
-    assert isinstance(config, GenerateConfig)
-    config = replace(config, output_dir=str(root / config.output_dir), dataset_dir=str(root / config.dataset_dir))
-    return BatchJob(config, params | {"output_dir": config.output_dir, "dataset_dir": config.dataset_dir})
+    _, params = parameters.resolve(NOTEBOOK, values)
+    for field in dataclasses.fields(GenerateConfig):
+        if field.metadata["path"] and params[field.name] is not None:
+            params[field.name] = str(find_project() / params[field.name])
+    return BatchJob(GenerateConfig(**params), params)
 
 
 def _find_problems(jobs: Iterable[BatchJob], on_error: str) -> list[str]:
-    problems, taken, states = [], dict[tuple[str, str], str](), dict[str | None, dict[str, str]]()
+    problems, taken = [], dict[tuple[str, str], str]()
+    states = cache(lambda hub_dir: dict(available_models(hub_dir)))  # the hubs are asked once
     for job in jobs:
         place = (str(Path(job.config.output_dir).resolve()), job.name.lower())  # some file systems ignore case
         if place in taken:
@@ -121,41 +119,42 @@ def _find_problems(jobs: Iterable[BatchJob], on_error: str) -> list[str]:
                 f"{job.name}: its files would mix with those of {taken[place]}; rename a data set or variant"
             )
         taken[place] = job.name
-        for found in (_check_model(job, states), _check_begun(job, on_error)):
-            if found is not None:
-                problems.append(f"{job.name}: {found}")
-        try:
-            job.config.check_inputs()
-        except InputError as error:
-            problems.append(f"{job.name}: {error}")
+        for check in (
+            partial(_check_model, job, states),
+            partial(_check_begun, job, on_error),
+            job.config.check_inputs,
+        ):
+            try:
+                check()
+            except InputError as error:
+                problems.append(f"{job.name}: {error}")
     return list(dict.fromkeys(problems))  # a model's name is looked at twice
 
 
-def _check_model(job: BatchJob, states: dict[str | None, dict[str, str]]) -> str | None:
-    """Return why the job's depth model can't be had here. The hubs are asked once; `states` keeps their answers."""
-    model, hub_dir = job.config.model_type, job.config.hub_dir
-    try:
-        require_known("model_type", model, DEPTH_MODEL_NAMES)
-    except InputError as error:
-        return str(error)
-    if job.config.model_path is not None:
-        return None if Path(job.config.model_path).exists() else f"model_path {job.config.model_path} does not exist"
-    if hub_dir not in states:
-        states[hub_dir] = dict(available_models(hub_dir))
-    state = states[hub_dir][model]
-    return None if state.startswith(USABLE) else f"depth model {model}: {state}"
+def _check_model(job: BatchJob, states: Callable[[str | None], Mapping[str, str]]) -> None:
+    """Raise `InputError` where the job's depth model can't be had here; `states` says so of the models of a hub folder."""
+    model = job.config.model_type
+    require_known("model_type", model, DEPTH_MODEL_NAMES)
+    if job.config.model_path is None and not (state := states(job.config.hub_dir)[model]).startswith(USABLE):
+        raise InputError(f"depth model {model}: {state}")
 
 
-def _check_begun(job: BatchJob, on_error: str) -> str | None:
-    """Return why the job can't continue what lies in its output folder. What is damaged there is the job's own failure."""
+def _check_begun(job: BatchJob, on_error: str) -> None:
+    """Raise `InputError` where the job can't continue what lies in its output folder.
+
+    What is damaged there is the job's own failure, unless the first failure ends the batch.
+    """
     try:
         begun = begun_with(manifest_folder(job.config.output_dir, job.name))
-    except InputError as error:
-        return str(error) if on_error == "stop" else None
+    except InputError:
+        if on_error == "stop":
+            raise
+        return
     for name, value in begun.items():
         if name in job.params and job.params[name] != value:
-            return f"was begun with {name}={value}, not {job.params[name]}; clean it first or choose another name"
-    return None
+            raise InputError(
+                f"was begun with {name}={value}, not {job.params[name]}; clean it first or choose another name"
+            )
 
 
 def run_batch(batch: BatchPlan, tell: Callable[[str], None] = print) -> list[Outcome]:

@@ -1,6 +1,5 @@
 """Finding the project's root and its notebooks from any working folder."""
 
-import os
 from pathlib import Path
 
 import inpaintkit
@@ -20,13 +19,6 @@ def find_project(start: str | Path | None = None) -> Path:
     raise InputError(
         f"{places[0]}: no folder notebooks/ here or above; change into a clone of the inpaintkit repository"
     )
-
-
-def enter_project() -> Path:
-    """Make the project's root the working folder, so that the paths in a parameters cell count from it."""
-    root = find_project()
-    os.chdir(root)
-    return root
 
 
 def find_notebook(name: str | Path) -> Path:

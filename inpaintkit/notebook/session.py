@@ -1,12 +1,13 @@
 """What the cells of a notebook call: read the parameters, show and keep figures, record the outcome."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from inpaintkit.config import InspectConfig, JobConfig, TrainConfig, field_types
 from inpaintkit.notebook.parameters import PRESET, assignments, json_like, preset_values, with_preset
-from inpaintkit.notebook.project import enter_project
+from inpaintkit.notebook.project import find_project
 from inpaintkit.notebook.runs import keep_old_report, record, write_params
 from inpaintkit.notebook.showing import (
     callbacks,
@@ -37,7 +38,7 @@ def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Con
     `namespace` are the notebook's variables. Says what differs from the preset, and makes the project's root the working
     folder. Errors of input are one sentence from here on. Raises `InputError`, also for a name that is no option.
     """
-    enter_project()
+    os.chdir(find_project())
     if not headless():
         show_errors_in_one_line()
     given = given_parameters(config_class, namespace)
