@@ -7,6 +7,8 @@ or shard, so the parts of all shards together are those of one unsharded run::
     OUTPUT_DIR/manifest/PREFIX_MODEL/{train,eval}/pictures.json   the source pictures and their sizes
     OUTPUT_DIR/manifest/PREFIX_MODEL/{train,eval}/videos/000000.json   the frames chosen from a video
     OUTPUT_DIR/manifest/PREFIX_MODEL/{train,eval}/000000.jsonl    one line per record, or per reason for there being none
+
+In such a line, `record` is 0 for a crop of the picture and 1 for one of its mirror image, `sample` the crop's number.
 """
 
 import contextlib

@@ -56,16 +56,20 @@ def read_surfaces(sources: Sequence[Source], size: int, readers: VideoReaders) -
 
 
 def render_scene(
-    textures: Mapping[Source, tuple[str, Picture]], size: int, key: tuple[Key, ...], number: int
+    textures: Mapping[Source, tuple[str, Picture]],
+    size: int,
+    key: tuple[Key, ...],
+    number: int,
+    photo_scenes: bool = True,
 ) -> tuple[Picture, Tensor]:
     """Return the picture (H, W, 3) uint8 and the exact depth (1, 1, H, W), 1 = near, of the scene that `key` and `number` draw.
 
-    Scenes of even numbers are things of formulas with surfaces cut from `textures`; odd ones a piece of one photo before
-    another one, with outlines as light draws them.
+    Scenes of even numbers are things of formulas with surfaces cut from `textures`; odd ones, with `photo_scenes`, a
+    piece of one photo before another one, with outlines as light draws them.
     """
     surfaces = [as_batch(picture)[0] for _, picture in textures.values()]
     height, width = (max(side, size + 1) for side in SCENE_SIZE)
-    draw = draw_photo_scene if number % 2 else draw_scene
+    draw = draw_photo_scene if photo_scenes and number % 2 else draw_scene
     scene = draw(numpy_rng(*key, number, "scene"), (height, width), surfaces)
     picture, depth = scene.render()
     levels = (picture[0] * UINT8_MAX).round().to(torch.uint8).permute(1, 2, 0)

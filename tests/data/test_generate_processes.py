@@ -73,6 +73,10 @@ def test_more_processes_than_pictures_tell_the_whole_progress(pictures: Path, tm
     generate_dataset(run, lambda done, total, message: told.append((done, total, message)))
     assert told[-1][:2] == (2, 2)
     assert not any("before" in message for _, _, message in told), "what was just made is told as made before"
+    nothing = "makes nothing: there are fewer pictures than shards"
+    assert sorted(message for _, _, message in told if nothing in message) == [
+        f"shard {shard}/3 {nothing}" for shard in (1, 2)
+    ]
 
 
 def test_what_several_processes_began_one_finishes_and_none_of_them_is_left(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import pytest
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data.generate import GenerateReport, generate_dataset
-from inpaintkit.data.manifest import is_record, read_manifest
+from inpaintkit.data.manifest import PARAMETERS_FILE, is_record, manifest_folder, read_manifest
 from inpaintkit.data.scene_source import SCENE_SIZE, pick_textures, read_surfaces, render_scene
 from inpaintkit.data.sources import Source
 from inpaintkit.data.video_readers import VideoReaders
+from inpaintkit.files import atomic_write_text
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
@@ -66,6 +68,20 @@ def test_shards_and_workers_make_the_same_bytes(pictures: Path, made: Path, tmp_
     for shard in ("1/2", "0/2"):
         generate_dataset(config(pictures, tmp_path, shard=shard, workers=2))
     assert contents(tmp_path) == contents(made)
+
+
+def test_a_data_set_begun_before_there_were_photo_scenes_goes_on_without(pictures: Path, tmp_path: Path) -> None:
+    new, old = (config(pictures, tmp_path / name, eval_only=True, scenes=2) for name in ("new", "old"))
+    generate_dataset(new)
+    begun = [manifest_folder(run.output_dir, "t_FastDepth") / PARAMETERS_FILE for run in (new, old)]
+    parameters = json.loads(begun[0].read_text())
+    del parameters["photo_scenes"]
+    atomic_write_text(begun[1], json.dumps(parameters))
+    generate_dataset(old)
+    made = [contents(Path(run.output_dir)) for run in (new, old)]
+    for row in scene_rows(tmp_path / "new"):
+        file = f"eval/{row['picture']}"
+        assert (made[0][file] == made[1].get(file)) == (row["scene"] == 0)
 
 
 def test_scenes_leave_the_records_of_photos_as_they_are(pictures: Path, made: Path, tmp_path: Path) -> None:

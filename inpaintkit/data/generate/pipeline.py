@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -17,8 +16,7 @@ from torch import Tensor
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import manifest
-from inpaintkit.data.bars import NO_BARS, Bars
-from inpaintkit.data.generate.plan import Job, Listing, data_set_name, identity
+from inpaintkit.data.generate.plan import PHOTO_SCENES, Job, Listing, data_set_name, identity
 from inpaintkit.data.images import UnreadablePicture, write_png
 from inpaintkit.data.manifest import Row
 from inpaintkit.data.picture_depth import (
@@ -55,41 +53,21 @@ AHEAD = 2  # pictures in flight per worker, before and after the depth network: 
 
 @dataclass(frozen=True)
 class WorkItem:
-    """A job on its way: what is known so far, and what is still to be asked.
+    """What a job's records are made of; its depth may still be missing.
 
-    `key` is the content hash of the source, `picture` (H, W, 3) what of it is used, as `view` says, without `bars`; `textures`: for a scene,
-    content hashes of the pictures it was cut from, by name; `map_hash`: that of the depth map's file. `pixels` (1, 3, H, W), 0..1,
-    wait for the depth network, whose answer belongs under `cache_key`; `depth` (1, 1, h, w) is there, and `unchecked` as long as it is
-    the network's own answer. `refused`: why the job gives no records.
+    `key`: the content hash of the source; `picture` (H, W, 3): what of it is used, as `view` says; `facts`: what the records' rows
+    tell besides. `depth` (1, 1, h, w), or `pixels` (1, 3, H, W), 0..1, that the depth network is to be asked about; `cache_key`: where its
+    answer is kept.
     """
 
     job: Job
-    key: str = ""
-    view: View | None = None
-    picture: Picture | None = None
-    bars: Bars = NO_BARS
-    textures: dict[str, str] | None = None
-    map_hash: str | None = None
+    key: str
+    view: View
+    picture: Picture
+    facts: Row
+    depth: Tensor | None = None
     pixels: Tensor | None = None
     cache_key: str | None = None
-    depth: Tensor | None = None
-    unchecked: bool = False
-    refused: str | None = None
-
-
-def refusing(step: Callable[[Pipeline, WorkItem], WorkItem]) -> Callable[[Pipeline, WorkItem], WorkItem]:
-    """Make a step of the pipeline leave refused items alone, and turn unreadable pictures into refused ones."""
-
-    @functools.wraps(step)
-    def guarded(run: Pipeline, item: WorkItem) -> WorkItem:
-        if item.refused is not None:
-            return item
-        try:
-            return step(run, item)
-        except UnreadablePicture as error:
-            return WorkItem(item.job, refused=str(error))
-
-    return guarded
 
 
 class Pipeline:
@@ -110,6 +88,7 @@ class Pipeline:
         self.scene_sampler = scene_sampler(config.divergence_level, config.hole_method)
         self.readers = VideoReaders(config.workers + 1)
         manifest.begin(self.folder, identity(config, self.model), listing.sizes(Path(config.dataset_dir)))
+        self.photo_scenes = PHOTO_SCENES in manifest.begun_with(self.folder)
 
     def close(self) -> None:
         self.readers.close()
@@ -177,29 +156,34 @@ class Pipeline:
         """Yield (job, result in words) as jobs get finished, in order, with few pictures in memory at a time."""
         if self.config.workers == 0:
             for job in jobs:
-                yield job, self.finish(self.infer(self.load(WorkItem(job))))
+                try:
+                    yield job, self.finish(*self.infer(self.load(job)))
+                except UnreadablePicture as error:
+                    yield job, self.skip(job, error)
             return
         remaining, ahead = iter(jobs), AHEAD * self.config.workers
-        loading: deque[Future[WorkItem]] = deque()
-        finishing: deque[tuple[Job, Future[str]]] = deque()
         pool = ThreadPoolExecutor(self.config.workers, thread_name_prefix="generate")
         try:
-            loading.extend(pool.submit(self.load, WorkItem(job)) for job in islice(remaining, ahead))
+            loading = deque((job, pool.submit(self.load, job)) for job in islice(remaining, ahead))
+            finishing: deque[tuple[Job, Future[str]]] = deque()
             while loading:
-                item = loading.popleft().result()
-                loading.extend(pool.submit(self.load, WorkItem(job)) for job in islice(remaining, 1))
-                item = self.infer(item)
-                finishing.append((item.job, pool.submit(self.finish, item)))
+                job, loaded = loading.popleft()
+                loading.extend((job, pool.submit(self.load, job)) for job in islice(remaining, 1))
+                try:
+                    finishing.append((job, pool.submit(self.finish, *self.infer(loaded.result()))))
+                except UnreadablePicture as error:
+                    finishing.append((job, pool.submit(self.skip, job, error)))
                 while len(finishing) > (ahead if loading else 0):
                     job, result = finishing.popleft()
                     yield job, result.result()
         finally:
             pool.shutdown(cancel_futures=True)
 
-    @refusing
-    def load(self, item: WorkItem) -> WorkItem:
-        """Read the job's picture, turn and scale it as drawn, and look for its depth; or draw its scene with its depth."""
-        job = item.job
+    def load(self, job: Job) -> WorkItem:
+        """Read the job's picture, turn and scale it as drawn, and look for its depth; or draw its scene with its depth.
+
+        Raises `UnreadablePicture` with the reason why the job gives no records.
+        """
         if job.scene is not None:
             return self._draw_scene(job, job.scene)
         content = read_source(job.origin, self.readers)
@@ -207,72 +191,72 @@ class Pipeline:
             write_png(self._frame_file(job), content.decode(None)[0])
         view = draw_view(numpy_rng(self.config.seed, content.key, job.repeat, "view"), self.config.size)
         seen, bars = content.decode(view.source_side)
-        picture = apply_view(seen, view)
-        item = WorkItem(job, content.key, view, picture, bars)
+        picture, facts = apply_view(seen, view), {"bars": bars} if any(bars) else {}
         if isinstance(self.model, MapFileModel):
             depth, map_hash = depth_from_map(self.model, job.origin, view, bars)
-            return dataclasses.replace(item, map_hash=map_hash, depth=depth)
+            return WorkItem(job, content.key, view, picture, {"depth_map": map_hash, **facts}, depth)
         pixels = as_batch(picture)
         if self.cache is None:
-            return dataclasses.replace(item, pixels=pixels)
+            return WorkItem(job, content.key, view, picture, facts, pixels=pixels)
         cache_key = depth_key(pixels, self.model)
         known = self.cache.find(cache_key)
-        return dataclasses.replace(item, pixels=pixels if known is None else None, cache_key=cache_key, depth=known)
+        return WorkItem(job, content.key, view, picture, facts, known, pixels if known is None else None, cache_key)
 
     def _draw_scene(self, job: Job, scene: int) -> WorkItem:
         size, seed = self.config.size, self.config.seed
         picked = pick_textures(job.origin, job.textures, (seed, job.origin.name, job.repeat, scene))
         textures = read_surfaces(picked, size, self.readers)
         content = textures[job.origin][0]
-        picture, depth = render_scene(textures, size, (seed, content, job.repeat), scene)
+        picture, depth = render_scene(textures, size, (seed, content, job.repeat), scene, self.photo_scenes)
         names = {source.name: key for source, (key, _) in textures.items()}
-        return WorkItem(job, content, scene_view(size), picture, textures=names, depth=depth)
+        facts = {"scene": scene, "textures": names, "seed": seed}
+        return WorkItem(job, content, scene_view(size), picture, facts, depth)
 
-    @refusing
-    def infer(self, item: WorkItem) -> WorkItem:
-        """Ask the network for depth that isn't known yet. Runs in the calling thread: nothing else may keep it waiting."""
+    def infer(self, item: WorkItem) -> tuple[WorkItem, Tensor | None]:
+        """Return `item` and the network's own answer where depth isn't known yet; raise `UnreadablePicture` if it refuses.
+
+        Runs in the calling thread: nothing else may keep it waiting.
+        """
         if item.pixels is None:
-            return item
-        return dataclasses.replace(item, pixels=None, depth=ask_network(self.model, item.pixels), unchecked=True)
+            return item, None
+        return dataclasses.replace(item, pixels=None), ask_network(self.model, item.pixels)
 
-    @refusing
-    def _check(self, item: WorkItem) -> WorkItem:
-        """Check and round the network's answer, and put it into the cache."""
-        if not item.unchecked or item.depth is None:
-            return item
-        depth = as_kept(item.depth)
-        if self.cache is not None and item.cache_key is not None:
-            self.cache.store(item.cache_key, depth, self.model)
-        return dataclasses.replace(item, depth=depth, unchecked=False)
+    def skip(self, job: Job, reason: UnreadablePicture) -> str:
+        """Note why a job gives no records; return that in words."""
+        manifest.write_part(self.part(job), [{"source": job.source, "repeat": job.repeat, "skipped": str(reason)}])
+        return f"skipped, it {reason}"
 
-    def finish(self, item: WorkItem) -> str:
-        """Write a job's records, then its part; return the result in words."""
-        item = self._check(item)
-        job, config = item.job, self.config
-        if item.refused is not None or item.picture is None or item.depth is None:
-            row = {"source": job.source, "repeat": job.repeat, "skipped": item.refused}
-            manifest.write_part(self.part(job), [row])
-            return f"skipped, it {item.refused}"
+    def finish(self, item: WorkItem, answer: Tensor | None) -> str:
+        """Write a job's records, with the network's `answer` as depth where it was asked, then its part; return the result in words."""
+        job, config, depth = item.job, self.config, item.depth
+        if answer is not None:
+            try:
+                depth = as_kept(answer)
+            except UnreadablePicture as error:
+                return self.skip(job, error)
+            if self.cache is not None and item.cache_key is not None:
+                self.cache.store(item.cache_key, depth, self.model)
+        assert depth is not None
         key: tuple[Key, ...] = (config.seed, item.key, job.repeat)
         sampler = self.sampler
         if job.scene is not None:
             key, sampler = (*key, "scene", job.scene), self.scene_sampler
-        crops = make_crops(item.picture, item.depth, sampler, config.size, config.num_samples, key)
+        crops = make_crops(item.picture, depth, sampler, config.size, config.num_samples, key)
         rows = [self._write(item, crop) for crop in crops]
         manifest.write_part(self.part(job), rows)
-        return f"{sum(map(manifest.is_record, rows))} records{f'; {item.bars}' if any(item.bars) else ''}"
+        bars = f"; {item.facts['bars']}" if "bars" in item.facts else ""
+        return f"{sum(map(manifest.is_record, rows))} records{bars}"
 
     def _write(self, item: WorkItem, crop: Crop) -> Row:
         """Write one crop as a pair, the picture first: iw3 lists holes, so a hole without its picture must never be there."""
         job = item.job
-        assert item.view is not None
-        row: Row = {"source": job.source, "repeat": job.repeat, "record": crop.image, "sample": crop.number}
-        if job.scene is not None:
-            row |= {"scene": job.scene, "textures": item.textures, "seed": self.config.seed}
-        if item.map_hash is not None:
-            row |= {"depth_map": item.map_hash}
-        if any(item.bars):
-            row |= {"bars": item.bars}
+        row: Row = {
+            "source": job.source,
+            "repeat": job.repeat,
+            "record": crop.image,
+            "sample": crop.number,
+            **item.facts,
+        }
         picture, hole = self._pair(job, crop.image, crop.number)
         if crop.hole_pixels < MIN_HOLE_AREA:
             for old in (hole, picture):

@@ -24,6 +24,9 @@ from inpaintkit.depth import DepthModel
 from inpaintkit.errors import InputError
 from inpaintkit.text import shown
 
+PHOTO_SCENES = "photo_scenes"
+"""Parameter of data sets with scenes; those that lack it were begun when there were no photo scenes, and get none."""
+
 Tell = Callable[[str], None]
 
 
@@ -143,4 +146,4 @@ def identity(config: GenerateConfig, model: DepthModel) -> dict[str, Any]:
         for field in dataclasses.fields(config)
         if field.metadata["later"] == FIXED
     }
-    return {**fixed, "model_version": model.version}
+    return {**fixed, "model_version": model.version} | ({PHOTO_SCENES: True} if config.scenes else {})

@@ -36,7 +36,7 @@ def generate_in_processes(config: GenerateConfig, tell: Callable[[int, int, str]
                 raise InputError(said["refused"])
             else:
                 worked += said.get("worked", 0)
-                # A process without a picture tells nothing but its end; without it the sum would stay at 0.
+                # What a process tells at its end has no numbers of its own.
                 known = progress.get(rank, (0, 0))
                 progress[rank] = said.get("done", known[0]), said.get("total", known[1])
                 done, total = (sum(part) for part in zip(*progress.values(), strict=True))
