@@ -98,27 +98,12 @@ def bars_of_picture(pixels: NDArray[np.uint8]) -> Bars:
     return NO_BARS if all(edge.max() > BLACK for edge in edges) else find_bars(pixels.max(2))
 
 
-class Light:
-    """How bright each pixel of a video ever was, which shows its black bars.
+def bars_of_video(brightest: NDArray[np.uint8], size: tuple[int, int], turns: int) -> Bars:
+    """Return the black bars of a video as it is shown; a line that is part bar and part picture counts as bar.
 
-    `size`: (width, height) of its frames with square pixels; `turns`: by how many counter-clockwise quarters they are turned to be shown.
+    `brightest` (h, w): the most light that each pixel ever had, at any size; `size`: (width, height) of the frames with square
+    pixels, px; `turns`: by how many counter-clockwise quarters they are turned to be shown.
     """
-
-    def __init__(self, size: tuple[int, int], turns: int) -> None:
-        self.size, self.turns = size, turns
-        self.brightest: NDArray[np.uint8] | None = None
-
-    def add(self, grey: NDArray[np.uint8]) -> None:
-        """Take the brightness (h, w) of a frame into account, at any size; frames of another shape than the first don't count."""
-        if self.brightest is None:
-            self.brightest = grey.copy()
-        elif grey.shape == self.brightest.shape:
-            np.maximum(self.brightest, grey, out=self.brightest)
-
-    def bars(self) -> Bars:
-        """Return the bars of the video as it is shown, px; a line that is part bar and part picture counts as bar."""
-        if self.brightest is None or not any(found := find_bars(self.brightest, alone=True)):
-            return NO_BARS
-        height, width = self.brightest.shape
-        whole = Bars(*(n and n + 1 for n in found))
-        return whole.scaled(self.size[0] / width, self.size[1] / height).turned(self.turns)
+    height, width = brightest.shape
+    whole = Bars(*(n and n + 1 for n in find_bars(brightest, alone=True)))
+    return whole.scaled(size[0] / width, size[1] / height).turned(turns)

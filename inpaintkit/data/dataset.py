@@ -80,13 +80,10 @@ class InpaintDataset(Dataset[Sample]):
     """Records of a data set's ``train/`` or ``eval/`` folder as samples `(x, hole, y, index)`.
 
     An item is a record's index (in training: draw 0 of epoch 0) or `(record, epoch, draw)`. In training, everything
-    random comes from (seed, epoch, draw) alone: any process, at any time, gets the same sample. Training: the hole
-    grows to the right (chance 0.5, 1..20 px) and to the left (0.25, 1..4 px); the crop is the best of 4 random ones by
-    its hole; colour jitter (0.25) and greyscale (0.05) change the picture before it becomes input and target; with
-    probability `mixed_border` the hole's background border is mixed with the near object in the input alone; with
-    probability `thin_hole` the hole is narrowed to 1, 2 or 3 px; with probability `border_hole` the picture ends in the
-    hole, see `hole_changes.border_columns`.
-    Evaluation: the crop on a 64 px grid with the largest hole, unchanged but for `mixed_border`, drawn from (seed,
+    random comes from (seed, epoch, draw) alone, see `sample_draw`: any process, at any time, gets the same sample. The hole grows
+    or becomes thin, or the picture ends in it; the crop is the best of some random ones by its hole; changed colours become input
+    and target, mixed borders the input alone.
+    Evaluation: the crop on a 64 px grid with the largest hole, unchanged but for mixed borders, drawn from (seed,
     record): the same at every look.
 
     Raises `InputError` when records are missing, broken, halves of pairs, or smaller than `crop_size` (px).
@@ -179,9 +176,8 @@ class InpaintDataset(Dataset[Sample]):
             )
         inverted = [place for place, one in enumerate(shares) if one > MOST_HOLE_OF_ONE]
         if inverted:
-            count = f"{len(inverted)} of {len(shares)} masks" if len(inverted) > 1 else f"1 of {len(shares)} masks"
             raise InputError(
-                f"data_dir: {count} in {self.folder} are hole for more than {MOST_HOLE_OF_ONE:.0%}, {self._pairs[inverted[0]][1].name} first; "
+                f"data_dir: {len(inverted)} of {len(shares)} masks in {self.folder} are hole for more than {MOST_HOLE_OF_ONE:.0%}, {self._pairs[inverted[0]][1].name} first; "
                 "a hole is white (255), what is known black (0): invert them, or delete those pairs"
             )
 

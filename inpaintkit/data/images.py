@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from inpaintkit.depth.map_files import ENDINGS, ORIENTATION_TAG
+from inpaintkit.depth.map_files import ENDINGS, ORIENTATION_TAG, TURNS
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path
 from inpaintkit.text import seen_name
@@ -32,15 +32,6 @@ PNG_OPTIONS: dict[str, Any] = {"compress_level": 1, "compress_type": 3}
 # Decoders that only read the file's bytes. Left out on purpose: EPS, which starts another program, and rarities.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 WHITE = (255, 255, 255, 255)
 
 # Pillow reports oddities by warnings, and warning filters belong to the whole process: one decode at a time may touch them.
@@ -144,7 +135,8 @@ def decode_picture(data: bytes, short_side: int | None = None, any_shape: bool =
             with Image.open(io.BytesIO(data), formats=_formats()) as image:
                 check_size(*image.size, any_shape)
                 if image.format == "PNG":
-                    _verify_checksums(data)
+                    with Image.open(io.BytesIO(data), formats=["PNG"]) as checked:
+                        checked.verify()  # the checksums, which a decoder skips: it would return rubbish
                 if short_side is not None:
                     scale = short_side / min(image.size)
                     image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
@@ -184,12 +176,6 @@ def check_size(width: int, height: int, any_shape: bool = False) -> None:
         raise UnreadablePicture(f"is {width}x{height} px: the long side is more than {MAX_ASPECT} times the short side")
     if short < MIN_SIDE:
         raise UnreadablePicture(f"is {width}x{height} px: a side is under {MIN_SIDE} px")
-
-
-def _verify_checksums(data: bytes) -> None:
-    """Raise what Pillow raises on a damaged PNG: its decoder skips the checksums and would return rubbish."""
-    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-        image.verify()
 
 
 def _upright(image: Image.Image) -> Image.Image:

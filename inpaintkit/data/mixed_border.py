@@ -45,7 +45,7 @@ def mix_borders(pictures: Tensor, holes: Tensor, shares: Tensor) -> None:
     >>> pictures.flatten().tolist()
     [9.0, 9.0, 5.0, 5.0, 5.0, 3.0, 1.0]
     """
-    columns = torch.arange(holes.shape[-1], dtype=torch.int32, device=holes.device).expand_as(holes)
+    columns = torch.arange(holes.shape[-1], dtype=torch.int16, device=holes.device).expand_as(holes)
     starts = holes.clone()
     starts[..., 1:] &= ~holes[..., :-1]
     start = columns.masked_fill(~starts, 0).cummax(dim=-1).values

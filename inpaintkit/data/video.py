@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inpaintkit.data.bars import NO_BARS, Bars, Light
+from inpaintkit.data.bars import NO_BARS, Bars, bars_of_video
 from inpaintkit.data.frame_choice import THUMB_SIZE, Looks
 from inpaintkit.data.hdr import HDR_CURVES, tone_map
 from inpaintkit.data.images import UnreadablePicture, check_size
@@ -195,15 +195,18 @@ def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[F
     """
     looks: list[tuple[float, NDArray[np.uint8], float, bool]] = []
     moments: list[FrameMark] = []
-    light: Light | None = None
+    brightest: Pixels | None = None
     with contextlib.closing(Stream(path)) as video:
         for frame, time, key, intact in _timed_frames(video):
             if time < skip_first or (moments and time - moments[-1].time < 0.999 / max_fps):
                 continue
             thumb, sharpness, grey = look_at(frame)
-            light = light or Light(_shown_size(frame, video.stream), round(frame.rotation / 90))
-            if intact:
-                light.add(grey)
+            if not looks:
+                size, turns = _shown_size(frame, video.stream), round(frame.rotation / 90)
+            if intact and brightest is None:
+                brightest = grey.copy()
+            elif intact and brightest is not None and grey.shape == brightest.shape:
+                np.maximum(brightest, grey, out=brightest)
             looks.append((time, thumb, sharpness, intact))
             moments.append(FrameMark(frame.pts or 0, round(time, 6), key, grid_of(thumb)))
     if not looks:
@@ -211,9 +214,8 @@ def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[F
             f"has no frame after its first {skip_first:g} s" if skip_first else "has no frame that can be decoded"
         )
     times, thumbs, sharpnesses, intacts = zip(*looks, strict=True)
-    return Looks(
-        np.array(times), np.stack(thumbs), np.array(sharpnesses), np.array(intacts), light.bars() if light else NO_BARS
-    ), moments
+    bars = bars_of_video(brightest, size, turns) if brightest is not None else NO_BARS
+    return Looks(np.array(times), np.stack(thumbs), np.array(sharpnesses), np.array(intacts), bars), moments
 
 
 def example_frame(path: Path) -> Pixels:

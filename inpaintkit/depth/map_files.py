@@ -2,7 +2,6 @@
 
 import importlib.util
 import math
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,13 +22,19 @@ from inpaintkit.text import seen_name, shown
 ENDINGS = (".png", ".npy", ".exr", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 LARGEST_FILE, LARGEST_MAP = 1 << 30, 120_000_000  # bytes, pixels
 ORIENTATION_TAG = 0x0112
-TURNS: dict[int, Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]] = {
-    5: np.transpose,
-    6: lambda values: np.rot90(values, -1),
-    7: lambda values: np.rot90(values, 2).T,
-    8: np.rot90,
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
-"""How a camera's picture is turned upright, for those orientations (EXIF) that exchange width and height."""
+"""How a camera's picture is turned upright, by its orientation (EXIF)."""
+
+SIDEWAYS = (5, 6, 7, 8)
+"""Orientations that exchange width and height."""
 
 SAME_SHAPE = 0.02  # by which the aspect ratios of a picture and its map may differ
 EXR_CHANNELS = ("Z", "Y", "RGB")  # distance, grey, colour; looked for in this order
@@ -181,12 +186,12 @@ def _upright(values: npt.NDArray[np.float32], file: Path, picture: Path) -> npt.
             stored, turn = image.size, image.getexif().get(ORIENTATION_TAG, 1)
     except Exception:  # a picture that can't be read is refused with its own reason
         return values
-    seen = stored[::-1] if turn in TURNS else stored
+    seen = stored[::-1] if turn in SIDEWAYS else stored
     size = values.shape[::-1]
     if _same_shape(size, seen):
         return values
-    if turn in TURNS and _same_shape(size, stored):
-        return np.ascontiguousarray(TURNS[turn](values))
+    if turn in SIDEWAYS and _same_shape(size, stored):
+        return np.array(Image.fromarray(values).transpose(TURNS[turn]))
     raise InputError(
         f"File: {file} is a map of {size[0]}x{size[1]} px, {picture.name} a picture of {seen[0]}x{seen[1]}; their shapes differ"
     )

@@ -9,7 +9,7 @@ computed on mirrored rows, where the same holds. Source: the rules of iw3 (nagad
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -178,12 +178,6 @@ def run_blocks(work: Callable[[RowBlock], None], depth: Tensor, divergence: Amou
     over the blocks were slower than one (they wait for each other between the many short operations); who has many
     pictures runs them side by side instead. Raises `InputError` for arguments that can't work, before the first call.
     """
-    with torch.no_grad():
-        for block in list(_row_blocks(depth, divergence, convergence)):
-            work(block)
-
-
-def _row_blocks(depth: Tensor, divergence: Amount, convergence: Amount) -> Iterator[RowBlock]:
     _check_depth(depth)
     batch, _, height, width = depth.shape
     strengths = _per_picture(divergence, batch, "divergence")
@@ -193,8 +187,9 @@ def _row_blocks(depth: Tensor, divergence: Amount, convergence: Amount) -> Itera
     for b, (percent, plane) in enumerate(zip(strengths, planes, strict=True)):
         shift = _Shift(0.5 * percent * 0.01 * width, plane, int(width * percent * 0.01 + _EXTRA_PADDING))
         step = rows_per_block(width + max(2 * shift.padding + 1, FILL_REACH), depth.device)
-        for top in range(0, height, step):
-            yield RowBlock(b, slice(top, top + step), shift)
+        with torch.no_grad():
+            for top in range(0, height, step):
+                work(RowBlock(b, slice(top, top + step), shift))
 
 
 def rows_per_block(width: int, device: torch.device) -> int:
