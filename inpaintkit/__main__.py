@@ -143,13 +143,13 @@ def _add_notebook_commands(add: AddCommand) -> None:
 def _add_series_commands(add: AddCommand) -> None:
     batch = add("batch", _batch, "make many data sets: sources x depth models x variants from one file")
     batch.add_argument("file", type=_path, metavar="JOBS.yaml", help="see params/batch.example.yaml")
-    _add_params(batch, "for all jobs, e.g. shard=0/4")
+    _add_params(batch, "one parameter for all jobs, e.g. shard=0/4")
     batch.add_argument("--dry-run", action="store_true", help="check everything, list the jobs and stop")
 
     help = "run several trainings one after the other, each from the weights of the one before"
     recipe = add("recipe", _recipe, help)
     recipe.add_argument("file", type=_path, metavar="RECIPE.yaml", help="see params/recipe.full.yaml")
-    _add_params(recipe, "for all runs, e.g. processes=4")
+    _add_params(recipe, "one parameter for all runs, e.g. processes=4")
     recipe.add_argument("--dry-run", action="store_true", help="check everything, list the runs and stop")
 
     clean = add("clean", _clean, "delete what one prefix and model wrote into a data set; shows the list first")
@@ -160,7 +160,7 @@ def _add_series_commands(add: AddCommand) -> None:
 
 def _add_checkpoint_commands(add: AddCommand) -> None:
     inspect = add("inspect", _inspect, "say what a checkpoint file is")
-    inspect.add_argument("file", type=_path)
+    inspect.add_argument("file", type=_path, help="model file of inpaintkit or iw3, or a training's full state")
 
     export = add("export", _export, "write a checkpoint for other programs, and print the entry that offers it in iw3")
     export.add_argument("checkpoint", type=_path, metavar="CHECKPOINT", help="model file of inpaintkit or iw3")
@@ -168,17 +168,17 @@ def _add_checkpoint_commands(add: AddCommand) -> None:
     export.add_argument("--format", choices=("onnx", "safetensors"), help="default: what FILE ends in")
 
     evaluate = add("evaluate", _evaluate, "judge a checkpoint inside holes against other fills: one report")
-    evaluate.add_argument("checkpoint", type=_full_path, help="model file, ours or iw3's")
+    evaluate.add_argument("checkpoint", type=_full_path, help="model file of inpaintkit or iw3")
     evaluate.add_argument("--compare-with", type=_full_path, help="a second model file, e.g. before GAN fine-tuning")
     fill = (
-        "one more fill to compare with: MODEL.pth, or FILE.py:FUNCTION, which runs that file: only use files you trust"
+        "one more fill to compare with: MODEL.pth, or FILE.py:FUNCTION, which runs that file; only name files you trust"
     )
     evaluate.add_argument("--fill", type=_full_path, action="append", default=[], help=fill)
     data = "data set folder (default: records made of the shipped photos)"
     evaluate.add_argument("--data-dir", type=_full_path, help=data)
     evaluate.add_argument("--stereo-dir", type=_full_path, help="folder of true stereo pairs: left, right, disparity")
     evaluate.add_argument("--disparity-scale", type=float, help="stored disparity per px, see docs/evaluation.md")
-    _add_params(evaluate, "of 04_inspect")
+    _add_params(evaluate, "one parameter of 04_inspect")
     evaluate.add_argument(
         "-o", "--output", type=_full_path, help="run folder (default: inspect/ beside the checkpoint)"
     )
@@ -190,8 +190,9 @@ def _add_stereo(stereo: argparse.ArgumentParser) -> None:
     """Add the options of `StereoConfig`, each under its own name."""
     from inpaintkit.config import StereoConfig
 
-    stereo.add_argument("picture")
-    for field in dataclasses.fields(StereoConfig)[1:]:
+    picture, *others = dataclasses.fields(StereoConfig)
+    stereo.add_argument("picture", help=picture.metadata["help"])
+    for field in others:
         rule, flags = field.metadata, [f"--{field.name.replace('_', '-')}"]
         help, names = rule["help"].replace("%", "%%"), ["-o", *flags] if field.name == "output" else flags
         if field.type is bool:

@@ -13,6 +13,7 @@ from inpaintkit import text
 from inpaintkit.config import JobConfig, TrainConfig
 from inpaintkit.errors import LONGEST_MESSAGE, InputError, RunFailed
 from inpaintkit.files import atomic_write_text
+from inpaintkit.inspection.curve_file import CurveFile
 from inpaintkit.inspection.figures import Figure, save_figure
 from inpaintkit.notebook.widgets import HtmlProgress, LiveCurves, Showable, Still, close_all
 from inpaintkit.notebook.widgets.parts import picture_html
@@ -103,10 +104,9 @@ def place(name: str, widget: Any) -> Callable[[bytes, str], None]:
 
 
 def callbacks(config: TrainConfig) -> list[Callback]:
-    """Return what a trainer shows while it runs: plain lines, or a bar and live curves when a person watches."""
-    if headless():
-        return default_callbacks(lines=True)
-    return [LiveCurves(lambda box: place("live curves", box))]
+    """Return what a trainer shows while it runs: plain lines, or a bar and live curves when a person watches; curves as a file in any case."""
+    shown = default_callbacks(lines=True) if headless() else [LiveCurves(lambda box: place("live curves", box))]
+    return [*shown, CurveFile()]
 
 
 async def fit(trainer: Trainer) -> TrainReport:

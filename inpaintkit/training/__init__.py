@@ -2,6 +2,7 @@
 
 from inpaintkit.training import metrics
 from inpaintkit.training.callbacks import Callback, ProgressLines, RunView, StepInfo
+from inpaintkit.training.feeding import open_records
 from inpaintkit.training.losses import create_loss
 from inpaintkit.training.perceptual import Lpips
 from inpaintkit.training.progress import TrainReport

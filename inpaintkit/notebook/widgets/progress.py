@@ -43,20 +43,18 @@ class HtmlProgress:
         colour = "var(--jp-success-color1,#388e3c)" if share == 1 else "var(--jp-brand-color1,#1976d2)"
         bar = f'<span style="display:block;height:100%;width:{share:.1%};background:{colour}"></span>'
         label = f'role="progressbar" aria-label="{text.html(self._description)}" aria-valuenow="{share:.0%}"'
-        words = [f"{self._description}: {self._count(done)}", self._time(done)]
-        words += [text.shown(message, _LONGEST_MESSAGE)] if message and share < 1 else []
-        said = text.html(" · ".join(word for word in words if word))
+        said = text.html(f"{self._description}: {' · '.join(self._words(done, message))}")
         return html_output(f'<span {label} style="{_TRACK}">{bar}</span>{said}', f"{self._description}: {share:.0%}")
 
-    def _count(self, done: int) -> str:
+    def _words(self, done: int, message: str) -> list[str]:
         if not self._total:
-            return "starting"
-        return f"{done} of {self._total}{' ' * bool(self._unit)}{self._unit}"
-
-    def _time(self, done: int) -> str:
+            return ["starting"]
+        words = [f"{done} of {self._total} {self._unit}".rstrip()]
         elapsed, made = time.monotonic() - self._started, done - (self._first or 0)
-        if not self._total or not made:
-            return ""
-        if done >= self._total:
-            return f"took {duration(elapsed)}"
-        return f"{duration(elapsed)}, about {duration(elapsed / made * (self._total - done))} left"
+        if made and done >= self._total:
+            words.append(f"took {duration(elapsed)}")
+        elif made:
+            words.append(f"{duration(elapsed)}, about {duration(elapsed / made * (self._total - done))} left")
+        if message and done < self._total:
+            words.append(text.shown(message, _LONGEST_MESSAGE))
+        return words

@@ -62,31 +62,26 @@ class RecordBrowser:
         """Mark a record as bad, or take the mark away; it stays marked until then, over restarts."""
         set_mark(self.folder, record.name, bad)
 
-    def delete_marked(self) -> int:
-        """Move both files of every marked record to ``deleted/`` and return how many there were.
-
-        Raises `InputError` during generation, and where no record would be left.
-        """
+    def delete_marked(self) -> None:
+        """Move both files of every marked record to ``deleted/``. Raises `InputError` during generation."""
         marks = read_marks(self.folder)
-        count = delete_records(self.folder, marks)
+        delete_records(self.folder, marks)
         self._last_deleted = marks
         self.records = [record for record in self.records if record.name not in marks]
-        return count
 
-    def undeletable(self) -> set[str]:
+    def restorable(self) -> set[str]:
         """Return the names of what `undo` brings back: the last deletion, or, in a new browser, all that was ever deleted."""
         there = deleted_records(self.folder)
         return there & self._last_deleted or there
 
-    def undo(self) -> int:
-        """Bring deleted records back, marked as they were, and return how many. Raises `InputError` during generation."""
-        names = self.undeletable()
-        count = restore_records(self.folder, names)
+    def undo(self) -> None:
+        """Bring deleted records back, marked as they were. Raises `InputError` during generation."""
+        names = self.restorable()
+        restore_records(self.folder, names)
         self._last_deleted = set()
         self.records = list_records(self.folder)
         for name in names:
             set_mark(self.folder, name, True)
-        return count
 
     def figure(self) -> Figure:
         """Return a contact sheet of some records of ``train/``, or of ``eval/`` where there is nothing else."""
@@ -199,7 +194,7 @@ class _Browsing(parts.Panel):
         self._show_record()
 
     def _show_record(self) -> None:
-        record, marks, back = self.record, len(self.marks), len(self.browser.undeletable())
+        record, marks, back = self.record, len(self.marks), len(self.browser.restorable())
         self.bad.disabled, self.delete.disabled = record is None, not marks
         self.delete.description = f"delete {marks} marked" if marks else "delete marked"
         self.restore.description = f"undo: bring back {back}"
@@ -250,6 +245,6 @@ class _Browsing(parts.Panel):
         self._filter_again(place)
 
     def _undo(self) -> None:
-        if self.browser.undeletable():
+        if self.browser.restorable():
             self.browser.undo()
             self._filter()
