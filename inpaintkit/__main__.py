@@ -223,7 +223,7 @@ def _run(options: argparse.Namespace) -> None:
             config.check_inputs()
         print(f"# run folder: {config.run_folder}\n{yaml.safe_dump(resolved, sort_keys=False)}", end="")
         return
-    print(f"{options.notebook}: loading ...", flush=True)
+    print(f"{config.notebook}: loading ...", flush=True)
     from inpaintkit.notebook import runs
     from inpaintkit.text import duration
 
