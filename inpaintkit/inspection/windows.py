@@ -2,7 +2,7 @@
 
 `LightInpaintV1` mixes places within windows of 64 px (16 cells of 4 px, later 8 of 8 px), and between windows through windows
 shifted by half a side and through 3x3 convolutions. So windows can be computed as a list, whatever shape they form, when
-each layer finds its neighbours through an index. Which windows a layer computes is planned from the picture back to the
+each layer finds its neighbours by the numbers of cells. Which windows a layer computes is planned from the picture back to the
 first layer: those that the next one takes values from, as far as they lie within reach of a hole.
 
 Where a layer computes nothing, cells get its residual path alone. A neighbour that isn't there counts as the picture's
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.model.generator import PATCH
-from inpaintkit.model.layers import GMLPBlock
+from inpaintkit.model.layers import GMLPBlock, without_overlap
 
 WINDOW = 64
 """Side of a window in px."""
@@ -53,7 +53,7 @@ Pixels = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class WindowSet:
-    """Chosen windows of a picture's window grid, in row order, and how their cells are numbered: window by window, row by row.
+    """Chosen windows of a picture's window grid, in row order.
 
     Args:
         chosen: bool (rows, columns), True = in the set.
@@ -61,42 +61,24 @@ class WindowSet:
 
     def __init__(self, chosen: Tensor) -> None:
         self.places = chosen.nonzero()
-        self.rows, self.columns = chosen.shape
-        slots = torch.full(chosen.shape, -1, device=chosen.device)
-        slots[chosen] = torch.arange(len(self.places), device=chosen.device)
-        self._slots = F.pad(slots, (1, 1, 1, 1), value=-1)
+        self._slots = torch.full(chosen.shape, -1, device=chosen.device)
+        self._slots[chosen] = torch.arange(len(self.places), device=chosen.device)
 
     def __len__(self) -> int:
         return len(self.places)
 
     def slots(self, places: Tensor) -> Tensor:
         """Return where the windows at `places` (n, 2) stand in this set, -1 for those that don't."""
-        return self._slots[places[:, 0] + 1, places[:, 1] + 1]
+        return self._slots[places[:, 0], places[:, 1]]
 
-    def cells(self, y: Tensor, x: Tensor, side: int) -> Tensor:
-        """Return the numbers of the cells at rows `y` (n, h) and columns `x` (n, w) of the picture: (n, h, w), -1 = none.
+    def cells(self, side: int) -> Tensor:
+        """Return the picture's cells by their numbers in this set: int64 (rows * `side`, columns * `side`), -1 = none.
 
-        `side`: cells along a window. Rows and columns may lie up to one window outside the picture.
+        `side`: cells along a window. They are numbered window by window, row by row.
         """
-        y, x = y[:, :, None], x[:, None, :]
-        slot = self._slots[y.div(side, rounding_mode="floor") + 1, x.div(side, rounding_mode="floor") + 1]
-        return torch.where(slot < 0, -1, slot * side * side + y.remainder(side) * side + x.remainder(side))
-
-    def neighbours(self, y: Tensor, x: Tensor, side: int) -> Tensor:
-        """Return the numbers of the 3 x 3 cells around the cells at `y`, `x` (n,) of the set: (n, 9), row by row.
-
-        A neighbour outside the picture is replaced by the nearest cell inside, one that isn't in the set by the cell itself.
-        """
-        steps = torch.arange(-1, 2, device=y.device)
-        rows = (y[:, None] + steps).clamp(0, self.rows * side - 1)
-        columns = (x[:, None] + steps).clamp(0, self.columns * side - 1)
-        cells = self.cells(rows, columns, side).flatten(1)
-        return torch.where(cells < 0, cells[:, 4:5], cells)
-
-    def window_cells(self, places: Tensor, side: int, shifted: bool) -> Tensor:
-        """Return the numbers of the cells of windows at `places`, half a side further up and left if `shifted`: (n, side²), -1 = none."""
-        steps = torch.arange(side, device=places.device) - (side // 2 if shifted else 0)
-        return self.cells(places[:, :1] * side + steps, places[:, 1:] * side + steps, side).flatten(1)
+        within = torch.arange(side * side, device=self._slots.device).view(side, 1, side)
+        slots = self._slots[:, None, :, None]
+        return torch.where(slots < 0, -1, slots * side * side + within).flatten(2).flatten(0, 1)
 
 
 @dataclass(frozen=True)
@@ -127,10 +109,13 @@ def touched_windows(area: Tensor, shifted: bool = False) -> Tensor:
 
 def covered_area(windows: Tensor, shifted: bool = False) -> Tensor:
     """Return the area that `windows`, bool (rows, columns), cover: the reverse of `touched_windows`."""
-    side = WINDOW // GRAIN
-    area = windows.float().repeat_interleave(side, 0).repeat_interleave(side, 1)[None]
-    border = side // 2
+    area, border = enlarged(windows, WINDOW // GRAIN).float()[None], WINDOW // GRAIN // 2
     return area[:, border:-border, border:-border] if shifted else area
+
+
+def enlarged(values: Tensor, times: int) -> Tensor:
+    """Return `values` (h, w) with each of them `times` times in both directions."""
+    return values.repeat_interleave(times, 0).repeat_interleave(times, 1)
 
 
 def plan(area: Tensor, reach: int, shifts: list[bool]) -> tuple[Tensor, list[Step]]:
@@ -159,7 +144,7 @@ def plan(area: Tensor, reach: int, shifts: list[bool]) -> tuple[Tensor, list[Ste
 def predict_windows(
     model: LightInpaintV1, pixels: Pixels, area: Tensor, reach: int, origin: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the windows around `area` and the network's prediction there.
+    """Return the windows around `area` and the network's prediction there; layer by layer as `LightInpaintV1.predict`.
 
     Args:
         model: the generator.
@@ -173,12 +158,14 @@ def predict_windows(
         valid for the pixels of `area`.
     """
     encoder = [model.enc1, *(cast(GMLPBlock, block) for block in model.enc2)]
-    needed, (*steps, last) = plan(area, reach, [block.gmlp.shifted for block in encoder])
+    needed, (first, *steps, last) = plan(area, reach, [block.gmlp.shifted for block in encoder])
     wide, near = WindowSet(needed), WindowSet(last.mixed)
+    embedding, nonlinearity = cast(nn.Conv2d, model.patch[0]), cast(nn.LeakyReLU, model.patch[1])
+    halving, output = last_channels(model.down), cast(nn.Conv2d, model.to_image[1])
 
     def embed(part: slice) -> Tensor:
         picture, hidden = pixels(wide.places[part] + origin)
-        cells = linear(embedding, channels_last(F.pixel_unshuffle(picture, PATCH)))
+        cells = without_overlap(embedding, F.pixel_unshuffle(picture, PATCH).permute(0, 2, 3, 1))
         cells = F.leaky_relu(cells, nonlinearity.negative_slope)
         cells[hidden[:, 0]] = model.mask_bias.flatten().to(cells.dtype)
         return cells
@@ -188,35 +175,38 @@ def predict_windows(
         return F.linear(quads, halving, model.down.bias)
 
     def double(part: slice) -> Tensor:
-        quads = linear(model.up, take(x, kept[part]))
-        return channels_last(F.pixel_shuffle(channels_first(quads), 2)) + take(skip, kept[part])
+        quads = without_overlap(model.up, take(x, kept[part]))
+        return F.pixel_shuffle(quads.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1) + take(skip, kept[part])
 
-    halving = last_channels(model.down)
-    embedding, nonlinearity = cast(nn.Conv2d, model.patch[0]), cast(nn.LeakyReLU, model.patch[1])
-    skip = run_block(encoder[0], chunked(embed, len(wide), area.device), wide, steps[0])
+    skip = chunked(embed, len(wide), area.device)
+    run_block(model.enc1, skip, wide, first)
     x = chunked(halve, len(wide), area.device)
-    for block, step in zip(encoder[1:], steps[1:], strict=True):
-        x = run_block(block, x, wide, step)
+    for block, step in zip(encoder[1:], steps, strict=True):
+        run_block(block, x, wide, step)
     kept = wide.slots(near.places)
-    x = run_block(model.dec1, chunked(double, len(near), area.device), near, last)
-    cells = x.flatten(0, 2)
-    image = cells.new_zeros(len(cells), 3 * PATCH**2)
-    for numbers, values in convolved(cast(nn.Conv2d, model.to_image[1]), cells, near, area, x.shape[1]):
-        image.index_copy_(0, numbers, values)
-    return near.places, F.pixel_shuffle(channels_first(image.view(*x.shape[:3], -1)), PATCH)
+    x = chunked(double, len(near), area.device)
+    run_block(model.dec1, x, near, last)
+    image = x.new_zeros(*x.shape[:3], output.out_channels)
+    for numbers, values in convolved(output, x, near, area):
+        image.flatten(0, 2).index_copy_(0, numbers, values)
+    return near.places, F.pixel_shuffle(image.permute(0, 3, 1, 2), PATCH)
 
 
-def run_block(block: GMLPBlock, x: Tensor, windows: WindowSet, step: Step) -> Tensor:
-    """Return what `block` makes of the cells x (n, side, side, C) of `windows` where `step` says so; overwrites `x`."""
+def run_block(block: GMLPBlock, x: Tensor, windows: WindowSet, step: Step) -> None:
+    """Turn the cells x (n, side, side, C) of `windows` into what `block` makes of them where `step` says so."""
     add_mixed(block, x, windows, step.mixed)
-    add_convolved(block, x, windows, step.area)
-    return x
+    gated = chunked(lambda part: block.glu_conv.gate(x[part]), len(x), x.device, x.shape[1])
+    for numbers, values in convolved(block.glu_conv.w2, gated, windows, step.area):
+        x.flatten(0, 2).index_add_(0, numbers, values)
 
 
 def add_mixed(block: GMLPBlock, x: Tensor, windows: WindowSet, mixed: Tensor) -> None:
     """Add the gMLP of `block` to x (n, side, side, C) in the windows `mixed`; elsewhere its residual path: x again."""
     side, cells = x.shape[1], x.flatten(0, 2)
-    numbers = windows.window_cells(mixed.nonzero(), side, block.gmlp.shifted)
+    grid = windows.cells(side)
+    if block.gmlp.shifted:
+        grid = F.pad(grid, (side // 2,) * 4, value=-1)
+    numbers = grid.unfold(0, side, side).unfold(1, side, side)[mixed].flatten(1)
     there = numbers >= 0
     alone = torch.ones(len(cells), dtype=torch.bool, device=x.device)
     alone[numbers[there]] = False
@@ -235,24 +225,25 @@ def add_mixed(block: GMLPBlock, x: Tensor, windows: WindowSet, mixed: Tensor) ->
             cells.index_copy_(0, index[inside], result[inside])
 
 
-def add_convolved(block: GMLPBlock, x: Tensor, windows: WindowSet, area: Tensor) -> None:
-    """Add the gated convolution of `block` to x (n, side, side, C) in the cells of `area`."""
-    side, cells = x.shape[1], x.flatten(0, 2)
-    narrow, convolution = block.glu_conv.w1, block.glu_conv.w2
-    gated = chunked(lambda part: F.glu(linear(narrow, x[part]), dim=-1), len(x), x.device, side).flatten(0, 2)
-    for numbers, values in convolved(convolution, gated, windows, area, side):
-        cells.index_add_(0, numbers, values)
-
-
-def convolved(
-    layer: nn.Conv2d, cells: Tensor, windows: WindowSet, area: Tensor, side: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield, in chunks, the numbers (m,) of the cells of `area` and what a 3x3 convolution makes of `cells` (n, C) there: (m, C')."""
-    weight, steps = last_channels(layer), side * GRAIN // WINDOW
-    chosen = (area[0] > 0).repeat_interleave(steps, 0).repeat_interleave(steps, 1).nonzero()
-    for part in chosen.split(at_once(cells.device) * (WINDOW // PATCH) ** 2):
-        numbers = windows.neighbours(part[:, 0], part[:, 1], side)
+def convolved(layer: nn.Conv2d, x: Tensor, windows: WindowSet, area: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield, in chunks, the numbers (m,) of the cells of `area` and what a 3x3 convolution makes of x (n, side, side, C) there: (m, C')."""
+    side, cells, weight = x.shape[1], x.flatten(0, 2), last_channels(layer)
+    grid = windows.cells(side)
+    chosen = enlarged(area[0] > 0, side * GRAIN // WINDOW).nonzero()
+    for part in chosen.split(at_once(x.device) * (WINDOW // PATCH) ** 2):
+        numbers = neighbours(grid, part)
         yield numbers[:, 4], F.linear(take(cells, numbers).flatten(1), weight, layer.bias)
+
+
+def neighbours(grid: Tensor, places: Tensor) -> Tensor:
+    """Return the 3 x 3 cells around those at `places` (n, 2) of `grid`, see `WindowSet.cells`: (n, 9), row by row.
+
+    A neighbour outside the picture is replaced by the nearest cell inside, one without a number by the cell itself.
+    """
+    steps = torch.arange(-1, 2, device=grid.device)
+    rows, columns = ((places[:, axis, None] + steps).clamp(0, grid.shape[axis] - 1) for axis in (0, 1))
+    numbers = grid[rows[:, :, None], columns[:, None, :]].flatten(1)
+    return torch.where(numbers < 0, numbers[:, 4:5], numbers)
 
 
 def take(values: Tensor, index: Tensor) -> Tensor:
@@ -263,21 +254,6 @@ def take(values: Tensor, index: Tensor) -> Tensor:
 def last_channels(layer: nn.Conv2d) -> Tensor:
     """Return the weight of a convolution as a matrix for inputs with their channels last: (C', k * k * C)."""
     return layer.weight.permute(0, 2, 3, 1).flatten(1)
-
-
-def linear(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """Return a convolution without overlap as what it is: a linear layer; (..., C * k * k) -> (..., C')."""
-    return F.linear(x, layer.weight.flatten(1), layer.bias)
-
-
-def channels_first(x: Tensor) -> Tensor:
-    """(n, h, w, C) -> (n, C, h, w), without moving memory."""
-    return x.permute(0, 3, 1, 2)
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """(n, C, h, w) -> (n, h, w, C), without moving memory."""
-    return x.permute(0, 2, 3, 1)
 
 
 def chunked(work: Callable[[slice], Tensor], count: int, device: torch.device, side: int = WINDOW // PATCH) -> Tensor:

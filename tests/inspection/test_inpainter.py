@@ -1,5 +1,6 @@
 """`Inpainter`: the whole-frame result at a fraction of the work, for every kind of picture."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import Inpainter, inpainter
 from inpaintkit.inspection.inpainter import blocks
-from inpaintkit.inspection.windows import GRAIN, REACH, WINDOW, WindowSet, grown, plan, touched_windows
+from inpaintkit.inspection.windows import GRAIN, REACH, WINDOW, WindowSet, grown, neighbours, plan, touched_windows
 from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import numpy_rng, torch_rng
 
@@ -56,6 +57,18 @@ def test_with_all_windows_in_reach_the_result_is_that_of_the_whole_frame(
     fill.reach = FAR
     picture, hole = photo(height, width), strips(height, width, 4)
     assert (fill(picture, hole) - whole_frame(generator, picture, hole)).abs().max() <= ROUNDING
+
+
+@torch.inference_mode()
+def test_every_weight_counts_so_that_no_layer_can_be_forgotten_in_the_windows(generator: LightInpaintV1) -> None:
+    """The tests around this one compare windows with whole frames on this network."""
+    model, picture, hole = copy.deepcopy(generator), photo(40, 40), strips(40, 40, 2)
+    before = model.infer(picture, hole)
+    for name, weight in model.named_parameters():
+        kept = weight.clone()
+        weight.mul_(3)
+        assert (model.infer(picture, hole) - before).abs().max() > 10 * ROUNDING, name
+        weight.copy_(kept)
 
 
 @pytest.mark.parametrize(("height", "width"), [(128, 192), (65, 63)])
@@ -234,7 +247,7 @@ def test_touched_windows_can_be_counted_by_eye() -> None:
 
 def test_a_neighbour_that_is_not_there_is_the_nearest_cell_inside() -> None:
     windows = WindowSet(torch.tensor([[True, False], [True, True]]))  # cells 0..3, none, 4..7, 8..11
-    around = windows.neighbours(torch.tensor([0, 1, 2]), torch.tensor([0, 1, 2]), 2)
+    around = neighbours(windows.cells(2), torch.tensor([[0, 0], [1, 1], [2, 2]]))
     assert around.tolist() == [
         [0, 0, 1, 0, 0, 1, 2, 2, 3],  # corner of the picture: its border repeats
         [0, 1, 3, 2, 3, 3, 4, 5, 8],  # no window at the upper right: the cell itself
