@@ -1,6 +1,5 @@
 """Checkpoint -> pictures and judgement. `figures` is imported by whoever wants it, since it needs matplotlib."""
 
-from inpaintkit.inspection.border_truth import border_truth
 from inpaintkit.inspection.evaluate import choose_truths, evaluate, examples
 from inpaintkit.inspection.fills import FILLS, Fill, label_of, make_fills, on_grown_hole, simple_in_thin_holes
 from inpaintkit.inspection.inpainter import Inpainter
@@ -9,6 +8,14 @@ from inpaintkit.inspection.stereo import StereoPair, stereo_pair
 from inpaintkit.inspection.stereo_files import make_stereo_files, save_stereo, stereo_from_file
 from inpaintkit.inspection.stereo_truth import stereo_truth
 from inpaintkit.inspection.tables import short_table, tables, versus
-from inpaintkit.inspection.truths import Truth, photo_scene_truth, photo_truth, read_textures, record_truth, scene_truth
+from inpaintkit.inspection.truths import (
+    Truth,
+    border_truth,
+    photo_scene_truth,
+    photo_truth,
+    read_textures,
+    record_truth,
+    scene_truth,
+)
 from inpaintkit.inspection.verdict import headline, leads_everywhere, verdict
 from inpaintkit.training import row_fill

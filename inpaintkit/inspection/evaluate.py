@@ -11,7 +11,6 @@ import torch
 from inpaintkit.config import InspectConfig
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
-from inpaintkit.inspection.border_truth import border_truth
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.holes import hole_iou, hole_ring, hole_widths, stray_pixels
 from inpaintkit.inspection.likeness import siou, ssim_map
@@ -20,6 +19,7 @@ from inpaintkit.inspection.stereo_truth import stereo_truth
 from inpaintkit.inspection.truths import (
     Case,
     Truth,
+    border_truth,
     photo_scene_truth,
     photo_truth,
     read_textures,
@@ -75,7 +75,9 @@ def evaluate(
             for number, name in enumerate(fills):
                 own = {metric: float(values[number]) for metric, values in figures.items()}
                 scores.append(Score(case.name, case.source, name, pixels, own))
-            holes += [] if case.exact_hole is None else [hole_score(case, case.exact_hole)]
+            if case.exact_hole is not None:
+                fit = (float(fits(case.judged, case.exact_hole)) for fits in (hole_iou, stray_pixels))
+                holes.append(HoleScore(case.name, *fit))
         if progress is not None:
             progress(done, len(chosen), case.name)
     if not scores:
@@ -86,17 +88,15 @@ def evaluate(
 
 
 def choose_truths(config: InspectConfig) -> list[Truth]:
-    """Return what `config` names: a data set's records, or some made of its photos; scenes; stereo pairs."""
+    """Return the truths that `config` asks for, in the order of the report: here a new one gets its entry."""
     if config.data_dir is None:
         truths = [photo_truth(config.photos, config.run_folder / "data", config.seed)]
     else:
         truths = [record_truth(InpaintDataset(Path(config.data_dir) / "eval", training=False))]
     if config.scenes:
-        photos = read_textures(config.photos)
-        drawn = [
-            make(config.scenes, photos, config.seed, config.edge_dilation) for make in (scene_truth, photo_scene_truth)
-        ]
-        truths += [*drawn, border_truth(drawn[-1], config.seed)]
+        drawn = config.scenes, read_textures(config.photos), config.seed, config.edge_dilation
+        photo_scenes = photo_scene_truth(*drawn)
+        truths += [scene_truth(*drawn), photo_scenes, border_truth(photo_scenes, config.seed)]
     if config.stereo_dir is not None:
         truths.append(stereo_truth(config.stereo_dir, config.disparity_scale, config.edge_dilation))
     return truths
@@ -144,15 +144,6 @@ def judge(filled: torch.Tensor, case: Case, networks: Mapping[str, Lpips]) -> di
         figures[f"ssim{suffix}"] = metrics.hole_mean(similarity, area)
         figures[f"lpips{suffix}"] = metrics.hole_mean(distances["alex"], area) if "alex" in distances else none
     return figures
-
-
-def hole_score(case: Case, exact: torch.Tensor) -> HoleScore:
-    """Return how well the hole of `case`, where it counts, fits the `exact` one (1, 1, H, W)."""
-    return HoleScore(
-        case.name,
-        float(hole_iou(case.judged, exact)),
-        float(stray_pixels(case.judged, exact)),
-    )
 
 
 @torch.no_grad()

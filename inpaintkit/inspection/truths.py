@@ -1,14 +1,13 @@
-"""What fills are judged on: pictures with holes of which somebody knows what belongs there.
+"""What fills are judged on: pictures with holes of which somebody knows what belongs there, in right-eye orientation.
 
-Three kinds: crops of photos with the hole that warping would tear, procedural scenes with an exactly known right view, and
-a person's own stereo pairs (`stereo_truth`, in its own file). All come in right-eye orientation.
+A truth is a function that returns a `Truth`, and its entry in `choose_truths`. Stereo pairs have a file of their own.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from inpaintkit.data import InpaintDataset, UnreadablePicture, generate_dataset,
 from inpaintkit.data.manifest import PICTURE_SUFFIX, Row, data_set_names, is_record, read_manifest
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.pictures import picture_batch
+from inpaintkit.neighbours import nearest_known
 from inpaintkit.seeds import numpy_rng
 from inpaintkit.synthesis import Scene, close_hole, dilate_edge, draw_photo_scene, draw_scene, forward_warp
 
@@ -33,6 +33,9 @@ TEXTURE_SIDE = 768
 
 PHOTO_RECORDS = {"prefix": "photos", "size": 256, "num_samples": 2, "divergence_level": 2, "repeats": 4}
 """What is generated from photos when no data set is given; the same as ``params/01_generate.try.yaml``."""
+
+LEAST_SHARE = 0.25
+"""Share of a picture's width that a cut at a hole leaves, unless there is no hole in its middle."""
 
 _NEARER = 1e-5
 
@@ -83,10 +86,9 @@ def record_truth(dataset: InpaintDataset) -> Truth:
 
     def load(index: int) -> Case:
         x, hole, y, number = dataset[numbers[index]]
-        margin, file = (x.shape[-1] - y.shape[-1]) // 2, dataset.names[number]
-        missing, inside = hole[None] > 0, without_border(hole[None], margin)
+        margin, file, missing = (x.shape[-1] - y.shape[-1]) // 2, dataset.names[number], hole[None] > 0
         name = record_name(file)
-        return Case(name, sources.get(file, name), x[None], missing, x[None], missing & inside)
+        return Case(name, sources.get(file, name), x[None], missing, x[None], without_border(missing, margin, margin))
 
     return Truth("photos", [record_name(dataset.names[number]) for number in numbers], load)
 
@@ -96,18 +98,8 @@ def photo_truth(photos: str | Path, folder: str | Path, seed: int = 0) -> Truth:
 
     Records that are there already are kept. Raises `InputError` if there are no photos or `folder` can't be written.
     """
-    config = GenerateConfig.from_params(
-        {
-            "dataset_dir": str(photos),
-            "output_dir": str(folder),
-            "seed": seed,
-            "eval_only": True,
-            "workers": 0,
-            "shard": "0/1",
-        }
-        | {"device": "cpu", **PHOTO_RECORDS}
-    )
-    generate_dataset(config)
+    where = {"dataset_dir": str(photos), "output_dir": str(folder), "device": "cpu", "workers": 0, "shard": "0/1"}
+    generate_dataset(GenerateConfig.from_params({**PHOTO_RECORDS, **where, "seed": seed, "eval_only": True}))
     return record_truth(InpaintDataset(Path(folder) / "eval", training=False))
 
 
@@ -119,11 +111,7 @@ def scene_truth(count: int, textures: Sequence[Tensor] = (), seed: int = 0, edge
     photos (3, h, w), 0..1, to cut surfaces from (none: noise). `edge_dilation`: rounds by which near edges of the depth
     grow before the warp; the holes then begin a little further from the object.
     """
-
-    def draw(rng: np.random.Generator) -> Scene:
-        return draw_scene(rng, SCENE_SIZE, textures)
-
-    return _drawn_truth("scenes", "scene", draw, count, seed, edge_dilation)
+    return _drawn_truth("scene", lambda rng: draw_scene(rng, SCENE_SIZE, textures), count, seed, edge_dilation)
 
 
 def photo_scene_truth(count: int, photos: Sequence[Tensor], seed: int = 0, edge_dilation: int = 0) -> Truth:
@@ -132,24 +120,22 @@ def photo_scene_truth(count: int, photos: Sequence[Tensor], seed: int = 0, edge_
     Their holes lie where real ones do, along borders that a camera saw, with photographed surfaces on both sides. Holes by estimated
     depth, as in `photo_truth`, often lie within one surface.
     """
-
-    def draw(rng: np.random.Generator) -> Scene:
-        return draw_photo_scene(rng, SCENE_SIZE, photos)
-
-    return _drawn_truth("photo scenes", "photo_scene", draw, count, seed, edge_dilation)
+    return _drawn_truth(
+        "photo scene", lambda rng: draw_photo_scene(rng, SCENE_SIZE, photos), count, seed, edge_dilation
+    )
 
 
 def _drawn_truth(
-    title: str, name: str, draw: Callable[[np.random.Generator], Scene], count: int, seed: int, edge_dilation: int
+    kind: str, draw: Callable[[np.random.Generator], Scene], count: int, seed: int, edge_dilation: int
 ) -> Truth:
-    names = [f"{name}_{index:03d}" for index in range(count)]
+    names = [f"{kind.replace(' ', '_')}_{index:03d}" for index in range(count)]
 
     def load(index: int) -> Case:
-        rng = numpy_rng("evaluation " + name.replace("_", " "), seed, index)
+        rng = numpy_rng(f"evaluation {kind}", seed, index)
         divergence, convergence = float(rng.uniform(*SCENE_DIVERGENCE)), float(rng.uniform())
         return scene_case(draw(rng), divergence, convergence, names[index], edge_dilation)
 
-    return Truth(title, names, load)
+    return Truth(f"{kind}s", names, load)
 
 
 def scene_case(scene: Scene, divergence: float, convergence: float, name: str, edge_dilation: int = 0) -> Case:
@@ -161,10 +147,48 @@ def scene_case(scene: Scene, divergence: float, convergence: float, name: str, e
     exact = scene.view("right", divergence, convergence)
     gain = 0.5 * divergence / 100 * scene.size[1]
     strip = math.ceil(gain * max(convergence, 1 - convergence))
-    inside = without_border(hole, 0, strip)
-    hidden = hidden_in_right_view(scene, gain, convergence)
     truth = torch.where(hole, exact, warped)
-    return Case(name, name, warped, hole, truth, hole & inside, picture, exact, hidden & inside)
+    judged, hidden = (without_border(x, 0, strip) for x in (hole, hidden_in_right_view(scene, gain, convergence)))
+    return Case(name, name, warped, hole, truth, judged, picture, exact, hidden)
+
+
+def border_truth(truth: Truth, seed: int = 0, cut: bool = True) -> Truth:
+    """Return the cases of `truth`, by turns cut at the right and at the left, so that a hole touches that border.
+
+    What counts is the hole that the border cuts; behind it nothing is known any more. The border runs through a pixel
+    drawn from those that count, and each case's name says at which side. `cut=False`: the same pixels count, but the pictures go on
+    beyond, so the difference is what the border costs.
+    """
+    names = [f"{name}_{'left' if index % 2 else 'right'}" for index, name in enumerate(truth.names)]
+
+    def load(index: int) -> Case:
+        case, at_right = replace(truth.load(index), name=names[index]), index % 2 == 0
+        if not bool(case.judged.any()):
+            return case
+        column = _draw_border(case.judged, numpy_rng("border", seed, index), at_right)
+        window = (..., slice(column + 1) if at_right else slice(column, None))
+        left, right = nearest_known(case.hole[window])
+        touches = (right == right.shape[-1]) if at_right else (left < 0)
+        counts = torch.zeros_like(case.judged)
+        counts[window] = case.judged[window] & touches
+        bare = replace(case, judged=counts, left_view=None, right_view=None, exact_hole=None)
+        parts = ("picture", "hole", "truth", "judged") if cut else ()
+        return replace(bare, **{part: getattr(bare, part)[window] for part in parts})
+
+    return Truth("holes at the border", names, load)
+
+
+def _draw_border(judged: Tensor, rng: np.random.Generator, at_right: bool) -> int:
+    """Draw the column of a pixel that counts in the middle half of `judged`, bool (1, 1, H, W).
+
+    Where none does, return that which leaves the larger part of the picture.
+    """
+    width = judged.shape[-1]
+    columns = judged[0, 0].nonzero()[:, 1]
+    middle = columns[(columns >= LEAST_SHARE * width) & (columns < (1 - LEAST_SHARE) * width)]
+    if len(middle):
+        return int(middle[int(rng.integers(len(middle)))])
+    return int(columns.max() if at_right else columns.min())
 
 
 def hidden_in_right_view(scene: Scene, gain: float, convergence: float) -> Tensor:
@@ -204,13 +228,11 @@ def read_textures(photos: str | Path) -> list[Tensor]:
     return found
 
 
-def without_border(hole: Tensor, border: int, sides: int = 0) -> Tensor:
-    """Return True except within `border` px of any border and `sides` px of the left and right one, shaped as `hole`."""
-    inside = torch.zeros_like(hole, dtype=torch.bool)
+def without_border(hole: Tensor, rows: int, columns: int) -> Tensor:
+    """Return `hole` (..., H, W), bool, without the outer `rows` px at the top and bottom and `columns` px at the sides."""
     height, width = hole.shape[-2:]
-    across = max(border, sides)
-    inside[..., border : height - border, across : width - across] = True
-    return inside
+    inside = hole[..., rows : height - rows, columns : width - columns]
+    return F.pad(inside, (columns, columns, rows, rows))
 
 
 def record_name(picture_file: str) -> str:
