@@ -11,6 +11,7 @@ a file and name it ``mine.py:mean_fill`` where fills are named (`make_fills`)::
 import importlib.util
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,6 @@ import torch
 
 from inpaintkit.config import ALL_FILLS, FILL_NAMES, check_fill_name, is_fill_function, registry
 from inpaintkit.errors import InputError
-from inpaintkit.inspection.holes import hole_widths
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.pictures import UINT8_MAX, bands, is_left
 from inpaintkit.model import LightInpaintV1
@@ -41,35 +41,20 @@ OPENCV_RADIUS = 3
 """Neighbourhood of a filled pixel in px, the value of OpenCV's own examples."""
 
 
-def telea_fill(picture: torch.Tensor, hole: torch.Tensor, eye: str = "right") -> torch.Tensor:
-    """Fill by fast marching (Telea 2004, OpenCV), which knows no background side. Arguments as in `row_fill`."""
-    is_left(eye)
-    return _fill_each(picture, hole, lambda rgb, missing: _opencv(rgb, missing, cv2.INPAINT_TELEA))
+def solved_by(solve: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Fill:
+    """Return the fill that takes what `solve` makes of float RGB (H, W, 3) and bool (H, W), in the hole; no side is its background."""
 
+    def fill(picture: torch.Tensor, hole: torch.Tensor, eye: str = "right") -> torch.Tensor:
+        is_left(eye)
+        filled = picture.clone()
+        for index, missing in enumerate(hole[:, 0]):
+            if bool(missing.any()) and not bool(missing.all()):
+                rgb = picture[index].detach().float().clamp(0, 1).permute(1, 2, 0).contiguous().cpu().numpy()
+                answer = torch.from_numpy(solve(rgb, missing.cpu().numpy())).permute(2, 0, 1)
+                filled[index] = torch.where(missing, answer.to(picture), picture[index])
+        return filled
 
-def navier_stokes_fill(picture: torch.Tensor, hole: torch.Tensor, eye: str = "right") -> torch.Tensor:
-    """Fill by fluid dynamics (Bertalmio et al. 2001, OpenCV). Arguments as in `row_fill`."""
-    is_left(eye)
-    return _fill_each(picture, hole, lambda rgb, missing: _opencv(rgb, missing, cv2.INPAINT_NS))
-
-
-def biharmonic_fill(picture: torch.Tensor, hole: torch.Tensor, eye: str = "right") -> torch.Tensor:
-    """Fill by the biharmonic equation (Damelin and Hoang 2018, scikit-image). Arguments as in `row_fill`.
-
-    Raises `InputError` where scikit-image is not installed.
-    """
-    is_left(eye)
-    try:
-        from skimage.restoration import inpaint_biharmonic
-    except ImportError as error:
-        raise InputError(
-            "fills: biharmonic needs scikit-image; run `pip install scikit-image` or leave this fill out"
-        ) from error
-
-    def solve(rgb: np.ndarray, missing: np.ndarray) -> np.ndarray:
-        return np.asarray(inpaint_biharmonic(rgb, missing, channel_axis=-1, split_into_regions=True))
-
-    return _fill_each(picture, hole, solve)
+    return fill
 
 
 def _opencv(rgb: np.ndarray, missing: np.ndarray, method: int) -> np.ndarray:
@@ -82,18 +67,14 @@ def _opencv(rgb: np.ndarray, missing: np.ndarray, method: int) -> np.ndarray:
     return np.asarray(filled[inside, inside], dtype=np.float32) / UINT8_MAX
 
 
-def _fill_each(
-    picture: torch.Tensor, hole: torch.Tensor, solve: Callable[[np.ndarray, np.ndarray], np.ndarray]
-) -> torch.Tensor:
-    """Run `solve` (float RGB (H, W, 3), bool (H, W)) on every picture and take its answer inside the hole only."""
-    filled = picture.clone()
-    for index in range(len(picture)):
-        missing = hole[index, 0]
-        if bool(missing.any()) and not bool(missing.all()):
-            rgb = picture[index].detach().float().clamp(0, 1).permute(1, 2, 0).contiguous().cpu().numpy()
-            answer = torch.from_numpy(solve(rgb, missing.cpu().numpy())).permute(2, 0, 1)
-            filled[index] = torch.where(missing, answer.to(picture), picture[index])
-    return filled
+def _biharmonic(rgb: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    try:
+        from skimage.restoration import inpaint_biharmonic
+    except ImportError as error:
+        raise InputError(
+            "fills: biharmonic needs scikit-image; run `pip install scikit-image` or leave this fill out"
+        ) from error
+    return np.asarray(inpaint_biharmonic(rgb, missing, channel_axis=-1, split_into_regions=True))
 
 
 def on_grown_hole(fill: Fill, outer_dilation: int) -> Fill:
@@ -117,9 +98,9 @@ def on_grown_hole(fill: Fill, outer_dilation: int) -> Fill:
 def simple_in_thin_holes(fill: Fill) -> Fill:
     """Return `fill` with simpler fills mixed in where a hole is at most 3 px wide.
 
-    There a trained network does worse than they do, except at the picture's left and right border. Row fill continues the background, by `THIN_SHARES`. Where the colours on both
-    sides agree, one surface goes on behind the hole, and the row is interpolated. Measured: docs/decisions/0021. Pictures can be large,
-    so what `fill` returns is changed in place.
+    There a trained network does worse than they do, except at the picture's left and right border. Row fill continues the
+    background, by `THIN_SHARES`. Where the colours on both sides agree, one surface goes on behind the hole, and the row is
+    interpolated. Measured: docs/decisions/0021. Pictures can be large, so what `fill` returns is changed in place.
     """
 
     @torch.inference_mode()
@@ -127,32 +108,25 @@ def simple_in_thin_holes(fill: Fill) -> Fill:
         filled = fill(picture, hole, eye)
         for rows in bands(picture.shape[-2]):
             here, seen, there = filled[..., rows, :], picture[..., rows, :], hole[..., rows, :]
-            widths, share = hole_widths(there), torch.zeros_like(there, dtype=filled.dtype)
+            left, right = nearest_known(there)
+            inside = there & (left >= 0) & (right < there.shape[-1])
+            share = torch.zeros_like(there, dtype=filled.dtype)
             for width, weight in THIN_SHARES.items():
-                share.masked_fill_(widths == width, weight)
-            share.masked_fill_(_at_border(there), 0)
+                share.masked_fill_(inside & (right - left == width + 1), weight)
             mixed = torch.lerp(here, row_fill(seen, there, eye), share)
-            here.copy_(torch.where(share > 0, torch.lerp(mixed, *_interpolated(seen, there)), here))
+            here.copy_(torch.where(share > 0, torch.lerp(mixed, *_interpolated(seen, left, right)), here))
         return filled
 
     return mix
 
 
-def _at_border(hole: torch.Tensor) -> torch.Tensor:
-    """Return the pixels of `hole` (B, 1, H, W) from which it reaches the picture's left or right border in the row."""
-    left, right = nearest_known(hole)
-    return hole & ((left < 0) | (right == hole.shape[-1]))
-
-
-def _interpolated(picture: torch.Tensor, hole: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return `picture` (B, 3, H, W) interpolated along its rows in `hole`, and by how much, 0..1, the colours on both sides agree."""
-    left, right = nearest_known(hole)
-    width = hole.shape[-1]
-    columns = torch.arange(width, device=hole.device)
+def _interpolated(picture: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return `picture` (B, 3, H, W) interpolated along its rows between the columns `left` and `right` (B, 1, H, W) of known
+    pixels, and by how much, 0..1, the colours there agree; meaningless where one lies outside."""
+    width = picture.shape[-1]
     before, after = (picture.gather(-1, side.clamp(0, width - 1).expand_as(picture)) for side in (left, right))
     agreement = torch.exp(-((after - before).abs().amax(1, keepdim=True) / SAME_COLOUR).square())
-    agreement.masked_fill_((left < 0) | (right >= width), 0)
-    share = (columns - left) / (right - left).clamp(min=1)
+    share = (torch.arange(width, device=picture.device) - left) / (right - left).clamp(min=1)
     return torch.lerp(before, after, share.to(picture.dtype)), agreement
 
 
@@ -160,9 +134,9 @@ FILLS: dict[str, Fill] = registry(
     FILL_NAMES,
     {
         "row": row_fill,
-        "telea": telea_fill,
-        "navier_stokes": navier_stokes_fill,
-        "biharmonic": biharmonic_fill,
+        "telea": solved_by(partial(_opencv, method=cv2.INPAINT_TELEA)),  # fast marching (Telea 2004)
+        "navier_stokes": solved_by(partial(_opencv, method=cv2.INPAINT_NS)),  # fluid dynamics (Bertalmio et al. 2001)
+        "biharmonic": solved_by(_biharmonic),  # Damelin and Hoang 2018, scikit-image
     },
 )
 """Fills by name. Add your own: ``FILLS["mine"] = my_function``."""
@@ -196,7 +170,7 @@ def make_fills(names: str, device: str = "auto") -> dict[str, Fill]:
 def _fills_named(name: str, device: str) -> dict[str, Fill]:
     if name == ALL_FILLS:
         has_skimage = importlib.util.find_spec("skimage") is not None
-        return {label: fill for label, fill in FILLS.items() if has_skimage or fill is not biharmonic_fill}
+        return {label: fill for label, fill in FILLS.items() if has_skimage or label != "biharmonic"}
     if name in FILLS:
         return {name: FILLS[name]}
     check_fill_name("fills", name, ALL_FILLS)

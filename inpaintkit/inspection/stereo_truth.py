@@ -8,6 +8,7 @@ left picture is seen at x - disparity in the right one. Files: PFM and NPY (not 
 
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +56,8 @@ def stereo_truth(folder: str | Path, scale: float | None = None, edge_dilation: 
     """Return the stereo pairs in the folders inside `folder` (or `folder` itself) as a truth; files are read when needed.
 
     `scale`: stored disparity per px; None: 1, in 16-bit PNG files 256. `edge_dilation`: rounds by which near edges of the
-    disparity grow before the warp. Each pair is read once at first, so that a bad one
-    is said before anything is judged: raises `InputError` for it as `read_case` does, and if there is no pair.
+    disparity grow before the warp. Each pair is read once at first, so that a bad one is said before anything is judged:
+    raises `InputError` for it as `read_case` does, and if there is no pair.
     """
     root = require_folder(folder, "stereo_dir")
     found = {place.name: files for place in [root, *sorted(root.iterdir())] if (files := find_pair(place))}
@@ -68,9 +69,11 @@ def stereo_truth(folder: str | Path, scale: float | None = None, edge_dilation: 
     names = list(found)
     for name, files in found.items():
         read_case(*files, name, scale)
-    return Truth(
-        "stereo pairs", names, lambda index: read_case(*found[names[index]], names[index], scale, edge_dilation)
-    )
+
+    def load(index: int) -> Case:
+        return read_case(*found[names[index]], names[index], scale, edge_dilation)
+
+    return Truth("stereo pairs", names, load)
 
 
 def find_pair(place: Path) -> tuple[Path, Path, Path] | None:
@@ -78,12 +81,12 @@ def find_pair(place: Path) -> tuple[Path, Path, Path] | None:
     if not place.is_dir():
         return None
     for stems in NAMES:
-        files = [
-            next((place / (stem + ending) for ending in endings if (place / (stem + ending)).is_file()), None)
+        left, right, disparity = (
+            next((file for ending in endings if (file := place / (stem + ending)).is_file()), None)
             for stem, endings in zip(stems, (PICTURES, PICTURES, DISPARITIES), strict=True)
-        ]
-        if files[0] and files[1] and files[2]:
-            return files[0], files[1], files[2]
+        )
+        if left and right and disparity:
+            return left, right, disparity
     return None
 
 
@@ -167,18 +170,20 @@ def fill_unmeasured(disparity: Tensor) -> Tensor:
     Rows without any take the picture's farthest.
     """
     missing = ~disparity.isfinite()
-    farthest = disparity[~missing].min()
-    padded = F.pad(disparity, (1, 1), value=torch.inf).nan_to_num(torch.inf, torch.inf, torch.inf)
-    sides = [padded.gather(-1, column + 1) for column in nearest_known(missing)]
-    guess = torch.minimum(*sides)
-    return torch.where(missing, torch.where(guess.isfinite(), guess, farthest), disparity)
+    guess = torch.minimum(*_beside(missing, disparity, torch.inf))
+    return torch.where(missing, torch.where(guess.isfinite(), guess, disparity[~missing].min()), disparity)
 
 
 def between(hole: Tensor, measured: Tensor) -> Tensor:
     """Return the pixels of `hole` (1, 1, H, W) whose nearest known ones on both sides in the row exist and are `measured`."""
-    padded = F.pad(measured & ~hole, (1, 1))
-    left, right = (padded.gather(-1, column + 1) for column in nearest_known(hole))
+    left, right = _beside(hole, measured, False)
     return left & right & hole
+
+
+def _beside(hole: Tensor, values: Tensor, outside: float) -> Iterator[Tensor]:
+    """Yield `values` (1, 1, H, W) at the nearest known pixels to the left and right in the row, `outside` where there is none."""
+    padded = F.pad(values, (1, 1), value=outside)
+    return (padded.gather(-1, column + 1) for column in nearest_known(hole))
 
 
 def read_disparity(path: str | Path, scale: float | None = None) -> Tensor:

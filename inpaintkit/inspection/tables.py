@@ -1,6 +1,6 @@
 """Evaluations as Markdown tables."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -38,15 +38,12 @@ def title_of(fill: str, safe: Callable[[str], str] = text.markdown) -> str:
 def short_table(results: Sequence[Evaluation]) -> str:
     """Return PSNR and LPIPS inside the holes of each truth, a row per fill, the best of each column in bold."""
     columns = [(result, name) for result in results for name in ("psnr", "lpips") if result.ranking(name)]
-    lines = table_head("fill", (f"{result.title}: {METRICS[name].heading}" for result, name in columns))
-    fills = list(dict.fromkeys(fill for result in results for fill in result.fills))
-    for fill in fills:
-        cells = [_best_in_bold(result, fill, name) for result, name in columns]
-        lines.append(f"| {title_of(fill)} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    heads = [f"{result.title}: {METRICS[name].heading}" for result, name in columns]
+    fills = dict.fromkeys(fill for result in results for fill in result.fills)
+    return _of_fills("fill", heads, {fill: [_best_in_bold(*column, fill) for column in columns] for fill in fills})
 
 
-def _best_in_bold(result: Evaluation, fill: str, name: str) -> str:
+def _best_in_bold(result: Evaluation, name: str, fill: str) -> str:
     if fill not in result.fills:
         return "–"
     value = METRICS[name].text(result.mean(fill, name).mean)
@@ -57,11 +54,8 @@ def table(result: Evaluation, names: Sequence[str] = MAIN_METRICS) -> str:
     """Return means of the metrics `names` with 95 % intervals, one row per fill, as Markdown; without those nobody has."""
     means = {(fill, name): result.mean(fill, name) for fill in result.fills for name in names}
     shown = [name for name in names if not all(np.isnan(means[fill, name].mean) for fill in result.fills)]
-    lines = table_head("fill", (METRICS[name].heading for name in shown))
-    for fill in result.fills:
-        cells = [cell(means[fill, name], METRICS[name]) for name in shown]
-        lines.append(f"| {title_of(fill)} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    rows = {fill: [cell(means[fill, name], METRICS[name]) for name in shown] for fill in result.fills}
+    return _of_fills("fill", [METRICS[name].heading for name in shown], rows)
 
 
 def tables(result: Evaluation) -> str:
@@ -91,18 +85,18 @@ def tables(result: Evaluation) -> str:
 def versus(result: Evaluation, fill: str) -> str:
     """Return by how much `fill` is better (positive) or worse than each other one, paired by record, as Markdown."""
     names = [*RANKED_METRICS, *(name for metric in RANKED_METRICS for name in width_metrics(metric))]
-    lines = table_head(f"{title_of(fill)} against", (METRICS[name].label for name in names))
-    for other in result.fills:
-        if other != fill:
-            cells = [cell(result.advantage(fill, other, name), METRICS[name], signed=True) for name in names]
-            lines.append(f"| {title_of(other)} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    rows = {
+        other: [cell(result.advantage(fill, other, name), METRICS[name], signed=True) for name in names]
+        for other in result.fills
+        if other != fill
+    }
+    return _of_fills(f"{title_of(fill)} against", [METRICS[name].label for name in names], rows)
 
 
-def table_head(first: str, others: Iterable[str]) -> list[str]:
-    """Return the two lines above a table's rows."""
-    heads = [first, *others]
-    return [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
+def _of_fills(first: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
+    """Return a Markdown table with a row of cells per fill; `first` stands above their names."""
+    lines = [[first, *heads], ["---", *["---:"] * len(heads)], *([title_of(fill), *row] for fill, row in rows.items())]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def cell(interval: Interval, metric: Metric, signed: bool = False) -> str:
