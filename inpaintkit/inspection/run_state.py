@@ -7,9 +7,12 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from inpaintkit.errors import InputError
 from inpaintkit.files import read_json, require_folder
 from inpaintkit.text import duration
 
@@ -32,10 +35,6 @@ class RunState:
     last_epoch: int | None = None
     written: float | None = None
 
-    def of(self, split: str) -> list[Mapping[str, str]]:
-        """Return the rows of ``train`` or ``eval``."""
-        return [row for row in self.rows if row["split"] == split]
-
 
 def read_run(model_dir: str | Path) -> RunState:
     """Return how the run in `model_dir` stands; before the first row there is no `csv_file`.
@@ -43,18 +42,23 @@ def read_run(model_dir: str | Path) -> RunState:
     What is damaged counts as not there. Raises `InputError` if there is no such folder.
     """
     folder = require_folder(model_dir, "model_dir")
-    manifest = _manifest(folder)
+    manifest: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
+        manifest = read_json(folder / "manifest.json")
     params, status = manifest.get("params"), manifest.get("status")
     last_epoch = params.get("max_epoch") if isinstance(params, dict) else None
     file = next(iter(sorted(folder.glob("loss_*.csv"))), None)
-    rows, written = (_rows(file), file.stat().st_mtime) if file else ((), None)
+    rows: list[dict[str, str]] = []
+    if file:
+        with contextlib.suppress(InputError):
+            rows = loss_rows(file)
     return RunState(
         file if rows else None,
-        rows,
+        tuple(rows),
         _strips(folder),
         status if isinstance(status, str) else "",
         last_epoch if isinstance(last_epoch, int) else None,
-        written,
+        file.stat().st_mtime if file else None,
     )
 
 
@@ -63,7 +67,7 @@ def describe_run(state: RunState, now: float | None = None) -> str:
     if not state.rows:
         return "no epoch yet: curves appear with the first evaluation"
     parts = [f"epoch {state.rows[-1]['epoch']}" + (f" of {state.last_epoch}" if state.last_epoch else "")]
-    judged = [row for row in state.of("eval") if _number(row, "total") is not None]
+    judged = [row for row in state.rows if row["split"] == "eval" and _number(row, "total") is not None]
     if judged:
         best = min(judged, key=lambda row: _number(row, "total") or 0.0)
         parts.append(
@@ -78,25 +82,27 @@ def describe_run(state: RunState, now: float | None = None) -> str:
     return " · ".join(parts)
 
 
-def _rows(file: Path) -> tuple[dict[str, str], ...]:
-    with contextlib.suppress(csv.Error), file.open(newline="", encoding="utf-8", errors="replace") as handle:
-        return tuple(row for row in csv.DictReader(handle) if row.get("split") and row.get("epoch"))
-    return ()
+def loss_rows(path: str | Path) -> list[dict[str, str]]:
+    """Return the rows of a loss CSV by column; raise `InputError` if it is missing or damaged or holds no epoch yet."""
+    if not Path(path).is_file():
+        raise InputError(f"csv_path: {path} does not exist; give the loss_*.csv of a training run")
+    try:
+        with open(path, newline="", encoding="utf-8") as handle:
+            rows = list(csv.DictReader(handle))
+        for row in rows:
+            numbers = (value for name, value in row.items() if name != "split" and value)
+            int(row["epoch"]), row["split"], list(map(float, numbers))
+    except (ValueError, KeyError, TypeError, csv.Error):
+        raise InputError(f"csv_path: {path} is damaged; the next evaluation of its run writes it anew") from None
+    if not rows:
+        raise InputError(f"csv_path: {path} holds no epoch yet; wait for the first one to end")
+    return rows
 
 
 def _strips(folder: Path) -> dict[int, tuple[Path, ...]]:
-    found: dict[int, list[tuple[int, Path]]] = {}
-    for path in (folder / "eval").glob("epoch*_batch*.png"):
-        match = _STRIP_NAME.fullmatch(path.name)
-        if match:
-            found.setdefault(int(match[1]), []).append((int(match[2]), path))
-    return {epoch: tuple(path for _, path in sorted(found[epoch])) for epoch in sorted(found)}
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError):
-        return read_json(folder / "manifest.json")
-    return {}
+    named = ((_STRIP_NAME.fullmatch(path.name), path) for path in (folder / "eval").glob("epoch*_batch*.png"))
+    strips = sorted((int(name[1]), int(name[2]), path) for name, path in named if name)
+    return {epoch: tuple(path for *_, path in those) for epoch, those in groupby(strips, key=itemgetter(0))}
 
 
 def _number(row: Mapping[str, str], name: str) -> float | None:

@@ -35,6 +35,11 @@ class Metric:
         """The label with unit and an arrow towards better."""
         return f"{self.label}{f' ({self.unit})' if self.unit else ''} {'↑' if self.higher_is_better else '↓'}"
 
+    @property
+    def better(self) -> str:
+        """``more`` or ``less``."""
+        return "more" if self.higher_is_better else "less"
+
     def text(self, value: float) -> str:
         """Return `value` with this metric's digits, an en dash where there is none."""
         return "–" if np.isnan(value) else f"{value:.{self.digits}f}"

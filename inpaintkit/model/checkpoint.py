@@ -25,6 +25,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path
 from inpaintkit.model.bounds import rehearse, require_bounded
 from inpaintkit.model.generator import LightInpaintV1
+from inpaintkit.text import shown
 
 VIDEO_MODEL = "inpaint.light_video_inpaint_v1"
 EXTRA_KEY = "inpaintkit"
@@ -80,7 +81,7 @@ def save_state(model: LightInpaintV1, path: str | Path, payload: Mapping[str, An
 
 def load_state(path: str | Path) -> dict[str, Any]:
     """Return the dict of a ``.checkpoint.pth`` file, tensors on the CPU; raise `InputError` for any bad file."""
-    return _read_pickle(_require_file(path))
+    return _read_pickle(*_start_of(path))
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[LightInpaintV1, Meta]:
@@ -114,7 +115,7 @@ def describe_checkpoint(path: str | Path) -> dict[str, Any]:
     tensors = [value for value in payload["state_dict"].values() if isinstance(value, Tensor)]
     facts = {
         "file": str(path),
-        "architecture": _shown(payload["name"]),
+        "architecture": shown(payload["name"], SHOWN_LETTERS),
         "parameters": sum(tensor.numel() for tensor in tensors),
         "dtype": ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors})),
         "kind": "training state" if "optimizer_state_dict" in payload else "model",
@@ -131,8 +132,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: when the file is missing, damaged, unsafe or of another kind.
     """
-    file = _require_file(path)
-    payload = _read_safetensors(file) if _is_safetensors(file) else _read_pickle(file)
+    file, start = _start_of(path)
+    is_safetensors = file.suffix == ".safetensors" or start[SAFETENSORS_HEADER_AT:] == b"{"
+    payload = _read_safetensors(file) if is_safetensors else _read_pickle(file, start)
     expected = {"nunif_model": object, "name": str, "kwargs": dict, "state_dict": dict}
     for key, kind in expected.items():
         if not isinstance(payload.get(key), kind):
@@ -179,7 +181,8 @@ def _require_plain(value: Any, where: str, tensors: bool) -> None:
         raise TypeError(f"{where}: {kind.__module__}.{kind.__name__} can't be stored; convert it to a plain value")
 
 
-def _require_file(path: str | Path) -> Path:
+def _start_of(path: str | Path) -> tuple[Path, bytes]:
+    """Return `path` and the bytes by which its format is told; raise `InputError` for what can't be a model file."""
     file = Path(path)
     try:
         if not file.exists():
@@ -191,18 +194,12 @@ def _require_file(path: str | Path) -> Path:
         if not file.is_file():
             raise InputError(f"{path}: it is a device or a pipe; give a model file")
         with file.open("rb") as handle:
-            empty = not handle.read(1)
+            start = handle.read(SAFETENSORS_HEADER_AT + 1)
     except OSError as error:
         raise InputError(f"{path}: it can't be read ({error.strerror}); check path and permissions") from None
-    if empty:
+    if not start:
         raise InputError(f"{path}: the file is empty; copy or download it again")
-    return file
-
-
-def _is_safetensors(file: Path) -> bool:
-    with file.open("rb") as handle:
-        start = handle.read(SAFETENSORS_HEADER_AT + 1)
-    return file.suffix == ".safetensors" or start[SAFETENSORS_HEADER_AT:] == b"{"
+    return file, start
 
 
 def _read_safetensors(file: Path) -> dict[str, Any]:
@@ -223,16 +220,14 @@ def _read_safetensors(file: Path) -> dict[str, Any]:
     return {"nunif_model": 1, "kwargs": {}, **header, EXTRA_KEY: extra, "state_dict": state}
 
 
-def _read_pickle(file: Path) -> dict[str, Any]:
-    with file.open("rb") as handle:
-        start = handle.read(len(ZIP_MAGIC))
+def _read_pickle(file: Path, start: bytes) -> dict[str, Any]:
     if start.startswith(PICKLE_MAGIC):
         # That format also says how much memory to take before any of its weights is read.
         raise InputError(
             f"{file}: refused, because it isn't in the format that PyTorch writes since version 1.6; load it with a newer "
             "PyTorch where you trust its source, and save it again"
         )
-    if start != ZIP_MAGIC:
+    if not start.startswith(ZIP_MAGIC):
         raise InputError(f"{file}: it is not a PyTorch file; choose a model file (.pth or .safetensors)")
     if _unpacks_to_more(file):
         raise InputError(
@@ -270,13 +265,7 @@ def _unpacks_to_more(file: Path) -> bool:
 
 def _reason(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return _shown(lines[0].split(". ")[0].rstrip("."), 2 * SHOWN_LETTERS) if lines else type(error).__name__
-
-
-def _shown(name: Any, letters: int = SHOWN_LETTERS) -> str:
-    """Return what a file calls something as it may stand in a sentence: on one line, no control characters, not too long."""
-    text = str(name) if str(name).isprintable() else ascii(name)
-    return text if len(text) <= letters else f"{text[:letters]}..."
+    return shown(lines[0].split(". ")[0].rstrip("."), 2 * SHOWN_LETTERS) if lines else type(error).__name__
 
 
 def _model_problem(payload: Mapping[str, Any], model: LightInpaintV1) -> str | None:
@@ -285,7 +274,7 @@ def _model_problem(payload: Mapping[str, Any], model: LightInpaintV1) -> str | N
     if name == VIDEO_MODEL:
         return f"it holds iw3's video model {name}, but inpaintkit works with the image model {model.name}; choose that file"
     if name != model.name:
-        return f"it holds the model '{_shown(name)}', but inpaintkit works with {model.name}; choose such a file"
+        return f"it holds the model '{shown(name, SHOWN_LETTERS)}', but inpaintkit works with {model.name}; choose such a file"
     if payload["kwargs"]:
         return f"its model was built with unknown options {_listed(payload['kwargs'])}; choose a file of {name} as released"
     return _key_problem(payload["state_dict"], model.state_dict()) or _weight_problem(payload["state_dict"])
@@ -295,7 +284,7 @@ def _key_problem(found: Mapping[Any, Any], expected: Mapping[str, Tensor]) -> st
     misfits = {
         "misses": [name for name in expected if name not in found],
         "has surplus": [name for name in found if name not in expected],
-        "has misshapen": [name for name in expected if name in found and not _same_shape(found[name], expected[name])],
+        "has misshapen": [name for name, value in expected.items() if name in found and not _fits(found[name], value)],
     }
     for verb, names in misfits.items():
         if names:
@@ -305,14 +294,14 @@ def _key_problem(found: Mapping[Any, Any], expected: Mapping[str, Tensor]) -> st
 
 def _listed(names: Iterable[Any]) -> str:
     """Return the first of `names` for a sentence."""
-    first = [_shown(name) for name in itertools.islice(names, SHOWN_KEYS + 1)]
+    first = [shown(name, SHOWN_LETTERS) for name in itertools.islice(names, SHOWN_KEYS + 1)]
     return ", ".join(first[:SHOWN_KEYS] + ["..."] * (len(first) > SHOWN_KEYS))
 
 
-def _same_shape(found: Any, expected: Tensor) -> bool:
-    if not isinstance(found, Tensor) or found.layout != torch.strided or found.device != expected.device:
-        return False
-    return found.shape == expected.shape
+def _fits(found: Any, expected: Tensor) -> bool:
+    return isinstance(found, Tensor) and all(
+        getattr(found, name) == getattr(expected, name) for name in ("layout", "device", "shape")
+    )
 
 
 def _weight_problem(state: Mapping[str, Tensor]) -> str | None:

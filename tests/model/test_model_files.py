@@ -216,10 +216,10 @@ BAD_DICTS: dict[str, tuple[Callable[[LightInpaintV1], Any], str]] = {
     "complex": (lambda m: with_weight(m, "up.bias", torch.ones(384, dtype=torch.complex64)), "instead of float"),
     "without numbers": (lambda m: with_weight(m, "up.bias", torch.ones(384, device="meta")), "misshapen"),
     "claims a terabyte": (lambda m: with_weight(m, "up.bias", torch.ones(1).expand(10**12)), "misshapen"),
-    "control characters": (lambda m: with_weight(m, "a\n\x1b[2J", torch.ones(1)), r"\(1: 'a\\n\\x1b\[2J'\)"),
-    "a name without end": (lambda m: with_weight(m, "a" * 10**6, torch.ones(1)), r"a\.\.\.\)"),
-    "an architecture without end": (lambda m: iw3_dict(m, name="a" * 10**6), r"a\.\.\.'"),
-    "options in two lines": (lambda m: iw3_dict(m, kwargs={"x\ny": 1}), r"'x\\ny'"),
+    "control characters": (lambda m: with_weight(m, "a\n\x1b[2J", torch.ones(1)), r"\(1: a\\n\\x1b\[2J\)"),
+    "a name without end": (lambda m: with_weight(m, "a" * 10**6, torch.ones(1)), r"a…a+\)"),
+    "an architecture without end": (lambda m: iw3_dict(m, name="a" * 10**6), "a…a+'"),
+    "options in two lines": (lambda m: iw3_dict(m, kwargs={"x\ny": 1}), r"x\\ny"),
 }
 
 

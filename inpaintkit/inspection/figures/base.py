@@ -1,6 +1,7 @@
 """What all figures share: their style, grids of pictures, and how they become files."""
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,6 @@ INK, QUIET, GRID = "#1f2328", "#6a737d", "#e3e6ea"
 LEFT_HOLE_COLOUR, RIGHT_HOLE_COLOUR = (0.90, 0.62, 0.0), (0.34, 0.71, 0.91)
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 11, 9, 8
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-
 
 DPI = 110
 
@@ -68,6 +68,12 @@ def image_grid(rows: int, columns: int, aspect: float = 1.0, inches: float = TIL
         ax.set_yticks([])
         ax.spines[:].set_visible(False)
     return figure, axes
+
+
+def set_titles(axes: Iterable[Axes], titles: Iterable[str], size: int = TITLE_SIZE) -> None:
+    """Write `titles` above `axes`, as far as there are both."""
+    for ax, title in zip(axes, titles, strict=False):
+        ax.set_title(title, fontsize=size, color=INK)
 
 
 def show_picture(ax: Axes, picture: torch.Tensor) -> None:

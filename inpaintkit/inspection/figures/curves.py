@@ -1,6 +1,5 @@
 """Curves of a training from its loss CSV."""
 
-import csv
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from inpaintkit.errors import InputError
 from inpaintkit.inspection.figures.base import INK, PALETTE, QUIET, SMALL_SIZE, TEXT_SIZE, KitFigure, label_axes
+from inpaintkit.inspection.run_state import loss_rows
 from inpaintkit.training.gan_epochs import FIGURES
 
 BASELINES = {"hole_psnr": "hole_psnr_row_fill"}
@@ -22,7 +21,7 @@ def loss_curves(csv_path: str | Path) -> Figure:
 
     The hole PSNR of row fill stands beside the network's. Raises `InputError` if the file is missing or holds no epoch yet.
     """
-    rows = _read_csv(csv_path)
+    rows = loss_rows(csv_path)
     skipped = {"epoch", "split", "seconds", *BASELINES.values()}
     names = list(dict.fromkeys(name for row in rows for name, value in row.items() if value and name not in skipped))
     names.sort(key=lambda name: (name != "total", "learning_rate" in name or name == "lr"))
@@ -40,7 +39,7 @@ def loss_curves(csv_path: str | Path) -> Figure:
 
 def gan_epochs(csv_path: str | Path, picked: int) -> Figure:
     """Plot the inside-hole figures of each judged epoch of GAN fine-tuning; the start dotted, the `picked` one marked."""
-    rows = [row for row in _read_csv(csv_path) if row["split"] == "eval" and row.get("score")]
+    rows = [row for row in loss_rows(csv_path) if row["split"] == "eval" and row.get("score")]
     figure = KitFigure(figsize=(3.2 * len(FIGURES), 2.8), layout="constrained")
     for ax, (name, title) in zip(figure.subplots(1, len(FIGURES)), FIGURES.items(), strict=True):
         epochs, values = [int(row["epoch"]) for row in rows], [float(row[name]) for row in rows]
@@ -51,22 +50,6 @@ def gan_epochs(csv_path: str | Path, picked: int) -> Figure:
         label_axes(ax, title, "epoch", "")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
-
-
-def _read_csv(path: str | Path) -> list[dict[str, str]]:
-    if not Path(path).is_file():
-        raise InputError(f"csv_path: {path} does not exist; give the loss_*.csv of a training run")
-    try:
-        with open(path, newline="", encoding="utf-8") as handle:
-            rows = list(csv.DictReader(handle))
-        for row in rows:
-            numbers = (value for name, value in row.items() if name != "split" and value)
-            int(row["epoch"]), row["split"], list(map(float, numbers))
-    except (ValueError, KeyError, TypeError, csv.Error):
-        raise InputError(f"csv_path: {path} is damaged; the next evaluation of its run writes it anew") from None
-    if not rows:
-        raise InputError(f"csv_path: {path} holds no epoch yet; wait for the first one to end")
-    return rows
 
 
 def _curve(ax: Axes, rows: Iterable[Mapping[str, str]], name: str) -> None:

@@ -14,20 +14,7 @@ from inpaintkit import text
 from inpaintkit.data import InpaintDataset
 from inpaintkit.hole_colour import paint_hole
 from inpaintkit.inspection.evaluate import Example, as_truth, evenly, examples
-from inpaintkit.inspection.figures.base import (
-    INK,
-    PALETTE,
-    QUIET,
-    SMALL_SIZE,
-    TEXT_SIZE,
-    TILE_INCHES,
-    TITLE_SIZE,
-    KitFigure,
-    image_grid,
-    label_axes,
-    short,
-    show_picture,
-)
+from inpaintkit.inspection.figures import base
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.scores import MAIN_METRICS, METRICS, RANKED_METRICS, WIDTH_BINS, Evaluation, width_metrics
 from inpaintkit.inspection.spectrum import spectrum, step_products
@@ -51,15 +38,15 @@ def hole_spectra(records: Truth | InpaintDataset, fills: Mapping[str, Fill], n: 
         for name, picture in {"truth": example.picture, **example.fills}.items():
             found = step_products(picture[None].cpu(), example.hole[None].cpu())
             totals[name] = [a + b for a, b in zip(totals[name], found, strict=True)] if name in totals else list(found)
-    figure = KitFigure(figsize=(7.5, 3.4), layout="constrained")
+    figure = base.KitFigure(figsize=(7.5, 3.4), layout="constrained")
     ax = figure.subplots()
-    for colour, (name, (sums, counts)) in zip(("#000000", *PALETTE), totals.items(), strict=False):
+    for colour, (name, (sums, counts)) in zip(("#000000", *base.PALETTE), totals.items(), strict=False):
         frequencies, power = spectrum(sums, counts)
         ax.semilogy(frequencies.numpy(), power.numpy(), color=colour, label=text.figure(name), linewidth=1.8)
     for frequency in GRID_FREQUENCIES:
-        ax.axvline(frequency, color=QUIET, linewidth=1, linestyle=":")
-    label_axes(ax, "power of pixel differences inside holes", "cycles per px", "")
-    ax.legend(frameon=False, fontsize=TEXT_SIZE, labelcolor=INK)
+        ax.axvline(frequency, color=base.QUIET, linewidth=1, linestyle=":")
+    base.label_axes(ax, "power of pixel differences inside holes", "cycles per px", "")
+    ax.legend(frameon=False, fontsize=base.TEXT_SIZE, labelcolor=base.INK)
     return figure
 
 
@@ -72,22 +59,21 @@ def discriminator_maps(
     """
     truth = as_truth(records)
     rows = examples(fills, truth, [truth.names[index] for index in evenly(len(truth), n)])
-    figure, axes = image_grid(len(rows), len(fills) + 2)
+    figure, axes = base.image_grid(len(rows), len(fills) + 2)
     for line, example in zip(axes, rows, strict=True):
         pictures = {"truth": example.picture, **example.fills}
         maps = {name: realness(p[None], example.picture[None])[0, 0].cpu().numpy() for name, p in pictures.items()}
         strongest = max(float(np.abs(logits).max()) for logits in maps.values())
-        show_picture(line[0], paint_hole(example.picture, example.hole))
+        base.show_picture(line[0], paint_hole(example.picture, example.hole))
         for ax, (name, logits) in zip(line[1:], maps.items(), strict=True):
-            show_picture(ax, pictures[name])
+            base.show_picture(ax, pictures[name])
             height, width = pictures[name].shape[-2:]
             extent = (cut, width - cut, height - cut, cut)
             ax.imshow(logits, cmap="RdBu", vmin=-strongest, vmax=strongest, alpha=0.55, extent=extent)
             ax.set_xlim(-0.5, width - 0.5)
             ax.set_ylim(height - 0.5, -0.5)
-        line[0].set_ylabel(short(example.record), fontsize=SMALL_SIZE, color=QUIET)
-    for ax, title in zip(axes[0], ("hole", "truth", *fills), strict=True):
-        ax.set_title(title_of(title, text.figure), fontsize=TITLE_SIZE, color=INK)
+        line[0].set_ylabel(base.short(example.record), fontsize=base.SMALL_SIZE, color=base.QUIET)
+    base.set_titles(axes[0], (title_of(title, text.figure) for title in ("hole", "truth", *fills)))
     return figure
 
 
@@ -103,11 +89,10 @@ def before_after(
     if names is None:
         names = [truth.names[index] for index in evenly(len(truth), n)]
     rows = examples(fills, truth, names)
-    figure, axes = image_grid(len(rows), len(fills) + 2)
+    figure, axes = base.image_grid(len(rows), len(fills) + 2)
     for line, example in zip(axes, rows, strict=True):
         _example_row(line, example)
-    for ax, title in zip(axes[0], ("hole", *fills, "truth"), strict=True):
-        ax.set_title(title_of(title, text.figure), fontsize=TITLE_SIZE, color=INK)
+    base.set_titles(axes[0], (title_of(title, text.figure) for title in ("hole", *fills, "truth")))
     return figure
 
 
@@ -116,10 +101,9 @@ def extremes(records: Truth | InpaintDataset, fills: Mapping[str, Fill], evaluat
 
     Shown is each record's largest hole. Under a fill stands its PSNR in all holes of the record, by which it was chosen.
     """
-    figure, axes = image_grid(len(fills), 9, inches=TILE_INCHES * 0.75)
-    chosen = {
-        name: [*evaluation.best(name, 1), *evaluation.median(name, 1), *evaluation.worst(name, 1)] for name in fills
-    }
+    figure, axes = base.image_grid(len(fills), 9, inches=base.TILE_INCHES * 0.75)
+    choices = (evaluation.best, evaluation.median, evaluation.worst)
+    chosen = {name: [record for choose in choices for record in choose(name, 1)] for name in fills}
     filled = {}
     for record in dict.fromkeys(chain(*chosen.values())):  # several fills choose the same one: it is drawn once
         those = {name: fill for name, fill in fills.items() if record in chosen[name]}
@@ -130,10 +114,11 @@ def extremes(records: Truth | InpaintDataset, fills: Mapping[str, Fill], evaluat
             tiles = line[3 * place : 3 * place + 3]
             _example_row(tiles, replace(filled[record], fills={name: filled[record].fills[name]}))
             _label_psnr(tiles[1], psnr[record], "record: ")
-        line[0].set_ylabel(title_of(name, text.figure), fontsize=TITLE_SIZE, color=INK)
-    for place, word in enumerate(("best", "median", "worst")):
-        for ax, title in zip(axes[0, 3 * place :], (f"{word}: hole", "filled", "truth"), strict=False):
-            ax.set_title(title, fontsize=TEXT_SIZE, color=INK)
+        line[0].set_ylabel(title_of(name, text.figure), fontsize=base.TITLE_SIZE, color=base.INK)
+    words = ("best", "median", "worst")
+    base.set_titles(
+        axes[0], (title for word in words for title in (f"{word}: hole", "filled", "truth")), base.TEXT_SIZE
+    )
     return figure
 
 
@@ -143,23 +128,25 @@ def metrics_bars(evaluation: Evaluation) -> Figure:
     Points rather than bars: PSNR and SSIM have no meaningful zero for a bar to start at.
     """
     shown = [m for m in MAIN_METRICS if not all(np.isnan(evaluation.mean(f, m).mean) for f in evaluation.fills)]
-    figure = KitFigure(figsize=(2.75 * len(shown), 5.4 + 0.28 * len(evaluation.fills)), layout="constrained")
+    figure = base.KitFigure(figsize=(2.75 * len(shown), 5.4 + 0.28 * len(evaluation.fills)), layout="constrained")
     grid = figure.add_gridspec(2, 1, height_ratios=[1.6 + 0.28 * len(evaluation.fills), 3])
     above, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
-    colours = dict(zip(evaluation.fills, cycle(PALETTE), strict=False))
+    colours = dict(zip(evaluation.fills, cycle(base.PALETTE), strict=False))
     axes = dict(zip(shown, above.subplots(1, len(shown), squeeze=False)[0], strict=True))
     for name in shown:
         _points(axes[name], evaluation, name, colours)
     for name in shown[1:]:
         axes[name].set_yticklabels([])
     if "artefact" in axes:
-        axes["artefact"].axvline(0, color=QUIET, linewidth=1, linestyle=":")
-        axes["artefact"].set_xlabel("0: no grid of 8 px or finer", fontsize=TEXT_SIZE, color=QUIET)
+        axes["artefact"].axvline(0, color=base.QUIET, linewidth=1, linestyle=":")
+        axes["artefact"].set_xlabel("0: no grid of 8 px or finer", fontsize=base.TEXT_SIZE, color=base.QUIET)
     ranked = [m for m in RANKED_METRICS if m in shown]
     curves = below.subplots(1, len(ranked), squeeze=False)[0]
     for ax, name in zip(curves, ranked, strict=True):
         _width_curves(ax, evaluation, name, colours)
-    curves[-1].legend(frameon=False, fontsize=TEXT_SIZE, labelcolor=INK, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    curves[-1].legend(
+        frameon=False, fontsize=base.TEXT_SIZE, labelcolor=base.INK, loc="center left", bbox_to_anchor=(1.0, 0.5)
+    )
     return figure
 
 
@@ -167,13 +154,13 @@ def _example_row(line: np.ndarray, example: Example) -> None:
     top, left, side = zoom_box(example.hole[0])
     crop = (..., slice(top, top + side), slice(left, left + side))
     truth, hole = example.picture[crop], example.hole[crop]
-    show_picture(line[0], paint_hole(truth, hole))
+    base.show_picture(line[0], paint_hole(truth, hole))
     for ax, filled in zip(line[1:-1], example.fills.values(), strict=True):
-        show_picture(ax, filled[crop])
+        base.show_picture(ax, filled[crop])
         _label_psnr(ax, float(hole_psnr(filled[crop][None], truth[None], hole[None])))
-    show_picture(line[-1], truth)
-    line[0].set_ylabel(short(example.record), fontsize=SMALL_SIZE, color=QUIET)
-    line[0].set_xlabel(f"{side} × {side} px", fontsize=SMALL_SIZE, color=QUIET)
+    base.show_picture(line[-1], truth)
+    line[0].set_ylabel(base.short(example.record), fontsize=base.SMALL_SIZE, color=base.QUIET)
+    line[0].set_xlabel(f"{side} × {side} px", fontsize=base.SMALL_SIZE, color=base.QUIET)
 
 
 def _points(ax: Axes, evaluation: Evaluation, name: str, colours: Mapping[str, str]) -> None:
@@ -183,22 +170,11 @@ def _points(ax: Axes, evaluation: Evaluation, name: str, colours: Mapping[str, s
         if not np.isnan(value.mean):
             ax.plot([value.low, value.high], [place, place], color=colours[fill], linewidth=3, alpha=0.45)
             ax.plot(value.mean, place, "o", color=colours[fill], markersize=7)
-            ax.annotate(
-                metric.text(value.mean), (value.mean, place), (0, 7), textcoords="offset points",
-                ha="center", fontsize=SMALL_SIZE, color=INK,
-            )  # fmt: skip
-    label_axes(
-        ax,
-        metric.label,
-        f"{metric.unit + ', ' if metric.unit else ''}{'more' if metric.higher_is_better else 'less'} is better",
-        "",
-    )
-    ax.set_yticks(
-        range(len(evaluation.fills)),
-        [title_of(fill, text.figure) for fill in evaluation.fills],
-        fontsize=TEXT_SIZE,
-        color=INK,
-    )
+            style = {"textcoords": "offset points", "ha": "center", "fontsize": base.SMALL_SIZE, "color": base.INK}
+            ax.annotate(metric.text(value.mean), (value.mean, place), (0, 7), **style)
+    base.label_axes(ax, metric.label, f"{metric.unit + ', ' if metric.unit else ''}{metric.better} is better", "")
+    titles = [title_of(fill, text.figure) for fill in evaluation.fills]
+    ax.set_yticks(range(len(titles)), titles, fontsize=base.TEXT_SIZE, color=base.INK)
     ax.set_ylim(len(evaluation.fills) - 0.4, -0.7)
     ax.margins(x=0.15)
     ax.xaxis.set_major_locator(MaxNLocator(4))
@@ -210,20 +186,13 @@ def _width_curves(ax: Axes, evaluation: Evaluation, name: str, colours: Mapping[
         means = [evaluation.mean(fill, width_metric) for width_metric in width_metrics(name)]
         shifted = places + 0.05 * (number - (len(evaluation.fills) - 1) / 2)
         values = np.array([[value.mean, value.low, value.high] for value in means])
-        ax.plot(
-            shifted,
-            values[:, 0],
-            "o-",
-            color=colours[fill],
-            label=title_of(fill, text.figure),
-            linewidth=1.6,
-            markersize=5,
-        )
+        label = title_of(fill, text.figure)
+        ax.plot(shifted, values[:, 0], "o-", color=colours[fill], label=label, linewidth=1.6, markersize=5)
         ax.vlines(shifted, values[:, 1], values[:, 2], color=colours[fill], linewidth=2.5, alpha=0.45)
-    better = "more" if METRICS[name].higher_is_better else "less"
-    label_axes(ax, f"{METRICS[name].label} by hole width", "width along the row, px", f"{better} is better")
+    metric = METRICS[name]
+    base.label_axes(ax, f"{metric.label} by hole width", "width along the row, px", f"{metric.better} is better")
     ax.set_xticks(places, list(WIDTH_BINS))
 
 
 def _label_psnr(ax: Axes, psnr: float, of: str = "") -> None:
-    ax.set_xlabel(f"{of}{METRICS['psnr'].text(psnr)} dB", fontsize=SMALL_SIZE, color=QUIET)
+    ax.set_xlabel(f"{of}{METRICS['psnr'].text(psnr)} dB", fontsize=base.SMALL_SIZE, color=base.QUIET)

@@ -19,19 +19,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder
 from inpaintkit.hole_colour import paint_hole
 from inpaintkit.inspection.evaluate import evenly
-from inpaintkit.inspection.figures.base import (
-    INK,
-    PALETTE,
-    QUIET,
-    SMALL_SIZE,
-    TEXT_SIZE,
-    TITLE_SIZE,
-    KitFigure,
-    image_grid,
-    label_axes,
-    short,
-    show_picture,
-)
+from inpaintkit.inspection.figures import base
 from inpaintkit.inspection.holes import hole_widths
 from inpaintkit.inspection.pictures import AnyPicture, Hole, hole_batch, picture_batch
 from inpaintkit.inspection.stereo import depth_like
@@ -96,26 +84,30 @@ def hole_histogram(records: Records) -> Figure:
         starts = hole & ~torch.nn.functional.pad(hole[..., :-1], (1, 0))
         widths.append(hole_widths(hole)[starts].numpy())
         places += torch.nn.functional.adaptive_avg_pool2d(hole.float(), PLACE_CELLS)[0, 0].numpy()
-    figure = KitFigure(figsize=(11, 3), layout="constrained")
+    figure = base.KitFigure(figsize=(11, 3), layout="constrained")
     share_axis, width_axis, place_axis = figure.subplots(1, 3, width_ratios=(4, 4, 3))
-    share_axis.hist(shares, bins=min(30, max(5, len(shares) // 3)), color=PALETTE[0], edgecolor="white", linewidth=0.6)
-    label_axes(share_axis, "hole share per record", "% of the crop", "records")
+    share_axis.hist(
+        shares, bins=min(30, max(5, len(shares) // 3)), color=base.PALETTE[0], edgecolor="white", linewidth=0.6
+    )
+    base.label_axes(share_axis, "hole share per record", "% of the crop", "records")
     runs = np.concatenate(widths)
     if runs.size:
-        width_axis.hist(runs, bins=np.arange(0.5, runs.max() + 1.5), color=PALETTE[1], edgecolor="white", linewidth=0.4)
+        width_axis.hist(
+            runs, bins=np.arange(0.5, runs.max() + 1.5), color=base.PALETTE[1], edgecolor="white", linewidth=0.4
+        )
     width_axis.set_yscale("log")
-    label_axes(width_axis, "hole width along the row", "px", "runs (log)")
+    base.label_axes(width_axis, "hole width along the row", "px", "runs (log)")
     _place_map(figure, place_axis, 100 * places / max(len(shares), 1))
     return figure
 
 
 def _place_map(figure: Figure, ax: Axes, percent: np.ndarray) -> None:
     shown = ax.imshow(percent, cmap="viridis", vmin=0, extent=(0, 1, 1, 0))
-    label_axes(ax, "position of holes", "across the crop", "down the crop")
+    base.label_axes(ax, "position of holes", "across the crop", "down the crop")
     ax.grid(False)
     bar = figure.colorbar(shown, ax=ax, fraction=0.05, pad=0.03)
-    bar.set_label("% hole", fontsize=SMALL_SIZE, color=QUIET)
-    bar.ax.tick_params(labelsize=SMALL_SIZE, colors=QUIET)
+    bar.set_label("% hole", fontsize=base.SMALL_SIZE, color=base.QUIET)
+    bar.ax.tick_params(labelsize=base.SMALL_SIZE, colors=base.QUIET)
 
 
 def parameter_effects(overlay: Callable[..., np.ndarray]) -> Figure:
@@ -126,12 +118,12 @@ def parameter_effects(overlay: Callable[..., np.ndarray]) -> Figure:
     pairs = list(itertools.zip_longest(*[iter(VARIED.items())] * 2, fillvalue=("", ())))
     columns = max(len(first) + len(second) for (_, first), (_, second) in pairs)
     shape = overlay().shape
-    figure, axes = image_grid(len(pairs), columns, shape[0] / shape[1], inches=2.0)
+    figure, axes = base.image_grid(len(pairs), columns, shape[0] / shape[1], inches=2.0)
     for line, pair in zip(axes, pairs, strict=True):
         varied = [(name, value) for name, values in pair for value in values]
         for ax, (name, value) in zip(line, varied, strict=False):
             ax.imshow(overlay(**{"divergence": VARIED_DIVERGENCE, name: value}))
-            ax.set_title(f"{name} {value}".replace("_", " "), fontsize=TEXT_SIZE, color=INK)
+        base.set_titles(line, (f"{name} {value}".replace("_", " ") for name, value in varied), base.TEXT_SIZE)
         for ax in line[len(varied) :]:
             ax.set_visible(False)
     return figure
@@ -142,13 +134,12 @@ def depth_and_hole(picture: AnyPicture, depth: torch.Tensor | np.ndarray, hole: 
     batch, _ = picture_batch(picture)
     missing = hole_batch(hole, batch)[0]
     near = depth_like(depth, batch)[0, 0]
-    figure, axes = image_grid(1, 3, aspect=batch.shape[-2] / batch.shape[-1], inches=3.6)
-    show_picture(axes[0, 0], batch[0])
+    figure, axes = base.image_grid(1, 3, aspect=batch.shape[-2] / batch.shape[-1], inches=3.6)
+    base.show_picture(axes[0, 0], batch[0])
     axes[0, 1].imshow(near.cpu().numpy(), cmap="magma", vmin=0, vmax=1)
-    show_picture(axes[0, 2], paint_hole(batch[0], missing))
+    base.show_picture(axes[0, 2], paint_hole(batch[0], missing))
     titles = ("picture", "depth, bright is near", f"hole, {float(missing.float().mean()):.2%}")
-    for ax, title in zip(axes[0], titles, strict=True):
-        ax.set_title(title, fontsize=TITLE_SIZE, color=INK)
+    base.set_titles(axes[0], titles)
     return figure
 
 
@@ -166,9 +157,9 @@ def hole_tiles(tiles: Sequence[tuple[torch.Tensor, torch.Tensor, str]], labels: 
     """Show (picture (3, H, W), hole (1, H, W), name) each, four in a row; `labels` underneath, None: the hole's share."""
     labels = [f"{float(hole.float().mean()):.1%} hole" for _, hole, _ in tiles] if labels is None else labels
     columns = min(len(tiles), 4)
-    figure, axes = image_grid(math.ceil(len(tiles) / columns), columns)
+    figure, axes = base.image_grid(math.ceil(len(tiles) / columns), columns)
     for ax, (picture, hole, name), label in zip(axes.flat, tiles, labels, strict=False):
-        show_picture(ax, paint_hole(picture, hole))
-        ax.set_xlabel(label, fontsize=TEXT_SIZE, color=INK)
-        ax.set_title(short(name), fontsize=SMALL_SIZE, color=QUIET)
+        base.show_picture(ax, paint_hole(picture, hole))
+        ax.set_xlabel(label, fontsize=base.TEXT_SIZE, color=base.INK)
+        ax.set_title(base.short(name), fontsize=base.SMALL_SIZE, color=base.QUIET)
     return figure
