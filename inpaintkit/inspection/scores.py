@@ -105,6 +105,11 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def leaves_0_out(self) -> bool:
+        """Whether the mean is surely above 0, or surely below."""
+        return self.low > 0 or self.high < 0
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -139,12 +144,17 @@ class Evaluation:
             self._known[fill, metric] = bootstrap(values, groups)
         return self._known[fill, metric]
 
-    def difference(self, fill: str, other: str, metric: str) -> Interval:
-        """Return by how much `fill` lies above `other`, paired by record: far sharper than comparing two intervals."""
+    def advantage(self, fill: str, other: str, metric: str) -> Interval:
+        """Return by how much `fill` is better than `other`, positive also where less is better.
+
+        Paired by record: that is far sharper than comparing two intervals.
+        """
         if (fill, other, metric) not in self._known:
             pairs = list(zip(self.of(fill), self.of(other), strict=True))
             values = [one.figures[metric] - two.figures[metric] for one, two in pairs]
-            self._known[fill, other, metric] = bootstrap(values, [one.picture for one, _ in pairs])
+            gap = bootstrap(values, [one.picture for one, _ in pairs])
+            better = gap if METRICS[metric].higher_is_better else Interval(-gap.mean, -gap.high, -gap.low)
+            self._known[fill, other, metric] = better
         return self._known[fill, other, metric]
 
     def ranking(self, metric: str) -> list[str]:
@@ -171,19 +181,11 @@ class Evaluation:
         known = [score for score in self.of(fill) if not np.isnan(score.figures["psnr"])]
         return [score.record for score in sorted(known, key=lambda score: -score.figures["psnr"])]
 
-    def advantage(self, fill: str, other: str, metric: str) -> Interval:
-        """Return by how much `fill` is better than `other`, see `difference`: positive is better, also where less is."""
-        gap = self.difference(fill, other, metric)
-        return gap if METRICS[metric].higher_is_better else Interval(-gap.mean, -gap.high, -gap.low)
-
     def summary(self) -> dict[str, float | int | str]:
         """Return the main figures flat, ready to record: ``FILL psnr`` and so on."""
         means = {f"{fill} {name}": self.mean(fill, name).mean for fill in self.fills for name in MAIN_METRICS}
-        return {
-            "records": len(self.records),
-            "pictures": self._pictures(),
-            **{k: v for k, v in means.items() if not np.isnan(v)},
-        }
+        known = {name: mean for name, mean in means.items() if not np.isnan(mean)}
+        return {"records": len(self.records), "pictures": self._pictures(), **known}
 
     def extent(self) -> str:
         """Return how much was judged, in words."""

@@ -86,16 +86,9 @@ class StereoPair:
         both = Image.fromarray(self.side_by_side()).quantize(GIF_COLOURS)
         width, height = both.width // 2, both.height
         first, second = (both.crop((left, 0, left + width, height)) for left in (0, width))
+        options = {"save_all": True, "append_images": [second], "duration": WIGGLE_MS, "loop": 0, "optimize": False}
         with atomic_path(path) as temporary:
-            first.save(
-                temporary,
-                format="GIF",
-                save_all=True,
-                append_images=[second],
-                duration=WIGGLE_MS,
-                loop=0,
-                optimize=False,
-            )
+            first.save(temporary, format="GIF", **options)
         return path
 
 
@@ -130,31 +123,21 @@ def stereo_pair(
         raise InputError(f"picture: a stereo pair is made from one picture, got {len(batch)}; call once for each")
     near = depth_like(depth, batch, edge_dilation)
     divergence *= max(batch.shape[-2:]) / batch.shape[-1]  # the warp counts in percent of the width
-    tell("left eye ...")
-    left, left_hole = _view(batch, near, divergence, convergence, "left", inpainter, fill_border)
-    tell("right eye ...")
-    right, right_hole = _view(batch, near, divergence, convergence, "right", inpainter, fill_border)
-    return StereoPair(left, right, left_hole, right_hole)
-
-
-def _view(
-    picture: torch.Tensor,
-    depth: torch.Tensor,
-    divergence: float,
-    convergence: float,
-    eye: Eye,
-    fill: Fill | None,
-    fill_border: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    warped, hole, beyond = warp_to_eye(picture, depth, divergence, convergence, eye)
-    if not fill_border:
-        beyond = torch.zeros_like(beyond)
-    hole = close_hole(hole) | beyond
-    warped.masked_fill_(hole, 0).clamp_(0, 1)
-    if fill is None:
-        return warped, hole
-    filled = _fill_far_border(warped, hole, beyond, eye, fill)
-    return fill(warped, hole & ~filled, eye), hole
+    views: dict[Eye, torch.Tensor] = {}
+    holes: dict[Eye, torch.Tensor] = {}
+    eyes: tuple[Eye, ...] = ("left", "right")
+    for eye in eyes:
+        tell(f"{eye} eye ...")
+        warped, hole, beyond = warp_to_eye(batch, near, divergence, convergence, eye)
+        if not fill_border:
+            beyond = torch.zeros_like(beyond)
+        hole = close_hole(hole) | beyond
+        warped.masked_fill_(hole, 0).clamp_(0, 1)
+        if inpainter is not None:
+            filled = _fill_far_border(warped, hole, beyond, eye, inpainter)
+            warped = inpainter(warped, hole & ~filled, eye)
+        views[eye], holes[eye] = warped, hole
+    return StereoPair(views["left"], views["right"], holes["left"], holes["right"])
 
 
 def _fill_far_border(

@@ -32,7 +32,7 @@ def _standing_in_short(result: Evaluation, fill: str, before: str | None) -> str
         return METRICS["psnr"].text(result.mean(fill, "psnr").mean) + " dB"
     gap = result.advantage(fill, rivals[0], "psnr")
     amount = f"{abs(gap.mean):.1f} dB"
-    surely = "" if gap.low > 0 or gap.high < 0 or np.isnan(gap.low) else " (not for sure)"
+    surely = "" if gap.leaves_0_out or np.isnan(gap.low) else " (not for sure)"
     if abs(gap.mean) < NOTHING:
         return f"level with {title_of(rivals[0])}"
     if gap.mean > 0:
@@ -71,7 +71,7 @@ def _standing(result: Evaluation, fill: str, other: str) -> str:
         by_width = zip(width_metrics(metric), (f" at {width} px" for width in WIDTH_BINS), strict=True)
         for name, place in ((metric, ""), *by_width):
             gap = result.advantage(fill, other, name)
-            if gap.low > 0 or gap.high < 0:
+            if gap.leaves_0_out:
                 sure[gap.low > 0].append(f"{METRICS[metric].label}{place} ({METRICS[name].text(abs(gap.mean))})")
     parts = [f"{word} in {', '.join(sure[w])}" for w, word in ((True, "better"), (False, "worse")) if sure[w]]
     return f"{title_of(fill)} against {title_of(other)}: {'; '.join(parts) if parts else 'nothing tells them apart'}."
@@ -85,8 +85,8 @@ def _sentence(result: Evaluation, name: str) -> str:
     sentence = f"{metric.label}: {title_of(leader)} is best with {metric.text(result.mean(leader, name).mean)}{unit}"
     ahead, unclear = [], []
     for other in ranked[1:]:
-        gap = result.difference(leader, other, name)
-        if gap.low > 0 or gap.high < 0:
+        gap = result.advantage(leader, other, name)
+        if gap.leaves_0_out:
             low, high = sorted((abs(gap.low), abs(gap.high)))
             ahead.append(f"{title_of(other)} by {metric.text(abs(gap.mean))} [{metric.text(low)}, {metric.text(high)}]")
         else:
@@ -97,12 +97,10 @@ def _sentence(result: Evaluation, name: str) -> str:
 
 def _artefact_sentence(result: Evaluation) -> str:
     # The score scatters around 0 where there is no pattern, so only fills that are clearly above 0 are worth a word.
-    found = {fill: result.mean(fill, "artefact") for fill in result.fills}
+    metric, found = METRICS["artefact"], {fill: result.mean(fill, "artefact") for fill in result.fills}
     if all(np.isnan(value.mean) for value in found.values()):
         return "Holes are too small to look for a grid in."
     if all(np.isnan(value.low) for value in found.values()):
         return ""
-    seen = [
-        f"{title_of(fill)} ({METRICS['artefact'].text(value.mean)})" for fill, value in found.items() if value.low > 0
-    ]
+    seen = [f"{title_of(fill)} ({metric.text(value.mean)})" for fill, value in found.items() if value.low > 0]
     return f"A grid of 8 px or finer shows in {', '.join(seen)}." if seen else "None shows a grid of 8 px or finer."

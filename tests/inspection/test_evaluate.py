@@ -76,7 +76,7 @@ def test_no_fill_sees_the_truth(records: InpaintDataset) -> None:
 def test_the_best_fill_is_named_and_interval_and_direction_fit(evaluation: Evaluation) -> None:
     assert evaluation.ranking("psnr") == ["near", "far", "whole frame"]
     assert evaluation.mean("near", "lpips").mean < evaluation.mean("far", "lpips").mean
-    gap = evaluation.difference("near", "far", "psnr")
+    gap = evaluation.advantage("near", "far", "psnr")
     assert gap.low <= gap.mean <= gap.high
     assert gap.mean == pytest.approx(20, abs=1e-3)
     said = verdict(evaluation)
