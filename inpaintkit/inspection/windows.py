@@ -109,11 +109,11 @@ def touched_windows(area: Tensor, shifted: bool = False) -> Tensor:
 
 def covered_area(windows: Tensor, shifted: bool = False) -> Tensor:
     """Return the area that `windows`, bool (rows, columns), cover: the reverse of `touched_windows`."""
-    area, border = enlarged(windows, WINDOW // GRAIN).float()[None], WINDOW // GRAIN // 2
+    area, border = repeated(windows, WINDOW // GRAIN).float()[None], WINDOW // GRAIN // 2
     return area[:, border:-border, border:-border] if shifted else area
 
 
-def enlarged(values: Tensor, times: int) -> Tensor:
+def repeated(values: Tensor, times: int) -> Tensor:
     """Return `values` (h, w) with each of them `times` times in both directions."""
     return values.repeat_interleave(times, 0).repeat_interleave(times, 1)
 
@@ -229,7 +229,7 @@ def convolved(layer: nn.Conv2d, x: Tensor, windows: WindowSet, area: Tensor) -> 
     """Yield, in chunks, the numbers (m,) of the cells of `area` and what a 3x3 convolution makes of x (n, side, side, C) there: (m, C')."""
     side, cells, weight = x.shape[1], x.flatten(0, 2), last_channels(layer)
     grid = windows.cells(side)
-    chosen = enlarged(area[0] > 0, side * GRAIN // WINDOW).nonzero()
+    chosen = repeated(area[0] > 0, side * GRAIN // WINDOW).nonzero()
     for part in chosen.split(at_once(x.device) * (WINDOW // PATCH) ** 2):
         numbers = neighbours(grid, part)
         yield numbers[:, 4], F.linear(take(cells, numbers).flatten(1), weight, layer.bias)

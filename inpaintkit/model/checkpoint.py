@@ -30,7 +30,7 @@ from inpaintkit.text import shown
 VIDEO_MODEL = "inpaint.light_video_inpaint_v1"
 EXTRA_KEY = "inpaintkit"
 FACTS = ("updated_at", "train_kwargs", "last_epoch", "best_loss")
-ZIP_MAGIC, PICKLE_MAGIC = b"PK\x03\x04", b"\x80"
+ZIP_MAGIC = b"PK\x03\x04"
 UNSAFE = (
     "refused, because it holds Python objects other than weights, which could run code when opened, or is damaged; get a "
     "model file saved by iw3 or inpaintkit from a source that you trust"
@@ -221,14 +221,12 @@ def _read_safetensors(file: Path) -> dict[str, Any]:
 
 
 def _read_pickle(file: Path, start: bytes) -> dict[str, Any]:
-    if start.startswith(PICKLE_MAGIC):
-        # That format also says how much memory to take before any of its weights is read.
-        raise InputError(
-            f"{file}: refused, because it isn't in the format that PyTorch writes since version 1.6; load it with a newer "
-            "PyTorch where you trust its source, and save it again"
-        )
     if not start.startswith(ZIP_MAGIC):
-        raise InputError(f"{file}: it is not a PyTorch file; choose a model file (.pth or .safetensors)")
+        # The format before says how much memory to take before any of its weights is read.
+        raise InputError(
+            f"{file}: refused, because it isn't in the format that PyTorch writes since version 1.6; choose a model file "
+            "(.pth or .safetensors), or save this one again with a newer PyTorch where you trust its source"
+        )
     if _unpacks_to_more(file):
         raise InputError(
             f"{file}: refused, because it is compressed or damaged and would unpack to more than its own size; get a file "

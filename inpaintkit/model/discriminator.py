@@ -158,10 +158,10 @@ class PatchDiscriminator(Discriminator):
             raise ValueError(f"{self.name} has no member {member}")
         fake = crop_to_cells(fake)
         size = (fake.shape[-2], fake.shape[-1])
-        logits = cut_frame(self.logits(fake * 2 - 1, crop_centre(cond, size) * 2 - 1))
+        logits = inner_cells(self.logits(fake * 2 - 1, crop_centre(cond, size) * 2 - 1))
         if mask is None:
             return logits
-        return logits, cut_frame(self.dilated_cells(crop_centre(mask, size)))
+        return logits, inner_cells(self.dilated_cells(crop_centre(mask, size)))
 
     def logits(self, fake: Tensor, cond: Tensor) -> Tensor:
         """Return one logit per cell ``(B, 1, H / 8, W / 8)`` of pictures -1..1 whose sides are multiples of 8."""
@@ -259,7 +259,7 @@ def crop_centre(x: Tensor, size: tuple[int, int]) -> Tensor:
     return x[..., top : top + size[0], left : left + size[1]]
 
 
-def cut_frame(cells: Tensor) -> Tensor:
+def inner_cells(cells: Tensor) -> Tensor:
     """Drop the 2 outermost cells on each side, whose receptive fields are mostly padding."""
     return cells[..., CUT_CELLS:-CUT_CELLS, CUT_CELLS:-CUT_CELLS]
 

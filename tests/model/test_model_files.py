@@ -244,7 +244,7 @@ def test_files_that_are_no_models_are_refused(tmp_path: Path, model: LightInpain
     whole = save_model(model, tmp_path / "whole.pth").read_bytes()
     files = {
         "empty.pth": (b"", "empty"),
-        "text.pth": (b"epoch,loss\n1,2\n", "not a PyTorch file"),
+        "text.pth": (b"epoch,loss\n1,2\n", "isn't in the format that PyTorch writes"),
         "page.safetensors": (b"<html>not found</html>", "damaged"),
         "cut.pth": (whole[: len(whole) // 2], "damaged or cut off"),
         "stub.pth": (whole[:100], "damaged or cut off"),

@@ -21,10 +21,11 @@ from inpaintkit.inspection.spectrum import spectrum, step_products
 from inpaintkit.inspection.tables import title_of
 from inpaintkit.inspection.truths import Truth
 from inpaintkit.inspection.zoom import zoom_box
+from inpaintkit.model.discriminator import CELL, CUT_CELLS
 from inpaintkit.training.metrics import hole_psnr
 
 Realness = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""(picture (B, 3, H, W), truth) -> logits (B, 1, h, w), high = looks real; ``GanTrainer.realness`` is one."""
+"""(picture (B, 3, H, W), truth) -> logits (B, 1, H // 8 - 4, W // 8 - 4), high = looks real; ``GanTrainer.realness`` is one."""
 
 GRID_FREQUENCIES = (0.125, 0.25, 0.375, 0.5)  # cycles per px: the generator's grids of 8 and 4 px
 
@@ -51,13 +52,10 @@ def hole_spectra(records: Truth | InpaintDataset, fills: Mapping[str, Fill], n: 
 
 
 def discriminator_maps(
-    records: Truth | InpaintDataset, fills: Mapping[str, Fill], realness: Realness, cut: int = 16, n: int = 4
+    records: Truth | InpaintDataset, fills: Mapping[str, Fill], realness: Realness, n: int = 4
 ) -> Figure:
-    """Show what a discriminator finds real (blue) or filled (red), painted over the truth and over each fill.
-
-    `cut` is the frame, px on each side, that the map of `realness` leaves out.
-    """
-    truth = as_truth(records)
+    """Show what a discriminator finds real (blue) or filled (red), painted over the truth and over each fill."""
+    truth, cut = as_truth(records), CELL * CUT_CELLS
     rows = examples(fills, truth, [truth.names[index] for index in evenly(len(truth), n)])
     figure, axes = base.image_grid(len(rows), len(fills) + 2)
     for line, example in zip(axes, rows, strict=True):
@@ -170,8 +168,8 @@ def _points(ax: Axes, evaluation: Evaluation, name: str, colours: Mapping[str, s
         if not np.isnan(value.mean):
             ax.plot([value.low, value.high], [place, place], color=colours[fill], linewidth=3, alpha=0.45)
             ax.plot(value.mean, place, "o", color=colours[fill], markersize=7)
-            style = {"textcoords": "offset points", "ha": "center", "fontsize": base.SMALL_SIZE, "color": base.INK}
-            ax.annotate(metric.text(value.mean), (value.mean, place), (0, 7), **style)
+            label = ax.annotate(metric.text(value.mean), (value.mean, place), (0, 7), textcoords="offset points")
+            label.set(ha="center", fontsize=base.SMALL_SIZE, color=base.INK)
     base.label_axes(ax, metric.label, f"{metric.unit + ', ' if metric.unit else ''}{metric.better} is better", "")
     titles = [title_of(fill, text.figure) for fill in evaluation.fills]
     ax.set_yticks(range(len(titles)), titles, fontsize=base.TEXT_SIZE, color=base.INK)
