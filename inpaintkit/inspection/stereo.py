@@ -123,9 +123,8 @@ def stereo_pair(
         raise InputError(f"picture: a stereo pair is made from one picture, got {len(batch)}; call once for each")
     near = depth_like(depth, batch, edge_dilation)
     divergence *= max(batch.shape[-2:]) / batch.shape[-1]  # the warp counts in percent of the width
-    views: dict[Eye, torch.Tensor] = {}
-    holes: dict[Eye, torch.Tensor] = {}
-    eyes: tuple[Eye, ...] = ("left", "right")
+    views: list[tuple[torch.Tensor, torch.Tensor]] = []
+    eyes: tuple[Eye, Eye] = ("left", "right")
     for eye in eyes:
         tell(f"{eye} eye ...")
         warped, hole, beyond = warp_to_eye(batch, near, divergence, convergence, eye)
@@ -136,8 +135,9 @@ def stereo_pair(
         if inpainter is not None:
             filled = _fill_far_border(warped, hole, beyond, eye, inpainter)
             warped = inpainter(warped, hole & ~filled, eye)
-        views[eye], holes[eye] = warped, hole
-    return StereoPair(views["left"], views["right"], holes["left"], holes["right"])
+        views.append((warped, hole))
+    (left, left_hole), (right, right_hole) = views
+    return StereoPair(left, right, left_hole, right_hole)
 
 
 def _fill_far_border(

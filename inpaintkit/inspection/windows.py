@@ -179,31 +179,35 @@ def predict_windows(
         return F.pixel_shuffle(quads.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1) + take(skip, kept[part])
 
     skip = chunked(embed, len(wide), area.device)
-    run_block(model.enc1, skip, wide, first)
+    run_block(model.enc1, skip, wide.cells(skip.shape[1]), first)
     x = chunked(halve, len(wide), area.device)
+    grid = wide.cells(x.shape[1])
     for block, step in zip(encoder[1:], steps, strict=True):
-        run_block(block, x, wide, step)
+        run_block(block, x, grid, step)
     kept = wide.slots(near.places)
     x = chunked(double, len(near), area.device)
-    run_block(model.dec1, x, near, last)
+    grid = near.cells(x.shape[1])
+    run_block(model.dec1, x, grid, last)
     image = x.new_zeros(*x.shape[:3], output.out_channels)
-    for numbers, values in convolved(output, x, near, area):
+    for numbers, values in convolved(output, x, grid, area):
         image.flatten(0, 2).index_copy_(0, numbers, values)
     return near.places, F.pixel_shuffle(image.permute(0, 3, 1, 2), PATCH)
 
 
-def run_block(block: GMLPBlock, x: Tensor, windows: WindowSet, step: Step) -> None:
-    """Turn the cells x (n, side, side, C) of `windows` into what `block` makes of them where `step` says so."""
-    add_mixed(block, x, windows, step.mixed)
+def run_block(block: GMLPBlock, x: Tensor, grid: Tensor, step: Step) -> None:
+    """Turn x (n, side, side, C), the cells of `grid`, into what `block` makes of them where `step` says so.
+
+    `grid`: see `WindowSet.cells`.
+    """
+    add_mixed(block, x, grid, step.mixed)
     gated = chunked(lambda part: block.glu_conv.gate(x[part]), len(x), x.device, x.shape[1])
-    for numbers, values in convolved(block.glu_conv.w2, gated, windows, step.area):
+    for numbers, values in convolved(block.glu_conv.w2, gated, grid, step.area):
         x.flatten(0, 2).index_add_(0, numbers, values)
 
 
-def add_mixed(block: GMLPBlock, x: Tensor, windows: WindowSet, mixed: Tensor) -> None:
+def add_mixed(block: GMLPBlock, x: Tensor, grid: Tensor, mixed: Tensor) -> None:
     """Add the gMLP of `block` to x (n, side, side, C) in the windows `mixed`; elsewhere its residual path: x again."""
     side, cells = x.shape[1], x.flatten(0, 2)
-    grid = windows.cells(side)
     if block.gmlp.shifted:
         grid = F.pad(grid, (side // 2,) * 4, value=-1)
     numbers = grid.unfold(0, side, side).unfold(1, side, side)[mixed].flatten(1)
@@ -225,10 +229,9 @@ def add_mixed(block: GMLPBlock, x: Tensor, windows: WindowSet, mixed: Tensor) ->
             cells.index_copy_(0, index[inside], result[inside])
 
 
-def convolved(layer: nn.Conv2d, x: Tensor, windows: WindowSet, area: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def convolved(layer: nn.Conv2d, x: Tensor, grid: Tensor, area: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield, in chunks, the numbers (m,) of the cells of `area` and what a 3x3 convolution makes of x (n, side, side, C) there: (m, C')."""
     side, cells, weight = x.shape[1], x.flatten(0, 2), last_channels(layer)
-    grid = windows.cells(side)
     chosen = repeated(area[0] > 0, side * GRAIN // WINDOW).nonzero()
     for part in chosen.split(at_once(x.device) * (WINDOW // PATCH) ** 2):
         numbers = neighbours(grid, part)
