@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
+# A file's tests stay in one process, which makes its fixtures once; tests/conftest.py has the slowest begin.
+TESTS  := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 # What JupyterLab writes into a notebook beside its cells changes with each version of Python.
 STRIP  := --keep-id --extra-keys "$(addprefix metadata.language_info.,codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version)"
 
@@ -35,10 +37,10 @@ types: $(READY)  ## mypy, strict
 	$(BIN)/mypy
 
 unit: $(READY)   ## pytest, one process per core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	$(TESTS)
 
 reliability: $(READY) ## the tries of docs/reliability.md
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m attack
+	$(TESTS) -m attack
 
 sync: $(READY)   ## write the parameters cells of the notebooks anew from the options
 	$(BIN)/python -c 'from inpaintkit.notebook.parameters import sync_notebooks; print(*sync_notebooks(), sep="\n")'
