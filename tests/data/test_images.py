@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from broken_pictures import SIZE, bad_files, build_special, encoded, good_files, photo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from inpaintkit.data.images import UnreadablePicture, decode_picture, list_pictures, read_picture
 from inpaintkit.errors import InputError
-
-sys.path.insert(0, str(Path(__file__).parent))
-from broken_pictures import SIZE, bad_files, build_special, encoded, good_files, photo
 
 pytestmark = pytest.mark.attack
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import sys
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import chain
@@ -16,6 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from test_generate import contents
+from videos import FPS, SAMPLES, Frame, black, blurred, dissolve, scene, still, write_sound, write_video
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data.frame_choice import choose_frames, share_out, split_evenly
@@ -28,11 +29,9 @@ from inpaintkit.data.video import FrameMark, frame_picture, is_video, look_at, s
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.errors import InputError
 
-sys.path.insert(0, str(Path(__file__).parent))
-from test_generate import contents
-from videos import FPS, SAMPLES, Frame, black, blurred, dissolve, scene, still, write_sound, write_video
-
 NAME = "v_FastDepth"
+TwoScenes = tuple[Path, list[Frame]]
+Made = tuple[Path, GenerateReport]
 CODECS = {
     "libx264": ("yuv420p", "mp4"),
     "libx265": ("yuv420p10le", "mkv"),
@@ -66,7 +65,7 @@ def refusal(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def two_scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Frame]]:
+def two_scenes(tmp_path_factory: pytest.TempPathFactory) -> TwoScenes:
     """A lossless video of two scenes of two seconds each, and its frames."""
     frames = [*scene("train/dahlia", 2 * FPS), *scene("train/cat_face", 2 * FPS)]
     path = tmp_path_factory.mktemp("two_scenes") / "two.mkv"
@@ -153,7 +152,7 @@ class TestReading:
         sizes = {side: min(frame_picture(decoded, side).shape[:2]) for side in (None, 641, 640, 320, 300, 160)}
         assert sizes == {None: 640, 641: 640, 640: 640, 320: 320, 300: 320, 160: 160}
 
-    def test_any_order_of_reading_gives_the_same_frames(self, two_scenes: tuple[Path, list[Frame]]) -> None:
+    def test_any_order_of_reading_gives_the_same_frames(self, two_scenes: TwoScenes) -> None:
         path, frames = two_scenes
         _, moments = survey(path, 100.0, 0.0)
         order, readers = np.random.default_rng(0).permutation(len(moments)), VideoReaders(2)
@@ -162,9 +161,7 @@ class TestReading:
             assert np.abs(seen.astype(int) - frames[index]).max() <= 3
         readers.close()
 
-    def test_a_frame_is_found_from_the_beginning_where_seeking_leads_past_it(
-        self, two_scenes: tuple[Path, list[Frame]]
-    ) -> None:
+    def test_a_frame_is_found_from_the_beginning_where_seeking_leads_past_it(self, two_scenes: TwoScenes) -> None:
         path, frames = two_scenes
         _, moments = survey(path, 100.0, 0.0)
         misled = dataclasses.replace(moments[3], key=moments[30].stamp)
@@ -173,7 +170,7 @@ class TestReading:
             assert np.abs(frame_picture(readers.read(path, moment)).astype(int) - frames[number]).max() <= 3
         readers.close()
 
-    def test_a_frame_that_is_no_longer_there_is_refused(self, two_scenes: tuple[Path, list[Frame]]) -> None:
+    def test_a_frame_that_is_no_longer_there_is_refused(self, two_scenes: TwoScenes) -> None:
         path, _ = two_scenes
         moment = taken(path)[0]
         for changed in ({"stamp": moment.stamp + 1}, {"grid": tuple(g + 9 for g in moment.grid)}):
@@ -223,7 +220,7 @@ class TestBadFiles:
         assert "cannot be opened as a video" in refusal(tmp_path / "folder.mp4")
         assert "No such file" in refusal(tmp_path / "missing.mp4")
 
-    def test_a_stream_without_frames(self, tmp_path: Path, two_scenes: tuple[Path, list[Frame]]) -> None:
+    def test_a_stream_without_frames(self, tmp_path: Path, two_scenes: TwoScenes) -> None:
         data = two_scenes[0].read_bytes()
         (tmp_path / "header.mkv").write_bytes(data[: data.index(b"\x1f\x43\xb6\x75")])  # up to the first cluster
         assert "cannot be opened as a video: End of file" in refusal(tmp_path / "header.mkv")
@@ -244,9 +241,7 @@ class TestBadFiles:
         path = write_video(tmp_path / "strip.mp4", still(np.zeros((64, 256, 3), np.uint8), 2))
         assert "more than 3 times the short side" in refusal(path)
 
-    def test_a_file_cut_off_gives_the_frames_before_the_cut(
-        self, tmp_path: Path, two_scenes: tuple[Path, list[Frame]]
-    ) -> None:
+    def test_a_file_cut_off_gives_the_frames_before_the_cut(self, tmp_path: Path, two_scenes: TwoScenes) -> None:
         path, frames = two_scenes
         (tmp_path / "cut.mkv").write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
         _, moments = survey(tmp_path / "cut.mkv", 100.0, 0.0)
@@ -260,7 +255,7 @@ class TestBadFiles:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         assert "cannot be opened as a video" in refusal(path)
 
-    def test_damaged_stretches_are_left_out(self, tmp_path: Path, two_scenes: tuple[Path, list[Frame]]) -> None:
+    def test_damaged_stretches_are_left_out(self, tmp_path: Path, two_scenes: TwoScenes) -> None:
         path, frames = two_scenes
         data = bytearray(path.read_bytes())
         for place in (len(data) // 3, len(data) * 3 // 4):
@@ -298,7 +293,7 @@ class TestChoice:
         assert per_scene.tolist() == [3, 1, 4, 2]
         assert np.abs(frame_numbers[:, None] + 0.5 - cuts[:-1].round()).min() > 1
 
-    def test_a_number_of_frames_is_spread_over_the_video(self, two_scenes: tuple[Path, list[Frame]]) -> None:
+    def test_a_number_of_frames_is_spread_over_the_video(self, two_scenes: TwoScenes) -> None:
         assert [m.time < 2 for m in taken(two_scenes[0], count=4)] == [True, True, False, False]
         assert len(taken(two_scenes[0], count=1)) == 1
 
@@ -335,9 +330,7 @@ class TestChoice:
         looks, _ = survey(path, 8.0, 0.0)
         assert choose_frames(looks, 1.0, None).scenes == 1
 
-    def test_looks_are_limited_per_second_and_the_beginning_can_be_left_out(
-        self, two_scenes: tuple[Path, list[Frame]]
-    ) -> None:
+    def test_looks_are_limited_per_second_and_the_beginning_can_be_left_out(self, two_scenes: TwoScenes) -> None:
         _, moments = survey(two_scenes[0], 3.0, 1.5)
         assert moments[0].time == 1.5
         assert np.diff([moment.time for moment in moments]).min() >= 0.33
@@ -356,13 +349,13 @@ class TestChoice:
         ],
     )
     def test_every_option_of_a_job_reaches_the_choice(
-        self, options: dict, expected: list[int], two_scenes: tuple[Path, list[Frame]], tmp_path: Path
+        self, options: dict, expected: list[int], two_scenes: TwoScenes, tmp_path: Path
     ) -> None:
         plan = plan_video(two_scenes[0], config(two_scenes[0].parent, tmp_path, **options))
         times = np.array([time for _, time, _, _ in plan["frames"]])
         assert [int((times < 2).sum()), int((times >= 2).sum())] == expected
 
-    def test_the_choice_is_the_same_every_time(self, two_scenes: tuple[Path, list[Frame]]) -> None:
+    def test_the_choice_is_the_same_every_time(self, two_scenes: TwoScenes) -> None:
         assert taken(two_scenes[0]) == taken(two_scenes[0])
 
     def test_shares_follow_the_lengths(self) -> None:
@@ -408,7 +401,7 @@ def config(dataset_dir: Path, output: Path, **options: object) -> GenerateConfig
 
 
 @pytest.fixture(scope="module")
-def made(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GenerateReport]:
+def made(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     output = tmp_path_factory.mktemp("made")
     return output, generate_dataset(config(sources, output, save_frames=True))
 
@@ -418,7 +411,7 @@ def records(output: Path) -> list[dict]:
 
 
 class TestDataSet:
-    def test_frames_are_records_like_pictures(self, made: tuple[Path, GenerateReport]) -> None:
+    def test_frames_are_records_like_pictures(self, made: Made) -> None:
         output, report = made
         names = {row["source"] for row in records(output)}
         assert "train/a.jpg" in names
@@ -436,15 +429,13 @@ class TestDataSet:
         assert report.division == "by the folders train/ and eval/"
 
     @pytest.mark.parametrize("workers", [1, 3])
-    def test_workers_and_shards_change_no_byte(
-        self, workers: int, sources: Path, made: tuple[Path, GenerateReport], tmp_path: Path
-    ) -> None:
+    def test_workers_and_shards_change_no_byte(self, workers: int, sources: Path, made: Made, tmp_path: Path) -> None:
         options = {"workers": workers, "save_frames": True}
         for shard in ("1/2", "0/2") if workers == 3 else ("0/1",):
             generate_dataset(config(sources, tmp_path, shard=shard, **options))
         assert contents(tmp_path) == contents(made[0])
 
-    def test_an_interrupted_run_goes_on(self, sources: Path, made: tuple[Path, GenerateReport], tmp_path: Path) -> None:
+    def test_an_interrupted_run_goes_on(self, sources: Path, made: Made, tmp_path: Path) -> None:
         def stop(done: int, total: int, message: str) -> None:
             if done == 3:
                 raise KeyboardInterrupt
@@ -468,9 +459,7 @@ class TestDataSet:
         assert report.scenes == len(rows) > 0
         assert all(name.startswith("e_clip.mkv#t=") for row in rows for name in row["textures"])
 
-    def test_frames_are_kept_as_pictures_only_when_asked(
-        self, sources: Path, made: tuple[Path, GenerateReport], tmp_path: Path
-    ) -> None:
+    def test_frames_are_kept_as_pictures_only_when_asked(self, sources: Path, made: Made, tmp_path: Path) -> None:
         kept = sorted(path.name for path in (made[0] / "frames" / NAME / "train").iterdir())
         assert len(kept) == 3
         assert kept[0].startswith("b_clip.mp4#t=0.")
@@ -479,9 +468,7 @@ class TestDataSet:
         generate_dataset(config(sources, tmp_path, eval_only=True))
         assert not (tmp_path / "frames").exists()
 
-    def test_other_sampling_of_a_begun_data_set_is_refused(
-        self, sources: Path, made: tuple[Path, GenerateReport]
-    ) -> None:
+    def test_other_sampling_of_a_begun_data_set_is_refused(self, sources: Path, made: Made) -> None:
         with pytest.raises(InputError, match=r"^video_interval: .*begun with video_interval=0\.5, not 0\.7"):
             generate_dataset(config(sources, made[0], video_interval=0.7))
 
