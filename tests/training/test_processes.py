@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from toy_data import Listener, tiny
 
 from inpaintkit.config import GanConfig, TrainConfig
 from inpaintkit.errors import InputError
@@ -22,27 +23,11 @@ from inpaintkit.training.distributed import Group, join_group
 from inpaintkit.training.progress import Plan
 from inpaintkit.training.resume import take_progress
 
+pytestmark = pytest.mark.slow
+
 STATE = f"{LightInpaintV1.name}.checkpoint.pth"
 FLOAT_NOISE = 2e-3
 """Sums in another order, made larger by some steps of Adam."""
-
-
-def params(records: Path, model_dir: Path, **changes: Any) -> dict[str, Any]:
-    common = {"crop_size": 64, "max_epoch": 2, "batch_size": 2, "num_samples": 8, "backward_step": 1, "eval_step": 1}
-    places = {"data_dir": str(records), "model_dir": str(model_dir), "device": "cpu", "amp": "off"}
-    return common | {"perceptual": "alex", "grey_start": True} | places | changes
-
-
-class Listener(Callback):
-    def __init__(self) -> None:
-        self.rows: list[Mapping[str, Any]] = []
-        self.messages: list[str] = []
-
-    def on_row(self, run: RunView, row: Mapping[str, Any]) -> None:
-        self.rows.append(row)
-
-    def on_message(self, run: RunView, message: str) -> None:
-        self.messages.append(message)
 
 
 def assert_same_curve(one: Trainer, other: Trainer) -> None:
@@ -67,7 +52,7 @@ def test_processes_without_a_gpu_each_are_refused(
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
     with pytest.raises(InputError, match=words):
-        Trainer(TrainConfig.from_params(params(records, tmp_path, device=device, processes=2)), callbacks=[])
+        Trainer(TrainConfig.from_params(tiny(records, tmp_path, device=device, processes=2)), callbacks=[])
 
 
 def test_processes_on_the_cpu_leave_the_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,11 +73,11 @@ def test_processes_on_the_cpu_leave_the_gpu_alone(monkeypatch: pytest.MonkeyPatc
 
 def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(records: Path, tmp_path: Path) -> None:
     changes = {"backward_step": 2, "num_samples": 12, "clip_grad_norm": 1.0, "ema_decay": 0.5, "warmup_steps": 3}
-    one = Trainer(TrainConfig.from_params(params(records, tmp_path / "one", **changes, batch_size=4)), callbacks=[])
+    one = Trainer(TrainConfig.from_params(tiny(records, tmp_path / "one", **changes, batch_size=4)), callbacks=[])
     one.fit()
     heard = Listener()
     shutil.copytree(tmp_path / "one", tmp_path / "two")  # a run that goes out of the way
-    options = params(records, tmp_path / "two", **changes, processes=2, overwrite=True)
+    options = tiny(records, tmp_path / "two", **changes, processes=2, overwrite=True)
     two = Trainer(TrainConfig.from_params(options), [heard])
     report = two.fit()
     assert report.finished
@@ -112,10 +97,16 @@ def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(records: Pat
 def test_gan_in_two_processes_goes_on_in_one(records: Path, tmp_path: Path) -> None:
     """Stopped after a step of two processes and continued by one with the doubled batch, as if nothing had happened."""
     start = str(save_model(LightInpaintV1(torch_rng(1), grey_start=True), tmp_path / "start.pth"))
-    gan = {"crop_size": 128, "max_epoch": 1, "generator_warmup_iteration": 1, "discriminator": "l3cffce"}
+    gan = {
+        "crop_size": 128,
+        "max_epoch": 1,
+        "num_samples": 8,
+        "generator_warmup_iteration": 1,
+        "discriminator": "l3cffce",
+    }
 
     def trainer(folder: str, **changes: Any) -> GanTrainer:
-        return GanTrainer(GanConfig.from_params(params(records, tmp_path / folder, **gan, **changes)), callbacks=[])
+        return GanTrainer(GanConfig.from_params(tiny(records, tmp_path / folder, **gan, **changes)), callbacks=[])
 
     whole = trainer("whole", checkpoint_file=start, batch_size=4)
     whole.fit()
@@ -134,14 +125,14 @@ class StopAfterStart(Callback):
 
 
 def test_a_stop_signal_reaches_all_processes_and_they_save(records: Path, tmp_path: Path) -> None:
-    config = TrainConfig.from_params(params(records, tmp_path, processes=2, max_epoch=200, checkpoint_seconds=1e6))
+    config = TrainConfig.from_params(tiny(records, tmp_path, processes=2, max_epoch=200, checkpoint_seconds=1e6))
     with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
         Trainer(config, [StopAfterStart()]).fit()
     assert load_state(tmp_path / STATE)["inpaintkit_processes"] == 2
 
 
 def test_what_a_process_refuses_is_said_in_one_sentence(records: Path, tmp_path: Path) -> None:
-    trainer = Trainer(TrainConfig.from_params(params(records, tmp_path, processes=2)), callbacks=[])
+    trainer = Trainer(TrainConfig.from_params(tiny(records, tmp_path, processes=2)), callbacks=[])
     with folder_lock(tmp_path, "model_dir"), pytest.raises(InputError, match="in use by process"):
         trainer.fit()
 
@@ -162,7 +153,7 @@ class TestShares:
 
 
 def test_fewer_processes_take_more_steps_from_where_the_others_were(records: Path, tmp_path: Path) -> None:
-    Trainer(TrainConfig.from_params(params(records, tmp_path, max_seconds=0.0)), callbacks=[]).fit()
+    Trainer(TrainConfig.from_params(tiny(records, tmp_path, num_samples=8, max_seconds=0.0)), callbacks=[]).fit()
     state = load_state(tmp_path / STATE) | {"inpaintkit_processes": 2}
     progress = take_progress(state, Plan(samples_per_step=2, steps_per_epoch=4, last_epoch=2, backward_step=1))
     assert (progress.step, progress.steps_done) == (2, 2)  # of 4 steps; two processes had done 1 of 2

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from toy_data import tiny
 
 from inpaintkit.config import TrainConfig
 from inpaintkit.data import InpaintDataset
@@ -26,9 +27,7 @@ STATE = f"{LightInpaintV1.name}.checkpoint.pth"
 
 
 def params(records: Path, model_dir: Path, **changes: Any) -> dict[str, Any]:
-    common = {"crop_size": 64, "max_epoch": 1, "batch_size": 2, "num_samples": 4, "backward_step": 1, "eval_step": 1}
-    places = {"data_dir": str(records), "model_dir": str(model_dir), "device": "cpu", "amp": "off"}
-    return common | {"perceptual": "alex", "grey_start": True} | places | changes
+    return tiny(records, model_dir, max_epoch=1, **changes)
 
 
 def run(given: dict[str, Any]) -> Trainer:

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from run_trainer import run_training
+from run_trainer import SECONDS, run_training
+from toy_data import tiny
 
 from inpaintkit.config import TrainConfig
 from inpaintkit.model import LightInpaintV1, load_state
@@ -23,37 +24,41 @@ from inpaintkit.training import Callback, RunView, Trainer
 pytestmark = pytest.mark.attack
 
 STATE = f"{LightInpaintV1.name}.checkpoint.pth"
-SECONDS = 120
 
 
 def params(records: Path, model_dir: Path, **changes: Any) -> dict[str, Any]:
-    common = {"crop_size": 64, "max_epoch": 2, "batch_size": 2, "num_samples": 8, "backward_step": 1, "eval_step": 1}
-    places = {"data_dir": str(records), "model_dir": str(model_dir), "device": "cpu", "amp": "off"}
-    rare = {"checkpoint_seconds": 1e6}  # only the stop itself saves
-    return common | {"perceptual": "alex", "grey_start": True} | rare | places | changes
+    return tiny(records, model_dir, checkpoint_seconds=1e6, **changes)  # only the stop itself saves
 
 
 def steps_done(folder: Path) -> int:
     return int(load_state(folder / STATE)["inpaintkit_progress"]["steps_done"])
 
 
-def start(values: Mapping[str, Any]) -> subprocess.Popen[str]:
+def start(folder: Path, values: Mapping[str, Any]) -> subprocess.Popen[str]:
+    """Start a headless training in `folder`, which isn't the kit's, with a preset's file and `values`."""
     words = [word for name, value in values.items() for word in ("-p", f"{name}={value}")]
-    command = [sys.executable, "-m", "inpaintkit", "run", "02_train", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [sys.executable, "-m", "inpaintkit", "run", "02_train", "-f", "02_train.try", *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder)
 
 
 @pytest.mark.slow
 def test_sigterm_to_a_headless_run_saves_and_the_same_command_goes_on(records: Path, tmp_path: Path) -> None:
-    """The signal reaches only the process that was started, not the kernel in which the training runs."""
-    values = params(records, tmp_path / "run", num_samples=40, max_epoch=1)
-    stopped = start(values)
+    """The signal reaches only the process that was started, not the kernel in which the training runs.
+
+    The preset's file is found by its name and relative paths from the folder of the command, wherever that is.
+    """
+    near = os.path.relpath(records, tmp_path)
+    values = params(Path(near), Path("run"), num_samples=40, max_epoch=1, grey_start=False)
+    stopped = start(tmp_path, values)
     assert stopped.stdout is not None
     said = ""
     while "epoch 0 eval" not in said:
         line = stopped.stdout.readline()
         assert line, said
         said += line
+    assert "preset try, with\n" in said
+    assert "  max_epoch = 1 instead of 4" in said
+    assert "learning_rate" not in said.partition("preset try")[2].partition("arithmetic")[0], "as in the preset"
     stopped.send_signal(signal.SIGTERM)
     rest, _ = stopped.communicate(timeout=SECONDS)
     place = re.search(r"stopped by SIGINT at epoch (\d+), step (\d+), saved in .*the same again goes on there", rest)
@@ -61,11 +66,12 @@ def test_sigterm_to_a_headless_run_saves_and_the_same_command_goes_on(records: P
     assert stopped.returncode == 130
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "interrupted"
     assert 1 <= steps_done(tmp_path / "run") < 20
-    again = start(values)
+    again = start(tmp_path, values)
     rest, _ = again.communicate(timeout=SECONDS)
     assert again.returncode == 0, rest
     assert f"resumed at epoch {place[1]}, step {place[2]}" in rest
     assert steps_done(tmp_path / "run") == 20
+    assert "02_train done in" in rest
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "done"
 
 
@@ -80,7 +86,7 @@ class StopAt(Callback):
 
 def test_a_stop_at_the_end_of_an_epoch_does_not_wait_for_the_evaluation(records: Path, tmp_path: Path) -> None:
     """Evaluating may take minutes, a container's grace ten seconds; the resumed run makes up for it."""
-    values = params(records, tmp_path / "cut", num_samples=4)
+    values = params(records, tmp_path / "cut")
     cut = Trainer(TrainConfig.from_params(values), [StopAt(2)])
     with pytest.raises(KeyboardInterrupt, match="at epoch 1, step 2"):
         cut.fit()
@@ -107,7 +113,7 @@ def test_max_seconds_also_ends_a_run_whose_epochs_are_single_steps_and_the_same_
 @pytest.mark.slow
 def test_a_signal_to_the_whole_process_group_leaves_the_loader_workers_alive(records: Path, tmp_path: Path) -> None:
     """Ctrl-C and batch systems signal the workers, too; their death would break the trainer before it has saved."""
-    values = params(records, tmp_path / "run", num_workers=2)
+    values = params(records, tmp_path / "run", num_samples=8, num_workers=1)
     _, said = run_training(values, 2, "SIGTERM", "group")
     place = re.search(r"stopped by SIGTERM at epoch 1, step (\d+)", said)
     assert place, said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,14 @@ def write_record(folder: Path, number: int, size: int = 96, hole: bool = True) -
 
 
 class Listener(Callback):
-    """Notes what is said."""
+    """Notes what is said, and each row of the history."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.rows: list[Mapping[str, Any]] = []
+
+    def on_row(self, run: RunView, row: Mapping[str, Any]) -> None:
+        self.rows.append(row)
 
     def on_message(self, run: RunView, message: str) -> None:
         self.said.append(message)
@@ -41,7 +46,11 @@ class Listener(Callback):
         return any(words in sentence for sentence in self.said)
 
 
+def tiny(data: Path, model_dir: Path, **changes: Any) -> dict[str, Any]:
+    """Return the options of a tiny run on `data` in `model_dir`."""
+    return TINY | {"data_dir": str(data), "model_dir": str(model_dir)} | changes
+
+
 def tiny_trainer(data: Path, *callbacks: Callback, **changes: Any) -> Trainer:
     """Return a trainer of `data` that runs in the folder ``run`` beside it."""
-    places = {"data_dir": str(data), "model_dir": str(data.parent / "run")}
-    return Trainer(TrainConfig.from_params(TINY | places | changes), callbacks)
+    return Trainer(TrainConfig.from_params(tiny(data, data.parent / "run") | changes), callbacks)
