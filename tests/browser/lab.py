@@ -90,7 +90,7 @@ def running_lab(folder: Path, private: Path) -> Iterator[str]:
             yield f"{address}/lab/workspaces/{{workspace}}/tree/{{notebook}}?token={token}"
         finally:
             server.terminate()
-            server.wait(timeout=30)
+            server.wait(timeout=START_SECONDS)
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
@@ -231,14 +231,6 @@ class NotebookPage:
         return (
             self.page.locator(".jp-CodeCell").filter(has=self.page.locator(".jp-InputArea-editor", has_text=text)).first
         )
-
-    def save(self, cell: Locator, folder: Path, name: str) -> None:
-        """Keep a screenshot of the output of `cell`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        output = cell.locator(".jp-Cell-outputArea")
-        output.scroll_into_view_if_needed()
-        self.page.wait_for_timeout(400)
-        output.screenshot(path=str(folder / f"{name}.png"))
 
 
 def named(cell: Locator, label: str) -> Locator:

@@ -14,6 +14,8 @@ from inpaintkit.notebook.demo import STEPS, run_demo, step_params
 from inpaintkit.notebook.runs import RunReport, execute, outcome, read_metrics, run_manifest
 from inpaintkit.training.run import RunFiles
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
