@@ -19,7 +19,7 @@ import torch
 from bench_train import make, write_records
 
 from inpaintkit.training import Trainer
-from inpaintkit.training.progress import Moment
+from inpaintkit.training.progress import StepPlace
 from inpaintkit.training.tasks.gan import GanTask
 
 
@@ -30,10 +30,10 @@ def step_seconds(trainer: Trainer, repeats: int) -> float:
     task.train_mode()
     seconds = []
     for number in range(1, repeats + 2):
-        moment = Moment(seed=0, epoch=1, step=number, update=number, updates_done=number)
+        place = StepPlace(seed=0, epoch=1, step=number, update=number, updates_done=number)
         start = time.process_time()
-        losses = task.step(batch, moment)
-        task.update(moment)
+        losses = task.step(batch, place)
+        task.update(place)
         losses.per_sample.tolist()
         seconds.append(time.process_time() - start)
     return statistics.median(seconds[1:])

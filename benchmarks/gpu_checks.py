@@ -192,7 +192,7 @@ def resumed(place: Place) -> Figures:
             trainer = Trainer(config, [])
             trainer.fit()
             weights[name] = load_state(trainer.files.state)["training_state_dict"]
-            seen[name] = trainer.setup.feed.sampler.state_dict()["count"]
+            seen[name] = trainer.data.sampler.state_dict()["count"]
     return {
         "samples of a resumed run that differ": float((seen["whole"] != seen["resumed"]).sum()),
         **{
@@ -226,17 +226,17 @@ def waits(place: Place) -> Figures:
 
 def one_step(trainer: Trainer) -> Callable[[int], Any]:
     """Return a function that makes a batch and does step `number`, the update included."""
-    from inpaintkit.training.progress import Moment
+    from inpaintkit.training.progress import StepPlace
 
     feed, task, count = trainer.setup.feed, trainer.setup.task, trainer.config.batch_size
     task.train_mode()
 
     def step(number: int) -> Any:
-        batch = next(feed.batches([(draw % len(feed.records), number, draw) for draw in range(count)]))
-        moment = Moment(0, 1, number, number, number)
-        losses = task.step(batch, moment)
+        batch = next(feed.batches([(draw % len(trainer.train_set), number, draw) for draw in range(count)]))
+        place = StepPlace(0, 1, number, number, number)
+        losses = task.step(batch, place)
         if number % trainer.config.backward_step == 0:
-            task.update(moment)
+            task.update(place)
         return losses
 
     return step

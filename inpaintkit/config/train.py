@@ -53,7 +53,11 @@ class TrainConfig(JobConfig):
     batch_size: int = option(8, "samples per step and process", minimum=1, later=ASKED, everyday=True)
     backward_step: int = option(4, "steps whose gradients are summed before the weights move", minimum=1, later=ASKED)
     max_seconds: float | None = option(
-        None, "stop and save after this time, None: no limit", unit="s", minimum=0, later=FREE
+        None,
+        "stop and save after this time of training and judging, None: no limit; what is loaded before doesn't count",
+        unit="s",
+        minimum=0,
+        later=FREE,
     )
     crop_size: int = option(256, "side of the training crops", group="Samples", unit="px", minimum=64)
     mixed_border: float = option(

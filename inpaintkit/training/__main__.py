@@ -8,8 +8,10 @@ call on each of them, for instance with 2 machines of 8 GPUs::
 """
 
 import argparse
+import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ import yaml
 
 from inpaintkit.config import GanConfig, TrainConfig
 from inpaintkit.errors import InputError, RunFailed
+from inpaintkit.training.callbacks import ProgressLines, RunView
 from inpaintkit.training.distributed import join_group
-from inpaintkit.training.launch import FAILED, INTERRUPTED, LEADER, REFUSED
+from inpaintkit.training.launch import FAILED, INTERRUPTED, LEADER, REFUSED, ROW
 from inpaintkit.training.stopping import PARENT_VARIABLE
 from inpaintkit.training.trainer import GanTrainer, Trainer
 
@@ -33,9 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
         gan = "discriminator" in params
         config = GanConfig.from_params(params) if gan else TrainConfig.from_params(params)
         with join_group(config.device) as group:
-            if group.leads and PARENT_VARIABLE in os.environ:  # nobody reads it where torchrun was called by hand
+            callbacks = [ToParent()] if PARENT_VARIABLE in os.environ else None  # torchrun was called by hand
+            if group.leads and callbacks:
                 print(f"{LEADER}{os.getpid()}", flush=True)
-            trainer = GanTrainer(config) if isinstance(config, GanConfig) else Trainer(config)
+            trainer = GanTrainer(config, callbacks) if isinstance(config, GanConfig) else Trainer(config, callbacks)
             trainer.fit()
     except InputError as error:
         print(f"{REFUSED}{error}", flush=True)
@@ -47,6 +51,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{REFUSED}{INTERRUPTED}{error}", flush=True)
         return 130
     return 0
+
+
+class ToParent(ProgressLines):
+    """Plain lines, and rows as the process reads them that started this one."""
+
+    def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
+        # in one piece with its end: other processes write there, too
+        print(f"{ROW}{json.dumps(row)}\n", end="", flush=True)
 
 
 def read_params(file: Path) -> dict[str, Any]:

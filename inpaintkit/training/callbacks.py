@@ -17,8 +17,7 @@ from inpaintkit.text import duration, shown
 from inpaintkit.training.stopping import StopRequest
 
 PROGRESS_VARIABLE = "INPAINTKIT_PROGRESS"
-"""Environment variable: ``lines`` asks for plain lines (set for headless runs), ``steps`` for those without the
-rows (set where somebody else shows them), ``off`` for silence."""
+"""Environment variable: ``lines`` asks for plain lines (set for headless runs), ``off`` for silence."""
 
 LINE_EVERY = 0.05  # of a job
 FIRST_WAIT, LONGEST_WAIT = 10.0, 600.0  # s
@@ -100,8 +99,8 @@ class Pace:
         return True
 
 
-class StepLines(Callback):
-    """One plain line now and then, with the time that is left."""
+class ProgressLines(Callback):
+    """One plain line now and then, with the time that is left, and per row: for logs in which a bar would freeze."""
 
     def on_start(self, run: RunView) -> None:
         self._started = time.monotonic()
@@ -122,10 +121,6 @@ class StepLines(Callback):
 
     def on_message(self, run: RunView, message: str) -> None:
         print(shown(message, LONGEST_MESSAGE), flush=True)
-
-
-class ProgressLines(StepLines):
-    """One plain line now and then and per row, for logs in which a bar would freeze."""
 
     def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
         print(format_row(row), flush=True)
@@ -157,6 +152,4 @@ def default_callbacks(lines: bool = False) -> list[Callback]:
     mode = os.environ.get(PROGRESS_VARIABLE, "bar")
     if mode == "off":
         return []
-    if mode == "steps":
-        return [StepLines()]
     return [ProgressLines()] if lines or mode == "lines" else [ProgressBar()]

@@ -86,7 +86,7 @@ def load_dinov2(path: str | Path | None) -> nn.Module:
         network: nn.Module = Dinov2Model.from_pretrained(source, **options)
         return network
 
-    places = [(str(path), {"local_files_only": True})] if path else [(CHECKPOINT, {"local_files_only": True})]
+    places = [(str(path or CHECKPOINT), {"local_files_only": True})]
     if path is None and not constants.HF_HUB_OFFLINE and is_reachable(constants.ENDPOINT):
         places.append((CHECKPOINT, {}))
     reason = ""

@@ -9,7 +9,7 @@ from inpaintkit.model import LightInpaintV1
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training.amp import choose_amp
 from inpaintkit.training.distributed import Group
-from inpaintkit.training.progress import Moment
+from inpaintkit.training.progress import StepPlace
 from inpaintkit.training.schedule import last_epoch
 from inpaintkit.training.tasks.plain import PlainTask
 
@@ -37,9 +37,9 @@ def estimate_seconds(config: TrainConfig) -> float:
     seconds = 0.0
     for number in (1, 2):
         started = time.perf_counter()
-        moment = Moment(0, 1, number, number, number)
-        losses = task.step(batch, moment)
-        task.update(moment)
+        place = StepPlace(0, 1, number, number, number)
+        losses = task.step(batch, place)
+        task.update(place)
         losses.per_sample.tolist()  # waits for the device
         seconds = time.perf_counter() - started
     per_sample = seconds / TIMED_SAMPLES * (GAN_STEP if isinstance(config, GanConfig) else 1)

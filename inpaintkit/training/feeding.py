@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from inpaintkit.config import TrainConfig
-from inpaintkit.data import HardExampleSampler, InpaintDataset
+from inpaintkit.data import InpaintDataset
 from inpaintkit.data.resident import Batch, ResidentRecords, resident_bytes
 from inpaintkit.data.sample_draw import Chances
 from inpaintkit.errors import InputError
@@ -35,11 +35,10 @@ def check_records(config: TrainConfig) -> None:
 
 
 class Feed:
-    """Batches of a data set on `device`, whichever way is fastest there; `sampler` draws what to train on."""
+    """Batches of a data set on `device`, whichever way is fastest there."""
 
     def __init__(self, config: TrainConfig, records: InpaintDataset, device: str) -> None:
         self.device, self.batch_size = device, config.batch_size
-        self.records, self.sampler = records, HardExampleSampler(len(records))
         self.messages: list[str] = []
         self.resident: ResidentRecords | None = None
         if records.training and wants_resident(config.resident, records, device):

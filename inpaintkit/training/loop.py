@@ -10,13 +10,10 @@ Several processes (see `distributed`) each take their share of every step and of
 import math
 from collections.abc import Callable, Mapping
 
-import torch
-
 from inpaintkit.data import HardExampleSampler
-from inpaintkit.training.distributed import Group
 from inpaintkit.training.feeding import Feed
 from inpaintkit.training.judging import Figures, mean_figures
-from inpaintkit.training.progress import Draw, Row, epoch_items
+from inpaintkit.training.progress import Row, epoch_items
 from inpaintkit.training.run import Run
 from inpaintkit.training.tasks.task import Task
 
@@ -27,25 +24,24 @@ Save = Callable[..., None]
 """Writes the full state; given a state of the task, it takes that instead of the present one."""
 
 
-def fit(run: Run, task: Task, feed: Feed, judge: Judge, save: Save, group: Group) -> bool:
+def fit(run: Run, task: Task, feed: Feed, sampler: HardExampleSampler, judge: Judge, save: Save) -> bool:
     """Train until the last epoch; return False when the time was up before.
 
     Raises `KeyboardInterrupt` after a stop signal, once all is saved, and `RunFailed` when the training has diverged.
     """
-    progress, plan, config = run.progress, run.plan, run.config
+    progress, plan, config, group = run.progress, run.plan, run.config, run.group
     if not progress.history:
         save()  # from here on the folder belongs to this run
         judge_epoch(run, task, judge, epoch=0)
-    draw = draw_evenly(feed.sampler) if config.disable_hard_example else feed.sampler.draw
     while progress.epoch <= plan.last_epoch:
         task.train_mode()
-        items = epoch_items(config, progress.epoch, group.size, draw)[progress.step * plan.samples_per_step :]
+        items = epoch_items(config, progress.epoch, group.size, sampler)[progress.step * plan.samples_per_step :]
         for batch in feed.batches(group.share(items, config.batch_size)):
-            moment = progress.moment(config.seed, plan)
-            run.losses.add(batch[3], task.step(batch, moment))
-            updates = plan.updates(moment.step)
+            place = progress.next_step(config.seed, plan)
+            run.losses.add(batch[3], task.step(batch, place))
+            updates = plan.updates(place.step)
             if updates:
-                task.update(moment)
+                task.update(place)
             run.step_done()
             if updates and save_if_due(run, save) and not at_end(run):
                 save()
@@ -55,16 +51,17 @@ def fit(run: Run, task: Task, feed: Feed, judge: Judge, save: Save, group: Group
                 reason = "as asked" if run.stop.asked else f"at max_seconds={config.max_seconds:g}"
                 run.say(f"stopped {reason}; the same again goes on there")
                 return False
-        finish_epoch(run, task, feed, judge, save)
+        finish_epoch(run, task, sampler, judge, save)
     return True
 
 
-def finish_epoch(run: Run, task: Task, feed: Feed, judge: Judge, save: Save) -> None:
+def finish_epoch(run: Run, task: Task, sampler: HardExampleSampler, judge: Judge, save: Save) -> None:
     """Note the epoch's losses, move the schedules on, judge when it is time, and save."""
     progress, config, epoch = run.progress, run.config, run.progress.epoch
-    run.close_epoch(task.rates(), task.skipped_updates())
-    feed.sampler.update_weights()
-    task.next_epoch()
+    run.close_epoch(task.updaters[0].rates(), max(updater.skipped() for updater in task.updaters))
+    sampler.update_weights()
+    for updater in task.updaters:
+        updater.next_epoch()
     if epoch % config.eval_step == 0 or epoch == run.plan.last_epoch:
         judge_epoch(run, task, judge, epoch)
     if config.save_epoch:
@@ -73,7 +70,7 @@ def finish_epoch(run: Run, task: Task, feed: Feed, judge: Judge, save: Save) -> 
     progress.start_epoch(epoch + 1)
     save()
     run.agree_on_stop()
-    run.obey_stop()
+    run.obey_signal()
 
 
 def judge_epoch(run: Run, task: Task, judge: Judge, epoch: int) -> None:
@@ -82,7 +79,7 @@ def judge_epoch(run: Run, task: Task, judge: Judge, epoch: int) -> None:
     with task.judging():
         run.judged = judge(epoch)
         row: Row = {"epoch": epoch, "split": "eval", **mean_figures(run.judged.values())}
-        score = task.score(row, progress.history)
+        row, score = task.score(row, progress.history)
         run.add_row(row)
         if not math.isfinite(float(row["total"])) and epoch:
             run.give_up(f"the evaluation loss after epoch {epoch} is {row['total']}")
@@ -95,22 +92,14 @@ def judge_epoch(run: Run, task: Task, judge: Judge, epoch: int) -> None:
 
 
 def save_if_due(run: Run, save: Save) -> bool:
-    """Between two updates: save when it is time, obey a stop signal; return whether the time is up.
-
-    The first process's clock counts for all, a signal counts whoever got it.
-    """
-    time_up, save_due = run.agree_on_stop(run.timer.time_up or run.stop.asked, run.timer.save_due)
-    if run.stop.signal is not None or (save_due and not time_up):
+    """Between two updates: save when it is time, obey a stop signal; return whether to stop without one."""
+    stop, save_due = run.agree_on_stop()
+    if run.stop.signal is not None or (save_due and not stop):
         save()
-    run.obey_stop()
-    return bool(time_up)
+    run.obey_signal()
+    return stop
 
 
 def at_end(run: Run) -> bool:
     """Return whether the last step of the last epoch is done."""
     return run.progress.epoch == run.plan.last_epoch and run.progress.step == run.plan.steps_per_epoch
-
-
-def draw_evenly(sampler: HardExampleSampler) -> Draw:
-    """Return what draws every record of `sampler` equally often."""
-    return lambda count, rng: torch.randint(sampler.num_records, (count,), generator=rng)

@@ -13,6 +13,7 @@ from inpaintkit.data.colours import LUMINANCE
 from inpaintkit.errors import InputError
 from inpaintkit.training.augment import augment_pair, rotate
 from inpaintkit.training.dinov2 import DinoDistance
+from inpaintkit.training.loss_log import BatchLosses
 from inpaintkit.training.perceptual import Lpips
 
 # A little of the unclamped difference pulls values outside 0..1 back.
@@ -74,8 +75,8 @@ class TrainingLoss(nn.Module):
 
     def forward(
         self, output: Tensor, target: Tensor, hole: Tensor | None = None, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return (total, terms): the loss of the batch with its gradient, and what it consists of, detached.
+    ) -> tuple[Tensor, BatchLosses]:
+        """Return (total, losses): the loss of the batch with its gradient, and what it consists of, detached.
 
         Args:
             output: pictures (B, 3, H, W), also outside 0..1.
@@ -83,25 +84,32 @@ class TrainingLoss(nn.Module):
             hole: (B, 1, H, W) bool, True = missing; needed only with a `hole_l1_weight` other than 1.
             generator: source of the pair augmentation (`augment_pair`); None, as in evaluation: no augmentation.
 
-        ``terms`` holds the unweighted scalars ``l1``, ``dct``, ``lpips``, ``dinov2``, as far as the loss has them (the total is
-        their weighted sum), and ``per_sample``, the total of each sample (B,), whose mean is the total.
+        ``losses.terms`` holds ``total`` and the unweighted scalars ``l1``, ``dct``, ``lpips``, ``dinov2``, as far as the loss has
+        them, whose weighted sum is the total; ``losses.per_sample`` the total of each sample (B,), whose mean it is.
         """
         output, target = output.float(), target.float()
+        if self.hole_l1_weight == 1:
+            hole = None
+        elif hole is None:
+            raise ValueError("hole_l1_weight other than 1 needs the hole")
         if generator is not None:
             output, target, hole = augment_pair(output, target, generator, hole)
         values = self._terms(output, target, hole)
         weighted = [self.weights[name] * value for name, value in values.items()]
         per_sample = torch.stack(weighted).sum(dim=0)
+        total = per_sample.mean()
         terms = {name: value.detach().mean() for name, value in values.items()}
-        return per_sample.mean(), {**terms, "per_sample": per_sample.detach()}
+        return total, BatchLosses({"total": total.detach(), **terms}, per_sample.detach())
 
     def _terms(self, output: Tensor, target: Tensor, hole: Tensor | None) -> dict[str, Tensor]:
         """Return each term per sample, (B,), with gradient."""
         output, target = pad_to_multiple(output, self.multiple), pad_to_multiple(target, self.multiple)
-        hole = None if hole is None else pad_to_multiple(hole.float(), self.multiple)
         terms = {}
         if "l1" in self.weights:
-            terms["l1"] = clamp_l1(output, target, self._l1_weights(hole))
+            weights = None
+            if hole is not None:
+                weights = 1 + (self.hole_l1_weight - 1) * pad_to_multiple(hole.float(), self.multiple)
+            terms["l1"] = clamp_l1(output, target, weights)
         if "dct" in self.weights:
             parts = [part.share * dct_loss(output, target, part) for part in self.recipe.dct_parts]
             terms["dct"] = torch.stack(parts).sum(dim=0)
@@ -110,13 +118,6 @@ class TrainingLoss(nn.Module):
         if self.dinov2 is not None:
             terms["dinov2"] = self.dinov2(output, target)
         return terms
-
-    def _l1_weights(self, hole: Tensor | None) -> Tensor | None:
-        if self.hole_l1_weight == 1:
-            return None
-        if hole is None:
-            raise ValueError("hole_l1_weight other than 1 needs the hole")
-        return 1 + (self.hole_l1_weight - 1) * hole.float()
 
 
 def create_loss(

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from inpaintkit.config import TrainConfig
+from inpaintkit.data import HardExampleSampler
 from inpaintkit.seeds import Key, torch_rng
 from inpaintkit.training.schedule import last_epoch
 
 Row = dict[str, float | int | str]
 """A line of the loss CSV: epoch, split, and a figure per column."""
-
-Draw = Callable[[int, torch.Generator], Tensor]
-"""Draws so many record numbers, (N,) int64."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +48,8 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """A step of a run, from which all its random numbers follow.
+class StepPlace:
+    """Where in a run a step is; all its random numbers follow from that.
 
     `epoch` and `step` count from 1; `update`: number of the optimiser step that takes this step's gradients, from 1 over
     the whole run; `updates_done`: optimiser steps after this step, as the reference counts them.
@@ -117,11 +113,16 @@ class Progress:
         self.skipped_in_row = 0
         return True
 
-    def moment(self, seed: int, plan: Plan) -> Moment:
-        """Return the step that comes next."""
+    def next_step(self, seed: int, plan: Plan) -> StepPlace:
+        """Return the place of the step that comes next."""
         batches = (self.epoch - 1) * plan.steps_per_epoch + self.step + 1
         update = (self.epoch - 1) * plan.updates_per_epoch + self.step // plan.backward_step + 1
-        return Moment(seed, self.epoch, self.step + 1, update, batches // plan.backward_step)
+        return StepPlace(seed, self.epoch, self.step + 1, update, batches // plan.backward_step)
+
+    @property
+    def updates_skipped_now(self) -> int:
+        """Updates skipped in this epoch."""
+        return self.skipped_updates - self.skipped_before
 
     def start_epoch(self, epoch: int) -> None:
         """Forget the running means and begin `epoch`."""
@@ -129,13 +130,16 @@ class Progress:
         self.skipped_before = self.skipped_updates
 
 
-def epoch_items(config: TrainConfig, epoch: int, processes: int, draw: Draw) -> list[tuple[int, int, int]]:
-    """Return (record, epoch, draw) of each sample of `epoch`, the records drawn with replacement by `draw`.
+def epoch_items(
+    config: TrainConfig, epoch: int, processes: int, sampler: HardExampleSampler
+) -> list[tuple[int, int, int]]:
+    """Return (record, epoch, draw) of each sample of `epoch`, the records drawn with replacement, hard ones more often if asked.
 
     So many that each of the `processes` gets equally many.
     """
-    count = math.ceil(config.num_samples / processes) * processes
-    records = draw(count, torch_rng(config.seed, "order", epoch))
+    count, rng = math.ceil(config.num_samples / processes) * processes, torch_rng(config.seed, "order", epoch)
+    evenly = config.disable_hard_example
+    records = torch.randint(sampler.num_records, (count,), generator=rng) if evenly else sampler.draw(count, rng)
     return [(int(record), epoch, number) for number, record in enumerate(records)]
 
 

@@ -6,7 +6,7 @@ The checkpoint alone decides: it holds the options, the progress and the data th
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ MADE_ANEW = ("overwrite", "reset_state")
 """Options that ask for a new run in the folder of another one."""
 
 State = Mapping[str, Any]
+Changes = Mapping[str, tuple[Any, Any]]
+"""Options with their values before and now."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,12 @@ class FoundRun:
     finished: bool = False
     replaces: bool = False
     weights_from: Path | None = None
-    changed: Mapping[str, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
+    changed: Changes = dataclasses.field(default_factory=dict)
     messages: tuple[str, ...] = ()
+
+    def without_state(self) -> FoundRun:
+        """Return the same without the content of the checkpoint, once that is taken over: it takes as much memory as the networks."""
+        return self if self.state is None else dataclasses.replace(self, state={})
 
 
 def find_run(config: TrainConfig) -> FoundRun:
@@ -67,29 +73,30 @@ def find_run(config: TrainConfig) -> FoundRun:
     if config.overwrite and not files.state.exists():
         return dataclasses.replace(anew, replaces=True)
     try:
-        state, source = newest_checkpoint(files.state)
-    except InputError:
+        return _with_state(config, files, *newest_checkpoint(files.state), anew)
+    except InputError:  # with `overwrite` only what can't be read is refused
         if config.overwrite:
             return dataclasses.replace(anew, replaces=True)
         raise
-    with taking_state(files.folder):
-        return _with_state(config, files, state, source, anew)
 
 
 def _with_state(config: TrainConfig, files: RunFiles, state: State, source: Path, anew: FoundRun) -> FoundRun:
-    ours = "inpaintkit_progress" in state
-    before = state["train_kwargs"] if ours else {}
-    if any(getattr(config, name) and not before.get(name, False) for name in MADE_ANEW) or (
-        config.overwrite and _changes(config, state)
-    ):
-        weights = source if config.reset_state else anew.weights_from
-        return FoundRun(replaces=True, weights_from=weights)
-    if not ours:
-        return _of_iw3(config, files, state)
-    changed = _checked_changes(config, state)
-    found = FoundRun(state, changed=changed, messages=tuple(_messages(config, files, source, state, changed)))
-    plan = Plan.of(config, 1)
-    return dataclasses.replace(found, finished=state["inpaintkit_progress"]["epoch"] > plan.last_epoch)
+    replacing = FoundRun(replaces=True, weights_from=source if config.reset_state else anew.weights_from)
+    if "inpaintkit_progress" not in state:
+        return replacing if config.overwrite or config.reset_state else _of_iw3(config, files, state)
+    with taking_state(files.folder):
+        before = dict(state["train_kwargs"])
+    if any(getattr(config, name) and not before.get(name, False) for name in MADE_ANEW):
+        return replacing
+    with taking_state(files.folder):
+        changed, progress = _changes(config, before, samples_per_step(state)), state["inpaintkit_progress"]
+        epoch, step = progress["epoch"], progress["step"]
+        finished = epoch > Plan.of(config, 1).last_epoch
+    if config.overwrite and changed:
+        return replacing
+    _check_changes(config, changed)
+    messages = (*_messages(config, files, source, changed), f"resumed at epoch {epoch}, step {step}")
+    return FoundRun(state, finished, changed=changed, messages=messages)
 
 
 def _of_iw3(config: TrainConfig, files: RunFiles, state: State) -> FoundRun:
@@ -98,7 +105,8 @@ def _of_iw3(config: TrainConfig, files: RunFiles, state: State) -> FoundRun:
             f"model_dir: {files.state} was not written by inpaintkit; go on with it with resume=True, take its weights alone "
             "with reset_state=True too, or name another model_dir"
         )
-    taken = from_iw3(state, config)
+    with taking_state(files.folder):
+        taken = from_iw3(state, config)
     said = f"going on with iw3's run after {state['last_epoch']} epochs: its weights and optimiser, the learning rate of this run's options"
     changed = {"learning_rate": (None, config.learning_rate)}  # iw3's own isn't looked at
     return FoundRun(taken, replaces=True, changed=changed, messages=(said,))
@@ -119,16 +127,16 @@ def _without_state(config: TrainConfig, files: RunFiles, anew: FoundRun) -> Foun
     )
 
 
-def _changes(config: TrainConfig, state: State) -> dict[str, tuple[Any, Any]]:
-    changed = changes(config, state["train_kwargs"])
-    if samples_per_step(state) == config.batch_size * config.processes:
+def _changes(config: TrainConfig, before: State, samples: int) -> Changes:
+    """Return the options that differ from those `before`, with which a step took so many samples."""
+    changed = changes(config, before)
+    if samples == config.batch_size * config.processes:
         changed.pop("batch_size", None)  # more processes with smaller batches, or the other way round, go on exactly
     return changed
 
 
-def _checked_changes(config: TrainConfig, state: State) -> dict[str, tuple[Any, Any]]:
-    """Return the options that differ from those of the checkpoint; raise `InputError` if they may not."""
-    changed = _changes(config, state)
+def _check_changes(config: TrainConfig, changed: Changes) -> None:
+    """Raise `InputError` if options were changed that may not be, or unasked."""
     for field in dataclasses.fields(config):
         if field.name in changed and field.metadata["later"] == FIXED:
             then, now = changed[field.name]
@@ -140,29 +148,20 @@ def _checked_changes(config: TrainConfig, state: State) -> dict[str, tuple[Any, 
         raise InputError(
             f"model_dir: {config.model_dir} holds a run with other options ({_listed(changed)}); {CHOICES}"
         )
-    return changed
 
 
-def _listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
+def _listed(changed: Changes) -> str:
     return ", ".join(f"{name} {then!r}, now {now!r}" for name, (then, now) in changed.items())
 
 
-def _messages(
-    config: TrainConfig, files: RunFiles, source: Path, state: State, changed: Mapping[str, tuple[Any, Any]]
-) -> list[str]:
-    said = []
+def _messages(config: TrainConfig, files: RunFiles, source: Path, changed: Changes) -> Iterator[str]:
     if source != files.state:
-        said.append(f"{files.state} is missing or damaged; going on from the one before it, {source}")
-    matters = {name: pair for name, pair in changed.items() if name not in ("checkpoint_file", *MADE_ANEW)}
+        yield f"{files.state} is missing or damaged; going on from the one before it, {source}"
     if "checkpoint_file" in changed and config.checkpoint_file:
-        said.append(f"resume: going on with the weights of {source}, not with those of {config.checkpoint_file}")
+        yield f"resume: going on with the weights of {source}, not with those of {config.checkpoint_file}"
+    matters = {name: pair for name, pair in changed.items() if name not in ("checkpoint_file", *MADE_ANEW)}
     if matters:
-        said.append(
-            f"options changed on the way: {_listed(matters)}; from here on the run is not an exact continuation"
-        )
-    progress = state["inpaintkit_progress"]
-    said.append(f"resumed at epoch {progress['epoch']}, step {progress['step']}")
-    return said
+        yield f"options changed on the way: {_listed(matters)}; from here on the run is not an exact continuation"
 
 
 def move_old_run(folder: Path, names: Iterable[str]) -> Path:

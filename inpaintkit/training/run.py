@@ -1,13 +1,14 @@
 """A run: its folder and files, how far it is, its loss CSV, and who is told of it. It knows no networks and no loop."""
 
+import contextlib
 import csv
 import dataclasses
 import io
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from inpaintkit.config import TrainConfig, resolve_device
 from inpaintkit.data import HardExampleSampler
@@ -72,7 +73,7 @@ class Run:
         self.sampler: HardExampleSampler | None = None  # what draws the records here, if anything
         self.files = RunFiles(Path(config.model_dir))
         self.reads_at_once = group.size == 1 and resolve_device(config.device) == "cpu"
-        self.plan = Plan.of(config, group.size)
+        self.plan = Plan.of(config, config.processes if group.size == 1 else group.size)
         self.progress, self.losses = Progress(), LossLog()
         self.judged: Mapping[int, Mapping[str, float]] = {}
         self.timer, self.stop = Timer(config.max_seconds, config.checkpoint_seconds), StopRequest()
@@ -102,6 +103,18 @@ class Run:
         """Tell a sentence."""
         self.tell("on_message", message)
 
+    @contextlib.contextmanager
+    def under_way(self, messages: Sequence[str]) -> Iterator[None]:
+        """Start the clocks; tell that the run begins, `messages`, and after the context that it has ended."""
+        self.timer.start()
+        try:
+            self.tell("on_start")
+            for message in messages:
+                self.say(message)
+            yield
+        finally:
+            self.tell("on_end")
+
     def step_done(self) -> None:
         """Count a step and tell it; read its losses where that costs nothing."""
         progress, plan = self.progress, self.plan
@@ -113,35 +126,33 @@ class Run:
 
     def take_losses(self) -> None:
         """Let what was logged count: in the running means and for the sampler. Raises `RunFailed` when too much was skipped."""
-        progress = self.progress
         for step in self.losses.take(self.group):
-            if progress.add(step.terms, len(step.records)) and self.sampler is not None:
+            if self.progress.add(step.terms, len(step.records)) and self.sampler is not None:
                 self.sampler.record(step.records, step.losses)
-        processes = self.group.size  # each tells its part of a step
-        if progress.skipped >= MAX_SKIPPED * processes:
-            self.give_up(f"the loss was NaN or infinite in {MAX_SKIPPED} steps of epoch {progress.epoch}")
-        if progress.skipped_in_row >= MAX_SKIPPED * processes:
-            self.give_up(f"the loss was NaN or infinite in {MAX_SKIPPED} steps in a row")
+        self.check_skipped()
 
-    def count_skipped_updates(self, skipped: int) -> int:
-        """Take in how many optimiser steps were skipped so far in the run; return how many of this epoch."""
-        progress = self.progress
-        progress.skipped_updates = skipped
-        now = skipped - progress.skipped_before
-        if now >= MAX_SKIPPED:
-            self.give_up(f"gradients were NaN or infinite in {now} optimiser steps of epoch {progress.epoch}")
-        return now
+    def check_skipped(self, epoch_over: bool = False) -> None:
+        """Give up where too much was skipped for a NaN or infinite loss, or such gradients."""
+        progress, most = self.progress, MAX_SKIPPED * self.group.size  # each process tells its part of a step
+        updates, here = progress.updates_skipped_now, f"of epoch {progress.epoch}"
+        loss, gradients = "the loss was NaN or infinite in", "gradients were NaN or infinite in"
+        for reason, true in (
+            (f"{loss} {MAX_SKIPPED} steps {here}", progress.skipped >= most),
+            (f"{loss} {MAX_SKIPPED} steps in a row", progress.skipped_in_row >= most),
+            (f"{gradients} {updates} optimiser steps {here}", updates >= MAX_SKIPPED),
+            (f"{loss} every step {here}", epoch_over and not progress.counted),
+            (f"{gradients} every optimiser step {here}", epoch_over and updates >= self.plan.updates_per_epoch),
+        ):
+            if true:
+                self.give_up(reason)
 
     def close_epoch(self, rates: Mapping[str, float], skipped: int) -> None:
         """Write the epoch's row; `skipped`: optimiser steps skipped so far in the run. Raises `RunFailed` if nothing was learnt."""
         progress = self.progress
+        progress.skipped_updates = skipped
         self.take_losses()
-        now = self.count_skipped_updates(skipped)
-        if not progress.counted:
-            self.give_up(f"the loss was NaN or infinite in every step of epoch {progress.epoch}")
-        if now >= self.plan.updates_per_epoch:
-            self.give_up(f"gradients were NaN or infinite in every optimiser step of epoch {progress.epoch}")
-        if now:
+        self.check_skipped(epoch_over=True)
+        if now := progress.updates_skipped_now:
             steps = f"{now} optimiser step{'s' if now > 1 else ''} of epoch {progress.epoch}"
             self.say(f"gradients were NaN or infinite in {steps}; skipped")
         self.add_row({"epoch": progress.epoch, "split": "train", **progress.means(), **rates})
@@ -159,7 +170,8 @@ class Run:
         place = row["epoch"], row["split"]
         others = [one for one in self.progress.history if (one["epoch"], one["split"]) != place]
         self.progress.history = [*others, row]
-        self.write_csv()
+        if self.group.leads:
+            atomic_write_text(self.files.csv, csv_text(self.progress.history))
         self.tell("on_row", row)
 
     def save_model(self, model: LightInpaintV1, path: Path, epoch: int) -> None:
@@ -168,28 +180,29 @@ class Run:
             records = None if self.sampler is None else self.sampler.num_records
             save_model(model, path, epoch=epoch, config=dataclasses.asdict(self.config), records=records)
 
-    def write_csv(self) -> None:
-        """Write the loss CSV from the history."""
-        if not self.group.leads:
-            return
-        names = list(dict.fromkeys(name for row in self.progress.history for name in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.progress.history)
-        atomic_write_text(self.files.csv, text.getvalue())
+    def agree_on_stop(self) -> tuple[bool, bool]:
+        """Return whether to stop (the time is up, or it was asked for) and whether to save, alike in all processes.
 
-    def agree_on_stop(self, *said: Any) -> Any:
-        """Exchange stop requests between the processes; return what the first one `said` besides."""
-        every = self.group.gather((self.stop.signal, *said))
-        self.stop.signal = next((one[0] for one in every if one[0] is not None), None)
+        The first process's clock counts for all, a signal counts whoever got it.
+        """
+        every = self.group.gather((self.stop.signal, self.timer.time_up or self.stop.asked, self.timer.save_due))
+        self.stop.signal = next((number for number, _, _ in every if number is not None), None)
         return every[0][1:]
 
-    def obey_stop(self) -> None:
-        """Raise `KeyboardInterrupt`, with where the run was saved, if a stop was asked for."""
+    def obey_signal(self) -> None:
+        """Raise `KeyboardInterrupt`, with where the run was saved, after a stop signal."""
         if self.stop.signal is not None:
             progress = self.progress
             raise KeyboardInterrupt(
                 f"stopped by {signal.Signals(self.stop.signal).name} at epoch {progress.epoch}, step {progress.step}, "
                 f"saved in {self.files.state}; the same again goes on there"
             )
+
+
+def csv_text(rows: Sequence[Row]) -> str:
+    """Return `rows` as the text of a CSV file; columns that a row lacks stay empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inpaintkit.config import TrainConfig
+from inpaintkit.config import TrainConfig, device_of_process, resolve_device
+from inpaintkit.data import HardExampleSampler, InpaintDataset
 from inpaintkit.model import LightInpaintV1, load_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training.amp import choose_amp
@@ -23,9 +24,33 @@ MakeTask = Callable[[PlainTask, Group], Task]
 
 
 @dataclass(frozen=True)
-class Setup:
-    """Everything of a run that lives in memory; `messages`: what to tell about it."""
+class Data:
+    """The records to train on and to judge by, and what is known of them; `messages`: what to tell about it."""
 
+    train_set: InpaintDataset
+    eval_set: InpaintDataset
+    facts: DataFacts
+    sampler: HardExampleSampler
+    messages: Sequence[str]
+
+
+def open_data(config: TrainConfig, found: FoundRun, group: Group) -> Data:
+    """Return the records of `config`, with their losses in the run that was `found`. Raises `InputError` where they can't serve."""
+    with group.leader_first():
+        train_set, eval_set = (open_records(config, split) for split in ("train", "eval"))
+    facts, sampler = DataFacts.of(train_set, eval_set), HardExampleSampler(len(train_set))
+    messages: Sequence[str] = ()
+    if found.state is not None:
+        with taking_state(Path(config.model_dir)):
+            messages = match_records(found.state, facts, config, sampler)
+    return Data(train_set, eval_set, facts, sampler, messages)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What trains and judges on a device; `messages`: what to tell about it."""
+
+    data: Data
     device: str
     arithmetic: str
     task: Task
@@ -33,21 +58,17 @@ class Setup:
     feed: Feed
     eval_feed: Feed
     eval_records: Sequence[int]
-    facts: DataFacts
-    messages: tuple[str, ...]
+    messages: Sequence[str]
 
 
-def set_up(config: TrainConfig, found: FoundRun, group: Group, device: str, make_task: MakeTask) -> Setup:
-    """Return the setup of `config` on `device`, in the state that was `found`. Raises `InputError` for unusable data or weights."""
-    messages: list[str] = []
-    with group.leader_first():
-        feed, eval_feed = (Feed(config, open_records(config, split), device) for split in ("train", "eval"))
-    messages += feed.messages
-    facts = DataFacts.of(feed.records, eval_feed.records)
+def set_up(config: TrainConfig, found: FoundRun, data: Data, group: Group, make_task: MakeTask) -> Setup:
+    """Return the setup of `config`, in the state that was `found`. Raises `InputError` for unusable options or weights."""
+    device = device_of_process(resolve_device(config.device))
+    feed, eval_feed = (Feed(config, records, device) for records in (data.train_set, data.eval_set))
+    messages = [*feed.messages, *data.messages]
     arithmetic = None
     if found.state is not None:
         with taking_state(Path(config.model_dir)):
-            messages += match_records(found.state, facts, config, feed.sampler)
             arithmetic = found.state["inpaintkit_amp"]
             if arithmetic not in (None, "off", "bf16", "fp16"):
                 raise ValueError(f"its arithmetic is {arithmetic!r}")
@@ -66,9 +87,10 @@ def set_up(config: TrainConfig, found: FoundRun, group: Group, device: str, make
         with taking_state(Path(config.model_dir)):
             task.load_state(found.state)
         if found.changed.keys() & SCHEDULE_OPTIONS:
-            task.change_schedule(int(found.state["inpaintkit_progress"]["epoch"]) - 1)
-    chosen = choose_records(eval_feed.records.names, config.eval_records)
-    return Setup(device, arithmetic, task, plain, feed, eval_feed, chosen, facts, (*messages, *found.messages))
+            for updater in task.updaters:
+                updater.change_schedule(int(found.state["inpaintkit_progress"]["epoch"]) - 1)
+    chosen = choose_records(data.eval_set.names, config.eval_records)
+    return Setup(data, device, arithmetic, task, plain, feed, eval_feed, chosen, (*messages, *found.messages))
 
 
 def _model(config: TrainConfig, found: FoundRun) -> LightInpaintV1:

@@ -53,6 +53,10 @@ class Timer:
 
     def __init__(self, max_seconds: float | None, checkpoint_seconds: float) -> None:
         self.max_seconds, self.checkpoint_seconds = max_seconds, checkpoint_seconds
+        self.start()
+
+    def start(self) -> None:
+        """Start the clocks."""
         self.started = self.saved_at = time.monotonic()
 
     @property
@@ -82,18 +86,11 @@ def stop_without_parent() -> None:
         return
 
     def watch() -> None:
-        while _lives(int(parent)):
-            time.sleep(LOOK_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            while True:
+                with contextlib.suppress(PermissionError):  # it is another user's
+                    os.kill(int(parent), 0)
+                time.sleep(LOOK_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True, name="watch parent").start()
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is another user's
-        pass
-    return True

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inpaintkit.config import GanConfig, TrainConfig, check_processes, device_of_process, resolve_device
+from inpaintkit.config import GanConfig, TrainConfig, check_processes, resolve_device
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import FolderLock, folder_lock, remove_temporary_files
-from inpaintkit.model import LightInpaintV1, load_state
+from inpaintkit.model import LightInpaintV1
 from inpaintkit.training.callbacks import Callback, default_callbacks
 from inpaintkit.training.checkpoints import save_checkpoint, taking_state
 from inpaintkit.training.distributed import Group, current_group
@@ -22,10 +22,10 @@ from inpaintkit.training.gan_epochs import epoch_table, picked_because
 from inpaintkit.training.judging import judge_records
 from inpaintkit.training.launch import fit_in_processes
 from inpaintkit.training.loop import fit
-from inpaintkit.training.progress import Plan, TrainReport
+from inpaintkit.training.progress import TrainReport
 from inpaintkit.training.resume import TRAINING_FILES, find_run, move_old_run, take_progress
 from inpaintkit.training.run import Run, RunFiles
-from inpaintkit.training.setup import Setup, set_up
+from inpaintkit.training.setup import Data, Setup, open_data, set_up
 from inpaintkit.training.stopping import catch_stop_signals, stop_without_parent
 from inpaintkit.training.tasks.gan import GanTask
 from inpaintkit.training.tasks.plain import PlainTask
@@ -45,18 +45,13 @@ class Trainer:
         config.check_inputs()
         self.config, self.group = config, current_group()
         self._lock: FolderLock | None = None
-        self.found = find_run(config)
         self.launches = config.processes > 1 and self.group.size == 1
         if self.launches:
             check_processes(resolve_device(config.device), config.processes)
         self.run = Run(config, self.group, self._choose_callbacks(callbacks))
-        if self.launches:
-            self.run.plan = Plan.of(config, config.processes)
-        if self.found.state is not None:
-            with taking_state(self.files.folder):
-                self.run.progress = take_progress(self.found.state, self.run.plan)
-        if not (self.launches or self.found.finished):
-            self.run.sampler = self.setup.feed.sampler
+        self._find()
+        if not (self.found.finished or self.launches):
+            self.run.sampler = self.setup.data.sampler
 
     def _choose_callbacks(self, given: Sequence[Callback] | None) -> list[Callback]:
         if not self.group.leads:
@@ -66,11 +61,24 @@ class Trainer:
             callbacks.append(TensorBoardLog(self.files.folder / "tensorboard"))
         return callbacks
 
+    def _find(self) -> None:
+        """Look at what the folder holds, and take over how far the run is."""
+        self.found = find_run(self.config)
+        if self.found.state is not None:
+            with taking_state(self.files.folder):
+                self.run.progress = take_progress(self.found.state, self.run.plan)
+
+    @cached_property
+    def data(self) -> Data:
+        """The records, with the losses that the run knows of them."""
+        return open_data(self.config, self.found, self.group)
+
     @cached_property
     def setup(self) -> Setup:
-        """Data and networks; where they weren't needed to train, as the run left them."""
-        device = device_of_process(resolve_device(self.config.device))
-        return set_up(self.config, self.found, self.group, device, self.make_task)
+        """What trains and judges; where nothing was trained here, as the run was left."""
+        setup = set_up(self.config, self.found, self.data, self.group, self.make_task)
+        self.found = self.found.without_state()
+        return setup
 
     def make_task(self, plain: PlainTask, group: Group) -> Task:
         """Return what is trained; a subclass makes another task out of the plain one."""
@@ -89,11 +97,11 @@ class Trainer:
     @property
     def train_set(self) -> InpaintDataset:
         """The records that are trained on."""
-        return self.setup.feed.records
+        return self.data.train_set
 
     def hardest(self, count: int = 8) -> list[tuple[int, float]]:
         """Return (number, loss) of the training records with the largest recent losses, the largest first."""
-        losses = self.setup.feed.sampler.mean_losses()
+        losses = self.data.sampler.mean_losses()
         order = torch.argsort(losses, descending=True).tolist()
         return [(record, float(losses[record])) for record in order if torch.isfinite(losses[record])][:count]
 
@@ -103,90 +111,83 @@ class Trainer:
         A finished run is told and left as it is. With several `processes` this one starts them, follows what they say, and
         reads what they leave. Raises `RunFailed` when training diverges or a GPU's memory doesn't suffice.
         """
-        lock = folder_lock(self.files.folder, "model_dir") if self.group.leads and not self.launches else None
-        with lock or contextlib.nullcontext() as self._lock, catch_stop_signals(self.run.stop):
-            self._begin()
-            try:
-                self.run.tell("on_start")
-                for message in self._messages():
-                    self.run.say(message)
-                finished = self._train()
-                report = self._report(finished)
-                self.run.say(report.closing_words())
-            finally:
-                self.run.tell("on_end")
-        return report
+        with catch_stop_signals(self.run.stop):
+            # not an attribute: a cycle of references would keep loader processes alive
+            way = self._show if self.found.finished else self._launch if self.launches else self._train
+            return way()
 
     def stop(self) -> None:
         """Ask the running `fit` to finish its step, save and return; any thread may."""
         self.run.stop.asked = True
 
-    def _begin(self) -> None:
-        """Make the folder ready; nothing in it may have changed since it was looked at."""
+    def _show(self) -> TrainReport:
+        done = f"this run is done: {self.run.plan.last_epoch} epochs in {self.files.folder}; nothing was changed"
+        ways = "To go on, set resume=True and a larger max_epoch; for a new run name another model_dir"
+        with self.run.under_way([f"{done}. {ways}"]):
+            return self._report(finished=True)
+
+    def _launch(self) -> TrainReport:
+        with self.run.under_way(self.found.messages):
+            fit_in_processes(self.config, self.run)
+            self._find()
+            return self._report(self.run.progress.epoch > self.run.plan.last_epoch)
+
+    def _train(self) -> TrainReport:
+        run, setup, config = self.run, self.setup, self.config
+        lock = folder_lock(self.files.folder, "model_dir") if self.group.leads else contextlib.nullcontext()
+        with lock as self._lock, run.under_way([*self._begin(), *setup.messages]):
+            stop_without_parent()
+            judge = partial(judge_records, setup, self.group, self.files.strips, config.save_eval_step)
+            try:
+                return self._report(fit(run, setup.task, setup.feed, setup.data.sampler, judge, self.save))
+            except torch.OutOfMemoryError as error:
+                raise RunFailed(
+                    f"the memory of {setup.device} doesn't suffice; halve batch_size (now {config.batch_size}) and double "
+                    f"backward_step (now {config.backward_step}), take a smaller crop_size (now {config.crop_size}) or "
+                    "resident=off; with resume=True the run goes on from its last checkpoint"
+                ) from error
+
+    def _begin(self) -> list[str]:
+        """Make the folder ready, in which nothing may have changed since it was looked at; return what to tell."""
         self.group.gather(None)  # all have loaded what they need of a run that is moved away
-        if not self.group.leads or self.launches or self.found.finished:
-            return
+        if not self.group.leads:
+            return []
         again = find_run(self.config)
-        if (again.state is None, again.finished) != (self.found.state is None, self.found.finished):
+        if (again.state is None, again.finished) != (self.found.state is None, False):
             raise InputError(f"model_dir: another run has been at work in {self.files.folder}; start again")
         remove_temporary_files(self.files.folder)
-        if self.found.replaces:
-            moved = move_old_run(self.files.folder, TRAINING_FILES)
-            self.run.say(f"the run that was in {self.files.folder} lies in {moved} now")
-
-    def _messages(self) -> Sequence[str]:
-        if self.found.finished:
-            done = f"this run is done: {self.run.plan.last_epoch} epochs in {self.files.folder}; nothing was changed"
-            return (f"{done}. To go on, set resume=True and a larger max_epoch; for a new run name another model_dir",)
-        return self.found.messages if self.launches else self.setup.messages
-
-    def _train(self) -> bool:
-        """Train here or in several processes; return whether the last epoch was reached."""
-        if self.found.finished:
-            return True
-        if self.launches:
-            fit_in_processes(self.config, self.run)
-            self.found = dataclasses.replace(find_run(self.config), messages=())
-            self.run.progress = take_progress(load_state(self.files.state), self.run.plan)
-            return self.run.progress.epoch > self.run.plan.last_epoch
-        stop_without_parent()
-        setup, config = self.setup, self.config
-        judge = partial(judge_records, setup, self.group, self.files.strips, config.save_eval_step)
-        try:
-            return fit(self.run, setup.task, setup.feed, judge, self.save, self.group)
-        except torch.OutOfMemoryError as error:
-            raise RunFailed(
-                f"the memory of {setup.device} doesn't suffice; halve batch_size (now {config.batch_size}) and double "
-                f"backward_step (now {config.backward_step}), take a smaller crop_size (now {config.crop_size}) or "
-                "resident=off; with resume=True the run goes on from its last checkpoint"
-            ) from error
+        if not self.found.replaces:
+            return []
+        moved = move_old_run(self.files.folder, TRAINING_FILES)
+        return [f"the run that was in {self.files.folder} lies in {moved} now"]
 
     def save(self, state: Mapping[str, Any] | None = None) -> None:
         """Write the full state, with the `state` of the task as it is, unless one is given."""
         run, setup = self.run, self.setup
         run.timer.saved()
+        run.progress.skipped_updates = max(updater.skipped() for updater in setup.task.updaters)
         run.take_losses()
-        run.count_skipped_updates(setup.task.skipped_updates())
         if not self.group.leads:
             return
         if self._lock is not None:
             self._lock.keep()
         payload = {
             **(setup.task.state() if state is None else state),
-            **setup.facts.state(),
+            **self.data.facts.state(),
             "best_loss": run.progress.best_score,
             "last_epoch": run.progress.epoch - 1,
             "train_kwargs": dataclasses.asdict(self.config),
             "inpaintkit_progress": dataclasses.asdict(run.progress),
-            "inpaintkit_sampler": setup.feed.sampler.state_dict(),
+            "inpaintkit_sampler": self.data.sampler.state_dict(),
             "inpaintkit_amp": setup.arithmetic,
             "inpaintkit_processes": self.group.size,
         }
         save_checkpoint(self.model, self.files.state, payload, self.config.keep_last)
 
     def _report(self, finished: bool) -> TrainReport:
+        """Return what the run came to, and tell which model was kept."""
         progress = self.run.progress
-        return TrainReport(
+        report = TrainReport(
             self.files.model,
             progress.best_epoch,
             progress.best_score,
@@ -197,6 +198,8 @@ class Trainer:
             progress.skipped_updates,
             tuple(progress.history),
         )
+        self.run.say(report.closing_words())
+        return report
 
 
 class GanTrainer(Trainer):
@@ -214,10 +217,11 @@ class GanTrainer(Trainer):
     def make_task(self, plain: PlainTask, group: Group) -> Task:
         return GanTask(self.config, plain, group)
 
-    def _begin(self) -> None:
-        super()._begin()
-        if self.found.state is None and not self.launches:
+    def _begin(self) -> list[str]:
+        messages = super()._begin()
+        if self.found.state is None:
             self.run.save_model(self.model, self.files.start, epoch=0)
+        return messages
 
     def realness(self, picture: Tensor, target: Tensor) -> Tensor:
         """Return how real the discriminator finds each place of `picture`, see `GanTask.realness`."""

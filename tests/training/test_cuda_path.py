@@ -38,7 +38,7 @@ from inpaintkit.synthesis import (
 from inpaintkit.training import Lpips, create_loss, metrics, row_fill
 from inpaintkit.training.distributed import Group
 from inpaintkit.training.loss_log import LossLog
-from inpaintkit.training.progress import Moment
+from inpaintkit.training.progress import StepPlace
 from inpaintkit.training.tasks.gan import GanTask
 from inpaintkit.training.tasks.plain import PlainTask
 
@@ -120,8 +120,8 @@ def test_every_loss_however_its_pair_is_moved(gpu: FakeGpu, name: str, tiny_dino
     path = tiny_dinov2 if "dino" in name else None
     loss = create_loss(name, "alex", 2.0 if "l1" in name else 1.0, path).to("cuda")
     for seed in range(6):
-        total, terms = loss(picture(), picture(), hole(), torch_rng(seed))
-        assert all_there(total, *terms.values())
+        total, losses = loss(picture(), picture(), hole(), torch_rng(seed))
+        assert all_there(total, losses.per_sample, *losses.terms.values())
 
 
 def test_every_figure(gpu: FakeGpu) -> None:
@@ -195,9 +195,9 @@ def test_a_training_step(gpu: FakeGpu, kind: str, optimizer: str, ema_decay: flo
         zero_gradients(task.model)
         if isinstance(task, GanTask):
             zero_gradients(task.discriminator)
-        moment = Moment(0, 1, number, number, number)
-        log.add(batch[3], task.step(batch, moment))
-        task.update(moment)
+        place = StepPlace(0, 1, number, number, number)
+        log.add(batch[3], task.step(batch, place))
+        task.update(place)
     assert sorted(place.partition(":")[0] for place in gpu.waits) == waits, gpu.waits
     gpu.waits.clear()
     log.take(Group())
@@ -208,7 +208,7 @@ def test_a_training_step(gpu: FakeGpu, kind: str, optimizer: str, ema_decay: flo
     assert float64_at(gpu) <= {"updater.py"}, "torch's own gradient scale, which asks for the device first"
     task.load_state(tree_map(lambda x: x.cpu() if isinstance(x, Tensor) else x, task.state()))
     zero_gradients(task.model)
-    task.step(batch, moment)
-    task.update(moment)
+    task.step(batch, place)
+    task.update(place)
     if isinstance(task, GanTask):
         task.realness(torch.rand(1, 3, SIDE, SIDE), torch.rand(1, 3, SIDE, SIDE))

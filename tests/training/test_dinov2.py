@@ -53,9 +53,9 @@ def test_the_network_is_invisible_to_optimisers_and_checkpoints(tiny_dinov2: Pat
 
 
 def test_the_loss_pads_to_whole_patches(tiny_dinov2: Path) -> None:
-    total, terms = create_loss("l1dinov2", perceptual_path=tiny_dinov2)(pictures(1, 50), pictures(2, 50))
+    total, losses = create_loss("l1dinov2", perceptual_path=tiny_dinov2)(pictures(1, 50), pictures(2, 50))
     assert torch.isfinite(total)
-    assert float(total) == pytest.approx(float(terms["l1"] + 0.4 * terms["dinov2"]), rel=1e-5)
+    assert float(total) == pytest.approx(float(losses.terms["l1"] + 0.4 * losses.terms["dinov2"]), rel=1e-5)
 
 
 class TestRefusals:

@@ -82,14 +82,15 @@ def test_terms_add_up_to_the_total(name: str, tiny_dinov2: Path) -> None:
     output, target = torch.rand(3, 3, 64, 80, generator=generator), torch.rand(3, 3, 64, 80, generator=generator)
     path = tiny_dinov2 if name == "l1dinov2" else None
     loss = create_loss(name, "alex", perceptual_path=path)
-    total, terms = loss(output, target)
+    total, losses = loss(output, target)
     weights = RECIPES[name].weights
-    assert set(terms) == {*weights, "per_sample"}
-    assert sum(w * terms[n].item() for n, w in weights.items()) == pytest.approx(total.item(), rel=1e-5)
-    assert terms["per_sample"].shape == (3,)
-    assert terms["per_sample"].mean().item() == pytest.approx(total.item(), rel=1e-5)
+    assert losses.terms.keys() == {*weights, "total"}
+    assert losses.terms["total"].item() == total.item()
+    assert sum(w * losses.terms[n].item() for n, w in weights.items()) == pytest.approx(total.item(), rel=1e-5)
+    assert losses.per_sample.shape == (3,)
+    assert losses.per_sample.mean().item() == pytest.approx(total.item(), rel=1e-5)
     alone, _ = loss(output[1:2], target[1:2])
-    assert terms["per_sample"][1].item() == pytest.approx(alone.item(), rel=1e-4)
+    assert losses.per_sample[1].item() == pytest.approx(alone.item(), rel=1e-4)
 
 
 def test_hole_weight_counts_the_hole_more_often() -> None:
@@ -97,10 +98,10 @@ def test_hole_weight_counts_the_hole_more_often() -> None:
     output, hole = target.clone(), torch.zeros(1, 1, 64, 64, dtype=torch.bool)
     hole[..., :32] = True
     output[..., :32] = 0.5  # wrong in the hole only
-    plain, heavy = (create_loss("l1lpips", "alex", w)(output, target, hole)[1]["l1"].item() for w in (1.0, 10.0))
+    plain, heavy = (create_loss("l1lpips", "alex", w)(output, target, hole)[1].terms["l1"].item() for w in (1.0, 10.0))
     assert heavy == pytest.approx(10 * plain)
     output = 0.5 - output  # right in the hole, wrong outside
-    plain, heavy = (create_loss("l1lpips", "alex", w)(output, target, hole)[1]["l1"].item() for w in (1.0, 10.0))
+    plain, heavy = (create_loss("l1lpips", "alex", w)(output, target, hole)[1].terms["l1"].item() for w in (1.0, 10.0))
     assert heavy == pytest.approx(plain)
 
 

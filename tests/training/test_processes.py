@@ -91,7 +91,7 @@ def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(records: Pat
     for name, weight in load_state(tmp_path / "one" / STATE)["training_state_dict"].items():
         twin = load_state(tmp_path / "two" / STATE)["training_state_dict"][name]
         torch.testing.assert_close(twin, weight, rtol=1e-3, atol=1e-5)
-    assert torch.allclose(one.setup.feed.sampler.weights, two.setup.feed.sampler.weights, rtol=1e-3)
+    assert torch.allclose(one.data.sampler.weights, two.data.sampler.weights, rtol=1e-3)
 
 
 def test_gan_in_two_processes_goes_on_in_one(records: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def data(tmp_path: Path) -> Path:
 def test_one_record_is_enough(data: Path) -> None:
     run = trainer(data)
     assert run.fit().finished
-    assert run.hardest() == [(0, pytest.approx(float(run.setup.feed.sampler.mean_losses()[0])))]
+    assert run.hardest() == [(0, pytest.approx(float(run.data.sampler.mean_losses()[0])))]
 
 
 @pytest.mark.parametrize("split", ["train", "eval"])

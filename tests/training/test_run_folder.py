@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from toy_data import Listener, tiny_trainer, write_record
+from toy_data import TINY, Listener, tiny_trainer, write_record
 
 from inpaintkit.config import TrainConfig
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.model import LightInpaintV1, load_model, load_state, save_model
 from inpaintkit.seeds import torch_rng
-from inpaintkit.training import Callback, RunView, StepInfo, TrainReport
+from inpaintkit.training import Callback, RunView, StepInfo, Trainer, TrainReport
+from inpaintkit.training.callbacks import ProgressBar
 from inpaintkit.training.checkpoints import older
 from inpaintkit.training.schedule import weight_decay_groups
 
@@ -68,6 +69,14 @@ class TestTheSameAgain:
         assert trainer.hardest()
         assert heard.heard("this run is done: 2 epochs")
         assert content(data.parent / "run") == before | {".lock": content(data.parent / "run")[".lock"]}
+
+    def test_its_hardest_records_need_no_networks(self, data: Path) -> None:
+        state = data.parent / "run" / STATE
+        expected = tiny_trainer(data).hardest()
+        torch.save(load_state(state) | {"training_state_dict": "none that a network could take"}, state)
+        trainer = tiny_trainer(data)
+        trainer.fit()
+        assert trainer.hardest() == expected
 
     def test_a_cut_run_goes_on(self, data: Path) -> None:
         heard = Listener()
@@ -133,6 +142,17 @@ class TestAnotherRun:
             "the same again: done, not moved"
         )
         assert tiny_trainer(data, learning_rate=0.02, overwrite=True).found.replaces, "another run once more"
+
+    def test_a_bar_tells_where_the_old_one_lies(self, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        options = TINY | {"data_dir": str(data), "model_dir": str(data.parent / "run"), "learning_rate": 0.01}
+        Trainer(TrainConfig.from_params(options | {"overwrite": True, "max_epoch": 1}), [ProgressBar()]).fit()
+        assert f"lies in {data.parent / 'run' / 'old'}" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("key", ["train_kwargs", "inpaintkit_progress"])
+    def test_overwrite_also_moves_one_that_cannot_be_read(self, key: str, data: Path) -> None:
+        state = data.parent / "run" / STATE
+        torch.save(load_state(state) | {key: 5}, state)
+        assert tiny_trainer(data, overwrite=True).found.replaces
 
     def test_overwrite_contradicts_resume(self) -> None:
         with pytest.raises(InputError, match="overwrite: it contradicts resume"):

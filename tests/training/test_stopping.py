@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,18 @@ def test_max_seconds_also_ends_a_run_whose_epochs_are_single_steps_and_the_same_
         run = Trainer(config, [])
         assert run.fit().finished == finished
         assert run.run.steps_done == steps
+
+
+def test_max_seconds_counts_from_the_call_of_fit(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not from when the trainer was made: it may have loaded for long, or waited for a person to run the next cell."""
+    config = TrainConfig.from_params(params(records, tmp_path, num_samples=2, max_epoch=2, max_seconds=3600.0))
+    trainer, clock = Trainer(config, []), time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + 7200)
+    report = trainer.fit()
+    assert report.finished
+    assert report.seconds < 3600
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from inpaintkit.files import folder_lock
 from inpaintkit.model import LightInpaintV1, load_model, load_state, save_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import GanTrainer, Trainer
-from inpaintkit.training.progress import Moment
+from inpaintkit.training.progress import StepPlace
 from inpaintkit.training.tasks.gan import GanTask
 
 pytestmark = pytest.mark.slow
@@ -232,14 +232,14 @@ class TestGan:
         task = gan.setup.task
         assert isinstance(task, GanTask)
         x, hole, y, _ = next(gan.setup.eval_feed.batches(gan.setup.eval_records))
-        moment = Moment(seed=0, epoch=1, step=1, update=1, updates_done=1)
+        place = StepPlace(seed=0, epoch=1, step=1, update=1, updates_done=1)
         task.train_mode()
         task.plain.updater.optimizer.zero_grad()
 
         def losses() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
             output, mask = task.plain.generate(x, hole)
             total, _ = task.plain.reconstruction(output, y, hole)
-            return output, total, *task.discriminate(output, y, mask, moment, torch_rng(0))
+            return output, total, *task.discriminate(output, y, mask, place, torch_rng(0))
 
         weight = float(task.add_gradients(*losses(), warmup=1.0))
         found = task.plain.last_layer.grad.clone()

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ from inpaintkit.training.distributed import Group
 from inpaintkit.training.loss_log import BatchLosses
 from inpaintkit.training.metrics import artefact_score, hole_lpips
 from inpaintkit.training.perceptual import Lpips
-from inpaintkit.training.progress import Moment, Row
+from inpaintkit.training.progress import Row, StepPlace
 from inpaintkit.training.tasks.plain import PlainTask, of_updater, updater_state, without_margin
 from inpaintkit.training.tasks.updater import Updater
 
@@ -54,6 +54,7 @@ class GanTask:
         weights = torch_rng(config.seed, "discriminator")
         self.discriminator = create_discriminator(config.discriminator, weights).to(self.device)
         self.updater = Updater(config, self.discriminator, self.arithmetic, self.device, group)
+        self.updaters: Sequence[Updater] = (plain.updater, self.updater)
         self.hinge = MaskedHingeLoss(mean_count=group.mean)
         self.adaptive = AdaptiveWeight()
         self.judge_lpips = Lpips("alex").to(self.device)
@@ -63,35 +64,35 @@ class GanTask:
         self.discriminator.train()
         self.updater.train_mode()
 
-    def step(self, batch: Batch, moment: Moment) -> BatchLosses:
+    def step(self, batch: Batch, place: StepPlace) -> BatchLosses:
         x, hole, y, _ = batch
-        rng = torch_rng(*moment.key("step"))
+        rng = torch_rng(*place.key("step"))
         output, mask = self.plain.generate(x, hole)
         total, losses = self.plain.reconstruction(output, y, hole, rng)
-        adversarial, discriminator_loss = self.discriminate(output, y, mask, moment, rng)
-        warmup = warmup_weight(moment.updates_done, self.config.generator_warmup_iteration)
+        adversarial, discriminator_loss = self.discriminate(output, y, mask, place, rng)
+        warmup = warmup_weight(place.updates_done, self.config.generator_warmup_iteration)
         weight = self.add_gradients(output, total, adversarial, discriminator_loss, warmup)
         terms = {"adversarial": adversarial, "discriminator": discriminator_loss, "adversarial_weight": weight}
         return BatchLosses(losses.terms | {name: term.detach() for name, term in terms.items()}, losses.per_sample)
 
     def discriminate(
-        self, output: Tensor, y: Tensor, mask: Tensor, moment: Moment, rng: torch.Generator
+        self, output: Tensor, y: Tensor, mask: Tensor, place: StepPlace, rng: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Return the generator's adversarial loss and the discriminator's loss.
 
         Both come from one pass over the output: the two gradients are taken apart in `add_gradients`.
         """
-        noise = self._noise(y, moment)
+        noise = self._noise(y, place)
         member = self.discriminator.pick(float(torch.rand((), generator=rng)))
         with amp.autocast(self.arithmetic, self.device):
             fake, counted = self.discriminator(ste_clamp(output) + noise, y, mask=mask, member=member)
             real, _ = self.discriminator(y + noise, y, mask=mask, member=member)
         return self.hinge.generator(fake, counted), self.hinge.discriminator(real, fake, counted)
 
-    def _noise(self, y: Tensor, moment: Moment) -> Tensor:
+    def _noise(self, y: Tensor, place: StepPlace) -> Tensor:
         """Return this process's share of the step's dequantisation noise, drawn on the device."""
         whole = y.new_empty(()).expand(len(y) * self.group.size, *y.shape[1:])
-        noise = dequantisation_noise(whole, torch_rng(*moment.key("noise"), device=self.device))
+        noise = dequantisation_noise(whole, torch_rng(*place.key("noise"), device=self.device))
         return noise[self.group.rank * len(y) :][: len(y)]
 
     def add_gradients(
@@ -101,27 +102,35 @@ class GanTask:
 
         Each loss is differentiated down to `output` once; comparing the two gradients at the last layer and sending
         their weighted sum through the generator costs no second pass through the perceptual network. Where a loss of any
-        process isn't finite, nothing is added. The host waits for the device once.
+        process isn't finite, nothing is added.
         """
-        finite = torch.isfinite(torch.stack([total, adversarial, discriminator_loss]).detach()).all()
         scale = self.plain.updater.scaler.scale
-        gradient = torch.autograd.grad(scale(total), output)[0]
-        towards_real, ratio = None, torch.zeros_like(total)
+        gradient, towards_real, weight = torch.autograd.grad(scale(total), output)[0], None, 0.0
         if warmup > 0 and self.config.discriminator_weight > 0:
             towards_real = torch.autograd.grad(scale(adversarial), output, retain_graph=True)[0]
-            lengths = [self._length(output, arriving) for arriving in (gradient, towards_real)]
-            ratio = lengths[0] / lengths[1]
-        all_finite, known_ratio = torch.stack([finite.to(ratio), ratio.detach()]).tolist()
-        weight = 0.0
-        if not all(self.group.gather(bool(all_finite))):
+        losses = torch.stack([total, adversarial, discriminator_loss]).detach()
+        finite, ratio = self._read(losses, output, gradient, towards_real)
+        if not all(self.group.gather(finite)):
             return torch.zeros_like(total)
-        adaptive = None if towards_real is None else self.adaptive.update(known_ratio)
-        if towards_real is not None and adaptive is not None:
+        if towards_real is not None and (adaptive := self.adaptive.update(ratio)) is not None:
             weight = adaptive * self.config.discriminator_weight * warmup
             gradient = gradient + weight * towards_real
         output.backward(gradient / self.config.backward_step, retain_graph=True)
         self.updater.scale(discriminator_loss).backward(inputs=list(self.discriminator.parameters()))  # type: ignore[no-untyped-call]
         return torch.full_like(total, weight)
+
+    def _read(
+        self, losses: Tensor, output: Tensor, gradient: Tensor, towards_real: Tensor | None
+    ) -> tuple[bool, float]:
+        """Return whether all `losses` are finite, and how many times `gradient` is as long as `towards_real` at the last layer.
+
+        Here alone the host waits for the device.
+        """
+        ratio = torch.zeros_like(losses[0])
+        if towards_real is not None:
+            ratio = self._length(output, gradient) / self._length(output, towards_real)
+        finite, known_ratio = torch.stack([torch.isfinite(losses).all().to(ratio), ratio]).tolist()
+        return bool(finite), known_ratio
 
     def _length(self, output: Tensor, gradient: Tensor) -> Tensor:
         """Return the length of the last layer's gradient when `gradient` arrives at `output`."""
@@ -129,33 +138,12 @@ class GanTask:
         length: Tensor = torch.linalg.vector_norm(self.group.mean(at_layer).float())
         return length
 
-    def update(self, moment: Moment) -> None:
-        self.plain.update(moment)
-        self.updater.update(moment.update)
+    def update(self, place: StepPlace) -> None:
+        self.plain.update(place)
+        self.updater.update(place.update)
 
-    def next_epoch(self) -> None:
-        self.plain.next_epoch()
-        self.updater.next_epoch()
-
-    def change_schedule(self, epochs_done: int) -> None:
-        self.plain.change_schedule(epochs_done)
-        self.updater.change_schedule(epochs_done)
-
-    def rates(self) -> dict[str, float]:
-        return self.plain.rates()
-
-    def skipped_updates(self) -> int:
-        return max(self.plain.skipped_updates(), self.updater.skipped())
-
-    @contextlib.contextmanager
-    def judging(self) -> Iterator[None]:
-        with self.plain.judging():
-            was_training = self.discriminator.training
-            self.discriminator.eval()
-            try:
-                yield
-            finally:
-                self.discriminator.train(was_training)
+    def judging(self) -> contextlib.AbstractContextManager[None]:
+        return self.plain.judging()
 
     @torch.no_grad()
     def judge(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -167,13 +155,12 @@ class GanTask:
             "artefact": artefact_score(clean, y, inner),
         }
 
-    def score(self, row: Row, history: Sequence[Row]) -> float:
-        """Return `epoch_score` of the row, which is noted in it; infinity for the start, which is never picked."""
+    def score(self, row: Row, history: Sequence[Row]) -> tuple[Row, float]:
+        """Return the row with its `epoch_score`, and that score; infinity for the start, which is never picked."""
         start = next((r for r in history if r["split"] == "eval"), row)
         lost = float(start["hole_psnr"]) - float(row["hole_psnr"])
         score = epoch_score(lost, float(row["hole_lpips"]), float(row["artefact"]))
-        row["score"] = score
-        return score if row["epoch"] else math.inf
+        return row | {"score": score}, score if row["epoch"] else math.inf
 
     @torch.no_grad()
     def realness(self, picture: Tensor, target: Tensor) -> Tensor:
@@ -190,11 +177,10 @@ class GanTask:
         return torch.stack(weighted).sum(dim=0).cpu()
 
     def state(self) -> dict[str, Any]:
-        generator = self.plain.updater.state()
-        discriminator = self.updater.state()
+        updaters = updater_state(self.updaters)
         return {
             **self.plain.state(),
-            **updater_state([generator, discriminator]),
+            **updaters,
             "discriminator_state_dict": self.discriminator.state_dict(),
             "adaptive_weight": self.adaptive.state_dict(),
         }

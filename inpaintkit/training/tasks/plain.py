@@ -19,7 +19,7 @@ from inpaintkit.training.iw3_state import BY_NAME, ORDER_KEY
 from inpaintkit.training.loss_log import BatchLosses
 from inpaintkit.training.losses import create_loss
 from inpaintkit.training.metrics import hole_psnr
-from inpaintkit.training.progress import Moment, Row
+from inpaintkit.training.progress import Row, StepPlace
 from inpaintkit.training.row_fill import row_fill
 from inpaintkit.training.tasks.updater import Updater
 
@@ -42,6 +42,7 @@ class PlainTask:
         loss = create_loss(config.loss, config.perceptual, config.hole_l1_weight, config.perceptual_path)
         self.criterion = loss.to(device)
         self.updater = Updater(config, self.model, arithmetic, device, group)
+        self.updaters: Sequence[Updater] = (self.updater,)
 
     def compile(self) -> str:
         """Compile the generator if the machine can; return what to tell the user.
@@ -71,10 +72,10 @@ class PlainTask:
         self.model.train()
         self.updater.train_mode()
 
-    def step(self, batch: Batch, moment: Moment) -> BatchLosses:
+    def step(self, batch: Batch, place: StepPlace) -> BatchLosses:
         x, hole, y, _ = batch
         output, _ = self.generate(x, hole)
-        total, losses = self.reconstruction(output, y, hole, torch_rng(*moment.key("step")))
+        total, losses = self.reconstruction(output, y, hole, torch_rng(*place.key("step")))
         self.updater.scale(total).backward()  # type: ignore[no-untyped-call]
         return losses
 
@@ -90,33 +91,15 @@ class PlainTask:
     def reconstruction(
         self, output: Tensor, y: Tensor, hole: Tensor, rng: torch.Generator | None = None
     ) -> tuple[Tensor, BatchLosses]:
-        """Return the loss to minimise, and what it consists of, detached.
-
-        With `rng`, output and target are moved together first (the pair augmentation of training).
-        """
+        """Return the loss to minimise, and what it consists of, see `TrainingLoss.forward`; `rng`: of the pair augmentation."""
         with amp.autocast(self.arithmetic, self.device):
             inner = without_margin(hole, self.model.i2i_offset)
-            total, terms = self.criterion(output, y, hole=inner, generator=rng)
-        per_sample = terms.pop("per_sample")
-        return total, BatchLosses({"total": total.detach(), **terms}, per_sample)
+            return self.criterion(output, y, hole=inner, generator=rng)  # type: ignore[no-any-return]
 
-    def update(self, moment: Moment) -> None:
-        self.updater.update(moment.update)
+    def update(self, place: StepPlace) -> None:
+        self.updater.update(place.update)
         if self.average is not None:
             self.average.update_parameters(self.model)
-
-    def next_epoch(self) -> None:
-        self.updater.next_epoch()
-
-    def change_schedule(self, epochs_done: int) -> None:
-        self.updater.change_schedule(epochs_done)
-
-    def rates(self) -> dict[str, float]:
-        group = self.updater.optimizer.param_groups[0]
-        return {"learning_rate": group["lr"], "weight_decay": float(group["weight_decay"])}
-
-    def skipped_updates(self) -> int:
-        return self.updater.skipped()
 
     @property
     def last_layer(self) -> nn.Parameter:
@@ -126,12 +109,8 @@ class PlainTask:
     @contextlib.contextmanager
     def judging(self) -> Iterator[None]:
         with averaged_weights(self.updater.optimizer, self.model, self.average):
-            was_training = self.model.training
             self.model.eval()
-            try:
-                yield
-            finally:
-                self.model.train(was_training)
+            yield
 
     @torch.no_grad()
     def judge(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -148,20 +127,20 @@ class PlainTask:
             "hole_psnr_row_fill": hole_psnr(filled, y, inner),
         }
 
-    def score(self, row: Row, history: Sequence[Row]) -> float:
-        """Return the evaluation loss; NaN never beats anything."""
-        return float(row["total"])
+    def score(self, row: Row, history: Sequence[Row]) -> tuple[Row, float]:
+        """Return the row as it is, and the evaluation loss; NaN never beats anything."""
+        return row, float(row["total"])
 
     def state(self) -> dict[str, Any]:
         training_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
-        updater = self.updater.state()  # before the averaging changes the optimiser's mode
+        updaters = updater_state(self.updaters)  # before the averaging changes the optimiser's mode
         with averaged_weights(self.updater.optimizer, self.model, self.average):
             to_use = {name: value.clone() for name, value in self.model.state_dict().items()}
         return {
             "state_dict": to_use,
             "training_state_dict": training_weights,
             "inpaintkit_average": {} if self.average is None else self.average.state_dict(),
-            **updater_state([updater]),
+            **updaters,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -171,8 +150,9 @@ class PlainTask:
         self.updater.load_state(of_updater(state, 0))
 
 
-def updater_state(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the states of updaters under the names of iw3's checkpoints; schedules are left out where there are none."""
+def updater_state(updaters: Sequence[Updater]) -> dict[str, Any]:
+    """Return the states of `updaters` under the names of iw3's checkpoints; schedules are left out where there are none."""
+    states = [updater.state() for updater in updaters]
     return {
         "optimizer_state_dict": [state["optimizer"] for state in states],
         "scheduler_state_dict": [state["scheduler"] for state in states if state["scheduler"] is not None],

@@ -9,7 +9,8 @@ from torch import Tensor
 from inpaintkit.data.resident import Batch
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.training.loss_log import BatchLosses
-from inpaintkit.training.progress import Moment, Row
+from inpaintkit.training.progress import Row, StepPlace
+from inpaintkit.training.tasks.updater import Updater
 
 
 class Task(Protocol):
@@ -18,35 +19,29 @@ class Task(Protocol):
     model: LightInpaintV1
     """The network that the run is for; what it holds within `judging` is what gets saved."""
 
+    updaters: Sequence[Updater]
+    """Who moves the weights; the first one has the model's."""
+
     def train_mode(self) -> None:
         """Make everything ready for training steps."""
 
-    def step(self, batch: Batch, moment: Moment) -> BatchLosses:
+    def step(self, batch: Batch, place: StepPlace) -> BatchLosses:
         """Add the gradients of a batch and return its losses."""
 
-    def update(self, moment: Moment) -> None:
+    def update(self, place: StepPlace) -> None:
         """Update the weights with the gradients added so far."""
 
-    def next_epoch(self) -> None:
-        """Move the learning-rate schedules on."""
-
-    def change_schedule(self, epochs_done: int) -> None:
-        """Go on with the learning rate and schedule of today's options instead of those of the loaded state."""
-
-    def rates(self) -> dict[str, float]:
-        """Return learning rate and weight decay, as the loss CSV shows them."""
-
-    def skipped_updates(self) -> int:
-        """Return how many updates were skipped so far because a gradient was NaN or infinite."""
-
     def judging(self) -> contextlib.AbstractContextManager[None]:
-        """For the time of the context the model holds the weights to use, in evaluation mode."""
+        """For the time of the context the model holds the weights to use; it is in evaluation mode until `train_mode`."""
 
     def judge(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the output for a batch, and each figure per record, (B,)."""
 
-    def score(self, row: Row, history: Sequence[Row]) -> float:
-        """Return what the best model has least of, from an evaluation's `row`; `history`: the rows before it."""
+    def score(self, row: Row, history: Sequence[Row]) -> tuple[Row, float]:
+        """Return an evaluation's `row` with what the task adds to it, and what the best model has least of.
+
+        `history`: the rows before it.
+        """
 
     def state(self) -> dict[str, Any]:
         """Return all that a checkpoint keeps of the task."""

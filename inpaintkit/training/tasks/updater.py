@@ -66,6 +66,11 @@ class Updater:
         if is_schedule_free(self.config):
             self.optimizer.train()  # type: ignore[attr-defined]
 
+    def rates(self) -> dict[str, float]:
+        """Return learning rate and weight decay, as the loss CSV shows them."""
+        group = self.optimizer.param_groups[0]
+        return {"learning_rate": group["lr"], "weight_decay": float(group["weight_decay"])}
+
     def next_epoch(self) -> None:
         """Move the learning-rate schedule on."""
         if self.scheduler is not None:
