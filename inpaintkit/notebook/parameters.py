@@ -70,7 +70,7 @@ def with_preset(notebook: str | Path, given: Mapping[str, Any]) -> Values:
     A line of the cell that says None where the option can't be None stands for "as the preset".
     """
     kinds = field_types(config_of(notebook))
-    as_preset = {PRESET} | {name for name, value in given.items() if value is None and not may_be_none(kinds.get(name))}
+    as_preset = {PRESET, *(name for name, kind in kinds.items() if given.get(name) is None and not may_be_none(kind))}
     own = {name: value for name, value in given.items() if name not in as_preset}
     return preset_values(notebook, given.get(PRESET)) | own
 

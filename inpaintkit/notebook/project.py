@@ -1,5 +1,6 @@
 """Finding the project's root and its notebooks from any working folder."""
 
+import re
 from pathlib import Path
 
 import inpaintkit
@@ -27,9 +28,8 @@ def find_notebook(name: str | Path) -> Path:
     if path.suffix == ".ipynb" and path.is_file():
         return path.resolve()
     known = {file.stem: file for file in sorted((find_project() / NOTEBOOKS).glob("*.ipynb"))}
-    word = path.name.removesuffix(".ipynb")
-    # 01_generate, 1_generate and generate are the same
-    found = [file for stem, file in known.items() if any(stem[start:].startswith(word) for start in (0, 1, 3))]
-    if len(found) == 1:
-        return found[0]
+    begins = re.compile(rf"0?(\d_)?{re.escape(path.name.removesuffix('.ipynb'))}")  # 02_train, 2_train, train, 2
+    found = sorted(filter(begins.match, known))
+    if found and all(name.startswith(found[0]) for name in found):  # beside copies, such as 02_train-Copy1, itself
+        return known[found[0]]
     raise InputError(f"notebook {name} does not exist{nearest_name(str(name), known)}; there are {', '.join(known)}")

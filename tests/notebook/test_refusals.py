@@ -16,7 +16,9 @@ from inpaintkit.notebook.runs import execute
 
 pytestmark = pytest.mark.attack
 
-SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+SAMPLES = ROOT / "data" / "samples"
 GENERATE = {"prefix": "test", "model_type": "FastDepth"}
 
 
@@ -144,6 +146,21 @@ class TestCommandLine:
     )
     def test_what_is_no_command(self, typed: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert said in refusal(capsys, *typed)
+
+    def test_a_misspelt_name_without_a_value(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "has no parameter max_epohc" in refusal(capsys, "run", "02_train", "-p", "max_epohc=None", "--dry-run")
+
+    @pytest.mark.parametrize("notebook", ["02_train", "train", "2", "notebooks/02_train.ipynb"])
+    def test_copies_in_the_folder_of_the_notebooks_are_not_in_the_way(
+        self, notebook: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.copytree(NOTEBOOKS, tmp_path / "notebooks")
+        for copy in ("02_train-Copy1", "02_train_mine", "my_train"):
+            shutil.copy(NOTEBOOKS / "02_train.ipynb", tmp_path / "notebooks" / f"{copy}.ipynb")
+        monkeypatch.chdir(tmp_path)
+        assert main(["params", notebook]) == 0
+        assert "max_epoch: int = 200" in capsys.readouterr().out
+        assert "02_train_mine: not one of the kit's notebooks" in refusal(capsys, "params", "02_train_mine")
 
     def test_missing_parameter_file(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert "no such parameter file" in refusal(capsys, "run", "02_train", "-f", "nowhere.yaml")
