@@ -127,7 +127,7 @@ class TrainConfig(JobConfig):
         choices=RESIDENT_MODES,
         later=FREE,
     )
-    num_workers: int = option(0, "processes that load samples, 0: none beside this one", minimum=0, later=FREE)
+    num_workers: int = option(0, "processes that load training samples, 0: none beside this one", minimum=0, later=FREE)
     processes: int = option(
         1, "training processes on this machine, one per GPU, started by torchrun", minimum=1, later=FREE
     )

@@ -46,8 +46,10 @@ class Feed:
             self.messages.append(f"{resident_bytes(records) / 2**20:.0f} MiB of records lie in the memory of {device}")
             return
         self.order: list[Item] = []  # exchanged between epochs, so that loader workers live for the whole run
-        workers: dict[str, Any] = {"num_workers": config.num_workers, "pin_memory": device.startswith("cuda")}
-        if config.num_workers:
+        # a start of two seconds each would be longer than it takes to read what is judged
+        count = config.num_workers if records.training else 0
+        workers: dict[str, Any] = {"num_workers": count, "pin_memory": device.startswith("cuda")}
+        if count:
             # forked workers hang after OpenCV's threads; a fork server's outlive a killed trainer
             workers |= {
                 "persistent_workers": True,
