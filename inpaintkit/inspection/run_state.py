@@ -83,20 +83,23 @@ def describe_run(state: RunState, now: float | None = None) -> str:
 
 
 def loss_rows(path: str | Path) -> list[dict[str, str]]:
-    """Return the rows of a loss CSV by column; raise `InputError` if it is missing or damaged or holds no epoch yet."""
+    """Return the rows of a loss CSV by column, without damaged ones; raise `InputError` if it is missing or there is none."""
     if not Path(path).is_file():
         raise InputError(f"csv_path: {path} does not exist; give the loss_*.csv of a training run")
-    try:
-        with open(path, newline="", encoding="utf-8") as handle:
-            rows = list(csv.DictReader(handle))
-        for row in rows:
-            numbers = (value for name, value in row.items() if name != "split" and value)
-            int(row["epoch"]), row["split"], list(map(float, numbers))
-    except (ValueError, KeyError, TypeError, csv.Error):
-        raise InputError(f"csv_path: {path} is damaged; the next evaluation of its run writes it anew") from None
+    rows = []
+    with contextlib.suppress(csv.Error), open(path, newline="", encoding="utf-8", errors="replace") as handle:
+        rows = [row for row in csv.DictReader(handle) if _is_sound(row)]
     if not rows:
-        raise InputError(f"csv_path: {path} holds no epoch yet; wait for the first one to end")
+        raise InputError(f"csv_path: {path} holds no epoch yet, or is damaged; wait for the next evaluation to end")
     return rows
+
+
+def _is_sound(row: Mapping[str, str]) -> bool:
+    """Tell whether `row` is of a split, and the rest of it numbers."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        int(row["epoch"]), [float(value) for name, value in row.items() if name != "split" and value]
+        return bool(row["split"])
+    return False
 
 
 def _strips(folder: Path) -> dict[int, tuple[Path, ...]]:

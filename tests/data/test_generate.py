@@ -218,6 +218,16 @@ def test_the_union_of_shards_is_the_unsharded_run(
     assert union == contents(finished[0])
 
 
+def test_only_a_share_without_pictures_is_said_to_make_nothing(pictures: Path, tmp_path: Path) -> None:
+    whole, said = tmp_path / "train_alone", list[str]()
+    whole.mkdir()
+    shutil.copy(pictures / "train/a_cat.jpg", whole)
+    for shard, sayings in (("0/1", []), ("1/2", ["shard 1/2 makes nothing: there are fewer pictures than shards"])):
+        config = GenerateConfig(str(whole), str(tmp_path), "t", eval_fraction=0, eval_only=True, shard=shard)
+        assert generate_dataset(config, lambda done, total, message: said.append(message)).records == 0
+        assert said == sayings
+
+
 def test_another_seed_gives_other_records(config: GenerateConfig, finished: Finished) -> None:
     generate_dataset(dataclasses.replace(config, seed=4, eval_only=True))
     assert not (Path(config.output_dir) / "train").exists()

@@ -51,6 +51,16 @@ def test_a_run_is_described_in_a_line(run: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("row", ["2,train,0.x5,", "2,eval,0.3,14,9", "x", "\ufffd,eval,0.3,14.5"])
+def test_damaged_rows_are_left_out(row: str, run: Path) -> None:
+    write_epoch(run, 1)
+    whole, file = read_run(run), run / "loss_toy.csv"
+    atomic_write_text(file, file.read_text() + row + "\n")
+    os.utime(file, (1001, 1001))
+    assert read_run(run) == whole
+    assert len(pictures(TrainingMonitor(run).widget())) == 2
+
+
 def test_before_the_first_row_it_says_so(tmp_path: Path) -> None:
     assert "no epoch yet" in caption(TrainingMonitor(tmp_path).widget())
     with pytest.raises(InputError, match="does not exist"):

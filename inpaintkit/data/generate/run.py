@@ -57,7 +57,7 @@ def _generate(config: GenerateConfig, listing: Listing, told: Told) -> GenerateR
         contextlib.closing(Pipeline(config, listing)) as run,
     ):
         jobs = plan_jobs(config, listing, run.folder, lambda text: told(0, 0, text))
-        if not jobs:
+        if not jobs and shards > 1:
             told(0, 0, f"shard {shard}/{shards} makes nothing: there are fewer pictures than shards")
         manifest.remove_leftovers(path for job in jobs for path in run.files(job))
         if shards == 1:  # otherwise another shard may just be writing what all of them share
