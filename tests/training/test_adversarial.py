@@ -72,7 +72,7 @@ def test_iteration_counter() -> None:
     plan = Plan(counter["batch_size"], batches, 1, counter["backward_step"])
     for row in counter["rows"]:
         progress = Progress(epoch=row["epoch"], step=row["epoch_iteration"] - 1)
-        assert progress.moment(0, plan).updates_done == row["iteration"]
+        assert progress.next_step(0, plan).updates_done == row["iteration"]
 
 
 @pytest.mark.parametrize("row", EXPECTED["adaptive_weight"]["rows"])
