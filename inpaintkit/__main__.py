@@ -61,18 +61,21 @@ class _Parser(argparse.ArgumentParser):
     """Refuses in one sentence, as everything else here does."""
 
     def error(self, message: str) -> NoReturn:
-        unknown = re.match(r"argument COMMAND: invalid choice: '(.*?)'", message)
-        raise InputError(_other_command(unknown[1]) if unknown else f"{message}; `{self.prog} -h` explains")
+        unknown = re.match(r"argument COMMAND: invalid choice: (['\"])(.*?)\1 \(choose from (.*)\)", message)
+        if unknown:
+            raise InputError(_other_command(unknown[2], re.findall(r"\w+", unknown[3])))
+        raise InputError(f"{message}; `{self.prog} -h` explains")
 
 
-def _other_command(word: str) -> str:
+def _other_command(word: str, commands: list[str]) -> str:
     """Say what to type instead of a word that is no command: the name of a notebook is the usual one."""
+    from inpaintkit.config import nearest_name
     from inpaintkit.notebook.project import find_notebook
 
     try:
         name = find_notebook(word).stem
     except InputError:
-        return f"there is no command {word}; `inpaintkit -h` lists all"
+        return f"there is no command {word}{nearest_name(word, commands)}; `inpaintkit -h` lists all"
     return f"there is no command {word}; `inpaintkit run {name} -p NAME=VALUE` does that, `inpaintkit params {name}` lists the names"
 
 
@@ -130,14 +133,15 @@ def _add_notebook_commands(add: AddCommand) -> None:
     demo.add_argument("--run-dir", type=_path, help="folder for the four run folders (default: models/demo)")
 
     run = add("run", _run, "run one notebook headless with papermill; `run NOTEBOOK -h` lists its options")
-    run.add_argument("notebook", metavar="NOTEBOOK", help="01_generate, 02_train, 03_finetune_gan or 04_inspect")
+    notebooks = "01_generate, 02_train, 03_finetune_gan or 04_inspect"
+    run.add_argument("notebook", metavar="NOTEBOOK", help=notebooks)
     run.add_argument("-f", "--params-file", type=_path, help="YAML file of parameters, or the name of one in params/")
     _add_params(run, "one parameter; overrides -f")
     run.add_argument("--run-dir", type=_full_path, help="run folder (default: what the parameters say)")
     run.add_argument("--dry-run", action="store_true", help="check everything, print the resolved parameters and stop")
 
     params = add("params", _params, "list the parameters of a notebook with type, default and meaning")
-    params.add_argument("notebook", metavar="NOTEBOOK")
+    params.add_argument("notebook", metavar="NOTEBOOK", help=notebooks)
 
 
 def _add_series_commands(add: AddCommand) -> None:
@@ -150,7 +154,7 @@ def _add_series_commands(add: AddCommand) -> None:
     recipe = add("recipe", _recipe, help)
     recipe.add_argument("file", type=_path, metavar="RECIPE.yaml", help="see params/recipe.full.yaml")
     _add_params(recipe, "one parameter for all runs, e.g. processes=4")
-    recipe.add_argument("--dry-run", action="store_true", help="check everything, list the runs and stop")
+    recipe.add_argument("--dry-run", action="store_true", help="check all parameters, list the runs and stop")
 
     clean = add("clean", _clean, "delete what one prefix and model wrote into a data set; shows the list first")
     clean.add_argument("--output-dir", type=_path, required=True, help="data set folder")
