@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from videos import write_video
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import GenerateReport, generate_dataset
@@ -22,10 +23,13 @@ PICTURES = 6
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos, and a video of which one frame is taken."""
     folder = tmp_path_factory.mktemp("pictures")
-    for number in range(PICTURES):
+    for number in range(PICTURES - 1):
         coarse = numpy_rng("picture", number).integers(0, 256, (6, 8, 3), np.uint8)
         Image.fromarray(coarse).resize((400, 300), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    frame = np.asarray(Image.open(folder / "0.png"))
+    write_video(folder / "video.mp4", (np.roll(frame, 4 * number, axis=1) for number in range(12)))
     return folder
 
 
@@ -37,6 +41,7 @@ def config(pictures: Path, out: Path, processes: int, **changes: object) -> Gene
         "size": 256,
         "device": "cpu",
         "workers": 0,
+        "video_frames": 1,
     }
     return GenerateConfig.from_params(values | {"processes": processes, "eval_fraction": 0.3} | changes)
 
@@ -62,6 +67,7 @@ def test_two_processes_make_what_one_makes_and_tell_one_progress(
     assert (both.records, both.pictures) == (whole[1].records, PICTURES)
     assert told[-1] == (PICTURES, PICTURES)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert {total for done, total in told if done} == {PICTURES}
 
 
 def test_more_processes_than_pictures_tell_the_whole_progress(pictures: Path, tmp_path: Path) -> None:

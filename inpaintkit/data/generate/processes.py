@@ -36,10 +36,11 @@ def generate_in_processes(config: GenerateConfig, tell: Callable[[int, int, str]
                 raise InputError(said["refused"])
             else:
                 worked += said.get("worked", 0)
-                # What a process tells at its end has no numbers of its own.
-                known = progress.get(rank, (0, 0))
-                progress[rank] = said.get("done", known[0]), said.get("total", known[1])
-                done, total = (sum(part) for part in zip(*progress.values(), strict=True))
+                # A total of 0 isn't known yet; what a process tells at its end has no numbers of its own.
+                if said.get("total") != 0:
+                    known = progress.get(rank, (0, 0))
+                    progress[rank] = said.get("done", known[0]), said.get("total", known[1])
+                done, total = (sum(part) for part in zip((0, 0), *progress.values(), strict=True))
                 text = said.get("text", f"{process} is done")
                 tell(done if len(progress) == len(children) else 0, total, text)
     return worked
