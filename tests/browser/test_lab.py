@@ -1,6 +1,6 @@
 """The four notebooks in JupyterLab and a real browser: every cell runs, every widget answers.
 
-Where ``$INPAINTKIT_SCREENSHOTS`` names a folder, screenshots are kept there.
+Screenshots are kept in ``$INPAINTKIT_SCREENSHOTS``, by default ``build/screenshots``.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from playwright.sync_api import BrowserContext, Locator
 ROOT = find_project()
 LEAST_CONTRAST = 4.5  # WCAG 2, level AA, text of usual size
 ABOVE_ALL_CONTRAST = 22.0  # black on white: 21
+SCREENSHOTS = Path(os.environ.get("INPAINTKIT_SCREENSHOTS") or ROOT / "build" / "screenshots")
 
 pytestmark = [
     pytest.mark.slow,
@@ -145,12 +146,15 @@ def without_widgets(file: Path) -> nbformat.NotebookNode:
 
 
 def keep(page: NotebookPage, name: str, cell: Locator | None = None) -> None:
-    """Keep a screenshot of the page, or of the output of `cell`, where that is asked for: it takes half a second."""
-    if folder := os.environ.get("INPAINTKIT_SCREENSHOTS"):
-        output = page.page.locator("body") if cell is None else cell.locator(".jp-Cell-outputArea")
-        output.scroll_into_view_if_needed()
-        page.page.wait_for_timeout(SETTLE_MS)
-        output.screenshot(path=f"{folder}/{name}.png")  # makes the folder
+    """Keep a screenshot of the page, or of the output of `cell`."""
+    file = SCREENSHOTS / f"{name}.png"  # its folder is made on the way
+    if cell is None:
+        page.page.screenshot(path=file)
+        return
+    output = cell.locator(".jp-Cell-outputArea")
+    output.scroll_into_view_if_needed()
+    page.page.wait_for_timeout(SETTLE_MS)
+    output.screenshot(path=file)
 
 
 def check_pictures(page: NotebookPage) -> None:
