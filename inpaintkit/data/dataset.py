@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from inpaintkit.data.colours import jitter_colours, to_grey
 from inpaintkit.data.hole_changes import MARGIN, border_columns, grow_hole, thin_holes
 from inpaintkit.data.manifest import HOLE_SUFFIX, PICTURE_SUFFIX
-from inpaintkit.data.mixed_border import draw_border, mix_borders
+from inpaintkit.data.mixed_border import draw_mixed_border, mix_borders
 from inpaintkit.data.packed import Bytes, PackedRecords, open_packed, read_record, record_shape
 from inpaintkit.data.sample_draw import Chances, SampleDraw, draw_sample
 from inpaintkit.data.sampling import best_crop, grid_crop
@@ -202,7 +202,9 @@ class InpaintDataset(Dataset[Sample]):
     def _sample(self, pixels: Bytes, record: int) -> Sample:
         hole = pixels[3] > 0
         top, left = grid_crop(hole, self.crop_size)
-        shares = draw_border(numpy_rng(self.seed, "evaluation", record), self.chances.mixed_border, self.crop_size)
+        shares = draw_mixed_border(
+            numpy_rng(self.seed, "evaluation", record), self.chances.mixed_border, self.crop_size
+        )
         return _as_sample(*self._cut(pixels, hole, top, left), record, shares)
 
     def _cut(self, pixels: Bytes, hole: Mask, top: int, left: int) -> tuple[Bytes, Mask]:

@@ -21,7 +21,7 @@ rows. Measured on scenes and the Aloe pair: median shares of 0.34 and 0.33 in th
 NEAR_STEP = 2  # px left of the hole: the pixel next to it is often mixed itself
 
 
-def draw_border(rng: np.random.Generator, chance: float, rows: int) -> NDArray[np.float32]:
+def draw_mixed_border(rng: np.random.Generator, chance: float, rows: int) -> NDArray[np.float32]:
     """Draw the near object's share in each of the first `BORDER_REACH` px right of a hole, (rows, BORDER_REACH), 0..1.
 
     All 0, except with probability `chance`.
@@ -37,7 +37,7 @@ def draw_border(rng: np.random.Generator, chance: float, rows: int) -> NDArray[n
 def mix_borders(pictures: Tensor, holes: Tensor, shares: Tensor) -> None:
     """Mix the near object's colour into the known pixels right of `holes` (B, H, W), True = missing, in place.
 
-    `pictures`: (B, 3, H, W); `shares`: (B, H, BORDER_REACH), of each as `draw_border` returns them.
+    `pictures`: (B, 3, H, W); `shares`: (B, H, BORDER_REACH), of each as `draw_mixed_border` returns them.
 
     >>> pictures = torch.tensor([[[[9.0, 9, 5, 5, 1, 1, 1]]]])
     >>> holes = torch.tensor([[[0, 0, 1, 1, 0, 0, 0]]]) > 0

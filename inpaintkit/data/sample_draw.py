@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from inpaintkit.data.colours import Jitter, draw_jitter
 from inpaintkit.data.hole_changes import MARGIN, THIN_MAX
-from inpaintkit.data.mixed_border import draw_border
+from inpaintkit.data.mixed_border import draw_mixed_border
 from inpaintkit.data.sampling import crop_candidates
 
 GROW_RIGHT_CHANCE, GROW_RIGHT_MAX = 0.5, 20  # px
@@ -24,7 +24,10 @@ PICKS = 2**31
 
 @dataclass(frozen=True)
 class Chances:
-    """How often training shows what real conversions leave and records lack, 0..1 each; iw3's recipe has none of it."""
+    """How often training shows what real conversions leave and records lack, 0..1 each; iw3's recipe has none of it.
+
+    A run's evaluation records have mixed borders as often; their holes are left as they are.
+    """
 
     mixed_border: float = 0.0
     thin_hole: float = 0.0
@@ -37,7 +40,7 @@ class SampleDraw:
 
     `right`, `left`: px by which the hole grows; `width`: px that it stays wide at most, 0: any; `crops`: (top, left) of those to
     choose from; `pick`, `inset`: where the picture ends, see `hole_changes.border_columns`; `jitter`: see `draw_jitter`, may be
-    empty; `shares`: see `draw_border`, (crop size, 4).
+    empty; `shares`: see `draw_mixed_border`, (crop size, 4).
     """
 
     right: int
@@ -57,10 +60,10 @@ def draw_sample(rng: np.random.Generator, height: int, width: int, crop_size: in
     left = int(rng.integers(1, GROW_LEFT_MAX + 1)) if rng.random() < GROW_LEFT_CHANCE else 0
     thin = int(rng.integers(1, THIN_MAX + 1)) if _happens(rng, chances.thin_hole) else 0
     crops = crop_candidates(height, width, crop_size, rng)
-    pick, inset = _draw_border_place(rng) if _happens(rng, chances.border_hole) else (0, 0)
+    pick, inset = _draw_border_hole(rng) if _happens(rng, chances.border_hole) else (0, 0)
     jitter = draw_jitter(rng) if rng.random() < JITTER_CHANCE else []
     grey = bool(rng.random() < GREY_CHANCE)
-    shares = draw_border(rng, chances.mixed_border, crop_size)
+    shares = draw_mixed_border(rng, chances.mixed_border, crop_size)
     return SampleDraw(right, left, thin, crops, pick, inset, jitter, grey, shares)
 
 
@@ -68,6 +71,6 @@ def _happens(rng: np.random.Generator, chance: float) -> bool:
     return chance > 0 and bool(rng.random() < chance)
 
 
-def _draw_border_place(rng: np.random.Generator) -> tuple[int, int]:
+def _draw_border_hole(rng: np.random.Generator) -> tuple[int, int]:
     inset = MARGIN + int(rng.integers(BEYOND_MAX + 1))
     return int(rng.integers(PICKS)), inset if rng.random() < 0.5 else -inset

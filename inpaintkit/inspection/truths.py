@@ -165,7 +165,7 @@ def border_truth(truth: Truth, seed: int = 0, cut: bool = True) -> Truth:
         case, at_right = replace(truth.load(index), name=names[index]), index % 2 == 0
         if not bool(case.judged.any()):
             return case
-        column = _draw_border(case.judged, numpy_rng("border", seed, index), at_right)
+        column = _draw_column(case.judged, numpy_rng("border", seed, index), at_right)
         window = (..., slice(column + 1) if at_right else slice(column, None))
         left, right = nearest_known(case.hole[window])
         touches = (right == right.shape[-1]) if at_right else (left < 0)
@@ -178,7 +178,7 @@ def border_truth(truth: Truth, seed: int = 0, cut: bool = True) -> Truth:
     return Truth("holes at the border", names, load)
 
 
-def _draw_border(judged: Tensor, rng: np.random.Generator, at_right: bool) -> int:
+def _draw_column(judged: Tensor, rng: np.random.Generator, at_right: bool) -> int:
     """Draw the column of a pixel that counts in the middle half of `judged`, bool (1, 1, H, W).
 
     Where none does, return that which leaves the larger part of the picture.

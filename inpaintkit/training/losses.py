@@ -60,7 +60,7 @@ RECIPES = registry(
 
 
 class TrainingLoss(nn.Module):
-    """Loss of a batch of pictures; made by `create_loss`. Without parameters or state of its own."""
+    """Loss of a batch of pictures; made by `create_loss`. Nothing in it is trained."""
 
     def __init__(
         self, recipe: Recipe, perceptual: str, hole_l1_weight: float, perceptual_path: str | Path | None = None

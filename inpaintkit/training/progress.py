@@ -52,7 +52,8 @@ class StepPlace:
     """Where in a run a step is; all its random numbers follow from that.
 
     `epoch` and `step` count from 1; `update`: number of the optimiser step that takes this step's gradients, from 1 over
-    the whole run; `updates_done`: optimiser steps after this step, as the reference counts them.
+    the whole run; `updates_done`: how many the reference would have done by then, which counts the run's
+    steps // `backward_step`.
     """
 
     seed: int

@@ -1,4 +1,4 @@
-"""A run: its folder and files, how far it is, its loss CSV, and who is told of it. It knows no networks and no loop."""
+"""A run: its folder and files, how far it is, its loss CSV, and who is told of it. It knows no loop, and of networks how to write one."""
 
 import contextlib
 import csv

@@ -14,7 +14,7 @@ from PIL import Image
 
 from inpaintkit.config import TrainConfig
 from inpaintkit.data.dataset import InpaintDataset
-from inpaintkit.data.mixed_border import BORDER_REACH, draw_border, mix_borders
+from inpaintkit.data.mixed_border import BORDER_REACH, draw_mixed_border, mix_borders
 from inpaintkit.data.sample_draw import Chances
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng
@@ -54,7 +54,7 @@ def mixed_by_hand(picture: np.ndarray, hole: np.ndarray, shares: np.ndarray) -> 
 def test_borders_are_mixed_as_a_walk_along_the_rows_does(rows: list[list[bool]], seed: int) -> None:
     hole, rng = np.array(rows), np.random.default_rng(seed)
     picture = rng.uniform(size=(3, *hole.shape)).astype(np.float32)
-    shares = draw_border(rng, 1.0, len(rows))
+    shares = draw_mixed_border(rng, 1.0, len(rows))
     expected = mixed_by_hand(picture, hole, shares)
     mix_borders(*(torch.from_numpy(part)[None] for part in (picture, hole, shares)))
     np.testing.assert_allclose(picture, expected, atol=1e-6)
@@ -90,7 +90,7 @@ def test_evaluation_is_mixed_the_same_way_at_every_look(folder: Path) -> None:
 
 
 def test_the_chance_is_kept() -> None:
-    drawn = [bool(draw_border(numpy_rng(0, n), 0.3, 8).any()) for n in range(2000)]
+    drawn = [bool(draw_mixed_border(numpy_rng(0, n), 0.3, 8).any()) for n in range(2000)]
     assert 0.26 < np.mean(drawn) < 0.34
     with pytest.raises(InputError, match="mixed_border"):
         TrainConfig(mixed_border=1.5)
@@ -110,7 +110,7 @@ def test_shares_are_like_those_that_forward_warps_leave() -> None:
             if not hole[row, beyond].any() and white[row, beyond].max() < 0.99:
                 for distance, share in enumerate(white[row, beyond]):
                     found[distance].append(float(share))
-    drawn = np.mean([draw_border(numpy_rng(1, n), 1.0, 32).mean(axis=0) for n in range(400)], axis=0)
+    drawn = np.mean([draw_mixed_border(numpy_rng(1, n), 1.0, 32).mean(axis=0) for n in range(400)], axis=0)
     warped_shares = np.array([np.mean(shares) for shares in found])
     assert min(map(len, found)) > 500
     assert (np.abs(drawn - warped_shares) < 0.15).all(), (drawn, warped_shares)
