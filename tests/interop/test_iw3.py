@@ -94,14 +94,14 @@ def their_set(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set by iw3's own generator."""
     folder = tmp_path_factory.mktemp("theirs")
     module = iw3("iw3.training.inpaint.create_training_data")
+    iw3("random").seed(1)
+    torch.manual_seed(2)  # the network's weights come from it, too
     untrained = iw3("nunif.models").create_model("sbs.mask_mlbw_l2").eval()
     untrained.delta_output = True
     untrained.lv1_out[-1].bias.data[-1] = FEW_HOLES
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(iw3("iw3.depth_model_factory"), "create_depth_model", lambda name: OurDepth())
         patch.setattr(module, "create_stereo_model", lambda *args, **options: untrained)
-        iw3("random").seed(1)
-        torch.manual_seed(1)
         module.main(
             argparse.Namespace(
                 dataset_dir=str(pictures), data_dir=str(folder), prefix="iw3", model_type="Any_B", gpu=-1, resolution=None,
