@@ -145,7 +145,7 @@ FILLS: dict[str, Fill] = registry(
 _UNPLAIN = re.compile(r"[^\w .+=()-]")
 
 
-def make_fills(names: str, device: str = "auto") -> dict[str, Fill]:
+def make_fills(names: str, device: str = "auto", amp: str = "off") -> dict[str, Fill]:
     """Return fills by the name they get in tables.
 
     Args:
@@ -153,12 +153,13 @@ def make_fills(names: str, device: str = "auto") -> dict[str, Fill]:
             built-in ones, model files (``some/model.pth``, ours or iw3's; called by the file's name, odd characters in it replaced), and functions of
             yours (``mine.py:my_fill``; called by the function's name).
         device: where model files run.
+        amp: their arithmetic, see `Inpainter`.
 
     Raises `InputError` for unknown names, two fills of one name, and for files that can't be read or hold no such function.
     """
     found: dict[str, Fill] = {}
     for name in (part.strip() for part in names.split(",") if part.strip()):
-        for label, fill in _fills_named(name, device).items():
+        for label, fill in _fills_named(name, device, amp).items():
             if label in found:
                 raise InputError(f"fills: two are called {label}; leave one out or rename its file or function")
             found[label] = fill
@@ -167,7 +168,7 @@ def make_fills(names: str, device: str = "auto") -> dict[str, Fill]:
     return found
 
 
-def _fills_named(name: str, device: str) -> dict[str, Fill]:
+def _fills_named(name: str, device: str, amp: str) -> dict[str, Fill]:
     if name == ALL_FILLS:
         has_skimage = importlib.util.find_spec("skimage") is not None
         return {label: fill for label, fill in FILLS.items() if has_skimage or label != "biharmonic"}
@@ -178,7 +179,7 @@ def _fills_named(name: str, device: str) -> dict[str, Fill]:
         file, _, function = name.rpartition(":")
         print(f"{shown(name)} runs the file {shown(file)}", flush=True)
         return {_label(function): _load_function(Path(file), function)}
-    return {_label(Path(name).stem): Inpainter(name, device)}
+    return {_label(Path(name).stem): Inpainter(name, device, amp)}
 
 
 def _label(name: str) -> str:

@@ -18,6 +18,7 @@ from inpaintkit.model import LightInpaintV1, load_model
 from inpaintkit.model.generator import HIDDEN_ABOVE, PATCH, SIZE_STEP
 from inpaintkit.model.layers import next_multiple
 from inpaintkit.synthesis import close_hole, dilate_inner, dilate_outer
+from inpaintkit.training.amp import autocast, choose_amp
 
 BLOCK = 2048
 """Side in px of the part of a picture that is worked on at once: bounds the memory."""
@@ -30,10 +31,15 @@ class Inpainter:
 
     Inside holes the result equals the generator's on the whole frame within 1/255; where the soft mask is 0 every pixel
     stays as it is, bit for bit.
+
+    Args:
+        checkpoint: a model file (ours or iw3's) or a generator. Raises `InputError` for anything else.
+        device: where the network runs.
+        amp: its arithmetic: ``off`` (fp32), ``bf16``, ``fp16`` or ``auto``, whichever is fastest on `device`. In bf16 holes
+            differ from fp32 by up to 2/255, and by a third of 1/255 in the mean.
     """
 
-    def __init__(self, checkpoint: str | Path | nn.Module, device: str = "cpu") -> None:
-        """Take a model file (ours or iw3's) or a generator. Raises `InputError` for anything else."""
+    def __init__(self, checkpoint: str | Path | nn.Module, device: str = "cpu", amp: str = "off") -> None:
         self.device = resolve_device(device)
         model = checkpoint if isinstance(checkpoint, nn.Module) else load_model(checkpoint)[0]
         if not isinstance(model, LightInpaintV1):
@@ -42,6 +48,7 @@ class Inpainter:
             )
         self.model = model.to(self.device).eval()
         self.reach = REACH
+        self.amp = choose_amp(amp, self.device)[0]
 
     @torch.inference_mode()
     def __call__(
@@ -105,7 +112,8 @@ class Inpainter:
 
         found: list[tuple[Tensor, Tensor]] = []  # written at the end: blocks look at each other's surroundings
         for origin, area in blocks(everywhere, self.reach + WINDOW):
-            places, predictions = predict_windows(self.model, pixels, area, self.reach, origin)
+            with autocast(self.amp, self.device):
+                places, predictions = predict_windows(self.model, pixels, area, self.reach, origin)
             wanted = touched_windows(area)[places[:, 0], places[:, 1]]
             places = places[wanted] + origin
             found.append((places, blend(cut_windows(x, places), soft[softened.slots(places)], predictions[wanted])))

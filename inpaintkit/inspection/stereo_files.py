@@ -56,9 +56,12 @@ def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPa
 
 
 def _fill(name: str, device: str) -> Fill:
-    if name == RELEASED and not RELEASED_MODEL.is_file():
+    if name != RELEASED:
+        (fill,) = make_fills(name, device, amp="auto").values()
+    elif RELEASED_MODEL.is_file():
+        fill = Inpainter(RELEASED_MODEL, device, amp="auto")
+    else:
         raise InputError(f"fill: the released model {RELEASED_MODEL} is not there; give a MODEL.pth, or row")
-    fill = Inpainter(RELEASED_MODEL, device) if name == RELEASED else next(iter(make_fills(name, device).values()))
     return simple_in_thin_holes(fill) if isinstance(fill, Inpainter) else fill
 
 
