@@ -177,7 +177,7 @@ def _add_checkpoint_commands(add: AddCommand) -> None:
     fill = (
         "one more fill to compare with: MODEL.pth, or FILE.py:FUNCTION, which runs that file; only name files you trust"
     )
-    evaluate.add_argument("--fill", type=_full_path, action="append", default=[], help=fill)
+    evaluate.add_argument("--fill", action="append", default=[], help=fill)
     data = "data set folder (default: records made of the shipped photos)"
     evaluate.add_argument("--data-dir", type=_full_path, help=data)
     evaluate.add_argument("--stereo-dir", type=_full_path, help="folder of true stereo pairs: left, right, disparity")
@@ -306,7 +306,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     paths = ("checkpoint", "compare_with", "data_dir", "stereo_dir")
     values: dict[str, Any] = {name: str(path) if (path := getattr(options, name)) else None for name in paths}
-    values |= {"disparity_scale": options.disparity_scale, "fills": ", ".join(["all", *map(str, options.fill)])}
+    fills = [str(_full_path(fill)) if Path(fill).suffix else fill for fill in options.fill]
+    values |= {"disparity_scale": options.disparity_scale, "fills": ", ".join(["all", *fills])}
     values |= parameters.parse_assignments("04_inspect", options.param)
     print(runs.outcome(runs.execute("04_inspect", values, options.output)))
 

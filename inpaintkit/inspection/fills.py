@@ -160,7 +160,7 @@ def make_fills(names: str, device: str = "auto", amp: str = "off") -> dict[str, 
     found: dict[str, Fill] = {}
     for name in (part.strip() for part in names.split(",") if part.strip()):
         for label, fill in _fills_named(name, device, amp).items():
-            if label in found:
+            if found.get(label, fill) is not fill:
                 raise InputError(f"fills: two are called {label}; leave one out or rename its file or function")
             found[label] = fill
     if not found:

@@ -70,7 +70,7 @@ def load_batch(file: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     jobs, problems = _build_jobs(plan, str(file), overrides or {})
     problems += _find_problems(jobs, on_error)
     if problems:
-        raise InputError(f"{file}: nothing was started, {len(problems)} problems: " + "; ".join(problems))
+        raise InputError(f"{file}: nothing was started: " + "; ".join(problems))
     return BatchPlan(Path(file).stem, tuple(jobs), on_error, unfinished)
 
 

@@ -110,7 +110,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
             raise
         metrics = read_metrics(folder)
         # a training that stopped at `max_seconds` left its cells in order, but isn't done
-        status = OUT_OF_TIME if metrics.get("finished") == "0" else DONE
+        status = OUT_OF_TIME if metrics.get("finished") == str(False) else DONE
         _write_manifest(folder, manifest | _ending(status, started) | {"metrics": metrics})
     return RunReport(source.stem, folder, folder / source.name, time.monotonic() - started, metrics)
 

@@ -166,6 +166,8 @@ def show_list(figures: Mapping[str, Any]) -> None:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, Mapping):
         parts = (f"{name} = {part}" for name, part in value.items())
         return text.html(", ".join(parts), text.LONGEST * 2)

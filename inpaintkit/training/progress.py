@@ -186,10 +186,10 @@ class TrainReport:
         return {
             "epochs": self.epochs,
             "steps": self.steps,
-            "finished": int(self.finished),
+            "finished": self.finished,
             "seconds": round(self.seconds, 1),
             "best_epoch": self.best_epoch,
-            "improved": int(self.improved),
+            "improved": self.improved,
             "eval_loss_before": first["total"],
             "eval_loss_after": last["total"],
             "hole_psnr_before": first["hole_psnr"],

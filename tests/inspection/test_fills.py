@@ -153,7 +153,7 @@ def test_fills_that_cannot_work_are_refused(tmp_path: Path, records: InpaintData
         f"{file}:wrong": "has no function wrong",
         f"{tmp_path / 'none.py'}:f": "does not exist",
         f"{tmp_path / 'none.pth'}": "does not exist",
-        "row, row": "two are called row",
+        f"{file}:small, {file}:small": "two are called small",
         " ,": "none named",
     }
     for names, words in refused.items():

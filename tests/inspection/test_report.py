@@ -57,6 +57,7 @@ def test_evaluate_refuses_before_any_work(
     refused = {
         ("nobody.pth",): "checkpoint: the file",
         (str(model), "--fill", "nobody.py:f"): "nobody.py does not exist",
+        (str(model), "--fill", "rows"): "fills: 'rows' is unknown (did you mean row?)",
         (str(model), "--stereo-dir", str(tmp_path / "none")): "stereo_dir: the folder",
         (str(model), "-p", "lpips=resnet"): "lpips: 'resnet' is unknown",
     }

@@ -57,6 +57,11 @@ def test_the_data_set_holds_pairs_with_holes(demo: Path) -> None:
     assert 0.005 < float(manifest["metrics"]["mean_hole_fraction"]) < 0.2
 
 
+def test_a_training_says_in_words_that_it_has_finished(demo: Path) -> None:
+    page = (demo / "02_train" / "02_train.ipynb").read_text(encoding="utf-8")
+    assert re.search(r"finished</th><td[^>]*>yes</td>", page)
+
+
 def test_training_moved_the_evaluation_loss(demo: Path) -> None:
     metrics = run_manifest(demo / "02_train")["metrics"]
     assert float(metrics["eval_loss_after"]) != float(metrics["eval_loss_before"])

@@ -309,7 +309,7 @@ class TestWhichModelWasKept:
         assert not report.improved
         assert heard.said[-1].startswith("no epoch beat the start")
         assert load_model(report.model_file)[1]["epoch"] == 0
-        assert report.summary()["improved"] == 0
+        assert report.summary()["improved"] is False
 
     def test_an_epoch_that_is(self, data: Path) -> None:
         heard = Listener()
