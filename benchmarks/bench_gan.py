@@ -19,6 +19,7 @@ import torch
 from bench_train import make, write_records
 
 from inpaintkit.training import Trainer
+from inpaintkit.training.amp import choose_amp
 from inpaintkit.training.progress import StepPlace
 from inpaintkit.training.tasks.gan import GanTask
 
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("--perceptual", nargs="+", choices=("alex", "vgg"), default=["vgg", "alex"])
     parser.add_argument("--discriminator", default="l3cffce")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--amp", default="off")
+    parser.add_argument("--amp", default="auto")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     options.compile = False
@@ -64,7 +65,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_records(folder / "data")
-        print(f"threads {torch.get_num_threads()}, {options.discriminator}, processor seconds per step\n")
+        arithmetic = choose_amp(options.amp, options.device)[0]
+        print(
+            f"threads {torch.get_num_threads()}, {options.discriminator}, amp {arithmetic}, processor seconds per step\n"
+        )
         print("| crops | LPIPS | plain | GAN | ratio |")
         print("| ---: | --- | ---: | ---: | ---: |")
         for size in options.sizes:
