@@ -66,7 +66,10 @@ def fastdepth_table(device: str, repeats: int) -> None:
         print(f"| {width}x{height}, map at {model.resolution} px | {row[0]:.3f} | {row[1]:.3f} |")
     small, guide = picture(INPUT_SIDE, INPUT_SIDE).to(device), picture(720, 1280).to(device)
     depth = small[:, :1].contiguous()
-    parts = {"the network alone": lambda: network(small), "sharpening alone": lambda: sharpen_depth(depth, guide)}
+    parts = {
+        "the network alone, float32": lambda: network(small),
+        "sharpening alone": lambda: sharpen_depth(depth, guide),
+    }
     for name, job in parts.items():
         row = seconds(job, repeats, device)
         print(f"| {name} | {row[0]:.3f} | {row[1]:.3f} |")

@@ -145,7 +145,7 @@ def _add_notebook_commands(add: AddCommand) -> None:
 
 
 def _add_series_commands(add: AddCommand) -> None:
-    batch = add("batch", _batch, "make many data sets: sources x depth models x variants from one file")
+    batch = add("batch", _batch, "make many data sets: pictures x depth models x variants from one file")
     batch.add_argument("file", type=_path, metavar="JOBS.yaml", help="see params/batch.example.yaml")
     _add_params(batch, "one parameter for all jobs, e.g. shard=0/4")
     batch.add_argument("--dry-run", action="store_true", help="check everything, list the jobs and stop")

@@ -11,7 +11,6 @@ from inpaintkit.config.choices import (
     FILL_NAMES,
     HOLE_METHODS,
     LOSSES,
-    LPIPS_CHOICES,
     MAP_VALUES,
     OPTIMIZERS,
     registry,

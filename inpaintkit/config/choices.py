@@ -64,8 +64,8 @@ DEPTH_MODEL_NAMES = (
 )  # fmt: skip
 """The depth models by the names that iw3 uses."""
 
-LPIPS_CHOICES: Mapping[str, tuple[str, ...]] = {"alex": ("alex",), "vgg": ("vgg",), "both": ("alex", "vgg")}
-"""Networks of LPIPS that a report is made with, by the option's value."""
+LPIPS_CHOICES: Choices = {"alex": "AlexNet", "vgg": "VGG16", "both": "the two"}
+"""Networks of LPIPS that a report is made with."""
 
 
 def registry(choices: Choices, entries: Mapping[str, _Entry]) -> dict[str, _Entry]:

@@ -90,6 +90,10 @@ class InspectConfig(JobConfig):
     def run_folder(self) -> Path:
         return Path(self.run_dir) if self.run_dir is not None else Path(self.checkpoint).parent / "inspect"
 
+    @property
+    def lpips_networks(self) -> tuple[str, ...]:
+        return ("alex", "vgg") if self.lpips == "both" else (self.lpips,)
+
     def check_inputs(self) -> None:
         for name in ("checkpoint", "compare_with", "picture"):
             path = getattr(self, name)

@@ -123,7 +123,7 @@ class TrainConfig(JobConfig):
     )
     resident: str = option(
         "auto",
-        "hold all records in the device's memory; auto: on a GPU with enough of it",
+        "hold all records in the device's memory",
         choices=RESIDENT_MODES,
         later=FREE,
     )

@@ -31,7 +31,7 @@ PRESET = "preset"
 PRESETS = {
     "try": "minutes on two CPU cores, with the shipped photos and the released checkpoint",
     "laptop": "evenings on one small GPU",
-    "full": "iw3's recipe, on a data-centre GPU",
+    "full": "a data-centre GPU; for training iw3's recipe",
 }
 LARGEST_FILE = 1 << 20  # bytes of a parameter file
 LARGEST_CONTENT = 10_000  # values in it: aliases let a small file unfold to billions

@@ -113,7 +113,6 @@ class _Looking(parts.Panel):
             self.made = self.preview.pair(**self._values(), fill=FILLS["row"])  # type: ignore[arg-type]
             self._show("filled along rows while the controls move")
         self._rest = threading.Timer(REST_SECONDS, lambda: self.answer(self.fill))
-        self._rest.daemon = True
         self._rest.start()
 
     def fill(self) -> None:
