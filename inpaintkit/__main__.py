@@ -307,8 +307,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     paths = ("checkpoint", "compare_with", "data_dir", "stereo_dir")
     values: dict[str, Any] = {name: str(path) if (path := getattr(options, name)) else None for name in paths}
     fills = [str(_full_path(fill)) if Path(fill).suffix else fill for fill in options.fill]
-    values |= {"disparity_scale": options.disparity_scale, "fills": ", ".join(["all", *fills])}
+    values |= {"disparity_scale": options.disparity_scale, "fills": "all"}
     values |= parameters.parse_assignments("04_inspect", options.param)
+    values["fills"] = ", ".join([values["fills"], *fills])
     print(runs.outcome(runs.execute("04_inspect", values, options.output)))
 
 

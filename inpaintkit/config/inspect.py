@@ -12,6 +12,14 @@ ALL_FILLS = "all"
 FILL_KINDS = f"{', '.join(FILL_NAMES)}, MODEL.pth, or FILE.py:FUNCTION, which runs that file"
 
 
+def fill_names(text: str) -> list[str]:
+    """Return the names of fills that `text` separates by commas, each once. Raises `InputError` where there is none."""
+    names = list(dict.fromkeys(part for part in map(str.strip, text.split(",")) if part))
+    if not names:
+        raise InputError("fills: none named; write for instance fills=all")
+    return names
+
+
 def is_fill_function(name: str) -> bool:
     """Return whether the name of a fill is FILE.py:FUNCTION."""
     return name.rpartition(":")[0].endswith(".py")
@@ -99,8 +107,8 @@ class InspectConfig(JobConfig):
             path = getattr(self, name)
             if path is not None and not Path(path).is_file():
                 raise InputError(f"{name}: the file {path} does not exist; give the path of an existing file")
-        for fill in self.fills.split(","):
-            check_fill_name("fills", fill.strip(), ALL_FILLS)
+        for fill in fill_names(self.fills):
+            check_fill_name("fills", fill, ALL_FILLS)
         if self.data_dir is not None:
             require_records(self.data_dir, "eval")
         if self.data_dir is None or self.scenes:

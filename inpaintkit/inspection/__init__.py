@@ -1,7 +1,7 @@
 """Checkpoint -> pictures and judgement. `figures` is imported by whoever wants it, since it needs matplotlib."""
 
 from inpaintkit.inspection.evaluate import choose_truths, evaluate, examples
-from inpaintkit.inspection.fills import FILLS, Fill, label_of, make_fills, on_grown_hole, simple_in_thin_holes
+from inpaintkit.inspection.fills import FILLS, Fill, compared_fills, make_fills, on_grown_hole, simple_in_thin_holes
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.scores import Evaluation, save_scores
 from inpaintkit.inspection.stereo import StereoPair, stereo_pair

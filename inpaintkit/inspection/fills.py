@@ -9,8 +9,10 @@ a file and name it ``mine.py:mean_fill`` where fills are named (`make_fills`)::
 """
 
 import importlib.util
+import itertools
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +20,15 @@ import cv2
 import numpy as np
 import torch
 
-from inpaintkit.config import ALL_FILLS, FILL_NAMES, check_fill_name, is_fill_function, registry
+from inpaintkit.config import (
+    ALL_FILLS,
+    FILL_NAMES,
+    InspectConfig,
+    check_fill_name,
+    fill_names,
+    is_fill_function,
+    registry,
+)
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.pictures import UINT8_MAX, bands, is_left
@@ -142,7 +152,22 @@ FILLS: dict[str, Fill] = registry(
 """Fills by name. Add your own: ``FILLS["mine"] = my_function``."""
 
 
+MODEL = "model"
+"""What the checkpoint that is judged is called among the fills."""
+
 _UNPLAIN = re.compile(r"[^\w .+=()-]")
+
+
+def compared_fills(config: InspectConfig) -> tuple[dict[str, Fill], str | None]:
+    """Return all that `config` compares, by the names in tables, the checkpoint as `MODEL`; and the name of `compare_with`, None for none.
+
+    Raises `InputError` as `make_fills` does.
+    """
+    fills, before = make_fills(config.fills, config.device), None
+    if config.compare_with is not None:
+        before = _own_label(_label_of(config.compare_with), fills, config.compare_with)
+        fills[before] = Inpainter(config.compare_with, config.device)
+    return fills | {MODEL: Inpainter(config.checkpoint, config.device)}, before
 
 
 def make_fills(names: str, device: str = "auto", amp: str = "off") -> dict[str, Fill]:
@@ -150,21 +175,18 @@ def make_fills(names: str, device: str = "auto", amp: str = "off") -> dict[str, 
 
     Args:
         names: separated by commas: ``all`` (every built-in one that can run here, in the order of `FILLS`), names of
-            built-in ones, model files (``some/model.pth``, ours or iw3's; called by the file's name, odd characters in it replaced), and functions of
-            yours (``mine.py:my_fill``; called by the function's name).
+            built-in ones, model files (``some/model.pth``, ours or iw3's; called by the file's name, a run's model by its folder's, odd
+            characters in it replaced), and functions of yours (``mine.py:my_fill``; called by the function's name). Where a
+            name is taken already, as ``row`` and ``model`` are, a number is added, and that is said.
         device: where model files run.
         amp: their arithmetic, see `Inpainter`.
 
-    Raises `InputError` for unknown names, two fills of one name, and for files that can't be read or hold no such function.
+    Raises `InputError` for unknown names, and for files that can't be read or hold no such function.
     """
     found: dict[str, Fill] = {}
-    for name in (part.strip() for part in names.split(",") if part.strip()):
+    for name in fill_names(names):
         for label, fill in _fills_named(name, device, amp).items():
-            if found.get(label, fill) is not fill:
-                raise InputError(f"fills: two are called {label}; leave one out or rename its file or function")
-            found[label] = fill
-    if not found:
-        raise InputError("fills: none named; write for instance fills=all")
+            found[label if FILLS.get(label) is fill else _own_label(label, found, name)] = fill
     return found
 
 
@@ -179,7 +201,13 @@ def _fills_named(name: str, device: str, amp: str) -> dict[str, Fill]:
         file, _, function = name.rpartition(":")
         print(f"{shown(name)} runs the file {shown(file)}", flush=True)
         return {_label(function): _load_function(Path(file), function)}
-    return {_label(Path(name).stem): Inpainter(name, device, amp)}
+    return {_label_of(name): Inpainter(name, device, amp)}
+
+
+def _label_of(model_file: str) -> str:
+    """Return what a model file is called in tables: by its name, or by its folder where it has the name of all runs' models."""
+    path = Path(os.path.abspath(model_file))
+    return _label(path.parent.name if path.stem == LightInpaintV1.name and path.parent.name else path.stem)
 
 
 def _label(name: str) -> str:
@@ -187,10 +215,13 @@ def _label(name: str) -> str:
     return _UNPLAIN.sub("_", shown(name))
 
 
-def label_of(model_file: str | Path) -> str:
-    """Return what a model file is called in tables: by its name, or by its folder where it has the name of all runs' models."""
-    path = Path(model_file)
-    return path.resolve().parent.name if path.stem == LightInpaintV1.name else path.stem
+def _own_label(label: str, taken: Container[str], what: str) -> str:
+    """Return `label`, with a number after it if another fill is called so: one of `taken`, a built-in one, or the checkpoint."""
+    labels = itertools.chain([label], (f"{label} ({number})" for number in itertools.count(2)))
+    own = next(name for name in labels if name not in taken and name not in FILLS and name != MODEL)
+    if own != label:
+        print(f"{shown(what)} is called {own} here, because {label} is another fill", flush=True)
+    return own
 
 
 def _load_function(file: Path, name: str) -> Fill:

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from inpaintkit.config import FILL_NAMES
+from inpaintkit.config import FILL_NAMES, InspectConfig
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import (
     FILLS,
     Inpainter,
+    compared_fills,
     evaluate,
     make_fills,
     on_grown_hole,
@@ -143,6 +144,27 @@ def test_a_model_file_joins_in(tmp_path: Path, generator: LightInpaintV1) -> Non
     assert isinstance(make_fills(f"{tmp_path / 'other.pth'}", "cpu")["other"], Inpainter)
 
 
+def test_no_fill_takes_the_place_of_another_that_is_called_alike(
+    tmp_path: Path, generator: LightInpaintV1, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = f"{LightInpaintV1.name}.pth"
+    files = [tmp_path / name for name in (f"a/{run}", f"b/a/{run}", "model.pth", f"row/{run}", f"model/{run}")]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_model(generator, file)
+    (tmp_path / "mine.py").write_text(MINE.replace("grey", "telea"))
+    named = ", ".join(map(str, (*files[:3], f"{tmp_path / 'mine.py'}:telea", f"{tmp_path / 'mine.py'}:telea")))
+    for before, label in ((files[3], "row (2)"), (files[4], "model (3)"), (None, None)):
+        config = InspectConfig(str(files[0]), str(before) if before else None, f"all, row,, {named},", device="cpu")
+        fills, called = compared_fills(config)
+        assert called == label
+        added = ["a", "a (2)", "model (2)", "telea (2)", *([label] if label else []), "model"]
+        assert list(fills) == [*FILLS, *added]
+        assert all(fills[name] is FILLS[name] for name in FILLS)
+        assert len(set(map(id, fills.values()))) == len(fills)
+    assert f"{files[1]} is called a (2) here, because a is another fill" in capsys.readouterr().out
+
+
 def test_fills_that_cannot_work_are_refused(tmp_path: Path, records: InpaintDataset) -> None:
     file = tmp_path / "mine.py"
     file.write_text(MINE)
@@ -153,7 +175,6 @@ def test_fills_that_cannot_work_are_refused(tmp_path: Path, records: InpaintData
         f"{file}:wrong": "has no function wrong",
         f"{tmp_path / 'none.py'}:f": "does not exist",
         f"{tmp_path / 'none.pth'}": "does not exist",
-        f"{file}:small, {file}:small": "two are called small",
         " ,": "none named",
     }
     for names, words in refused.items():

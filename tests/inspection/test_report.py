@@ -39,7 +39,7 @@ def test_evaluate_leaves_tables_figures_words_and_one_html_file(
     assert said.strip().endswith(f"Report: {run / '04_inspect.html'}")
     page = (run / "04_inspect.html").read_text(encoding="utf-8")
     assert page.count("data:image/") >= 5
-    assert "make_fills" not in page, "the report shows no code"
+    assert "compared_fills" not in page, "the report shows no code"
     assert not re.findall(r"""(?:src|href)=["']https?://""", page), "it opens without a network"
     rows = list(csv.DictReader((run / "evaluation.csv").read_text().splitlines()))
     assert {row["truth"] for row in rows} == {"photos", "scenes", "photo scenes", "holes at the border"}
@@ -58,6 +58,8 @@ def test_evaluate_refuses_before_any_work(
         ("nobody.pth",): "checkpoint: the file",
         (str(model), "--fill", "nobody.py:f"): "nobody.py does not exist",
         (str(model), "--fill", "rows"): "fills: 'rows' is unknown (did you mean row?)",
+        (str(model), "--fill", "rows", "-p", "fills=row"): "fills: 'rows' is unknown",
+        (str(model), "-p", "fills= ,"): "fills: none named",
         (str(model), "--stereo-dir", str(tmp_path / "none")): "stereo_dir: the folder",
         (str(model), "-p", "lpips=resnet"): "lpips: 'resnet' is unknown",
     }
