@@ -5,6 +5,7 @@ A truth is a function that returns a `Truth`, and its entry in `choose_truths`. 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,9 @@ from torch.nn import functional as F
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import InpaintDataset, UnreadablePicture, generate_dataset, list_pictures, read_picture
+from inpaintkit.data.generate.plan import identity, list_sources
 from inpaintkit.data.manifest import PICTURE_SUFFIX, Row, data_set_names, is_record, read_manifest
+from inpaintkit.depth import create_depth_model
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.pictures import picture_batch
 from inpaintkit.neighbours import nearest_known
@@ -94,13 +97,20 @@ def record_truth(dataset: InpaintDataset) -> Truth:
 
 
 def photo_truth(photos: str | Path, folder: str | Path, seed: int = 0) -> Truth:
-    """Return evaluation records made of ``photos/eval`` in `folder`, by FastDepth and `seed`: the same ones for everybody.
+    """Return evaluation records made of ``photos/eval`` by FastDepth and `seed`: the same ones for everybody.
 
-    Records that are there already are kept. Raises `InputError` if there are no photos or `folder` can't be written.
+    They lie in a folder within `folder` that is named by a hash of all this, so that those of the same photos are made once.
+    Raises `InputError` if there are no photos or `folder` can't be written.
     """
     where = {"dataset_dir": str(photos), "output_dir": str(folder), "device": "cpu", "workers": 0, "shard": "0/1"}
-    generate_dataset(GenerateConfig.from_params({**PHOTO_RECORDS, **where, "seed": seed, "eval_only": True}))
-    return record_truth(InpaintDataset(Path(folder) / "eval", training=False))
+    config = GenerateConfig.from_params({**PHOTO_RECORDS, **where, "seed": seed, "eval_only": True})
+    files = [
+        (str(file), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in list_sources(config).files["eval"]
+    ]
+    made_of = identity(config, create_depth_model(config.model_type)), files
+    own = Path(folder) / hashlib.blake2b(repr(made_of).encode(), digest_size=8).hexdigest()
+    generate_dataset(replace(config, output_dir=str(own)))
+    return record_truth(InpaintDataset(own / "eval", training=False))
 
 
 def scene_truth(count: int, textures: Sequence[Tensor] = (), seed: int = 0, edge_dilation: int = 0) -> Truth:

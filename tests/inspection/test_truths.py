@@ -186,15 +186,22 @@ def test_records_leave_out_the_frame(tmp_path: Path) -> None:
     assert case.judged[0, 0].any(1).nonzero().flatten().tolist() == list(range(16, 80))
 
 
-def test_photo_holes_are_made_once(tmp_path: Path) -> None:
+def test_photo_holes_are_made_once_for_the_same_photos_and_seed(tmp_path: Path) -> None:
     photos = tmp_path / "photos" / "eval"
     photos.mkdir(parents=True)
     pixels = (torch.rand(9, 16, 3, generator=torch_rng("photo")) * 255).byte().numpy()
-    Image.fromarray(pixels).resize((640, 360), Image.Resampling.BICUBIC).save(photos / "blobs.png")
+    Image.fromarray(pixels).resize((400, 300), Image.Resampling.BICUBIC).save(photos / "blobs.png")
     first = photo_truth(tmp_path / "photos", tmp_path / "a")
-    files = sorted((tmp_path / "a" / "eval").iterdir())
+    files = sorted((tmp_path / "a").glob("*/eval/*"))
+    assert files
     changed = [file.stat().st_mtime_ns for file in files]
     assert list(photo_truth(tmp_path / "photos", tmp_path / "a").names) == list(first.names)
+    assert [file.stat().st_mtime_ns for file in files] == changed
+    assert sorted((tmp_path / "a").glob("*/eval/*")) == files
+    photo_truth(tmp_path / "photos", tmp_path / "a", seed=1)
+    Image.open(photos / "blobs.png").rotate(180).save(photos / "blobs.png")
+    photo_truth(tmp_path / "photos", tmp_path / "a")
+    assert len(list((tmp_path / "a").iterdir())) == 3
     assert [file.stat().st_mtime_ns for file in files] == changed
 
 
