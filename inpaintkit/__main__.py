@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from inpaintkit.errors import InputError, RunFailed
+from inpaintkit.files import full_path
 
 EPILOG = """examples:
   inpaintkit demo                                       the whole chain on the shipped photos
@@ -107,11 +108,6 @@ def _path(text: str) -> Path:
     return Path(text).expanduser()
 
 
-def _full_path(text: str) -> Path:
-    """Return a path that a notebook, which works in the project's folder, finds as well."""
-    return _path(text).resolve()
-
-
 class _Help(argparse.Action):
     """``run NOTEBOOK -h`` lists the notebook's options, ``run -h`` explains the command."""
 
@@ -137,7 +133,7 @@ def _add_notebook_commands(add: AddCommand) -> None:
     run.add_argument("notebook", metavar="NOTEBOOK", help=notebooks)
     run.add_argument("-f", "--params-file", type=_path, help="YAML file of parameters, or the name of one in params/")
     _add_params(run, "one parameter; overrides -f")
-    run.add_argument("--run-dir", type=_full_path, help="run folder (default: what the parameters say)")
+    run.add_argument("--run-dir", type=full_path, help="run folder (default: what the parameters say)")
     run.add_argument("--dry-run", action="store_true", help="check everything, print the resolved parameters and stop")
 
     params = add("params", _params, "list the parameters of a notebook with type, default and meaning")
@@ -172,20 +168,18 @@ def _add_checkpoint_commands(add: AddCommand) -> None:
     export.add_argument("--format", choices=("onnx", "safetensors"), help="default: what FILE ends in")
 
     evaluate = add("evaluate", _evaluate, "judge a checkpoint inside holes against other fills: one report")
-    evaluate.add_argument("checkpoint", type=_full_path, help="model file of inpaintkit or iw3")
-    evaluate.add_argument("--compare-with", type=_full_path, help="a second model file, e.g. before GAN fine-tuning")
+    evaluate.add_argument("checkpoint", type=full_path, help="model file of inpaintkit or iw3")
+    evaluate.add_argument("--compare-with", type=full_path, help="a second model file, e.g. before GAN fine-tuning")
     fill = (
         "one more fill to compare with: MODEL.pth, or FILE.py:FUNCTION, which runs that file; only name files you trust"
     )
     evaluate.add_argument("--fill", action="append", default=[], help=fill)
     data = "data set folder (default: records made of the shipped photos)"
-    evaluate.add_argument("--data-dir", type=_full_path, help=data)
-    evaluate.add_argument("--stereo-dir", type=_full_path, help="folder of true stereo pairs: left, right, disparity")
+    evaluate.add_argument("--data-dir", type=full_path, help=data)
+    evaluate.add_argument("--stereo-dir", type=full_path, help="folder of true stereo pairs: left, right, disparity")
     evaluate.add_argument("--disparity-scale", type=float, help="stored disparity per px, see docs/evaluation.md")
     _add_params(evaluate, "one parameter of 04_inspect")
-    evaluate.add_argument(
-        "-o", "--output", type=_full_path, help="run folder (default: inspect/ beside the checkpoint)"
-    )
+    evaluate.add_argument("-o", "--output", type=full_path, help="run folder (default: inspect/ beside the checkpoint)")
 
     _add_stereo(add("stereo", _stereo, "make a stereo pair from one picture, holes filled"))
 
@@ -202,7 +196,11 @@ def _add_stereo(stereo: argparse.ArgumentParser) -> None:
         if field.type is bool:
             stereo.add_argument(*names, action="store_true", help=help)
         else:
-            how: dict[str, Any] = {"type": field.type, "default": field.default, "choices": rule["choices"]}
+            how: dict[str, Any] = {
+                "type": os.path.expanduser if field.type is str else field.type,
+                "default": field.default,
+                "choices": rule["choices"],
+            }
             stereo.add_argument(*names, **how, help=f"{help} (default: %(default)s)")
 
 
@@ -302,11 +300,12 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from inpaintkit.config import full_fill_name
     from inpaintkit.notebook import parameters, runs
 
     paths = ("checkpoint", "compare_with", "data_dir", "stereo_dir")
     values: dict[str, Any] = {name: str(path) if (path := getattr(options, name)) else None for name in paths}
-    fills = [str(_full_path(fill)) if Path(fill).suffix else fill for fill in options.fill]
+    fills = map(full_fill_name, options.fill)
     values |= {"disparity_scale": options.disparity_scale, "fills": "all"}
     values |= parameters.parse_assignments("04_inspect", options.param)
     values["fills"] = ", ".join([values["fills"], *fills])

@@ -51,6 +51,13 @@ def fitting_name(stem: str, ending: str) -> str:
     return whole[: room - len(mark)].decode("utf-8", "ignore") + mark + ending
 
 
+def full_path(text: str | Path) -> Path:
+    """Return a path that a job which works in another folder finds as well. A file that is a link keeps its own name: its target's,
+    in caches of hubs, has no ending."""
+    path = Path(text).expanduser()
+    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` survive a power cut (nothing happens where folders can't be opened)."""
     with contextlib.suppress(OSError):

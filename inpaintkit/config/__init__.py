@@ -17,7 +17,14 @@ from inpaintkit.config.choices import (
 )
 from inpaintkit.config.devices import check_processes, device_of_process, resolve_device
 from inpaintkit.config.generate import GenerateConfig, parse_shard
-from inpaintkit.config.inspect import ALL_FILLS, InspectConfig, check_fill_name, fill_names, is_fill_function
+from inpaintkit.config.inspect import (
+    ALL_FILLS,
+    InspectConfig,
+    check_fill_name,
+    fill_names,
+    full_fill_name,
+    is_fill_function,
+)
 from inpaintkit.config.options import (
     FIXED,
     JobConfig,

@@ -6,7 +6,7 @@ from pathlib import Path
 from inpaintkit.config.choices import FILL_NAMES, LPIPS_CHOICES
 from inpaintkit.config.options import JobConfig, nearest_name, option, require_records
 from inpaintkit.errors import InputError
-from inpaintkit.files import require_folder, require_writable
+from inpaintkit.files import full_path, require_folder, require_writable
 
 ALL_FILLS = "all"
 FILL_KINDS = f"{', '.join(FILL_NAMES)}, MODEL.pth, or FILE.py:FUNCTION, which runs that file"
@@ -20,6 +20,12 @@ def fill_names(text: str) -> list[str]:
     return names
 
 
+def full_fill_name(name: str) -> str:
+    """Return the name of a fill, that of a file as its full path."""
+    path = full_path(name)
+    return str(path) if name not in (ALL_FILLS, *FILL_NAMES) and (path.suffix or path.is_file()) else name
+
+
 def is_fill_function(name: str) -> bool:
     """Return whether the name of a fill is FILE.py:FUNCTION."""
     return name.rpartition(":")[0].endswith(".py")
@@ -31,7 +37,8 @@ def check_fill_name(option: str, name: str, word: str) -> None:
     if name in known:
         return
     file = Path(name.rpartition(":")[0] if is_fill_function(name) else name)
-    if not file.suffix or (file.suffix == ".py" and not is_fill_function(name)):
+    unknown = not file.suffix and not file.is_file()
+    if unknown or (file.suffix == ".py" and not is_fill_function(name)):
         hint = nearest_name(name, known)
         raise InputError(
             f"{option}: {name!r} is unknown{hint}; choose of {', '.join(known)}, or give MODEL.pth or FILE.py:FUNCTION"

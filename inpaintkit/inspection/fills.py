@@ -185,12 +185,13 @@ def make_fills(names: str, device: str = "auto", amp: str = "off") -> dict[str, 
     """
     found: dict[str, Fill] = {}
     for name in fill_names(names):
-        for label, fill in _fills_named(name, device, amp).items():
+        for label, fill in fills_named(name, device, amp).items():
             found[label if FILLS.get(label) is fill else _own_label(label, found, name)] = fill
     return found
 
 
-def _fills_named(name: str, device: str, amp: str) -> dict[str, Fill]:
+def fills_named(name: str, device: str = "auto", amp: str = "off") -> dict[str, Fill]:
+    """Return what a single one of the names that `make_fills` takes stands for; here a path may have a comma in it."""
     if name == ALL_FILLS:
         has_skimage = importlib.util.find_spec("skimage") is not None
         return {label: fill for label, fill in FILLS.items() if has_skimage or label != "biharmonic"}

@@ -18,7 +18,7 @@ from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.depth import create_depth_model, depth_of_file
 from inpaintkit.errors import InputError
 from inpaintkit.files import fitting_name, move_aside, require_writable
-from inpaintkit.inspection.fills import Fill, make_fills, on_grown_hole, simple_in_thin_holes
+from inpaintkit.inspection.fills import Fill, fills_named, on_grown_hole, simple_in_thin_holes
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.stereo import StereoPair, Tell, say_nothing, stereo_pair
 from inpaintkit.text import shown
@@ -57,7 +57,7 @@ def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPa
 
 def _fill(name: str, device: str) -> Fill:
     if name != RELEASED:
-        (fill,) = make_fills(name, device, amp="auto").values()
+        (fill,) = fills_named(name, device, amp="auto").values()
     elif RELEASED_MODEL.is_file():
         fill = Inpainter(RELEASED_MODEL, device, amp="auto")
     else:

@@ -16,9 +16,19 @@ from typing import Any
 
 import yaml
 
-from inpaintkit.config import GanConfig, GenerateConfig, InspectConfig, JobConfig, TrainConfig, nearest_name
+from inpaintkit.config import (
+    GanConfig,
+    GenerateConfig,
+    InspectConfig,
+    JobConfig,
+    TrainConfig,
+    fill_names,
+    full_fill_name,
+    nearest_name,
+)
 from inpaintkit.config.options import field_types, may_be_none, type_name
 from inpaintkit.errors import InputError
+from inpaintkit.files import full_path
 from inpaintkit.notebook.project import find_notebook, find_project
 from inpaintkit.text import shown
 
@@ -149,11 +159,19 @@ def parse_assignments(notebook: str | Path, texts: Iterable[str]) -> Values:
             raise InputError(f"-p: {shown(text)} is not name=value")
         kind = fields[name].type if name in fields else str if name == PRESET else object
         if kind is str or (kind == (str | None) and value not in ("None", "null", "~", "")):
-            outside = name in fields and fields[name].metadata["path"] and Path.cwd() != find_project()
-            values[name] = str(Path(value).expanduser().resolve()) if outside else value
+            if Path.cwd() != find_project():
+                value = _from_here(name, value, name in fields and fields[name].metadata["path"])
+            values[name] = value
         else:
             values[name] = None if value == "None" else _read_value(name, value, kind)
     return values
+
+
+def _from_here(name: str, value: str, is_path: bool) -> str:
+    """Return a text parameter with the paths in it, which count from the working folder, as full ones."""
+    if name == "fills":
+        return ", ".join(map(full_fill_name, fill_names(value)))
+    return str(full_path(value)) if is_path else value
 
 
 def _read_value(name: str, text: str, kind: Any) -> Any:

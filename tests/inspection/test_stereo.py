@@ -162,12 +162,14 @@ def test_what_cannot_work_is_refused(picture: torch.Tensor, depth: torch.Tensor,
 
 
 def test_one_line_makes_a_stereo_pair_of_a_picture_with_a_checkpoint(
-    tmp_path: Path, generator: LightInpaintV1, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, generator: LightInpaintV1, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     coarse = Image.effect_noise((12, 9), 90).resize((160, 120), Image.Resampling.BICUBIC)
     coarse.convert("RGB").save(tmp_path / "photo.png")
-    save_model(generator, tmp_path / "model.pth")
-    command = ["stereo", str(tmp_path / "photo.png"), "--fill", str(tmp_path / "model.pth"), "--divergence", "5"]
+    (tmp_path / "Smith, John").mkdir()
+    save_model(generator, tmp_path / "Smith, John" / "model.pth")
+    command = ["stereo", str(tmp_path / "photo.png"), "--fill=~/Smith, John/model.pth", "--divergence", "5"]
     assert main([*command, "-o", str(tmp_path / "out"), "--wiggle"]) == 0
     _, *lines = capsys.readouterr().out.splitlines()
     steps = ["160x120 px; depth by FastDepth ...", "left eye ...", "right eye ...", "writing ..."]
@@ -187,6 +189,8 @@ def test_one_line_makes_a_stereo_pair_of_a_picture_with_a_checkpoint(
     views = pictures["photo_png_FastDepth_LRF_Full_SBS"]
     assert np.abs(views[:, :160] - views[:, 160:]).max() > 30, "both eyes see the same"
 
+    blob = (tmp_path / "Smith, John" / "model.pth").rename(tmp_path / "3c4d")  # as files are called in a hub's cache
+    command[2] = f"--fill={blob}"
     for option, value in (("--edge-dilation", "0"), ("--outer-dilation", "2")):
         assert main([*command, option, value, "-o", str(tmp_path / option)]) == 0
         with Image.open(tmp_path / option / "photo_png_FastDepth_LRF_Full_SBS.jpg") as image:

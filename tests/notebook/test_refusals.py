@@ -282,6 +282,15 @@ class TestCommandLine:
         some_records(tmp_path)
         assert main(["run", "02_train", "-p", "data_dir=mine", "-p", f"model_dir={tmp_path / 'm'}", "--dry-run"]) == 0
         assert yaml.safe_load(capsys.readouterr().out)["data_dir"] == str(tmp_path / "mine")
+        for file in ("3c4d", "x.pth", "mine.py", "row"):
+            (tmp_path / file).touch()
+        (tmp_path / "model.pth").symlink_to("3c4d")
+        fills = ["all", "row", "x.pth", "mine.py:f", "3c4d"]
+        words = ["-p", "checkpoint=model.pth", "-p", f"fills={','.join(fills)},", "-p", "run_dir=r"]
+        assert main(["run", "04_inspect", *words, "--dry-run"]) == 0
+        shown = yaml.safe_load(capsys.readouterr().out)
+        assert shown["checkpoint"] == str(tmp_path / "model.pth"), "not the name that a hub's cache gave to the file"
+        assert shown["fills"].split(", ") == [*fills[:2], *(str(tmp_path / fill) for fill in fills[2:])]
 
     def test_a_path_may_begin_with_the_home_folder(
         self, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
