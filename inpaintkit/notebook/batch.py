@@ -38,13 +38,14 @@ class BatchJob:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: one line of the summary."""
+    """How a job ended: one line of the summary. A job that was refused has `error` and was never `started`."""
 
     job: BatchJob
     state: str
     records: str = ""
     seconds: float = 0.0
     error: str = ""
+    started: bool = True
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def run_batch(batch: BatchPlan, tell: Callable[[str], None] = print) -> list[Out
 
     Jobs that are finished are left alone, unfinished ones go on where they stopped. `on_error`: ``stop`` ends the batch,
     ``skip`` goes on with the next job, ``retry`` also runs failed jobs once more at the end. With ``unfinished: clean``
-    what a failed job leaves is deleted. The table is printed and written beside the run folders.
+    what a failed job leaves is deleted, but never a finished data set. The table is printed and written beside the run folders.
     Raises `RunFailed` when a job failed in the end.
     """
     outcomes = [Outcome(job, NOT_RUN) for job in batch.jobs]
@@ -206,7 +207,7 @@ def run_job(job: BatchJob) -> Outcome:
                 return Outcome(job, DONE_BEFORE, records, seconds)
         report = runs.execute(NOTEBOOK, job.params)
     except (InputError, RunFailed) as error:
-        return Outcome(job, FAILED, error=str(error))
+        return Outcome(job, FAILED, error=str(error), started=isinstance(error, RunFailed))
     return Outcome(job, DONE, report.metrics.get("records", ""), report.seconds)
 
 
@@ -219,9 +220,22 @@ def _is_there(job: BatchJob, records: int) -> bool:
 
 def _clean_up(batch: BatchPlan, outcomes: Iterable[Outcome], tell: Callable[[str], None]) -> None:
     for outcome in outcomes if batch.unfinished == "clean" else ():
-        if outcome.state == FAILED:
-            files = clean_prefix(outcome.job.config.output_dir, outcome.job.name, dry_run=False)
-            tell(f"{outcome.job.name}: {len(files)} unfinished files deleted")
+        if outcome.state == FAILED and outcome.started:
+            try:
+                tell(f"{outcome.job.name}: {_clean(outcome.job)}")
+            except InputError as error:  # the table is still to come
+                tell(f"{outcome.job.name}: nothing deleted: {error}")
+
+
+def _clean(job: BatchJob) -> str:
+    """Delete what a failed job left, unless that is a finished data set or holds other shards; return in words what was done."""
+    # not from the manifest of the run folder: that is the failed run's own
+    records = runs.read_metrics(job.config.run_folder).get("records", "")
+    if records.isdecimal() and _is_there(job, int(records)):
+        return "nothing deleted, it was finished before"
+    if job.config.shard_mark:
+        return "nothing deleted, other shards' files are among its own"
+    return f"{len(clean_prefix(job.config.output_dir, job.name, dry_run=False))} unfinished files deleted"
 
 
 def summary_table(outcomes: Iterable[Outcome]) -> str:

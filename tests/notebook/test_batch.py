@@ -11,7 +11,9 @@ import yaml
 
 from inpaintkit.__main__ import main
 from inpaintkit.data import data_set_names
+from inpaintkit.data.manifest import lock
 from inpaintkit.errors import InputError, RunFailed
+from inpaintkit.files import folder_lock
 from inpaintkit.notebook import batch as batch_module
 from inpaintkit.notebook import runs
 from inpaintkit.notebook.batch import DONE, DONE_BEFORE, FAILED, NOT_RUN, Outcome, load_batch, run_batch
@@ -172,19 +174,23 @@ class TestFailures:
 
     @pytest.fixture
     def ran(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        """Let jobs run without their notebook (tested above); return the list of those that ran."""
+        """Let jobs run without a kernel (tested above); return the list of those that ran."""
+        from papermill.exceptions import PapermillExecutionError
+
         from inpaintkit.config import GenerateConfig
         from inpaintkit.data import generate_dataset
 
         names: list[str] = []
 
-        def execute(notebook: str, params: dict) -> runs.RunReport:
-            names.append(params["prefix"])
-            config = GenerateConfig(**params)
-            report = generate_dataset(config)
-            return runs.RunReport(notebook, config.run_folder, config.run_folder, 1.0, {"records": str(report.records)})
+        def execute_notebook(source: str, target: str, parameters: dict, **others: object) -> None:
+            config = GenerateConfig(**{name: value for name, value in parameters.items() if name != "preset"})
+            names.append(config.prefix)
+            try:
+                runs.record(config, generate_dataset(config).summary())
+            except InputError as error:
+                raise PapermillExecutionError(0, 1, "", "InputError", str(error), []) from None
 
-        monkeypatch.setattr(batch_module.runs, "execute", execute)
+        monkeypatch.setattr("papermill.execute_notebook", execute_notebook)
         return names
 
     @pytest.fixture
@@ -237,9 +243,37 @@ class TestFailures:
         out = tmp_path / "out"
         self.end(failing | {"on_error": "skip"}, tmp_path)
         assert data_set_names(out) == ["cats_strong_FastDepth", "flowers_strong_FastDepth"]
+        with lock(out, "cats_strong_FastDepth", "0/1"):  # it is in use, so it stays; the table comes all the same
+            self.end(failing | {"on_error": "skip", "unfinished": "clean"}, tmp_path)
+        assert data_set_names(out) == ["cats_strong_FastDepth", "flowers_strong_FastDepth"]
         self.end(failing | {"on_error": "skip", "unfinished": "clean"}, tmp_path)
         assert data_set_names(out) == ["flowers_strong_FastDepth"]
-        assert not list(out.glob("[!.]*/cats_*"))
+        assert [path.parent.name for path in out.glob("[!.]*/cats_*")] == ["runs"]
+
+    def test_a_finished_data_set_and_what_a_refused_job_found_are_never_cleaned(
+        self, small: dict, ran: list[str], tmp_path: Path
+    ) -> None:
+        del small["data_sets"]["flowers"]
+        small |= {"on_error": "skip", "unfinished": "clean"}
+        jobs, out = write(small, tmp_path), tmp_path / "out"
+
+        def refusal(**overrides: object) -> str:
+            said: list[str] = []
+            with pytest.raises(RunFailed):
+                run_batch(load_batch(jobs, overrides), said.append)
+            assert said[-1].startswith("| data set |")
+            return "".join(said)
+
+        assert [outcome.state for outcome in run_batch(load_batch(jobs), lambda text: None)] == [DONE]
+        made = sorted(path for split in ("train", "eval") for path in (out / split).iterdir())
+        (tmp_path / "cats" / "train" / "one_more.jpg").write_bytes((SAMPLES / "train" / "dahlia.jpg").read_bytes())
+        for _ in range(2):
+            assert "pictures changed" in (said := refusal(workers=1))
+            assert "nothing deleted, it was finished before" in said
+        assert "is not available" in refusal(device="cuda:9")
+        with folder_lock(out / "runs" / "cats_strong_FastDepth", "run_dir", ".01_generate.lock"):
+            assert "in use by process" in refusal(workers=1)
+        assert sorted(path for split in ("train", "eval") for path in (out / split).iterdir()) == made
 
     def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
         self, small: dict, ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
