@@ -72,7 +72,8 @@ def _checked(file: str | Path, name: str, values: dict[str, Any], folder: Path, 
 def run_recipe(recipe: list[RecipeRun]) -> list[runs.RunReport]:
     """Run what isn't done yet, in order; return the reports of the runs that were started.
 
-    Raises `InputError` or `RunFailed` for the first one that fails; called again, it goes on there.
+    The first run that reaches `max_seconds` ends the recipe, as the next one needs its last weights. Raises `InputError` or
+    `RunFailed` for the first one that fails. Called again, it goes on there.
     """
     reports = []
     for number, run in enumerate(recipe, 1):
@@ -81,6 +82,9 @@ def run_recipe(recipe: list[RecipeRun]) -> list[runs.RunReport]:
             print("done before", flush=True)
         else:
             reports.append(runs.execute(run.notebook, run.params))
+            if reports[-1].status == runs.OUT_OF_TIME:
+                print(f"{run.name} is out of time (max_seconds); the same command goes on with it", flush=True)
+                break
     return reports
 
 

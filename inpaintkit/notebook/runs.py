@@ -53,6 +53,11 @@ class RunReport:
     seconds: float
     metrics: dict[str, str]
 
+    @property
+    def status(self) -> str:
+        """A training that stopped at `max_seconds` left its cells in order, but isn't done."""
+        return OUT_OF_TIME if self.metrics.get("finished") == str(False) else DONE
+
 
 def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path | None = None) -> RunReport:
     """Run a notebook headless with papermill, its parameters checked first, and return what it recorded.
@@ -108,11 +113,9 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         except BaseException as error:
             _write_manifest(folder, manifest | _ending("interrupted", started, repr(error)))
             raise
-        metrics = read_metrics(folder)
-        # a training that stopped at `max_seconds` left its cells in order, but isn't done
-        status = OUT_OF_TIME if metrics.get("finished") == str(False) else DONE
-        _write_manifest(folder, manifest | _ending(status, started) | {"metrics": metrics})
-    return RunReport(source.stem, folder, folder / source.name, time.monotonic() - started, metrics)
+        report = RunReport(source.stem, folder, folder / source.name, time.monotonic() - started, read_metrics(folder))
+        _write_manifest(folder, manifest | _ending(report.status, started) | {"metrics": report.metrics})
+    return report
 
 
 def outcome(report: RunReport) -> str:

@@ -10,6 +10,7 @@ import yaml
 
 from inpaintkit.errors import InputError
 from inpaintkit.model import load_state
+from inpaintkit.notebook import runs
 from inpaintkit.notebook.recipe import is_done, load_recipe, run_recipe
 from inpaintkit.training.run import RunFiles
 
@@ -20,8 +21,8 @@ TINY: dict[str, Any] = {
 }  # fmt: skip
 
 
-def write(folder: Path, records: Path, **runs: dict[str, Any]) -> Path:
-    plan = {"common": TINY | {"data_dir": str(records)}, "folder": str(folder / "recipe"), "runs": runs}
+def write(folder: Path, records: Path, **given: dict[str, Any]) -> Path:
+    plan = {"common": TINY | {"data_dir": str(records)}, "folder": str(folder / "recipe"), "runs": given}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
     return folder / "recipe.yaml"
 
@@ -42,6 +43,18 @@ def test_rounds_start_from_each_others_weights_and_finished_ones_stay(records: P
     assert weights[0].equal(weights[1])  # a rate of 0 moves nothing
     assert all(is_done(run) for run in recipe)
     assert run_recipe(recipe) == []
+
+
+def test_a_run_that_is_out_of_time_ends_the_recipe_as_the_next_one_needs_its_last_weights(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def execute(notebook: str, params: dict[str, Any]) -> runs.RunReport:
+        return runs.RunReport(notebook, tmp_path, tmp_path, 1.0, {"finished": "False"})
+
+    monkeypatch.setattr(runs, "execute", execute)
+    recipe = load_recipe(write(tmp_path, records, first={"notebook": "02_train"}, second={"notebook": "02_train"}))
+    assert len(run_recipe(recipe)) == 1
+    assert "first is out of time (max_seconds); the same command goes on" in capsys.readouterr().out
 
 
 class TestRefusals:
