@@ -214,7 +214,7 @@ def _run(options: argparse.Namespace) -> None:
     from inpaintkit.notebook import parameters
 
     values = parameters.from_file(options.notebook, options.params_file) if options.params_file else {}
-    values |= parameters.parse_assignments(options.notebook, options.param)
+    values |= parameters.parse_assignments(options.notebook, options.param, options.run_dir)
     config, resolved = parameters.resolve(options.notebook, values, options.run_dir)
     if options.dry_run:
         import yaml
@@ -307,7 +307,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     values: dict[str, Any] = {name: str(path) if (path := getattr(options, name)) else None for name in paths}
     fills = map(full_fill_name, options.fill)
     values |= {"disparity_scale": options.disparity_scale, "fills": "all"}
-    values |= parameters.parse_assignments("04_inspect", options.param)
+    values |= parameters.parse_assignments("04_inspect", options.param, options.output)
     values["fills"] = ", ".join([values["fills"], *fills])
     print(runs.outcome(runs.execute("04_inspect", values, options.output)))
 

@@ -138,18 +138,20 @@ def from_file(notebook: str | Path, file: str | Path) -> Values:
 def find_params(file: str | Path) -> Path:
     """Return a parameter file given by its path, or by its name in ``params/`` (``02_train.full``)."""
     path, folder = Path(file).expanduser(), find_project() / "params"
-    for candidate in (path, folder / path.name, folder / f"{path.name}.yaml"):
+    named = path.parent in (Path(), Path("params"))  # anything else is a place of the user's own
+    for candidate in (path, folder / path.name, folder / f"{path.name}.yaml") if named else (path,):
         if candidate.is_file():
             return candidate
     hint = nearest_name(path.stem, [candidate.stem for candidate in folder.glob("*.yaml")])
     raise InputError(f"{shown(file)}: there is no such parameter file{hint}; the shipped ones are in params/")
 
 
-def parse_assignments(notebook: str | Path, texts: Iterable[str]) -> Values:
+def parse_assignments(notebook: str | Path, texts: Iterable[str], run_dir: str | Path | None = None) -> Values:
     """Return the parameters typed as ``-p name=value`` on a command line.
 
     Values are read as YAML, those of text parameters literally (a prefix may be 2024). Relative paths count from the
-    working folder. Raises `InputError` for what isn't an assignment; unknown names are left to `resolve`.
+    working folder. Raises `InputError` for what isn't an assignment, and for another run folder than `run_dir`; unknown names
+    are left to `resolve`.
     """
     fields = config_of(notebook).__dataclass_fields__
     values: Values = {}
@@ -164,6 +166,11 @@ def parse_assignments(notebook: str | Path, texts: Iterable[str]) -> Values:
             values[name] = value
         else:
             values[name] = None if value == "None" else _read_value(name, value, kind)
+    own = values.get(folder_option(notebook))
+    if run_dir is not None and own is not None and Path(own).expanduser().resolve() != Path(run_dir).resolve():
+        raise InputError(
+            f"-p: {folder_option(notebook)}={shown(own)} and {run_dir} are two run folders; name one of them"
+        )
     return values
 
 
@@ -193,15 +200,19 @@ def resolve(
 ) -> tuple[JobConfig, Values]:
     """Return the checked configuration of a run and all its parameters as values of the right type; starts nothing.
 
-    `params` may name a ``preset``. Raises `InputError` for an unknown name, a wrong type, a value out of range.
+    `params` may name a ``preset``; `run_dir` wins over the run folder that they name. Raises `InputError` for an unknown name, a
+    wrong type, a value out of range.
     """
-    config_class = config_of(notebook)
     values = with_preset(notebook, params)
-    folder_name = "run_dir" if "run_dir" in field_types(config_class) else "model_dir"
-    if run_dir is not None and folder_name not in params:
-        values[folder_name] = str(run_dir)
-    config = config_class.from_params(values)
+    if run_dir is not None:
+        values[folder_option(notebook)] = str(run_dir)
+    config = config_of(notebook).from_params(values)
     return config, dataclasses.asdict(config)
+
+
+def folder_option(notebook: str | Path) -> str:
+    """Return the name of the option that says where a notebook's run folder is."""
+    return "run_dir" if "run_dir" in field_types(config_of(notebook)) else "model_dir"
 
 
 @contextlib.contextmanager

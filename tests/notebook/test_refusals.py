@@ -268,6 +268,19 @@ class TestCommandLine:
         assert shown["model_dir"] == str(tmp_path / "m")
         assert not (tmp_path / "m").exists()
 
+    def test_the_run_folder_of_the_command_line_wins_over_that_of_the_parameter_file(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        first, second = str(tmp_path / "first"), str(tmp_path / "second")
+        data = {"02_train": f"data_dir: {some_records(tmp_path)}", "01_generate": "prefix: x"}
+        own = {"02_train": f"model_dir: {first}", "01_generate": "run_dir: null"}
+        for notebook, line in own.items():
+            (tmp_path / "params.yaml").write_text(f"{data[notebook]}\n{line}\n")
+            run = ["run", notebook, "-f", str(tmp_path / "params.yaml"), "--run-dir", second, "--dry-run"]
+            assert main(run) == 0
+            assert capsys.readouterr().out.startswith(f"# run folder: {second}\n")
+        assert f"run_dir={first} and {second} are two run folders" in refusal(capsys, *run, "-p", f"run_dir={first}")
+
     @pytest.mark.parametrize("notebook", ["02_train", "train", "2", "02"])
     def test_params_lists_every_option_with_its_help(self, notebook: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["params", notebook]) == 0
@@ -309,10 +322,21 @@ class TestCommandLine:
     def test_a_dry_run_looks_at_paths(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         assert "does not exist" in refusal(capsys, "run", "02_train", "-p", f"data_dir={tmp_path / 'no'}", "--dry-run")
 
-    def test_a_parameter_file_is_found_by_its_name(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-        words = ["-f", "02_train.full", "-p", f"data_dir={some_records(tmp_path)}", "-p", f"model_dir={tmp_path / 'm'}"]
+    @pytest.mark.parametrize("file", ["02_train.full", "params/02_train.full.yaml"])
+    def test_a_parameter_file_is_found_by_its_name(
+        self, file: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        words = ["-f", file, "-p", f"data_dir={some_records(tmp_path)}", "-p", f"model_dir={tmp_path / 'm'}"]
         assert main(["run", "02_train", *words, "--dry-run"]) == 0
         assert yaml.safe_load(capsys.readouterr().out)["num_samples"] == 20000
+
+    def test_a_shipped_parameter_file_never_stands_in_for_one_of_a_mistyped_folder(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        said = "there is no such parameter file"
+        assert said in refusal(capsys, "run", "02_train", "-f", "nosuchfolder/02_train.try.yaml", "--dry-run")
+        assert said in refusal(capsys, "batch", "nosuchfolder/batch.example.yaml", "--dry-run")
 
     @pytest.mark.parametrize(
         "command", [["params", "02_train"], ["run", "02_train", "-p", "num_sample=5"], ["--help"], ["stereo", "-h"]]
