@@ -115,11 +115,14 @@ def _find_problems(jobs: Iterable[BatchJob], on_error: str) -> list[str]:
     states = cache(lambda hub_dir: dict(available_models(hub_dir)))  # the hubs are asked once
     for job in jobs:
         place = (str(Path(job.config.output_dir).resolve()), job.name.lower())  # some file systems ignore case
+        run_folder = (str(job.config.run_folder.resolve()), "")
         if place in taken:
             problems.append(
                 f"{job.name}: its files would mix with those of {taken[place]}; rename a data set or variant"
             )
-        taken[place] = job.name
+        elif run_folder in taken:
+            problems.append(f"{job.name}: its run_dir is that of {taken[run_folder]}; leave run_dir out")
+        taken[place] = taken[run_folder] = job.name
         for check in (
             partial(_check_model, job, states),
             partial(_check_begun, job, on_error),

@@ -98,6 +98,10 @@ class TestPlan:
         plan["variants"] = {"b_c": {}, "c": {}}
         assert "a_b_c_FastDepth: its files would mix" in refusal(plan, tmp_path)
 
+    def test_a_run_folder_for_all_jobs_is_refused(self, plan: dict, tmp_path: Path) -> None:
+        plan["common"]["run_dir"] = str(tmp_path / "run")
+        assert "cats_strong_FastDepth: its run_dir is that of cats_weak_FastDepth" in refusal(plan, tmp_path)
+
     def test_a_data_set_begun_with_other_parameters_is_refused(self, plan: dict, tmp_path: Path) -> None:
         folder = tmp_path / "out" / "manifest" / "cats_weak_FastDepth"
         folder.mkdir(parents=True)
