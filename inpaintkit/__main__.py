@@ -255,7 +255,8 @@ def _recipe(options: argparse.Namespace) -> None:
 def _batch(options: argparse.Namespace) -> None:
     from inpaintkit.notebook import batch, parameters
 
-    plan = batch.load_batch(options.file, parameters.parse_assignments(batch.NOTEBOOK, options.param))
+    overrides = parameters.parse_assignments(batch.NOTEBOOK, options.param)
+    plan = batch.load_batch(options.file, overrides, options.dry_run)
     if options.dry_run:
         for job in plan.jobs:
             print(f"{job.name}: {job.config.dataset_dir} -> {job.config.run_folder}")

@@ -159,7 +159,7 @@ def parse_assignments(notebook: str | Path, texts: Iterable[str], run_dir: str |
         name, separator, value = text.partition("=")
         if not separator or not name:
             raise InputError(f"-p: {shown(text)} is not name=value")
-        kind = fields[name].type if name in fields else str if name == PRESET else object
+        kind = fields[name].type if name in fields else str | None if name == PRESET else object
         if kind is str or (kind == (str | None) and value not in ("None", "null", "~", "")):
             if Path.cwd() != find_project():
                 value = _from_here(name, value, name in fields and fields[name].metadata["path"])

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import logging
+import os
 import sys
 import tempfile
 import time
@@ -40,6 +41,9 @@ REPORT_FILES = ("*.md", "*.csv", "*.html", "figures", "stereo")
 """What notebook 04 writes."""
 
 AUTOSAVE_SECONDS = 30
+LONGEST_TEMP = 70
+"""Bytes of the folder for temporary files that leave room for the names of sockets: with them it may have 103 on macOS."""
+
 AGAIN = "stopped; give the same command again"
 
 
@@ -128,7 +132,7 @@ def outcome(report: RunReport) -> str:
         return f"{verdict}\nReport: {write_html(report.executed)}"
     if report.notebook != "01_generate":
         return ""
-    left_out = f"; left out: {m['skipped']} of {m['pictures']} pictures, see the notebook" if int(m["skipped"]) else ""
+    left_out = f"; pictures left out: {m['skipped']}, see the notebook" if int(m["skipped"]) else ""
     division = f" (division {m['division']})" if m.get("division") else ""
     return f"{m['records']} records: {m['train']} to train on, {m['eval']} to judge on{division}{left_out}"
 
@@ -175,7 +179,8 @@ def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path
     # An open port would draw a warning from the kernel, so it is connected by sockets. Without a folder of their own they
     # would lie in the working folder, where the kernel, which works in the project, doesn't look, and where runs in
     # parallel would share them.
-    with tempfile.TemporaryDirectory(prefix="inpaintkit-") as sockets, stoppable_kernel() as kernel:
+    place = "/tmp" if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TEMP else None
+    with tempfile.TemporaryDirectory(prefix="inpaintkit-", dir=place) as sockets, stoppable_kernel() as kernel:
         papermill.execute_notebook(
             str(source),
             str(target),

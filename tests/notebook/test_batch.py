@@ -136,7 +136,7 @@ class TestPlan:
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) == 8
         assert lines[0].endswith("cats_weak_FastDepth_shard1of4")
-        assert not (tmp_path / "out" / "runs").exists()
+        assert not (tmp_path / "out").exists()
         assert main(["batch", str(tmp_path / "none.yaml")]) == 2
 
 

@@ -48,14 +48,14 @@ def words(values: dict[str, object]) -> list[str]:
     return [word for name, value in values.items() for word in ("-p", f"{name}={value}")]
 
 
-def start(folder: Path, *command: str) -> "subprocess.Popen[str]":
-    """Start a command in `folder` as from a fresh terminal: no front end, no wish about progress."""
+def start(folder: Path, *command: str, **variables: str) -> "subprocess.Popen[str]":
+    """Start a command in `folder` as from a fresh terminal: no front end, no wish about progress, but environment `variables`."""
     known = ("INPAINTKIT_PROGRESS", "JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD", "COLAB_RELEASE_TAG")
     environment = {name: value for name, value in os.environ.items() if name not in known}
     return subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=folder,
-        env=environment,
+        env=environment | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -63,7 +63,9 @@ def start(folder: Path, *command: str) -> "subprocess.Popen[str]":
 
 
 def run(folder: Path) -> "subprocess.Popen[str]":
-    return start(folder, "inpaintkit", "run", "01_generate", *words(params(folder, "k")))
+    temporary = folder / ("t" * 93)  # no socket could be named in it
+    temporary.mkdir(exist_ok=True)
+    return start(folder, "inpaintkit", "run", "01_generate", *words(params(folder, "k")), TMPDIR=str(temporary))
 
 
 def finish(process: "subprocess.Popen[str]") -> str:

@@ -380,7 +380,15 @@ def test_values_typed_by_hand_mean_what_they_look_like(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     some_records(tmp_path, "2024")
-    typed = ["learning_rate=1e-4", "resume=True", "max_seconds=None", "data_dir=2024", "max_epoch=3", "model_dir=m"]
+    typed = [
+        "preset=None",
+        "learning_rate=1e-4",
+        "resume=True",
+        "max_seconds=None",
+        "data_dir=2024",
+        "max_epoch=3",
+        "model_dir=m",
+    ]
     assert main(["run", "02_train", *(w for text in typed for w in ("-p", text)), "--dry-run"]) == 0
     shown = yaml.safe_load(capsys.readouterr().out)
     assert (float(shown["learning_rate"]), shown["resume"], shown["max_seconds"]) == (1e-4, True, None)
