@@ -14,7 +14,7 @@ from inpaintkit.files import atomic_path
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.pictures import AnyPicture, bands, picture_batch, to_uint8
 from inpaintkit.synthesis import close_hole, dilate_edge, resize_depth, warp_to_eye
-from inpaintkit.synthesis.warp import Eye
+from inpaintkit.synthesis.warp import MAX_DIVERGENCE, Eye
 
 WIGGLE_MS = 140
 """Time that a wiggle picture shows each eye."""
@@ -122,7 +122,9 @@ def stereo_pair(
     if len(batch) != 1:
         raise InputError(f"picture: a stereo pair is made from one picture, got {len(batch)}; call once for each")
     near = depth_like(depth, batch, edge_dilation)
-    divergence *= max(batch.shape[-2:]) / batch.shape[-1]  # the warp counts in percent of the width
+    # The warp counts in percent of the width; what is right for the longer side may be more of a very narrow picture than it takes.
+    most = max(MAX_DIVERGENCE, divergence)
+    divergence = min(divergence * max(batch.shape[-2:]) / batch.shape[-1], most)
     views: list[tuple[torch.Tensor, torch.Tensor]] = []
     eyes: tuple[Eye, Eye] = ("left", "right")
     for eye in eyes:

@@ -34,20 +34,29 @@ VIEWS: dict[str, Callable[[StereoPair], np.ndarray]] = {
     "TBF_fulltb": StereoPair.over_under,
     "redcyan": StereoPair.anaglyph,
 }
+LONGEST_JPEG = 65_500
+"""Px a side that JPEG files hold (libjpeg)."""
+
 RELEASED_MODEL = Path(__file__).parents[2] / "models" / "released" / "light_inpaint_v1.pth"
 
 
 def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPair:
     """Return the stereo pair of the picture file that `config` names; `tell` hears what is being done.
 
-    Raises `InputError` for a missing or unreadable picture, an unknown depth model, or a fill that can't be had.
+    Raises `InputError` for a missing or unreadable picture, one too large for the format, an unknown depth model, or a fill that can't be had.
     """
     try:
         pixels = read_picture(config.picture, any_shape=True)
     except UnreadablePicture as error:
         raise InputError(f"picture: {shown(config.picture)} {error}; give a photo") from None
+    height, width = pixels.shape[:2]
+    if config.format != "png" and (longest := 2 * max(height, width)) > LONGEST_JPEG:
+        raise InputError(
+            f"picture: {shown(config.picture)} has {width}x{height} px, so both views side by side or one above the other have "
+            f"{longest}, and JPEG ends at {LONGEST_JPEG}; give --format png or a smaller picture"
+        )
     device = resolve_device(config.device)
-    tell(f"{pixels.shape[1]}x{pixels.shape[0]} px; depth by {config.model_type} ...")
+    tell(f"{width}x{height} px; depth by {config.model_type} ...")
     batch = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None] / 255
     del pixels
     depth = depth_of_file(create_depth_model(config.model_type, device), config.picture, batch).to(device)

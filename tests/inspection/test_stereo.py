@@ -161,6 +161,26 @@ def test_what_cannot_work_is_refused(picture: torch.Tensor, depth: torch.Tensor,
         stereo_pair(picture, depth).save_wiggle(tmp_path / "w.png")
 
 
+def test_a_very_narrow_picture_gets_the_strongest_effect_that_there_is() -> None:
+    narrow, near = torch.rand(1, 3, 650, 16, generator=torch_rng("narrow")), torch.zeros(1, 1, 650, 16)
+    near[..., 4:8] = 1
+    strongest = stereo_pair(narrow, near, divergence=100 * 16 / 650)
+    assert torch.equal(stereo_pair(narrow, near, divergence=2.5).left, strongest.left)
+    with pytest.raises(InputError, match="out of range"):
+        stereo_pair(narrow, near, divergence=101)
+
+
+@pytest.mark.parametrize("format", ["jpg", "both"])
+def test_a_picture_too_long_for_jpeg_is_refused_at_once(
+    format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (32_751, 64)).save(tmp_path / "long.png")
+    assert main(["stereo", str(tmp_path / "long.png"), "--format", format, "-o", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr()
+    assert "65502, and JPEG ends at 65500; give --format png" in said.err
+    assert "eye" not in said.out
+
+
 def test_one_line_makes_a_stereo_pair_of_a_picture_with_a_checkpoint(
     tmp_path: Path, generator: LightInpaintV1, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
