@@ -179,6 +179,7 @@ def check_size(width: int, height: int, any_shape: bool = False) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    image.load()  # turns a TIFF, and takes its orientation away
     try:
         turn = TURNS.get(image.getexif().get(ORIENTATION_TAG, 1))
     except Exception:  # a broken EXIF block says nothing about the pixels

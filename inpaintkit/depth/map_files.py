@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 from torch import Tensor
 
 from inpaintkit.config import MAP_VALUES, require_known
@@ -184,6 +185,8 @@ def _upright(values: npt.NDArray[np.float32], file: Path, picture: Path) -> npt.
     try:
         with Image.open(picture) as image:
             stored, turn = image.size, image.getexif().get(ORIENTATION_TAG, 1)
+            if isinstance(image, TiffImageFile):  # whose size may already be that of the turned picture
+                stored = image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
     except Exception:  # a picture that can't be read is refused with its own reason
         return values
     seen = stored[::-1] if turn in SIDEWAYS else stored

@@ -60,6 +60,14 @@ def test_exif_orientation_turns_the_picture() -> None:
     assert np.abs(turned - np.rot90(plain, -1)).mean() < 6
 
 
+@pytest.mark.parametrize("turn", range(2, 9))
+def test_a_tiff_is_turned_once_like_the_same_picture_as_png(turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    as_png = decode_picture(encoded(photo(), "PNG", exif=exif))
+    assert np.array_equal(decode_picture(encoded(photo(), "TIFF", tiffinfo={0x0112: turn})), as_png)
+
+
 @pytest.mark.parametrize("name", ["animated.gif", "animated.webp", "animated.png", "pages.tif"])
 def test_the_first_of_several_frames_is_taken(name: str) -> None:
     picture = decode_picture(GOOD[name]).astype(int)

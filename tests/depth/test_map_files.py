@@ -116,15 +116,15 @@ def test_missing_and_broken_maps_are_named(tmp_path: Path) -> None:
         model.infer(torch.rand(1, 3, 4, 4))
 
 
-def put(folder: Path, size: tuple[int, int], turn: int = 1, map_size: tuple[int, int] = (40, 30)) -> Path:
-    """Write a photo of `size` (stored W, H) with an orientation, and a map whose left half is near."""
+def put(folder: Path, size: tuple[int, int], turn: int = 1, photo: str = "photo.jpg") -> Path:
+    """Write a photo of `size` (stored W, H) with an orientation, and a map of 40x30 px whose left half is near."""
     exif = Image.Exif()
     exif[0x0112] = turn
-    Image.new("RGB", size).save(folder / "photo.jpg", exif=exif)
-    values = np.zeros(map_size[::-1], np.float32)
-    values[:, : map_size[0] // 2] = 1
+    Image.new("RGB", size).save(folder / photo, exif=exif)
+    values = np.zeros((30, 40), np.float32)
+    values[:, :20] = 1
     np.save(folder / "photo_depth.npy", values)
-    return folder / "photo.jpg"
+    return folder / photo
 
 
 class TestShape:
@@ -133,14 +133,16 @@ class TestShape:
     def test_a_smaller_map_of_the_same_shape(self, tmp_path: Path) -> None:
         assert MapFileModel().infer_file(put(tmp_path, (401, 300))).shape == (1, 1, 30, 40)
 
-    def test_a_map_of_the_picture_as_it_is_shown(self, tmp_path: Path) -> None:
-        assert MapFileModel().infer_file(put(tmp_path, (300, 400), turn=6)).shape == (1, 1, 30, 40)
+    @pytest.mark.parametrize("photo", ["photo.jpg", "photo.tif"])
+    def test_a_map_of_the_picture_as_it_is_shown(self, photo: str, tmp_path: Path) -> None:
+        assert MapFileModel().infer_file(put(tmp_path, (300, 400), 6, photo)).shape == (1, 1, 30, 40)
 
+    @pytest.mark.parametrize("photo", ["photo.jpg", "photo.tif"])
     @pytest.mark.parametrize(("turn", "near"), [(6, np.s_[:20, :]), (8, np.s_[20:, :])])
     def test_a_map_as_the_sensor_saw_it_is_turned_with_the_picture(
-        self, turn: int, near: object, tmp_path: Path
+        self, turn: int, near: object, photo: str, tmp_path: Path
     ) -> None:
-        depth = MapFileModel().infer_file(put(tmp_path, (400, 300), turn))[0, 0].numpy()
+        depth = MapFileModel().infer_file(put(tmp_path, (400, 300), turn, photo))[0, 0].numpy()
         assert depth.shape == (40, 30)
         assert depth[near].min() == 1  # type: ignore[index]
 
