@@ -26,6 +26,7 @@ from inpaintkit.text import shown
 
 MANIFEST_FOLDER, VIDEO_FOLDER, FRAME_FOLDER, DELETED_FOLDER = "manifest", "videos", "frames", "deleted"
 LOCK_FOLDER = ".locks"
+DELETED_ROW = "deleted_row"  # what a record's row is kept as when the record was deleted in the browser
 LOOKS, LOOK_SECONDS = 40, 0.05
 PARAMETERS_FILE, SOURCES_FILE = "parameters.json", "pictures.json"
 SPLITS = ("train", "eval")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from inpaintkit import text
 from inpaintkit.data import manifest
-from inpaintkit.data.manifest import HOLE_SUFFIX, PICTURE_SUFFIX, SPLITS
+from inpaintkit.data.manifest import DELETED_ROW, HOLE_SUFFIX, PICTURE_SUFFIX, SPLITS
 from inpaintkit.data.packed import HOLE_THRESHOLD
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_write_text, require_folder
@@ -24,7 +24,6 @@ from inpaintkit.files import atomic_write_text, require_folder
 MARKS_FILE = "marked_bad.txt"
 DELETION_FILE = ".being_deleted.txt"
 DELETED = "deleted after a look at it"
-DELETED_ROW = "deleted_row"
 
 
 @dataclass(frozen=True)

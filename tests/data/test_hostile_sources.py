@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from videos import FPS, scene, write_video
 from inpaintkit.__main__ import main
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import generate_dataset
-from inpaintkit.data.review import delete_records, list_records
+from inpaintkit.data.review import delete_records, deleted_records, list_records, restore_records
 from inpaintkit.errors import InputError
 from inpaintkit.files import fitting_name
 
@@ -94,6 +95,26 @@ def test_a_picture_exchanged_for_one_of_equal_size_is_noticed(kept: str, root: P
         os.utime(photo, ns=(time.st_atime_ns, time.st_mtime_ns))
     with pytest.raises(InputError, match=r"train/a\.jpg changed since p_FastDepth was begun; restore it"):
         generate_dataset(config(root))
+
+
+class TestDeletedRecordsStayDeleted:
+    """However the same command comes to look at their photo again."""
+
+    def test_all_of_a_photo(self, root: Path) -> None:
+        delete_records(root / "out", [record.name for record in list_records(root / "out") if "train" in record.name])
+        left, later = list_records(root / "out"), time.time() + 9
+        os.utime(root / "in" / "train" / "a.jpg", (later, later))
+        generate_dataset(config(root))
+        assert list_records(root / "out") == left
+
+    def test_one_beside_a_lost_one(self, root: Path) -> None:
+        before, deleted = list_records(root / "out"), deleted_records(root / "out")
+        assert before[0].name.startswith("train/")
+        before[0].hole.unlink()
+        generate_dataset(config(root))
+        assert list_records(root / "out") == before
+        restore_records(root / "out", deleted)
+        assert {record.name for record in list_records(root / "out")} == {record.name for record in before} | deleted
 
 
 @pytest.mark.parametrize("name", ["n" * 236, "é" * 118])

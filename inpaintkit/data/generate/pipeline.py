@@ -127,9 +127,10 @@ class Pipeline:
         skipped = len(rows) == 1 and "skipped" in rows[0]
         if not skipped and len(rows) != IMAGES_PER_VIEW * self.config.num_samples:
             return False  # cut off or emptied
-        if not any("source_hash" in row for row in rows) and _changed_after(job.origin.path, part):
+        made = [row.get(manifest.DELETED_ROW, row) for row in rows]
+        if not any("source_hash" in row for row in made) and _changed_after(job.origin.path, part):
             return False  # it gave nothing, but may be another picture now
-        self._check_sources(job, part, rows)
+        self._check_sources(job, part, made)
         names = [row[key] for row in rows if manifest.is_record(row) for key in ("picture", "hole")]
         return all((self.output / job.split / name).exists() for name in names)
 
@@ -242,7 +243,8 @@ class Pipeline:
         if job.scene is not None:
             key, sampler = (*key, "scene", job.scene), self.scene_sampler
         crops = make_crops(item.picture, depth, sampler, config.size, config.num_samples, key)
-        rows = [self._write(item, crop) for crop in crops]
+        deleted = _deleted_rows(self.part(job))
+        rows = [deleted.get((crop.image, crop.number)) or self._write(item, crop) for crop in crops]
         manifest.write_part(self.part(job), rows)
         bars = f"; {item.facts['bars']}" if "bars" in item.facts else ""
         return f"{sum(map(manifest.is_record, rows))} records{bars}"
@@ -282,6 +284,12 @@ class Pipeline:
             "resolution": self.config.resolution,
             "model_resolution": self.model.resolution,
         }
+
+
+def _deleted_rows(part: Path) -> dict[tuple[int, int], Row]:
+    """Return the rows of the records that were deleted in the browser, by mirror image and number of the crop: they stay deleted."""
+    rows = manifest.read_part(part) if part.exists() else []
+    return {(row["record"], row["sample"]): row for row in rows if manifest.DELETED_ROW in row}
 
 
 def _changed_after(path: Path, part: Path) -> bool:
