@@ -30,12 +30,12 @@ def picked_because(history: Sequence[Row], picked: int) -> str:
 
 
 def epoch_table(history: Sequence[Row], picked: int) -> str:
-    """Return a Markdown table of the inside-hole figures of each evaluated epoch, epoch `picked` in bold."""
+    """Return a Markdown table of the inside-hole figures of each evaluated epoch, epoch `picked` in bold; 0: none is."""
     lines = [f"| epoch | {' | '.join(FIGURES.values())} |", "| ---: |" + " ---: |" * len(FIGURES)]
     for row in history:
         if row["split"] != "eval":
             continue
-        epoch = f"**{row['epoch']}** (picked)" if row["epoch"] == picked else f"{row['epoch']}"
+        epoch = f"**{row['epoch']}** (picked)" if row["epoch"] == picked != 0 else f"{row['epoch']}"
         start = " (start)" if row["epoch"] == 0 else ""
         lines.append(f"| {epoch}{start} | " + " | ".join(f"{float(row[name]):.4g}" for name in FIGURES) + " |")
     return "\n".join(lines)

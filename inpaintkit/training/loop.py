@@ -20,8 +20,8 @@ from inpaintkit.training.tasks.task import Task
 Judge = Callable[[int], Mapping[int, Figures]]
 """Judges the task after an epoch, on the evaluation records: figures by the record's number."""
 
-Save = Callable[..., None]
-"""Writes the full state; given a state of the task, it takes that instead of the present one."""
+Save = Callable[[], None]
+"""Writes the full state."""
 
 
 def fit(run: Run, task: Task, feed: Feed, sampler: HardExampleSampler, judge: Judge, save: Save) -> bool:
@@ -44,10 +44,8 @@ def fit(run: Run, task: Task, feed: Feed, sampler: HardExampleSampler, judge: Ju
                 task.update(place)
             run.step_done()
             if updates and save_if_due(run, save) and not at_end(run):
-                save()
-                unjudged = task.state()  # judging moves a schedule-free optimiser's weights by rounding
-                judge_epoch(run, task, judge, progress.epoch)
-                save(unjudged)
+                save()  # before judging: the run goes on as if it hadn't stopped
+                judge_epoch(run, task, judge, progress.epoch, over=False)
                 reason = "as asked" if run.stop.asked else f"at max_seconds={config.max_seconds:g}"
                 run.say(f"stopped {reason}; the same again goes on there")
                 return False
@@ -73,17 +71,23 @@ def finish_epoch(run: Run, task: Task, sampler: HardExampleSampler, judge: Judge
     run.obey_signal()
 
 
-def judge_epoch(run: Run, task: Task, judge: Judge, epoch: int) -> None:
-    """Judge the present weights on the evaluation records; keep them if they are the best so far."""
+def judge_epoch(run: Run, task: Task, judge: Judge, epoch: int, over: bool = True) -> None:
+    """Judge the present weights on the evaluation records; keep them if they are the best so far.
+
+    With an `epoch` that isn't `over` that is for the report alone, and the weights are kept only where none are yet.
+    """
     progress = run.progress
     with task.judging():
         run.judged = judge(epoch)
         row: Row = {"epoch": epoch, "split": "eval", **mean_figures(run.judged.values())}
         row, score = task.score(row, progress.history)
-        run.add_row(row)
+        run.add_row(row, over)
         if not math.isfinite(float(row["total"])) and epoch:
             run.give_up(f"the evaluation loss after epoch {epoch} is {row['total']}")
-        if score < progress.best_score:
+        if not over:
+            if math.isinf(progress.best_score):
+                run.save_model(task.model, run.files.model, epoch)
+        elif score < progress.best_score:
             progress.best_score, progress.best_epoch = score, epoch
             run.save_model(task.model, run.files.model, epoch)
             if epoch:

@@ -176,6 +176,8 @@ class TrainReport:
         """Return in one sentence which model was kept."""
         if self.improved:
             return f"best model: epoch {self.best_epoch}, in {self.model_file}"
+        if math.isinf(self.best_score):  # of fine-tuning, whose start is never picked
+            return f"no epoch is judged yet: {self.model_file} holds the weights of this stop"
         if self.best_epoch:
             return f"no epoch beat the start by its score: {self.model_file} holds epoch {self.best_epoch}, the best after it"
         return f"no epoch beat the start: {self.model_file} holds the model that this run started from"

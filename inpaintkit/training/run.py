@@ -76,6 +76,7 @@ class Run:
         self.plan = Plan.of(config, config.processes if group.size == 1 else group.size)
         self.progress, self.losses = Progress(), LossLog()
         self.judged: Mapping[int, Mapping[str, float]] = {}
+        self.at_stop: tuple[Row, ...] = ()  # judged within an epoch: told and reported, but the run goes on without it
         self.timer, self.stop = Timer(config.max_seconds, config.checkpoint_seconds), StopRequest()
 
     @property
@@ -165,13 +166,13 @@ class Run:
             f"and start in another model_dir or with overwrite=True{best}"
         )
 
-    def add_row(self, row: Row) -> None:
-        """Add a row to history and CSV, and tell it. One of the same epoch, judged in its midst, goes."""
-        place = row["epoch"], row["split"]
-        others = [one for one in self.progress.history if (one["epoch"], one["split"]) != place]
-        self.progress.history = [*others, row]
+    def add_row(self, row: Row, over: bool = True) -> None:
+        """Add a row to history and CSV, and tell it; the row of an epoch that isn't `over` leaves the CSV with the next one."""
+        if over:
+            self.progress.history = [*self.progress.history, row]
+        self.at_stop = () if over else (row,)
         if self.group.leads:
-            atomic_write_text(self.files.csv, csv_text(self.progress.history))
+            atomic_write_text(self.files.csv, csv_text([*self.progress.history, *self.at_stop]))
         self.tell("on_row", row)
 
     def save_model(self, model: LightInpaintV1, path: Path, epoch: int) -> None:

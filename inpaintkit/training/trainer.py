@@ -2,10 +2,9 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -161,8 +160,8 @@ class Trainer:
         moved = move_old_run(self.files.folder, TRAINING_FILES)
         return [f"the run that was in {self.files.folder} lies in {moved} now"]
 
-    def save(self, state: Mapping[str, Any] | None = None) -> None:
-        """Write the full state, with the `state` of the task as it is, unless one is given."""
+    def save(self) -> None:
+        """Write the full state."""
         run, setup = self.run, self.setup
         run.timer.saved()
         run.progress.skipped_updates = max(updater.skipped() for updater in setup.task.updaters)
@@ -172,7 +171,7 @@ class Trainer:
         if self._lock is not None:
             self._lock.keep()
         payload = {
-            **(setup.task.state() if state is None else state),
+            **setup.task.state(),
             **self.data.facts.state(),
             "best_loss": run.progress.best_score,
             "last_epoch": run.progress.epoch - 1,
@@ -196,7 +195,7 @@ class Trainer:
             self.run.timer.seconds,
             finished,
             progress.skipped_updates,
-            tuple(progress.history),
+            (*progress.history, *self.run.at_stop),
         )
         self.run.say(report.closing_words())
         return report

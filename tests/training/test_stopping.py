@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 import torch
 from run_trainer import SECONDS, run_training
-from toy_data import tiny
+from toy_data import Listener, tiny
 
-from inpaintkit.config import TrainConfig
-from inpaintkit.model import LightInpaintV1, load_state
-from inpaintkit.training import Callback, RunView, Trainer
+from inpaintkit.config import GanConfig, TrainConfig
+from inpaintkit.model import LightInpaintV1, load_model, load_state, save_model
+from inpaintkit.seeds import torch_rng
+from inpaintkit.training import Callback, GanTrainer, RunView, Trainer
 
 pytestmark = pytest.mark.attack
 
@@ -109,6 +110,32 @@ def test_max_seconds_also_ends_a_run_whose_epochs_are_single_steps_and_the_same_
         run = Trainer(config, [])
         assert run.fit().finished == finished
         assert run.run.steps_done == steps
+
+
+def test_a_fine_tuning_out_of_time_after_every_step_keeps_the_rows_and_the_model_of_a_whole_one(
+    records: Path, tmp_path: Path
+) -> None:
+    """Each stop is judged and leaves a model, but what is judged within an epoch is no epoch to be picked."""
+    start = save_model(LightInpaintV1(torch_rng(1), grey_start=True), tmp_path / "start.pth")
+    heard, reports = Listener(), []
+    for name, seconds in (("whole", None), *[("cut", 0.0)] * 4):
+        changes = {
+            "checkpoint_file": str(start),
+            "crop_size": 72,
+            "discriminator": "l3c",
+            "learning_rate": 0.01,
+            "eval_records": 1,
+        }
+        values = params(records, tmp_path / name, eval_step=2, max_seconds=seconds, **changes)
+        reports.append(GanTrainer(GanConfig.from_params(values), [heard]).fit())
+        assert load_model(reports[-1].model_file)[1]["epoch"] == reports[-1].rows("eval")[-1]["epoch"]
+    whole, *stopped, end = reports
+    assert [report.finished for report in stopped] == [False] * 3
+    assert min(float(report.rows("eval")[-1]["score"]) for report in stopped) < whole.best_score, "a stop looked better"
+    assert heard.heard("no epoch is judged yet")
+    assert (end.history, end.best_epoch, end.best_score) == (whole.history, whole.best_epoch, whole.best_score)
+    kept = [load_model(report.model_file)[0].parameters() for report in (whole, end)]
+    assert all(torch.equal(one, other) for one, other in zip(*kept, strict=True))
 
 
 def test_max_seconds_counts_from_the_call_of_fit(

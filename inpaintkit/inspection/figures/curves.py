@@ -38,14 +38,14 @@ def loss_curves(csv_path: str | Path) -> Figure:
 
 
 def gan_epochs(csv_path: str | Path, picked: int) -> Figure:
-    """Plot the inside-hole figures of each judged epoch of GAN fine-tuning; the start dotted, the `picked` one marked."""
+    """Plot the inside-hole figures of each judged epoch of GAN fine-tuning; the start dotted, the `picked` one marked (0: none)."""
     rows = [row for row in loss_rows(csv_path) if row["split"] == "eval" and row.get("score")]
     figure = KitFigure(figsize=(3.2 * len(FIGURES), 2.8), layout="constrained")
     for ax, (name, title) in zip(figure.subplots(1, len(FIGURES)), FIGURES.items(), strict=True):
         epochs, values = [int(row["epoch"]) for row in rows], [float(row[name]) for row in rows]
         ax.plot(epochs, values, color=PALETTE[0], linewidth=1.8, marker="o", markersize=3.5)
         ax.axhline(values[0], color=QUIET, linewidth=1, linestyle=":")
-        if picked in epochs:
+        if picked and picked in epochs:
             ax.plot(picked, values[epochs.index(picked)], "o", color=PALETTE[1], markersize=9, fillstyle="none", mew=2)
         label_axes(ax, title, "epoch", "")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
