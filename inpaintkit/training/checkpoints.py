@@ -24,25 +24,34 @@ def save_checkpoint(model: LightInpaintV1, file: Path, payload: Mapping[str, Any
     """Write `payload` to `file`, atomically, and keep the `keep_last` - 1 checkpoints before it.
 
     At every moment, a kill in the midst of it included, `file` is a whole checkpoint (the first save aside).
-    Raises `InputError` where it can't be written; what was there stays.
+    Raises `InputError` where it can't be written; what was there stays, under the names that it had.
     """
-    if file.exists():
+    if keep_last == 1 or not file.exists():
+        save_state(model, file, payload)
+        return
+    with _linked(file, older(file, 1)):
+        save_state(model, file, payload)
         for age in range(keep_last - 1, 1, -1):
             if older(file, age - 1).exists():
                 os.replace(older(file, age - 1), older(file, age))
-        if keep_last > 1:
-            _link(file, older(file, 1))
-    save_state(model, file, payload)
 
 
-def _link(file: Path, name: Path) -> None:
-    """Give `file` a second name, without copying where the file system can do that."""
+def put_in_place(source: Path, file: Path) -> None:
+    """Let `file`, which is missing or damaged, be the older checkpoint `source`: the next save must not lose that one."""
+    with _linked(source, file):
+        pass
+
+
+@contextlib.contextmanager
+def _linked(file: Path, name: Path) -> Iterator[None]:
+    """Give what `file` is now a second name, from the end of the context on; without copying where the file system can do that."""
     with atomic_path(name) as temporary:
         temporary.unlink()
         try:
             os.link(file, temporary)
         except OSError:
             shutil.copyfile(file, temporary)
+        yield
 
 
 @contextlib.contextmanager

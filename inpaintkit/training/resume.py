@@ -43,12 +43,13 @@ Changes = Mapping[str, tuple[Any, Any]]
 class FoundRun:
     """What the folder of a configuration holds for it.
 
-    `state`: the checkpoint to go on from, None: a new run starts; `finished`: there is nothing left to do; `replaces`: a run
+    `state`: the checkpoint to go on from, None: a new run starts; `source`: its file, where the run stays in place; `finished`: there is nothing left to do; `replaces`: a run
     lies there that has to be moved away first; `weights_from`: model file that a new run starts from; `changed`: options that
     differ from those of the checkpoint, which was asked for; `messages`: what to tell.
     """
 
     state: State | None = None
+    source: Path | None = None
     finished: bool = False
     replaces: bool = False
     weights_from: Path | None = None
@@ -96,7 +97,7 @@ def _with_state(config: TrainConfig, files: RunFiles, state: State, source: Path
         return replacing
     _check_changes(config, changed)
     messages = (*_messages(config, files, source, changed), f"resumed at epoch {epoch}, step {step}")
-    return FoundRun(state, finished, changed=changed, messages=messages)
+    return FoundRun(state, source, finished, changed=changed, messages=messages)
 
 
 def _of_iw3(config: TrainConfig, files: RunFiles, state: State) -> FoundRun:

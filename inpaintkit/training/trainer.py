@@ -15,7 +15,7 @@ from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import FolderLock, folder_lock, remove_temporary_files
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.training.callbacks import Callback, default_callbacks
-from inpaintkit.training.checkpoints import save_checkpoint, taking_state
+from inpaintkit.training.checkpoints import put_in_place, save_checkpoint, taking_state
 from inpaintkit.training.distributed import Group, current_group
 from inpaintkit.training.gan_epochs import epoch_table, picked_because
 from inpaintkit.training.judging import judge_records
@@ -155,6 +155,8 @@ class Trainer:
         if (again.state is None, again.finished) != (self.found.state is None, False):
             raise InputError(f"model_dir: another run has been at work in {self.files.folder}; start again")
         remove_temporary_files(self.files.folder)
+        if again.source not in (None, self.files.state):
+            put_in_place(again.source, self.files.state)
         if not self.found.replaces:
             return []
         moved = move_old_run(self.files.folder, TRAINING_FILES)

@@ -77,6 +77,14 @@ def test_a_limit_of_file_sizes_is_a_full_disk(data: Path, small_files: None) -> 
     assert not list(state.parent.glob(".*.tmp"))
 
 
+def test_a_full_disk_after_a_damaged_checkpoint_leaves_the_one_that_serves(data: Path, small_files: None) -> None:
+    state = data.parent / "run" / STATE
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(InputError, match="the file would be larger than this system allows"):
+        tiny_trainer(data, checkpoint_seconds=0.0).fit()
+    assert load_state(state)["inpaintkit_progress"]["steps_done"] == 0
+
+
 @pytest.mark.parametrize("number", [errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS])
 def test_a_file_system_without_locks_is_said(number: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_locks(handle: object, operation: int) -> None:

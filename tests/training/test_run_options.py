@@ -120,13 +120,19 @@ class TestKeptCheckpoints:
         child = os.fork()
         if child == 0:
             monkeypatch.setattr(os, "fsync", lambda handle: os.kill(os.getpid(), 9))
-            monkeypatch.setattr("inpaintkit.training.checkpoints._link", lambda *names: None)
             self.save(tmp_path, 3)
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 9
         assert load_state(tmp_path / STATE)["number"] == 2
         self.save(tmp_path, 4)
         assert load_state(tmp_path / STATE)["number"] == 4
+
+    def test_a_save_that_fails_leaves_all_as_they_were(self, tmp_path: Path) -> None:
+        for number in range(1, 4):
+            self.save(tmp_path, number)
+        with pytest.raises(TypeError, match="can't be stored"):
+            save_checkpoint(self.model, tmp_path / STATE, {"number": object()}, keep_last=3)
+        assert self.numbers(tmp_path) == [3, 2, 1]
 
     def test_a_damaged_newest_one_gives_way_to_the_one_before(self, tmp_path: Path) -> None:
         self.save(tmp_path, 1)
