@@ -27,7 +27,7 @@ from inpaintkit.training import GanTrainer, ProgressLines, Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 RELEASED = ROOT / "models" / "released" / "light_inpaint_v1.pth"
-SMALL_CROP = 96  # px; the least from which a discriminator judges anything
+SMALL_CROP = 96  # px; a discriminator judges 4 x 4 cells of it
 MODEL = "inpaint.light_inpaint_v1.pth"
 
 

@@ -192,6 +192,7 @@ class GanConfig(TrainConfig):
     max_epoch: int = option_of(
         TrainConfig, "max_epoch", default=30, help="epochs, of num_samples samples each; too many lose the effect"
     )
+    crop_size: int = option_of(TrainConfig, "crop_size", minimum=72)  # of less a discriminator judges no cell
     disable_hard_example: bool = option_of(TrainConfig, "disable_hard_example", default=True)
     optimizer: str = option_of(
         TrainConfig, "optimizer", default="adamw_schedulefree", help="optimiser of generator and discriminator"

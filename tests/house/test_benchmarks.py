@@ -14,7 +14,7 @@ import torch
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SMALL = {
     "bench_train": ["--crops", "64", "--batches", "1", "--perceptual", "alex", "--repeats", "1", "--device", "cpu"],
-    "bench_gan": ["--sizes", "1x64", "--perceptual", "alex", "--repeats", "1", "--device", "cpu"],
+    "bench_gan": ["--sizes", "1x72", "--perceptual", "alex", "--repeats", "1", "--device", "cpu"],
 }
 
 

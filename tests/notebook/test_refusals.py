@@ -124,6 +124,10 @@ class TestTrain:
     def test_contradictions(self, params: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert sentence in refusal(capsys, "run", "02_train", *(w for param in params for w in ("-p", param)))
 
+    def test_crops_of_which_a_discriminator_would_judge_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
+        said = refusal(capsys, "run", "03_finetune_gan", "-p", "crop_size=68")
+        assert "crop_size: 68 is out of range; it must be at least 72" in said
+
 
 class TestCommandLine:
     def test_unknown_notebook(self, capsys: pytest.CaptureFixture[str]) -> None:
