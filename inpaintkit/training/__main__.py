@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, required=True, help="flat parameters of notebook 02 or 03")
     options = parser.parse_args(arguments)
     try:
-        params = read_params(options.config) | {"processes": 1}
+        params = read_params(options.config) | {"processes": int(os.environ.get("WORLD_SIZE", "1"))}
         gan = "discriminator" in params
         config = GanConfig.from_params(params) if gan else TrainConfig.from_params(params)
         with join_group(config.device) as group:

@@ -90,9 +90,10 @@ def _with_state(config: TrainConfig, files: RunFiles, state: State, source: Path
     if any(getattr(config, name) and not before.get(name, False) for name in MADE_ANEW):
         return replacing
     with taking_state(files.folder):
-        changed, progress = _changes(config, before, samples_per_step(state)), state["inpaintkit_progress"]
+        progress = state["inpaintkit_progress"]
         epoch, step = progress["epoch"], progress["step"]
         finished = epoch > Plan.of(config, 1).last_epoch
+        changed = _changes(config, before, samples_per_step(state), finished)
     if config.overwrite and changed:
         return replacing
     _check_changes(config, changed)
@@ -128,11 +129,13 @@ def _without_state(config: TrainConfig, files: RunFiles, anew: FoundRun) -> Foun
     )
 
 
-def _changes(config: TrainConfig, before: State, samples: int) -> Changes:
+def _changes(config: TrainConfig, before: State, samples: int, finished: bool) -> Changes:
     """Return the options that differ from those `before`, with which a step took so many samples."""
-    changed = changes(config, before)
-    if samples == config.batch_size * config.processes:
+    changed, now = changes(config, before), config.batch_size * config.processes
+    if samples == now:
         changed.pop("batch_size", None)  # more processes with smaller batches, or the other way round, go on exactly
+    elif "batch_size" not in changed and not finished:  # a finished run is shown with any number of processes
+        changed["samples per step"] = (samples, now)
     return changed
 
 

@@ -125,7 +125,11 @@ class StopAfterStart(Callback):
 
 
 def test_a_stop_signal_reaches_all_processes_and_they_save(records: Path, tmp_path: Path) -> None:
-    config = TrainConfig.from_params(tiny(records, tmp_path, processes=2, max_epoch=200, checkpoint_seconds=1e6))
+    """In a run that one process has begun, with the batches of both."""
+    options = tiny(records, tmp_path, max_epoch=200, checkpoint_seconds=1e6)
+    begun = options | {"batch_size": 4, "max_seconds": 0.0}
+    assert not Trainer(TrainConfig.from_params(begun), callbacks=[]).fit().finished
+    config = TrainConfig.from_params(options | {"processes": 2})
     with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
         Trainer(config, [StopAfterStart()]).fit()
     assert load_state(tmp_path / STATE)["inpaintkit_processes"] == 2
