@@ -16,7 +16,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from inpaintkit.text import shown
 
 MANIFEST_FOLDER, VIDEO_FOLDER, FRAME_FOLDER, DELETED_FOLDER = "manifest", "videos", "frames", "deleted"
 LOCK_FOLDER = ".locks"
+MARKS_FILE, DELETION_FILE = "marked_bad.txt", ".being_deleted.txt"  # lists of records, see `review`
 DELETED_ROW = "deleted_row"  # what a record's row is kept as when the record was deleted in the browser
 LOOKS, LOOK_SECONDS = 40, 0.05
 PARAMETERS_FILE, SOURCES_FILE = "parameters.json", "pictures.json"
@@ -227,7 +228,7 @@ def record_pattern(name: str) -> re.Pattern[str]:
 def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> list[Path]:
     """Return the files of data set `name` (``PREFIX_MODEL``), records marked as deleted included; delete them unless `dry_run`.
 
-    A set of iw3's is its record files.
+    A set of iw3's is its record files. Marks on its records, and a deletion of them that was cut off, are forgotten.
 
     Marks of finished pictures go first, then holes, then pictures, and what the data set was begun with goes last: an
     interrupted clean-up leaves a data set that the same run completes and any other one still refuses. Nothing but files of
@@ -249,6 +250,8 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
     if dry_run or not files:
         return files
     with all_locks(output_dir, name):
+        for names in (root / MARKS_FILE, root / DELETION_FILE):
+            _forget(names, lambda record: _belongs(os.path.basename(record) + PICTURE_SUFFIX, name, pattern))
         for path in files:
             path.unlink(missing_ok=True)
         for place in own:
@@ -258,6 +261,34 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
             with contextlib.suppress(OSError):
                 place.parent.rmdir()
     return files
+
+
+def read_names(path: Path) -> list[str]:
+    """Return the lines of a list of names, none where there is no such file; a line that starts with a quotation mark is JSON."""
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
+    return [_unquoted(line) for line in lines if line]
+
+
+def _unquoted(line: str) -> str:
+    with contextlib.suppress(ValueError):
+        return str(json.loads(line)) if line.startswith('"') else line
+    return line
+
+
+def write_names(path: Path, names: Iterable[str]) -> None:
+    """Write a list of names, one a line; those that hold a line break or the like as JSON."""
+    lines = (name if name.isprintable() else json.dumps(name) for name in sorted(names))
+    atomic_write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def _forget(path: Path, gone: Callable[[str], bool]) -> None:
+    """Take names out of a list; one that gets empty is deleted."""
+    names = read_names(path)
+    left = [name for name in names if not gone(name)]
+    if left and left != names:
+        write_names(path, left)
+    elif not left:
+        path.unlink(missing_ok=True)
 
 
 def _belongs(file: str, name: str, pattern: re.Pattern[str]) -> bool:

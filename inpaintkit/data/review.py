@@ -6,7 +6,6 @@ begins; whoever lists the records next completes one that was cut off.
 """
 
 import contextlib
-import json
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,20 @@ from PIL import Image
 
 from inpaintkit import text
 from inpaintkit.data import manifest
-from inpaintkit.data.manifest import DELETED_ROW, HOLE_SUFFIX, PICTURE_SUFFIX, SPLITS
+from inpaintkit.data.manifest import (
+    DELETED_ROW,
+    DELETION_FILE,
+    HOLE_SUFFIX,
+    MARKS_FILE,
+    PICTURE_SUFFIX,
+    SPLITS,
+    read_names,
+    write_names,
+)
 from inpaintkit.data.packed import HOLE_THRESHOLD
 from inpaintkit.errors import InputError
-from inpaintkit.files import atomic_write_text, require_folder
+from inpaintkit.files import require_folder
 
-MARKS_FILE = "marked_bad.txt"
-DELETION_FILE = ".being_deleted.txt"
 DELETED = "deleted after a look at it"
 
 
@@ -60,13 +66,13 @@ def list_records(folder: str | Path) -> list[RecordFiles]:
 
 def read_marks(folder: str | Path) -> set[str]:
     """Return the names of the records that are marked as bad."""
-    return {name for name in _lines(Path(folder) / MARKS_FILE) if _is_name(name)}
+    return {name for name in read_names(Path(folder) / MARKS_FILE) if _is_name(name)}
 
 
 def set_mark(folder: str | Path, name: str, bad: bool) -> None:
     """Mark the record `name` as bad, or take its mark away."""
     marks = read_marks(folder)
-    _write_lines(Path(folder) / MARKS_FILE, marks | {name} if bad else marks - {name})
+    write_names(Path(folder) / MARKS_FILE, marks | {name} if bad else marks - {name})
 
 
 def delete_records(folder: str | Path, names: Collection[str]) -> int:
@@ -78,7 +84,7 @@ def delete_records(folder: str | Path, names: Collection[str]) -> int:
     there = {name for name in names if any(path.exists() for path in _pair(root, name))}
     if there:
         with _all_locked(root):
-            _write_lines(root / DELETION_FILE, there)
+            write_names(root / DELETION_FILE, there)
             finish_deletion(root)
     return len(there)
 
@@ -86,7 +92,7 @@ def delete_records(folder: str | Path, names: Collection[str]) -> int:
 def finish_deletion(folder: str | Path) -> None:
     """Complete the deletion that was begun in a data set folder, if any."""
     root = Path(folder)
-    names = {name for name in _lines(root / DELETION_FILE) if _is_name(name)}
+    names = {name for name in read_names(root / DELETION_FILE) if _is_name(name)}
     if not (root / DELETION_FILE).is_file():
         return
     for name in sorted(names):
@@ -94,7 +100,7 @@ def finish_deletion(folder: str | Path) -> None:
         for file in (hole, picture):  # hole first: iw3 lists holes
             _move(file, _deleted(root, file))
     _change_rows(root, lambda split, row: _as_deleted(row) if _name(split, row) in names else row)
-    _write_lines(root / MARKS_FILE, read_marks(root) - names)
+    write_names(root / MARKS_FILE, read_marks(root) - names)
     (root / DELETION_FILE).unlink()
 
 
@@ -196,21 +202,3 @@ def _pair(root: Path, name: str) -> tuple[Path, Path]:
             f"record: {text.shown(repr(name))} is not of the form train/NAME or eval/NAME; take names from list_records"
         )
     return root / f"{name}{PICTURE_SUFFIX}", root / f"{name}{HOLE_SUFFIX}"
-
-
-def _lines(path: Path) -> list[str]:
-    """Return the lines of a list of names; one that starts with a quotation mark is JSON."""
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
-    return [_unquoted(line) for line in lines if line]
-
-
-def _unquoted(line: str) -> str:
-    with contextlib.suppress(ValueError):
-        return str(json.loads(line)) if line.startswith('"') else line
-    return line
-
-
-def _write_lines(path: Path, names: Collection[str]) -> None:
-    """Write a list of names, one a line; those that hold a line break or the like as JSON."""
-    lines = (name if name.isprintable() else json.dumps(name) for name in sorted(names))
-    atomic_write_text(path, "".join(f"{line}\n" for line in lines))

@@ -14,7 +14,8 @@ from videos import FPS, scene, write_video
 from inpaintkit.__main__ import main
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import generate_dataset
-from inpaintkit.data.review import delete_records, deleted_records, list_records, restore_records
+from inpaintkit.data.manifest import DELETION_FILE
+from inpaintkit.data.review import delete_records, deleted_records, list_records, read_marks, restore_records, set_mark
 from inpaintkit.errors import InputError
 from inpaintkit.files import fitting_name
 
@@ -58,6 +59,16 @@ class TestClean:
         assert all(str(path) in listed and path.exists() for path in deleted)
         assert self.clean(root, NAME, "--yes") == 0
         assert not list((root / "out").rglob(f"{NAME}*.png"))
+
+    def test_new_records_of_the_same_prefix_inherit_no_mark_and_no_deletion(self, root: Path) -> None:
+        name, other = list_records(root / "out")[0].name, "train/p_FastDepth_x_00000000"
+        set_mark(root / "out", name, True)
+        set_mark(root / "out", other, True)
+        (root / "out" / DELETION_FILE).write_text(f"{name}\n")
+        assert self.clean(root, NAME, "--yes") == 0
+        assert read_marks(root / "out") == {other}
+        made = generate_dataset(config(root)).records
+        assert len(list_records(root / "out")) == made > 0
 
     @pytest.mark.parametrize("name", ["/tmp", "..", ".", "", "a/b", "*", f"{NAME}/../x", "p_FastDept?"])
     def test_what_is_no_name_deletes_nothing(self, name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,10 +8,9 @@ from PIL import Image
 
 from inpaintkit.data import manifest
 from inpaintkit.data.dataset import find_pairs
+from inpaintkit.data.manifest import DELETION_FILE, MARKS_FILE
 from inpaintkit.data.review import (
     DELETED,
-    DELETION_FILE,
-    MARKS_FILE,
     delete_records,
     deleted_records,
     finish_deletion,
