@@ -220,9 +220,12 @@ def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[F
 
 def example_frame(path: Path) -> Pixels:
     """Return a frame (H, W, 3) from about a third of the video `path`; raise `UnreadablePicture` if there is none."""
+    import av
+
     with contextlib.closing(Stream(path)) as video:
         if video.stream.duration:
-            video.seek((video.stream.start_time or 0) + video.stream.duration // 3)
+            with contextlib.suppress(av.error.FFmpegError, OSError):  # a file that was cut off is read from its start
+                video.seek((video.stream.start_time or 0) + video.stream.duration // 3)
         for frame in video.frames:
             if frame is not None and not frame.is_corrupt:
                 return frame_picture(decode_pixels(frame, video.stream))

@@ -13,7 +13,7 @@ from videos import FPS, scene, write_video
 
 from inpaintkit.__main__ import main
 from inpaintkit.config import GenerateConfig
-from inpaintkit.data import generate_dataset
+from inpaintkit.data import example_pictures, generate_dataset
 from inpaintkit.data.manifest import DELETION_FILE
 from inpaintkit.data.review import delete_records, deleted_records, list_records, read_marks, restore_records, set_mark
 from inpaintkit.errors import InputError
@@ -138,6 +138,16 @@ def test_frames_of_a_video_with_the_longest_name_are_saved(name: str, tmp_path: 
     assert report.records > 0
     assert len(frames) == 2, "each has a name of its own"
     assert all(len(frame.encode()) <= 240 and frame.startswith(name[:50]) for frame in frames)
+
+
+def test_examples_of_videos_with_long_and_equal_names_are_shown_and_one_cut_off_is_passed_over(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "v.mkv", scene("train/dahlia", FPS, (128, 96)))
+    for name in ("may/a.mkv", "june/a.mkv", f"{'n' * 246}.mkv"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(video, tmp_path / "in" / name)
+    (tmp_path / "in" / "cut.mkv").write_bytes(video.read_bytes()[:800])
+    examples = example_pictures(config(tmp_path, eval_fraction=0.0))
+    assert len({path for path in examples if path.is_file()}) == len(examples) == 3
 
 
 def test_only_what_does_not_fit_is_shortened() -> None:

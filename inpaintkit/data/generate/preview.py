@@ -11,10 +11,11 @@ from inpaintkit.data.generate.plan import list_sources
 from inpaintkit.data.images import UnreadablePicture, read_picture, write_png
 from inpaintkit.data.picture_depth import depth_model
 from inpaintkit.data.records import SHORT_SIDES
-from inpaintkit.data.sources import printable
+from inpaintkit.data.sources import printable, source_name
 from inpaintkit.data.video import example_frame, is_video
 from inpaintkit.depth import depth_of_file
 from inpaintkit.errors import InputError
+from inpaintkit.files import fitting_name
 
 EXAMPLE_VIDEOS = 8  # of which a frame is shown before the job: each takes a moment to open
 
@@ -25,13 +26,18 @@ def example_pictures(config: GenerateConfig) -> list[Path]:
     Such frames are kept in the run folder. The first picture is one that can be shown, with its map for
     model_type=File; the others aren't opened. Raises `InputError` when there is nothing to look at.
     """
-    files = [
-        path for paths in list_sources(config).files.values() for path in paths if printable(path.name) == path.name
-    ]
+    root = Path(config.dataset_dir)
+    files = {
+        path: f"{split}/{source_name(path, root, split)}"
+        for split, paths in list_sources(config).files.items()
+        for path in paths
+        if printable(path.name) == path.name
+    }
     pictures = [path for path in files if not is_video(path) and path.is_file()]
     pictures = list(dropwhile(lambda path: not _can_be_shown(path, config), pictures))
     for path in filter(is_video, files if not pictures else ()):
-        kept = config.run_folder / "examples" / f"{path.name}.png"
+        folder, _, name = files[path].rpartition("/")
+        kept = config.run_folder / "examples" / folder / fitting_name(name, ".png")
         with contextlib.suppress(UnreadablePicture):
             write_png(kept, example_frame(path))
             pictures.append(kept)
