@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,17 @@ class TestDeletedRecordsStayDeleted:
         assert list_records(root / "out") == before
         restore_records(root / "out", deleted)
         assert {record.name for record in list_records(root / "out")} == {record.name for record in before} | deleted
+
+
+@pytest.mark.parametrize(
+    ("source", "output"), [("in", "in"), ("in", "in/train/x"), ("in/train", "in"), ("pile", "pile")]
+)
+def test_records_are_not_written_among_the_pictures(source: str, output: str, root: Path) -> None:
+    shutil.copytree(root / "in" / "train", root / "pile")
+    before = set(root.glob("*/**/*.*"))
+    with pytest.raises(InputError, match=r"would be taken for pictures of dataset_dir=.*; choose another output_dir"):
+        generate_dataset(replace(config(root), dataset_dir=str(root / source), output_dir=str(root / output)))
+    assert set(root.glob("*/**/*.*")) == before
 
 
 @pytest.mark.parametrize("name", ["n" * 236, "é" * 118])

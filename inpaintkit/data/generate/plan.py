@@ -76,8 +76,12 @@ class Listing:
 
 
 def list_sources(config: GenerateConfig) -> Listing:
-    """Return the source files of `config`. Raises `InputError` when a side would have no picture at all."""
+    """Return the source files of `config`.
+
+    Raises `InputError` when a side would have no picture at all, and when records would be written among the sources.
+    """
     root = Path(config.dataset_dir)
+    _require_apart(root, Path(config.output_dir))
     splits = ("eval",) if config.eval_only else manifest.SPLITS
     files = list_files(root, Path(config.output_dir))
     if root.is_file():
@@ -91,6 +95,18 @@ def list_sources(config: GenerateConfig) -> Listing:
     for split in wanted:
         _require_a_picture(listing, split, config)
     return listing
+
+
+def _require_apart(root: Path, output: Path) -> None:
+    """Raise `InputError` if the next run on the folder `root` would find the records in `output` among its pictures."""
+    folders = [(root / split).resolve() for split in manifest.SPLITS]
+    if not is_divided(root) and root.resolve() not in output.resolve().parents:  # a folder below is left out
+        folders.append(root.resolve())
+    for written in ((output / split).resolve() for split in manifest.SPLITS):
+        if any(written.is_relative_to(folder) for folder in folders):
+            raise InputError(
+                f"output_dir: records in {written} would be taken for pictures of dataset_dir={root}; choose another output_dir"
+            )
 
 
 def _require_a_picture(listing: Listing, split: str, config: GenerateConfig) -> None:
