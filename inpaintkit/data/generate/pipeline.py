@@ -116,7 +116,7 @@ class Pipeline:
         return folder / (stem + manifest.PICTURE_SUFFIX), folder / (stem + manifest.HOLE_SUFFIX)
 
     def is_finished(self, job: Job) -> bool:
-        """Tell whether the job's part is whole, and every file that it names is there.
+        """Tell whether the job's part is whole, and every file that it names is there, with the frame if it is to be saved.
 
         Raises `InputError` if the picture or its depth map was exchanged since then.
         """
@@ -132,7 +132,8 @@ class Pipeline:
             return False  # it gave nothing, but may be another picture now
         self._check_sources(job, part, made)
         names = [row[key] for row in rows if manifest.is_record(row) for key in ("picture", "hole")]
-        return all((self.output / job.split / name).exists() for name in names)
+        frames = [self._frame_file(job)] if self._saves_frame(job) and not skipped else []
+        return all(path.exists() for path in (*(self.output / job.split / name for name in names), *frames))
 
     def _check_sources(self, job: Job, part: Path, rows: Iterable[Row]) -> None:
         made_from = {row["depth_map"] for row in rows if "depth_map" in row}
