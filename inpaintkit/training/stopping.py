@@ -1,5 +1,6 @@
 """When a run pauses: stop signals as a polite request, time limits, and the time of the next checkpoint."""
 
+import atexit
 import contextlib
 import os
 import signal
@@ -85,12 +86,21 @@ def stop_without_parent() -> None:
     if parent is None:
         return
 
+    ending = threading.Event()
+
     def watch() -> None:
-        with contextlib.suppress(ProcessLookupError):
-            while True:
+        try:
+            while not ending.wait(LOOK_SECONDS):
                 with contextlib.suppress(PermissionError):  # it is another user's
                     os.kill(int(parent), 0)
-                time.sleep(LOOK_SECONDS)
-        os.kill(os.getpid(), signal.SIGTERM)
+        except ProcessLookupError:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=watch, daemon=True, name="watch parent").start()
+    def end() -> None:
+        ending.set()
+        thread.join()
+
+    thread = threading.Thread(target=watch, daemon=True, name="watch parent")
+    thread.start()
+    # a daemon thread that Python itself stops at the end now and then takes the whole process along (SIGABRT)
+    atexit.register(end)

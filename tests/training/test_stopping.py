@@ -160,3 +160,17 @@ def test_a_signal_to_the_whole_process_group_leaves_the_loader_workers_alive(rec
     assert place, said
     assert int(place[1]) in (2, 3)  # on a busy machine the signal to oneself arrives a moment later
     assert steps_done(tmp_path / "run") == int(place[1])
+
+
+ENDING = """
+import atexit, os, threading
+atexit.register(lambda: os._exit(any(thread.name == "watch parent" for thread in threading.enumerate())))
+from inpaintkit.training.stopping import stop_without_parent
+stop_without_parent()
+"""
+
+
+def test_who_watches_the_parent_has_ended_before_the_process_does() -> None:
+    """Left to Python's own end, it took one worker in ten along (SIGABRT), after all was saved."""
+    environment = os.environ | {"INPAINTKIT_PARENT": str(os.getpid())}
+    assert subprocess.run([sys.executable, "-c", ENDING], env=environment, check=False).returncode == 0
