@@ -190,7 +190,7 @@ class TestStereo:
     @pytest.mark.parametrize("size", [(640, 480), (480, 640)], ids=["landscape", "portrait"])
     @pytest.mark.parametrize("name", ["train/dahlia", "eval/astronaut"])
     def test_iw3_makes_the_same_pair_with_our_checkpoint(self, name: str, size: tuple[int, int]) -> None:
-        """The same holes, and colours within 0.001, but beside a border that a hole touches: there we fill by reflection.
+        """The same holes, and colours within half a level, as windows don't see the whole frame.
 
         What a view shows from beyond the picture is repeated by iw3; here, too, if asked for.
         """
@@ -210,7 +210,7 @@ class TestStereo:
             (theirs[1], masks[1], pair.right_hole, pair.right),
         ):
             assert torch.equal(iw3("iw3.dilation").mask_closing(mask > 0) > 0, hole)
-            assert float((ours - their).abs().max()) <= 0.001
+            assert float((ours - their).abs().max()) <= 0.5 / 255
 
 
 class TestStates:
