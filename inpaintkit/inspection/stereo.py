@@ -123,8 +123,10 @@ def stereo_pair(
         raise InputError(f"picture: a stereo pair is made from one picture, got {len(batch)}; call once for each")
     near = depth_like(depth, batch, edge_dilation)
     # The warp counts in percent of the width; what is right for the longer side may be more of a very narrow picture than it takes.
-    most = max(MAX_DIVERGENCE, divergence)
-    divergence = min(divergence * max(batch.shape[-2:]) / batch.shape[-1], most)
+    most, wanted = max(MAX_DIVERGENCE, divergence), divergence * max(batch.shape[-2:]) / batch.shape[-1]
+    if wanted > most:
+        tell("too narrow a picture for this divergence: it gets the strongest effect that there is")
+    divergence = min(wanted, most)
     views: list[tuple[torch.Tensor, torch.Tensor]] = []
     eyes: tuple[Eye, Eye] = ("left", "right")
     for eye in eyes:

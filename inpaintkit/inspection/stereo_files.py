@@ -43,7 +43,8 @@ RELEASED_MODEL = Path(__file__).parents[2] / "models" / "released" / "light_inpa
 def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPair:
     """Return the stereo pair of the picture file that `config` names; `tell` hears what is being done.
 
-    Raises `InputError` for a missing or unreadable picture, one too large for the format, an unknown depth model, or a fill that can't be had.
+    Raises `InputError` for a missing or unreadable picture, one too large for the format, an unknown depth model, or a fill
+    that can't be had.
     """
     try:
         pixels = read_picture(config.picture, any_shape=True)

@@ -43,9 +43,10 @@ Changes = Mapping[str, tuple[Any, Any]]
 class FoundRun:
     """What the folder of a configuration holds for it.
 
-    `state`: the checkpoint to go on from, None: a new run starts; `source`: its file, where the run stays in place; `finished`: there is nothing left to do; `replaces`: a run
-    lies there that has to be moved away first; `weights_from`: model file that a new run starts from; `changed`: options that
-    differ from those of the checkpoint, which was asked for; `messages`: what to tell.
+    `state`: the checkpoint to go on from, None: a new run starts; `source`: its file, where the run stays in place;
+    `finished`: there is nothing left to do; `replaces`: a run lies there that has to be moved away first; `weights_from`: model
+    file that a new run starts from; `changed`: options that differ from those of the checkpoint, which was asked for;
+    `messages`: what to tell.
     """
 
     state: State | None = None

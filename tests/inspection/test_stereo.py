@@ -165,7 +165,9 @@ def test_a_very_narrow_picture_gets_the_strongest_effect_that_there_is() -> None
     narrow, near = torch.rand(1, 3, 650, 16, generator=torch_rng("narrow")), torch.zeros(1, 1, 650, 16)
     near[..., 4:8] = 1
     strongest = stereo_pair(narrow, near, divergence=100 * 16 / 650)
-    assert torch.equal(stereo_pair(narrow, near, divergence=2.5).left, strongest.left)
+    said: list[str] = []
+    assert torch.equal(stereo_pair(narrow, near, divergence=2.5, tell=said.append).left, strongest.left)
+    assert said[0].startswith("too narrow a picture for this divergence")
     with pytest.raises(InputError, match="out of range"):
         stereo_pair(narrow, near, divergence=101)
 
