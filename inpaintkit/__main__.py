@@ -301,15 +301,14 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from inpaintkit.config import full_fill_name
+    from inpaintkit.config import fill_names, full_fill_name, joined_fills
     from inpaintkit.notebook import parameters, runs
 
     paths = ("checkpoint", "compare_with", "data_dir", "stereo_dir")
     values: dict[str, Any] = {name: str(path) if (path := getattr(options, name)) else None for name in paths}
-    fills = map(full_fill_name, options.fill)
     values |= {"disparity_scale": options.disparity_scale, "fills": "all"}
     values |= parameters.parse_assignments("04_inspect", options.param, options.output)
-    values["fills"] = ", ".join([values["fills"], *fills])
+    values["fills"] = joined_fills([*fill_names(values["fills"]), *map(full_fill_name, options.fill)])
     print(runs.outcome(runs.execute("04_inspect", values, options.output)))
 
 

@@ -24,6 +24,7 @@ from inpaintkit.config.inspect import (
     fill_names,
     full_fill_name,
     is_fill_function,
+    joined_fills,
 )
 from inpaintkit.config.options import (
     FIXED,

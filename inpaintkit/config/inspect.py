@@ -1,5 +1,8 @@
 """What notebook 04 takes."""
 
+import csv
+import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +16,19 @@ FILL_KINDS = f"{', '.join(FILL_NAMES)}, MODEL.pth, or FILE.py:FUNCTION, which ru
 
 
 def fill_names(text: str) -> list[str]:
-    """Return the names of fills that `text` separates by commas, each once. Raises `InputError` where there is none."""
-    names = list(dict.fromkeys(part for part in map(str.strip, text.split(",")) if part))
+    """Return the names of fills that `text` separates by commas, as `joined_fills` writes them, each once. Raises `InputError` where
+    there is none."""
+    rows = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
+    names = list(dict.fromkeys(part for row in rows for part in map(str.strip, row) if part))
     if not names:
         raise InputError("fills: none named; write for instance fills=all")
     return names
+
+
+def joined_fills(names: Iterable[str]) -> str:
+    """Return names of fills as the text of the option `fills`: those with a comma in them in quotes."""
+    quoted = {name: '"' + name.replace('"', '""') + '"' for name in names}
+    return ", ".join(text if any(mark in name for mark in ',"\r\n') else name for name, text in quoted.items())
 
 
 def full_fill_name(name: str) -> str:
@@ -62,7 +73,10 @@ class InspectConfig(JobConfig):
     compare_with: str | None = option(
         None, "second model file to compare with, e.g. before GAN fine-tuning", path=True, everyday=True
     )
-    fills: str = option("all", f"fills to compare with, separated by commas: {ALL_FILLS}, {FILL_KINDS}")
+    fills: str = option(
+        "all",
+        f"fills to compare with, separated by commas (one with a comma in its path in quotes): {ALL_FILLS}, {FILL_KINDS}",
+    )
     data_dir: str | None = option(
         None,
         "data set whose eval/ records are filled; None: records made of the photos",

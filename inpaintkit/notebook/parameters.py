@@ -24,6 +24,7 @@ from inpaintkit.config import (
     TrainConfig,
     fill_names,
     full_fill_name,
+    joined_fills,
     nearest_name,
 )
 from inpaintkit.config.options import field_types, may_be_none, type_name
@@ -177,7 +178,7 @@ def parse_assignments(notebook: str | Path, texts: Iterable[str], run_dir: str |
 def _from_here(name: str, value: str, is_path: bool) -> str:
     """Return a text parameter with the paths in it, which count from the working folder, as full ones."""
     if name == "fills":
-        return ", ".join(map(full_fill_name, fill_names(value)))
+        return joined_fills(map(full_fill_name, fill_names(value)))
     return str(full_path(value)) if is_path else value
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from inpaintkit.config import FILL_NAMES, InspectConfig
+from inpaintkit.config import FILL_NAMES, InspectConfig, joined_fills
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import (
@@ -128,6 +128,9 @@ def test_a_function_of_ones_own_joins_in(tmp_path: Path, records: InpaintDataset
     (tmp_path / "mine.py").write_text(MINE)
     fills = make_fills(f"row, {tmp_path / 'mine.py'}:grey")
     assert list(fills) == ["row", "grey"]
+    (tmp_path / 'my "own", at last.py').write_text(MINE)
+    assert list(make_fills(joined_fills(["row", f'{tmp_path}/my "own", at last.py:grey']))) == ["row", "grey"]
+    assert list(make_fills(f'"{tmp_path}/my ""own"", at last.py:grey", row')) == ["grey", "row"]
     evaluation = evaluate(fills, records)
     assert evaluation.mean("grey", "psnr").mean == pytest.approx(-20 * math.log10(abs(128 / 255 - 0.5)), abs=0.1)
 
