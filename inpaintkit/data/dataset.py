@@ -29,6 +29,7 @@ PNG_END = 20  # bytes: checksum of the pixels, of their chunk, and the empty las
 MOST_HOLE = 0.5  # share of all pixels; real data sets have some hundredths
 MOST_HOLE_OF_ONE = 0.75  # of the pixels of a single record: a mask the other way round has more
 LOOKED_AT = 64  # records, where they aren't packed
+USUAL_CROP, SMALLEST_CROP, CROP_STEP = 256, 64, 4  # px
 
 # NumPy and OpenCV throughout: for pictures this small, waking torch's threads costs more than the arithmetic.
 Mask = NDArray[np.bool_]
@@ -86,7 +87,8 @@ class InpaintDataset(Dataset[Sample]):
     Evaluation: the crop on a 64 px grid with the largest hole, unchanged but for mixed borders, drawn from (seed,
     record): the same at every look.
 
-    Raises `InputError` when records are missing, broken, halves of pairs, or smaller than `crop_size` (px).
+    `crop_size`: px; None: 256, and in evaluation the shorter side of a record that is smaller. Raises `InputError` when records
+    are missing, broken, halves of pairs, or smaller than that.
     """
 
     def __init__(
@@ -94,10 +96,12 @@ class InpaintDataset(Dataset[Sample]):
         folder: str | Path,
         training: bool,
         seed: int = 0,
-        crop_size: int = 256,
+        crop_size: int | None = None,
         chances: Chances = Chances(),
     ) -> None:
         self.folder = require_folder(folder, "data_dir")
+        self._least = crop_size or (USUAL_CROP if training else SMALLEST_CROP)
+        crop_size = USUAL_CROP if crop_size is None else crop_size
         if crop_size <= 2 * MARGIN:
             raise InputError(
                 f"crop_size: {crop_size} px leaves nothing inside the margin of {MARGIN} px; take 64 or more"
@@ -152,10 +156,11 @@ class InpaintDataset(Dataset[Sample]):
 
     def _check_sizes(self) -> None:
         for (picture, _), (height, width) in zip(self._pairs, self.shapes, strict=True):
-            if min(height, width) < self.crop_size:
+            if min(height, width) < self._least:
+                smaller = min(height, width) // CROP_STEP * CROP_STEP
+                choice = f"choose a crop_size of {smaller} or less, or " if smaller >= SMALLEST_CROP else ""
                 raise InputError(
-                    f"{picture} has {width}x{height} px, less than the crop of {self.crop_size} px; "
-                    f"choose a crop_size of {min(height, width)} or less, or delete the pair"
+                    f"{picture} has {width}x{height} px, less than the crop of {self._least} px; {choice}delete the pair"
                 )
 
     def _check_holes(self) -> None:
@@ -191,7 +196,11 @@ class InpaintDataset(Dataset[Sample]):
         if draw.width:
             hole = thin_holes(torch.from_numpy(hole)[None], torch.tensor([draw.width]))[0].numpy()
         place = best_crop(hole, draw.crops, self.crop_size)
-        cut = self._cut_at_border(pixels, hole, *place, draw) if draw.inset else self._cut(pixels, hole, *place)
+        cut = (
+            self._cut_at_border(pixels, hole, *place, draw)
+            if draw.inset
+            else self._cut(pixels, hole, *place, self.crop_size)
+        )
         picture, hole = cut
         if draw.jitter:
             picture = _planes(jitter_colours(cv2.merge(list(picture)), draw.jitter))
@@ -201,14 +210,13 @@ class InpaintDataset(Dataset[Sample]):
 
     def _sample(self, pixels: Bytes, record: int) -> Sample:
         hole = pixels[3] > 0
-        top, left = grid_crop(hole, self.crop_size)
-        shares = draw_mixed_border(
-            numpy_rng(self.seed, "evaluation", record), self.chances.mixed_border, self.crop_size
-        )
-        return _as_sample(*self._cut(pixels, hole, top, left), record, shares)
+        size = min(self.crop_size, *hole.shape)
+        top, left = grid_crop(hole, size)
+        shares = draw_mixed_border(numpy_rng(self.seed, "evaluation", record), self.chances.mixed_border, size)
+        return _as_sample(*self._cut(pixels, hole, top, left, size), record, shares)
 
-    def _cut(self, pixels: Bytes, hole: Mask, top: int, left: int) -> tuple[Bytes, Mask]:
-        window = np.s_[top : top + self.crop_size, left : left + self.crop_size]
+    def _cut(self, pixels: Bytes, hole: Mask, top: int, left: int, size: int) -> tuple[Bytes, Mask]:
+        window = np.s_[top : top + size, left : left + size]
         return pixels[(np.s_[:3], *window)], hole[window]
 
     def _cut_at_border(self, pixels: Bytes, hole: Mask, top: int, left: int, draw: SampleDraw) -> tuple[Bytes, Mask]:

@@ -79,6 +79,18 @@ def test_evaluation_takes_the_grid_crop_with_the_largest_hole(tmp_path: Path) ->
         np.testing.assert_allclose(x.permute(1, 2, 0), np.asarray(picture)[64:, 64:] / 255, atol=1e-6)
 
 
+def test_evaluation_takes_records_of_less_than_256_px_as_large_as_they_are(tmp_path: Path) -> None:
+    for number, side in enumerate((100, SIZE, 300)):
+        write_record(tmp_path, number, np.eye(side, dtype=bool), side)
+    data = InpaintDataset(tmp_path, training=False)
+    assert [tuple(data[index][0].shape[1:]) for index in range(3)] == [(100, 100), (SIZE, SIZE), (256, 256)]
+    with pytest.raises(InputError, match="has 100x100 px, less than the crop of 256 px; choose a crop_size of 100 or"):
+        InpaintDataset(tmp_path, training=True)
+    write_record(tmp_path, 9, np.eye(60, dtype=bool), 60)
+    with pytest.raises(InputError, match=r"has 60x60 px, less than the crop of 64 px; delete the pair$"):
+        InpaintDataset(tmp_path, training=False)
+
+
 def test_evaluation_never_changes(folder: Path) -> None:
     for item in (1, (1, 7, 9)):
         for ours, again in zip(make(folder, False, seed=5)[item][:3], make(folder, False)[1][:3], strict=True):
