@@ -36,6 +36,7 @@ VIEWS: dict[str, Callable[[StereoPair], np.ndarray]] = {
 }
 LONGEST_JPEG = 65_500
 """Px a side that JPEG files hold (libjpeg)."""
+LONGEST_GIF = 65_535
 
 RELEASED_MODEL = Path(__file__).parents[2] / "models" / "released" / "light_inpaint_v1.pth"
 
@@ -55,6 +56,11 @@ def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPa
         raise InputError(
             f"picture: {shown(config.picture)} has {width}x{height} px, so both views side by side or one above the other have "
             f"{longest}, and JPEG ends at {LONGEST_JPEG}; give --format png or a smaller picture"
+        )
+    if config.wiggle and max(height, width) > LONGEST_GIF:
+        raise InputError(
+            f"picture: {shown(config.picture)} has {width}x{height} px, and GIF ends at {LONGEST_GIF} a side; leave --wiggle out or "
+            "give a smaller picture"
         )
     device = resolve_device(config.device)
     tell(f"{width}x{height} px; depth by {config.model_type} ...")

@@ -183,6 +183,15 @@ def test_a_picture_too_long_for_jpeg_is_refused_at_once(
     assert "eye" not in said.out
 
 
+def test_a_picture_too_long_for_a_wiggle_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (64, 65_536)).save(tmp_path / "long.png")
+    options = ["--format", "png", "--wiggle", "-o", str(tmp_path / "out")]
+    assert main(["stereo", str(tmp_path / "long.png"), *options]) == 2
+    said = capsys.readouterr()
+    assert "64x65536 px, and GIF ends at 65535 a side; leave --wiggle out" in said.err
+    assert "eye" not in said.out
+
+
 def test_one_line_makes_a_stereo_pair_of_a_picture_with_a_checkpoint(
     tmp_path: Path, generator: LightInpaintV1, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
