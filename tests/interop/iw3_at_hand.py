@@ -6,6 +6,7 @@ import argparse
 import importlib
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,18 @@ from inpaintkit.depth import create_depth_model
 HOW = "set IW3_DIR to a checkout of nagadomi/nunif, see tests/interop/test_iw3.py"
 
 
-def require_iw3(home: Path) -> None:
-    """Make `iw3` and `nunif` importable, with `home` as the place of their files; skip the tests if that can't be."""
+def require_iw3() -> Path:
+    """Make `iw3` and `nunif` importable, and return a new folder for their files; skip the tests if that can't be."""
     place = os.environ.get("IW3_DIR")
     if not place:
         pytest.skip(f"iw3 isn't at hand: {HOW}", allow_module_level=True)
     if not (Path(place) / "iw3" / "training" / "inpaint" / "trainer.py").is_file():
         pytest.skip(f"IW3_DIR={place} holds no iw3/training/inpaint/trainer.py: {HOW}", allow_module_level=True)
-    os.environ["NUNIF_HOME"] = str(home)
     sys.path.append(place)
     for package in ("dctorch", "lpips", "schedulefree", "packaging"):
         pytest.importorskip(package, reason=f"iw3 needs the package {package}: {HOW}")
+    os.environ["NUNIF_HOME"] = tempfile.mkdtemp(prefix="iw3_home_")
+    return Path(os.environ["NUNIF_HOME"])
 
 
 def iw3(name: str) -> Any:

@@ -18,7 +18,6 @@ import io
 import math
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,8 +41,7 @@ ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "data" / "samples"
 RELEASED = ROOT / "models" / "released" / "light_inpaint_v1.pth"
 NAME = LightInpaintV1.name
-HOME = Path(tempfile.mkdtemp(prefix="iw3_home_"))
-require_iw3(HOME)
+HOME = require_iw3()
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 
