@@ -242,6 +242,15 @@ def assignments(source: str) -> Values | None:
     return values or None
 
 
+def assigned_names(source: str) -> list[str]:
+    """Return the names to which a cell assigns anything; none for a cell that is no Python."""
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError):
+        return []
+    return [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+
+
 def write_cell(config_class: type[JobConfig]) -> str:
     """Return the parameters cell of a notebook: a preset, and the everyday options."""
     lines = [

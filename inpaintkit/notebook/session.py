@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from inpaintkit.config import InspectConfig, JobConfig, TrainConfig, field_types
-from inpaintkit.notebook.parameters import PRESET, assignments, json_like, preset_values, with_preset
+from inpaintkit.notebook.parameters import PRESET, assigned_names, assignments, json_like, preset_values, with_preset
 from inpaintkit.notebook.project import find_project
 from inpaintkit.notebook.runs import keep_old_report, record, write_params
 from inpaintkit.notebook.showing import (
@@ -55,14 +55,16 @@ def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Con
 
 
 def given_parameters(config_class: type[JobConfig], namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the variables that the parameters cell, and cells of nothing but assignments after it, set when they ran last.
+    """Return the variables that the parameters cell, and cells of nothing but ``name = literal`` after it, set when they ran last.
 
-    Outside of a notebook, which keeps what ran in ``In``: all variables that are called like an option.
+    Outside of a notebook, which keeps what ran in ``In``, and without a ``preset``: all variables that are called like an option.
     """
-    for place, source in reversed(list(enumerate(namespace.get("In", ())))):
-        if PRESET in (assignments(source) or ()):
-            names = [name for cell in namespace["In"][place:] for name in assignments(cell) or ()]
-            return {name: namespace[name] for name in names}
+    cells = list(namespace.get("In", ()))
+    for place in reversed(range(len(cells))):
+        names = assigned_names(cells[place])
+        if PRESET in names:
+            names += [name for cell in cells[place + 1 :] for name in assignments(cell) or ()]
+            return {name: namespace[name] for name in names if name in namespace}
     return {name: namespace[name] for name in (*field_types(config_class), PRESET) if name in namespace}
 
 

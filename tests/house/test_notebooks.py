@@ -13,7 +13,7 @@ import nbformat
 import pytest
 import yaml
 
-from inpaintkit.notebook.parameters import CONFIGS, PRESETS, assignments, describe, resolve, write_cell
+from inpaintkit.notebook.parameters import CONFIGS, PRESETS, assigned_names, assignments, describe, resolve, write_cell
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -77,6 +77,13 @@ class TestNotebook:
                 assert len(cell.source.splitlines()) <= MAX_LINES, cell.source
             for node in ast.walk(ast.parse(cell.source)):
                 assert not isinstance(node, (ast.FunctionDef, ast.ClassDef)), cell.source
+
+    def test_no_variable_of_its_other_cells_is_called_like_an_option(self, path: Path) -> None:
+        """Where the line ``preset`` was deleted, `session.configure` takes whatever is called so."""
+        options = {field.name for field in dataclasses.fields(CONFIGS[path.stem])}
+        for cell in code_cells(path):
+            if "parameters" not in cell.metadata.get("tags", []):
+                assert not options & set(assigned_names(cell.source)), cell.source
 
     def test_says_what_it_reads_writes_and_takes(self, path: Path) -> None:
         first = nbformat.read(path, as_version=4).cells[0].source

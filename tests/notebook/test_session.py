@@ -60,6 +60,20 @@ def test_a_parameters_cell_that_ran_again_counts_as_it_is_now(data: Path) -> Non
     assert session.configure(TrainConfig, namespace).num_samples == 5
 
 
+def test_values_may_be_computed_also_when_the_cell_held_plain_ones_before(data: Path) -> None:
+    namespace = ran(data)
+    again = namespace["In"][1] + "\nmax_seconds = 60 * 60\nif max_seconds:\n    crop_size = 4 * 40"
+    namespace["In"].append(again)
+    exec(again, namespace)
+    config = session.configure(TrainConfig, namespace)
+    assert (config.max_seconds, config.crop_size) == (3600, 160)
+    misspelt = again.replace("crop_size", "crop_sise")
+    namespace["In"].append(misspelt)
+    exec(misspelt, namespace)
+    with pytest.raises(InputError, match="did you mean crop_size"):
+        session.configure(TrainConfig, namespace)
+
+
 def test_the_time_a_training_takes_is_estimated_from_a_step() -> None:
     small = TrainConfig(crop_size=64, perceptual="alex", device="cpu", amp="off", num_samples=100, max_epoch=1)
     seconds = estimate_seconds(small)
