@@ -70,6 +70,8 @@ def test_loss_curves_has_a_panel_for_each_column(tmp_path: Path) -> None:
     training, evaluation = figure.axes[0].get_lines()
     assert list(training.get_ydata()) == [0.8]
     assert list(evaluation.get_ydata()) == [0.9, 0.7]
+    rate = figure.axes[3]
+    assert [tick for tick in rate.get_xticks() if tick % 1] == [], "an epoch alone has no fractions beside it"
     with pytest.raises(InputError, match="does not exist"):
         figures.loss_curves(tmp_path / "none.csv")
     (tmp_path / "loss.csv").write_text(LOSSES.splitlines()[0] + "\n")

@@ -12,6 +12,9 @@ from inpaintkit.inspection.figures.base import INK, PALETTE, QUIET, SMALL_SIZE, 
 from inpaintkit.inspection.run_state import loss_rows
 from inpaintkit.training.gan_epochs import FIGURES
 
+EPOCHS = {"integer": True, "min_n_ticks": 1}
+"""How epochs are ticked: a single one, too, by its whole number."""
+
 BASELINES = {"hole_psnr": "hole_psnr_row_fill"}
 """Columns of a loss CSV that stand in the panel of another one: what it has to beat."""
 
@@ -48,7 +51,7 @@ def gan_epochs(csv_path: str | Path, picked: int) -> Figure:
         if picked and picked in epochs:
             ax.plot(picked, values[epochs.index(picked)], "o", color=PALETTE[1], markersize=9, fillstyle="none", mew=2)
         label_axes(ax, title, "epoch", "")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(**EPOCHS))
     return figure
 
 
@@ -64,9 +67,10 @@ def _curve(ax: Axes, rows: Iterable[Mapping[str, str]], name: str) -> None:
             ax.plot(epochs, values, style, color=colour, label=label, linewidth=1.8, marker=marker, markersize=3.5)
     baseline = [(int(row["epoch"]), float(row[BASELINES[name]])) for row in rows if row.get(BASELINES.get(name, ""))]
     if baseline:
-        ax.plot(*zip(*baseline, strict=True), ":", color=QUIET, label="row fill", linewidth=1.6)
+        style = ":" if len(baseline) > 1 else "."  # a line of one point can't be seen
+        ax.plot(*zip(*baseline, strict=True), style, color=QUIET, label="row fill", linewidth=1.6)
         ax.legend(frameon=False, fontsize=SMALL_SIZE, labelcolor=INK)
     if is_rate:
         ax.set_yscale("log")
     label_axes(ax, name.replace("_", " "), "epoch", "dB" if "psnr" in name else "")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(**EPOCHS))
