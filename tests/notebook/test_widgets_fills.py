@@ -117,7 +117,7 @@ def test_next_hole_goes_round(comparer: FillComparer) -> None:
     box = comparer.widget()
     first = pictures(box)
     control(box, "next hole").click()
-    assert "hole 2 of 2" in caption(box)
+    assert "r0, hole 2 of 2" in caption(box), "which record: names may be longer than their dropdown"
     assert pictures(box)[0] != first[0]
     control(box, "next hole").click()
     assert pictures(box) == first

@@ -123,9 +123,9 @@ class _Comparing(parts.Panel):
         self.zoomed.show([self._zoomed(case, box)], f"hole {self.hole.value} of {name}: {stage}")
         self.whole.show([parts.at_least(where, ZOOMED_SIDE)], f"{name} with its holes")
         known = "" if stage in (HOLE, TRUTH) else f" · PSNR in all holes {self.comparer.psnr(name, stage):.2f} dB"
-        self.say(
-            f"{title_of(stage, text.shown)} · {box[2]} × {box[2]} px, hole {self.hole.value} of {self.hole.max}{known}"
-        )
+        place = f"hole {self.hole.value} of {self.hole.max}, {box[2]} × {box[2]} px"
+        # with the name: the dropdown may be too narrow for its end
+        self.say(f"{title_of(stage, text.shown)} · {name}, {place}{known}")
 
     def _zoomed(self, case: Case, box: Box) -> Pixels:
         """Return the square `box`, filled; right of the wipe's line it is what it is compared with."""
