@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -173,18 +174,23 @@ def test_where_nothing_compiles_training_goes_on_without(
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
 
 
-def test_a_compiled_network_sees_batches_of_one_kind_only(records: Path, tmp_path: Path) -> None:
-    """Each other kind, smaller or to be judged, would be compiled anew: minutes of waiting in the midst of a run."""
-    trainer = Trainer(TrainConfig.from_params(params(records, tmp_path, batch_size=3, num_samples=7)), callbacks=[])
-    task, seen = trainer.setup.plain, []
+def test_a_compiled_network_sees_batches_of_one_kind_only(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each other kind, smaller, to be judged or laid out otherwise, would be compiled anew: minutes of waiting in a run."""
+    seen: list[object] = []
 
-    def compiled(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        seen.append((len(x), task.model.training))
-        return task.model(x, mask)
+    def compiled(model: torch.nn.Module) -> Callable[..., torch.Tensor]:
+        def network(*inputs: torch.Tensor) -> torch.Tensor:
+            seen.append((model.training, *((x.shape, x.stride(), x.dtype) for x in inputs)))
+            return model(*inputs)  # type: ignore[no-any-return]
 
-    task.network = compiled
-    trainer.fit()
-    assert set(seen) == {(3, True)}
+        return network
+
+    monkeypatch.setattr("torch.compile", compiled)
+    run(params(records, tmp_path, batch_size=3, num_samples=7, compile=True))
+    assert len(seen) > 2, "before the run and in it"
+    assert len(set(seen)) == 1
 
 
 class TestResidentRecords:

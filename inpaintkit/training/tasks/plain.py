@@ -47,25 +47,24 @@ class PlainTask:
     def compile(self) -> str:
         """Compile the generator if the machine can; return what to tell the user.
 
-        It is compiled here and now, with a batch of the size and in the arithmetic that it will get, so that a failure shows
-        before the run.
+        It is compiled here and now, by a batch as it will get them, so that a failure shows before the run, and no step compiles
+        it again.
         """
         started, was_training = time.monotonic(), self.model.training
         side = self.config.crop_size
         try:
-            network: Network = torch.compile(self.model)  # itself refuses some versions of Python
+            self.network = torch.compile(self.model)  # itself refuses some versions of Python
             self.model.train()
             x = torch.zeros(self.config.batch_size, 3, side, side, device=self.device)
-            with amp.autocast(self.arithmetic, self.device):
-                output = network(x, x[:, :1])
+            output, _ = self.generate(x, x[:, :1] > 0)
             output.sum().backward()  # type: ignore[no-untyped-call]
         except Exception as error:  # whatever the compiler stumbles over, the run needn't
+            self.network = self.model
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             return f"compile: not possible here ({reason}); going on without"
         finally:
             self.model.train(was_training)
             self.model.zero_grad(set_to_none=True)
-        self.network = network
         return f"compile: the generator was compiled in {time.monotonic() - started:.0f} s"
 
     def train_mode(self) -> None:

@@ -88,13 +88,12 @@ class Updater:
     def load_state(self, state: dict[str, Any]) -> None:
         """Take back what `state` returned; `by_name`: whether its parameters are in iw3's order, as they are today."""
         optimizer = state["optimizer"]
-        fused = [group.get("fused") for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(
-            from_names(optimizer, self.optimizer, self.network) if state.get("by_name", True) else optimizer
-        )
-        for group, value in zip(self.optimizer.param_groups, fused, strict=True):
-            if "fused" in group:  # belongs to this machine, not to the run: iw3 takes another one
-                group["fused"] = value
+        if state.get("by_name", True):
+            optimizer = from_names(optimizer, self.optimizer, self.network)
+        # belongs to this machine, not to the run, and says where torch puts the counts of steps: iw3 and Macs take another one
+        own = [{"fused": group["fused"]} if "fused" in group else {} for group in self.optimizer.param_groups]
+        groups = [{**group, **mine} for group, mine in zip(optimizer["param_groups"], own, strict=True)]
+        self.optimizer.load_state_dict({**optimizer, "param_groups": groups})
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         skipped = state["skipped"]
