@@ -10,8 +10,9 @@ be there is what git tracks, of it neither docs/, notebooks/, tests/ nor models/
 its train/ and eval/; records are made of them there.
 
 Each part runs in a process of its own, with its share of the time that is left: none stops the next. Records and runs lie in
-models/gpu, where a second call finds them. OUT gets at most 8 files: results.md, results.json, log.txt, both models (9 MB
-each) and pictures. Without a GPU, and with --rehearsal, everything is done in small on the CPU, in some two minutes.
+models/gpu, where a second call finds them; where there are no records it makes them. OUT gets at most 8 files: results.md,
+results.json, log.txt (a second call adds to them), both models (9 MB each) and pictures. Without a GPU, and with --rehearsal,
+everything is done in small on the CPU, in some two minutes.
 """
 
 from __future__ import annotations
@@ -42,15 +43,18 @@ def run_parts(names: Sequence[str], scope: Scope, out: Path) -> None:
     """Run the parts one after the other, each in a process with its share of what is left, and write all results."""
     out.mkdir(parents=True, exist_ok=True)
     scope.work.mkdir(parents=True, exist_ok=True)
-    ends, results, shares = time.monotonic() + scope.seconds, {}, SMALL_SHARES if scope.small else SHARES
-    with open(out / "log.txt", "wb") as log:
+    if "generate" not in names and not (scope.data / "eval").is_dir():
+        names = ["generate", *names]  # the machine isn't the one that was looked at first
+    shares = SMALL_SHARES if scope.small else SHARES
+    with open(out / "log.txt", "ab") as log:
         for number, name in enumerate(names):
-            left = max(ends - time.monotonic() - GRACE, 1.0)
+            left = max(scope.left - GRACE, 1.0)
             limit = left * shares[name] / sum(shares[other] for other in names[number:])
             (scope.work / f"{name}.json").unlink(missing_ok=True)
-            command = [sys.executable, str(Path(__file__)), "--part", name, "--work", str(scope.work)]
-            command += ["--device", scope.device, "--seconds", str(limit), *(["--rehearsal"] if scope.small else [])]
             started = time.monotonic()
+            command = [sys.executable, str(Path(__file__)), "--part", name, "--work", str(scope.work)]
+            command += ["--device", scope.device, "--until", str(started + limit)]
+            command += ["--rehearsal"] if scope.small else []
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
             try:
                 ending = "done" if process.wait(limit + GRACE) == 0 else "FAILED, see log.txt"
@@ -60,24 +64,24 @@ def run_parts(names: Sequence[str], scope: Scope, out: Path) -> None:
             seconds = time.monotonic() - started
             file = scope.work / f"{name}.json"
             found = json.loads(file.read_text()) if file.is_file() else {}
-            results[name] = {"ending": ending, "seconds": round(seconds, 1), "limit": round(limit, 1), "result": found}
+            result = {"ending": ending, "seconds": round(seconds, 1), "limit": round(limit, 1), "result": found}
             print(f"{name}: {ending} after {seconds:.0f} of {limit:.0f} s", flush=True)
-            write_results(results, scope, out)
+            add_result(name, result, scope, out)
     collect_files(scope, out)
 
 
-def write_results(results: Mapping[str, Any], scope: Scope, out: Path) -> None:
+def add_result(name: str, result: Mapping[str, Any], scope: Scope, out: Path) -> None:
+    """Write the result of a part to those that `out` already holds of this machine."""
     gpu = torch.cuda.get_device_name(0) if scope.device.startswith("cuda") else "none"
     facts = {"gpu": gpu, "torch": torch.__version__, "cores": os.cpu_count(), "rehearsal": scope.small}
-    (out / "results.json").write_text(json.dumps({"facts": facts, "parts": results}, indent=1))
+    file = out / "results.json"
+    before = json.loads(file.read_text()) if file.is_file() else {}
+    parts = (before["parts"] if before.get("facts") == facts else {}) | {name: result}
+    file.write_text(json.dumps({"facts": facts, "parts": parts}, indent=1))
     lines = ["# Results on " + (gpu if gpu != "none" else "a CPU, in small"), "", f"{facts}"]
-    for name, part in results.items():
-        lines += [
-            "",
-            f"## {name}: {part['ending']}, {part['seconds']} of {part['limit']} s",
-            "",
-            *shown(part["result"]),
-        ]
+    for part_name, part in parts.items():
+        heading = f"## {part_name}: {part['ending']}, {part['seconds']} of {part['limit']} s"
+        lines += ["", heading, "", *shown(part["result"])]
     (out / "results.md").write_text("\n".join(lines) + "\n")
 
 
@@ -122,13 +126,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, help="for all parts together; else 600, or 120 in small")
     parser.add_argument("--out", type=Path, default=Path("gpu_results"))
     parser.add_argument("--rehearsal", action="store_true", help="in small, on the CPU")
+    parser.add_argument("--until", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, default=ROOT / "models" / "gpu", help=argparse.SUPPRESS)
     for name in ("part", "judge", "result", "device"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     options = parser.parse_args()
     small = options.rehearsal or not torch.cuda.is_available()
     device = options.device or ("cpu" if small else "cuda")
-    scope = Scope(device, options.work, options.seconds or (120.0 if small else 600.0), small)
+    until = options.until or time.monotonic() + (options.seconds or (120.0 if small else 600.0))
+    scope = Scope(device, options.work, until, small)
     if options.judge:
         judge(Path(options.judge), options.work, small=options.rehearsal, result=Path(options.result))
     elif options.part:

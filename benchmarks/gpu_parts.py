@@ -20,7 +20,7 @@ import torch
 from bench_train import fastest, plain_step
 from PIL import Image
 
-from inpaintkit.config import GanConfig, GenerateConfig, TrainConfig
+from inpaintkit.config import GanConfig, GenerateConfig, TrainConfig, resolve_device
 from inpaintkit.data import InpaintDataset, generate_dataset
 from inpaintkit.inspection import evaluate, make_fills, record_truth, scene_truth, tables
 from inpaintkit.training import GanTrainer, ProgressLines, Trainer
@@ -33,12 +33,17 @@ MODEL = "inpaint.light_inpaint_v1.pth"
 
 @dataclass(frozen=True)
 class Scope:
-    """What a part works with: `device`, folder `work`, `seconds` it has; `small`: a rehearsal."""
+    """What a part works with: `device`, folder `work`, `until` when (by `time.monotonic`); `small`: a rehearsal."""
 
     device: str
     work: Path
-    seconds: float
+    until: float
     small: bool
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self.until - time.monotonic()
 
     @property
     def data(self) -> Path:
@@ -76,7 +81,7 @@ def generate(scope: Scope) -> dict[str, Any]:
     workers = 1 if scope.small else min(16, os.cpu_count() or 1)
     started, records, seconds = time.monotonic(), 0, 0.0
     for number in range(1 if scope.small else 8):
-        if time.monotonic() - started > scope.seconds / 2:
+        if time.monotonic() - started > scope.left:
             break
         options = {
             "dataset_dir": str(photos), "output_dir": str(scope.data), "prefix": f"gpu{number}", "seed": number,
@@ -103,7 +108,8 @@ def few_photos(source: Path, folder: Path) -> Path:
 def checks(scope: Scope) -> dict[str, Any]:
     """Compare the device with the CPU; one check that fails doesn't stop the next."""
     side = 96 if scope.small else 256
-    place = gpu_checks.Place(scope.device, scope.data, gpu_checks.start_model(scope.work, RELEASED), side)
+    device = resolve_device(scope.device)  # as all of the kit: float32 is computed in float32
+    place = gpu_checks.Place(device, scope.data, gpu_checks.start_model(scope.work, RELEASED), side)
     found: dict[str, Any] = {}
     for check in gpu_checks.CHECKS:
         try:
@@ -120,9 +126,9 @@ def checks(scope: Scope) -> dict[str, Any]:
 
 def table(scope: Scope) -> dict[str, Any]:
     """Measure rows until the time is up."""
-    started, rows = time.monotonic(), []
+    reserve, rows = scope.left / 10, []
     for row in SMALL_ROWS if scope.small else ROWS:
-        if time.monotonic() - started > scope.seconds * 0.9:
+        if scope.left < reserve:
             break
         try:
             rows.append(dataclasses.asdict(row) | measured(scope, row))
@@ -198,13 +204,16 @@ def make_trainer(kind: str, options: Mapping[str, Any]) -> Trainer:
 
 
 def best_row(scope: Scope, kind: str) -> dict[str, Any]:
-    """Return the fastest row of the table with VGG16, or AlexNet where that is missing; a guess without a table."""
+    """Return the fastest row of the table with VGG16, or AlexNet where that is missing; without a table the usual one, measured."""
     file = scope.work / "table.json"
     rows = json.loads(file.read_text())["rows"] if file.is_file() else []
     rows = [row for row in rows if row["kind"] == kind and "samples/s" in row and row["batch"] * row["backward"] <= 64]
     rows = [row for row in rows if row["perceptual"] == "vgg"] or rows
-    guess = dataclasses.asdict(Row(perceptual="vgg" if has_vgg() else "alex", kind=kind)) | {"samples/s": 300.0}
-    return max(rows, key=lambda row: row["samples/s"], default=guess)  # type: ignore[no-any-return]
+    if rows:
+        return max(rows, key=lambda row: row["samples/s"])  # type: ignore[no-any-return]
+    usual = next(row for row in (SMALL_ROWS if scope.small else ROWS) if row.kind == kind)
+    usual = usual if has_vgg() else dataclasses.replace(usual, perceptual="alex")
+    return dataclasses.asdict(usual) | measured(scope, usual)
 
 
 def has_vgg() -> bool:
@@ -214,9 +223,9 @@ def has_vgg() -> bool:
 def planned(scope: Scope, kind: str, reserve: float) -> dict[str, Any]:
     """Return options by which a run ends `reserve` seconds before the time is up, its learning rate at the lowest."""
     row, epochs = best_row(scope, kind), 2 if scope.small else 10
-    seconds = max(scope.seconds - reserve, scope.seconds / 2)
+    seconds = max(scope.left - reserve, scope.left / 2)
     samples = max(row["batch"], int(row["samples/s"] * seconds / epochs))
-    return {name: row[name] for name in ("amp", "compile")} | {
+    return run_options(scope, row["perceptual"]) | {name: row[name] for name in ("amp", "compile")} | {
         "batch_size": row["batch"], "backward_step": row["backward"], "max_epoch": epochs, "num_samples": samples,
         "learning_rate_cycles": 1, "eval_step": max(1, epochs // 5), "eval_records": 4 if scope.small else 64,
         "max_seconds": seconds * 1.1, "overwrite": True, "warmup_steps": 20, "checkpoint_seconds": 60.0,
@@ -225,23 +234,24 @@ def planned(scope: Scope, kind: str, reserve: float) -> dict[str, Any]:
 
 def train(scope: Scope) -> dict[str, Any]:
     """Train from the released checkpoint until the time is up; the CPU judges that one meanwhile, and the new one in the end."""
-    options = run_options(scope, best_row(scope, "plain")["perceptual"]) | planned(scope, "plain", 110)
+    options = planned(scope, "plain", 110)
     beside = start_judging(scope, Path(options["checkpoint_file"]), "before")
     trainer = make_trainer("plain", options | {"model_dir": str(scope.work / "plain"), "ema_decay": 0.998})
     report = trainer.fit()
     note(scope, "train", report.summary())
     after = start_judging(scope, report.model_file, "after")
-    return report.summary() | {"before": judged_by(beside), "after": judged_by(after)}
+    found = report.summary() | {"before": judged_by(beside)}
+    note(scope, "train", found)
+    return found | {"after": judged_by(after)}
 
 
 def gan(scope: Scope) -> dict[str, Any]:
     """Fine-tune the trained model against a discriminator, the whole warm-up first; judged as docs/gan.md does."""
     start = scope.work / "plain" / MODEL
-    options = run_options(scope, best_row(scope, "gan")["perceptual"]) | planned(scope, "gan", 30)
+    options = planned(scope, "gan", 30)
     options |= {"checkpoint_file": str(start)} if start.is_file() else {}
-    steps = 2 if scope.small else 500
     options |= {
-        "generator_warmup_iteration": steps,
+        "generator_warmup_iteration": 2 if scope.small else 500,
         "eval_step": 1,
         "model_dir": str(scope.work / "gan"),
         "ema_decay": 0.998,

@@ -6,7 +6,9 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,6 +40,53 @@ def test_a_step_is_measured(name: str) -> None:
     assert printed.returncode == 0, printed.stderr
     rows = [line for line in printed.stdout.splitlines() if re.match(r"\| 1 ?x", line)]
     assert rows, printed.stdout
+
+
+@pytest.fixture
+def scope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import gpu_parts
+
+    (tmp_path / "work").mkdir()
+    return gpu_parts.Scope("cpu", tmp_path / "work", time.monotonic() + 60, small=True)
+
+
+def test_a_gpu_is_compared_with_the_cpu_in_full_precision(scope: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kit computes; in TF32, torch's default, soft masks and similarities would be told wrong."""
+    import gpu_checks
+    import gpu_parts
+
+    monkeypatch.setattr("torch.backends.cudnn.allow_tf32", True)
+    monkeypatch.setattr(gpu_checks, "CHECKS", [lambda place: {"tf32": float(torch.backends.cudnn.allow_tf32)}])
+    assert gpu_parts.checks(scope)["tf32"]["value"] == 0
+
+
+def test_the_second_call_adds_to_the_first_and_makes_records_where_there_are_none(
+    scope: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gpu
+    import gpu_parts
+
+    class Done:
+        def __init__(self, command: list[str], **options: Any) -> None:
+            part = command[command.index("--part") + 1]
+            (scope.work / f"{part}.json").write_text(json.dumps({"by": part}))
+
+        def wait(self, limit: float) -> int:
+            return 0
+
+    monkeypatch.setattr("subprocess.Popen", Done)
+    (scope.data / "eval").mkdir(parents=True)
+    gpu.run_parts(["checks"], scope, tmp_path)
+    (scope.data / "eval").rmdir()
+    gpu.run_parts(["train"], scope, tmp_path)
+    parts = json.loads((tmp_path / "results.json").read_text())["parts"]
+    assert {name: part["result"]["by"] for name, part in parts.items()} == {
+        name: name for name in ("checks", "generate", "train")
+    }
+    assert "## checks" in (tmp_path / "results.md").read_text()
+    monkeypatch.setattr(gpu_parts, "measured", lambda scope, row: {"samples/s": 7.0})
+    assert gpu_parts.planned(scope, "plain", 10)["num_samples"] == pytest.approx(7 * 50 / 2, rel=0.05), "no guess"
 
 
 def test_what_a_gpu_has_to_show_is_rehearsed_and_a_part_that_fails_stops_no_other(tmp_path: Path) -> None:
