@@ -20,6 +20,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import fitting_name, move_aside, require_writable
 from inpaintkit.inspection.fills import Fill, fills_named, on_grown_hole, simple_in_thin_holes
 from inpaintkit.inspection.inpainter import Inpainter
+from inpaintkit.inspection.pictures import Pixels
 from inpaintkit.inspection.stereo import StereoPair, Tell, say_nothing, stereo_pair
 from inpaintkit.text import shown
 
@@ -41,12 +42,8 @@ LONGEST_GIF = 65_535
 RELEASED_MODEL = Path(__file__).parents[2] / "models" / "released" / "light_inpaint_v1.pth"
 
 
-def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPair:
-    """Return the stereo pair of the picture file that `config` names; `tell` hears what is being done.
-
-    Raises `InputError` for a missing or unreadable picture, one too large for the format, an unknown depth model, or a fill
-    that can't be had.
-    """
+def read_photo(config: StereoConfig) -> Pixels:
+    """Return the picture file that `config` names; raise `InputError` for one that is missing, unreadable, or too large for the format."""
     try:
         pixels = read_picture(config.picture, any_shape=True)
     except UnreadablePicture as error:
@@ -62,8 +59,16 @@ def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPa
             f"picture: {shown(config.picture)} has {width}x{height} px, and GIF ends at {LONGEST_GIF} a side; leave --wiggle out or "
             "give a smaller picture"
         )
-    device = resolve_device(config.device)
-    tell(f"{width}x{height} px; depth by {config.model_type} ...")
+    return pixels
+
+
+def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPair:
+    """Return the stereo pair of the picture file that `config` names; `tell` hears what is being done.
+
+    Raises `InputError` as `read_photo` does, and for an unknown depth model, or a fill that can't be had.
+    """
+    pixels, device = read_photo(config), resolve_device(config.device)
+    tell(f"{pixels.shape[1]}x{pixels.shape[0]} px; depth by {config.model_type} ...")
     batch = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None] / 255
     del pixels
     depth = depth_of_file(create_depth_model(config.model_type, device), config.picture, batch).to(device)
@@ -114,7 +119,7 @@ def make_stereo_files(config: StereoConfig, tell: Tell = say_nothing) -> list[Pa
     """
     config.check_inputs()
     picture = Path(config.picture)
-    name = f"{picture.stem}_{picture.suffix.removeprefix('.')}_{config.model_type}".replace("__", "_")
+    name = "_".join(part for part in (picture.stem, picture.suffix.removeprefix("."), config.model_type) if part)
     pair = stereo_from_file(config, tell)
     tell("writing ...")
     return save_stereo(pair, config.output, name, config.format, config.wiggle)

@@ -27,6 +27,10 @@ def test_evaluate_leaves_tables_figures_words_and_one_html_file(
     write_records(tmp_path / "data" / "eval", 2, textured=True, side=256)
     monkeypatch.chdir(tmp_path)
     options = ["--fill", "mine.py:grey", "--data-dir", "data", "-p", "scenes=1", "-p", "lpips=alex"]
+    assert main(["evaluate", "model.pth", *options, "-p", "picture=mine.py", "-o", "broken"]) == 1
+    assert "picture: " in (said := capsys.readouterr()).err
+    assert "mine.py is not a picture" in said.err
+    assert "What is filled" not in said.out, "an unreadable photo is said before anything is judged"
     options += ["-p", "picture=None", "-o", "report"]
     assert main(["evaluate", "model.pth", *options]) == 0
     said = capsys.readouterr().out

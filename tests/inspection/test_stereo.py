@@ -243,6 +243,15 @@ def test_holes_are_filled_in_whichever_arithmetic_is_fast_and_hardly_differ_by_i
     assert 0 < np.abs(views[0] - views[1]).max() <= MOST_BY_ROUNDING
 
 
+def test_pictures_with_names_alike_have_results_of_their_own(tmp_path: Path) -> None:
+    for name in ("a__b", "a_b"):
+        Image.effect_noise((64, 64), 90).convert("RGB").save(tmp_path / name, "PNG")
+        assert main(["stereo", str(tmp_path / name), "-o", str(tmp_path / "out"), "--fill", "row"]) == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"a__b_FastDepth_LR.jpg", "a_b_FastDepth_LR.jpg"} <= names
+    assert "old" not in names
+
+
 def test_the_pair_of_another_fill_is_kept_and_the_same_again_leaves_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
