@@ -297,7 +297,7 @@ def _export(options: argparse.Namespace) -> None:
     print(f"written: {export_checkpoint(options.checkpoint, options.output, options.format)}")
     if options.checkpoint.suffix == ".pth":
         print("entry for iw3/inpaint_models.yml, which takes .pth files:")
-        print(iw3_snippet(options.checkpoint, options.checkpoint.resolve().parent.name), end="")
+        print(iw3_snippet(options.checkpoint, full_path(options.checkpoint).parent.name), end="")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

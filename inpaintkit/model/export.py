@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from inpaintkit.errors import InputError
-from inpaintkit.files import atomic_path
+from inpaintkit.files import atomic_path, full_path
 from inpaintkit.model.checkpoint import EXTRA_KEY, load_model
 from inpaintkit.model.generator import LightInpaintV1
 
@@ -108,12 +108,15 @@ def export_checkpoint(checkpoint: str | Path, path: str | Path, format: str | No
     """Write the model file `checkpoint` to `path` in `format`, ``onnx`` or ``safetensors`` (None: what `path` ends in).
 
     Raises:
-        InputError: for an unknown format, a checkpoint that can't be read, missing packages or an unwritable file.
+        InputError: for an unknown format, a checkpoint that can't be read, one that would be overwritten, missing packages or an
+            unwritable file.
     """
     chosen = format or Path(path).suffix.removeprefix(".")
     if chosen not in FORMATS:
         raise InputError(f"{path}: its ending names no format; end it in .onnx or .safetensors, or add --format")
     model, meta = load_model(checkpoint)
+    if Path(path).exists() and Path(path).samefile(checkpoint):
+        raise InputError(f"{path}: it is the checkpoint itself, which would be lost; give another file")
     plain = {name: value for name, value in meta.items() if name not in ("name", "updated_at")}
     return FORMATS[chosen](model, path, **plain)
 
@@ -123,5 +126,5 @@ def iw3_snippet(path: str | Path, name: str) -> str:
 
     The path is made absolute, because iw3 takes relative ones from its own folder.
     """
-    entry = {name: {"image": str(Path(path).resolve())}}
+    entry = {name: {"image": str(full_path(path))}}
     return yaml.safe_dump(entry, default_flow_style=None, allow_unicode=True, width=float("inf"))

@@ -141,6 +141,20 @@ def test_the_command_exports_and_prints_the_entry_for_iw3(
     assert main(["export", str(checkpoint), "-o", str(tmp_path / "out.safetensors")]) == 0
     assert_entry(capsys.readouterr().out, checkpoint, tmp_path / "out.safetensors")
     assert load_model(tmp_path / "out.safetensors")[1]["epoch"] == 3
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "linked.pth").symlink_to(checkpoint)  # as hubs' caches do, whose files have no ending
+    assert main(["export", str(tmp_path / "hub" / "linked.pth"), "-o", str(tmp_path / "out.safetensors")]) == 0
+    assert_entry(capsys.readouterr().out, tmp_path / "hub" / "linked.pth", tmp_path / "out.safetensors")
+
+
+def test_a_checkpoint_is_never_overwritten_by_what_it_is_exported_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = save_model(LightInpaintV1(torch_rng("export")), tmp_path / "mine.pth")
+    before = checkpoint.read_bytes()
+    assert main(["export", str(checkpoint), "-o", str(checkpoint), "--format", "safetensors"]) == 2
+    assert "it is the checkpoint itself" in capsys.readouterr().err
+    assert checkpoint.read_bytes() == before
 
 
 def test_an_unknown_ending_is_refused_before_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
