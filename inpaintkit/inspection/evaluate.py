@@ -153,6 +153,10 @@ def run_fill(name: str, fill: Fill, case: Case) -> torch.Tensor:
     if not isinstance(answer, torch.Tensor) or answer.shape != case.picture.shape:
         got = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
         raise InputError(f"fills: {name} returned {got}; a fill must return a tensor {tuple(case.picture.shape)}")
+    if not answer.is_floating_point():
+        raise InputError(
+            f"fills: {name} returned {answer.dtype}; a fill must return numbers of 0..1, so divide 0..255 by 255"
+        )
     if not bool(answer.isfinite().all()):
         raise InputError(f"fills: {name} returned numbers that aren't finite for {case.name}; check it")
     return answer.to(case.picture).clamp(0, 1)

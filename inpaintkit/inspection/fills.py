@@ -12,6 +12,7 @@ import importlib.util
 import itertools
 import os
 import re
+import sys
 from collections.abc import Callable, Container
 from functools import partial
 from pathlib import Path
@@ -231,6 +232,7 @@ def _load_function(file: Path, name: str) -> Fill:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for the module that they are made in
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a person's own file raises

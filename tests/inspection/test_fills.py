@@ -103,7 +103,12 @@ def test_an_unknown_eye_is_refused(name: str, holed: tuple[torch.Tensor, torch.T
 
 
 MINE = """
+from __future__ import annotations
+from dataclasses import dataclass
 import torch
+@dataclass
+class Options:
+    strength: float
 def grey(picture, hole, eye):
     return torch.where(hole, 0.5, picture)
 wrong = 3
@@ -111,6 +116,8 @@ def small(picture, hole, eye):
     return picture[..., 1:]
 def holes(picture, hole, eye):
     return torch.where(hole, torch.nan, picture)
+def levels(picture, hole, eye):
+    return (picture * 255).byte()
 """
 
 
@@ -190,6 +197,8 @@ def test_fills_that_cannot_work_are_refused(tmp_path: Path, records: InpaintData
         evaluate(make_fills(f"{file}:small"), records)
     with pytest.raises(InputError, match="holes returned numbers that aren't finite"):
         evaluate(make_fills(f"{file}:holes"), records)
+    with pytest.raises(InputError, match=r"levels returned torch.uint8; .* divide 0..255 by 255"):
+        evaluate(make_fills(f"{file}:levels"), records)
 
 
 def test_simpler_fills_in_thin_holes_make_a_network_better_and_leaves_wide_holes_alone() -> None:
