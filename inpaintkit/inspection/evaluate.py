@@ -20,6 +20,7 @@ from inpaintkit.inspection.truths import (
     Case,
     Truth,
     border_truth,
+    evenly,
     photo_scene_truth,
     photo_truth,
     read_textures,
@@ -160,13 +161,3 @@ def run_fill(name: str, fill: Fill, case: Case) -> torch.Tensor:
     if not bool(answer.isfinite().all()):
         raise InputError(f"fills: {name} returned numbers that aren't finite for {case.name}; check it")
     return answer.to(case.picture).clamp(0, 1)
-
-
-def evenly(count: int, wanted: int | None) -> list[int]:
-    """Return `wanted` (None: all) of `count` indices, evenly over all of them.
-
-    >>> evenly(10, 3)
-    [0, 3, 6]
-    """
-    wanted = count if wanted is None else min(wanted, count)
-    return [number * count // wanted for number in range(wanted)]

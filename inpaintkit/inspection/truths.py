@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import InpaintDataset, UnreadablePicture, generate_dataset, list_pictures, read_picture
 from inpaintkit.data.generate.plan import identity, list_sources
+from inpaintkit.data.images import is_picture
 from inpaintkit.data.manifest import PICTURE_SUFFIX, Row, data_set_names, is_record, read_manifest
 from inpaintkit.depth import create_depth_model
 from inpaintkit.errors import InputError
@@ -33,6 +34,9 @@ SCENE_DIVERGENCE = (2.0, 8.0)
 
 TEXTURE_SIDE = 768
 """Short side in px that photos are brought to before scenes are cut from them: larger ones would look blurred."""
+
+MOST_TEXTURES = 50
+"""Photos that scenes are cut from: each takes about 10 MB."""
 
 PHOTO_RECORDS = {"prefix": "photos", "size": 256, "num_samples": 2, "divergence_level": 2, "repeats": 4}
 """What is generated from photos when no data set is given; the same as ``params/01_generate.try.yaml``."""
@@ -221,10 +225,12 @@ def hidden_in_right_view(scene: Scene, gain: float, convergence: float) -> Tenso
 def read_textures(photos: str | Path) -> list[Tensor]:
     """Return the photos in ``photos/eval`` as (3, h, w), 0..1, with a short side of `TEXTURE_SIDE` px, sorted by name.
 
-    Files that aren't pictures are left out. Raises `InputError` if none is one.
+    Of more than `MOST_TEXTURES` so many are taken, spread evenly. Files that aren't pictures are left out. Raises `InputError` if none is
+    one.
     """
     folder, found = Path(photos) / "eval", []
-    for path in list_pictures(folder):
+    files = [path for path in list_pictures(folder) if is_picture(path)]
+    for path in (files[index] for index in evenly(len(files), MOST_TEXTURES)):
         try:
             pixels = read_picture(path, TEXTURE_SIDE)
         except UnreadablePicture:
@@ -236,6 +242,16 @@ def read_textures(photos: str | Path) -> list[Tensor]:
     if not found:
         raise InputError(f"photos: {folder} holds no readable picture; put photos that nothing was trained on there")
     return found
+
+
+def evenly(count: int, wanted: int | None) -> list[int]:
+    """Return `wanted` (None: all) of `count` indices, evenly over all of them.
+
+    >>> evenly(10, 3)
+    [0, 3, 6]
+    """
+    wanted = count if wanted is None else min(wanted, count)
+    return [number * count // wanted for number in range(wanted)]
 
 
 def without_border(hole: Tensor, rows: int, columns: int) -> Tensor:

@@ -175,6 +175,18 @@ def test_surfaces_come_from_the_photos_given(tmp_path: Path) -> None:
     assert any(((picture - pink).abs().amax(1) < 0.01).float().mean() > 0.05 for picture in pictures)
 
 
+def test_of_a_large_folder_of_photos_only_some_are_kept_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inpaintkit.inspection.truths.MOST_TEXTURES", 2)
+    monkeypatch.setattr("inpaintkit.inspection.truths.TEXTURE_SIDE", 64)
+    (tmp_path / "eval").mkdir()
+    (tmp_path / "eval" / "0.txt").write_text("no picture")
+    for red in range(1, 6):
+        Image.new("RGB", (64, 64), (red * 50, 0, 0)).save(tmp_path / "eval" / f"{red}.png")
+    assert [round(float(texture[0, 0, 0]) * 255) for texture in read_textures(tmp_path)] == [50, 150]
+
+
 def test_records_leave_out_the_frame(tmp_path: Path) -> None:
     write_records(tmp_path / "eval", 1)
     mask = Image.open(tmp_path / "eval" / "toy_0_M.png")

@@ -13,13 +13,13 @@ from matplotlib.ticker import MaxNLocator
 from inpaintkit import text
 from inpaintkit.data import InpaintDataset
 from inpaintkit.hole_colour import paint_hole
-from inpaintkit.inspection.evaluate import Example, as_truth, evenly, examples
+from inpaintkit.inspection.evaluate import Example, as_truth, examples
 from inpaintkit.inspection.figures import base
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.scores import MAIN_METRICS, METRICS, RANKED_METRICS, WIDTH_BINS, Evaluation, width_metrics
 from inpaintkit.inspection.spectrum import spectrum, step_products
 from inpaintkit.inspection.tables import title_of
-from inpaintkit.inspection.truths import Truth
+from inpaintkit.inspection.truths import Truth, evenly
 from inpaintkit.inspection.zoom import zoom_box
 from inpaintkit.model.discriminator import CELL, CUT_CELLS
 from inpaintkit.training.metrics import hole_psnr

@@ -18,12 +18,11 @@ from inpaintkit.data.packed import read_record
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder
 from inpaintkit.hole_colour import paint_hole
-from inpaintkit.inspection.evaluate import evenly
 from inpaintkit.inspection.figures import base
 from inpaintkit.inspection.holes import hole_widths
 from inpaintkit.inspection.pictures import AnyPicture, Hole, hole_batch, picture_batch
 from inpaintkit.inspection.stereo import depth_like
-from inpaintkit.inspection.truths import record_name
+from inpaintkit.inspection.truths import evenly, record_name
 from inpaintkit.seeds import numpy_rng
 
 PLACE_CELLS = 32

@@ -10,12 +10,12 @@ from inpaintkit import text
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
 from inpaintkit.hole_colour import paint_hole
-from inpaintkit.inspection.evaluate import as_truth, evenly, run_fill
+from inpaintkit.inspection.evaluate import as_truth, run_fill
 from inpaintkit.inspection.figures import Figure, before_after
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.pictures import Pixels
 from inpaintkit.inspection.tables import title_of
-from inpaintkit.inspection.truths import Case, Truth
+from inpaintkit.inspection.truths import Case, Truth, evenly
 from inpaintkit.inspection.zoom import Box, enlarged, with_box, zoom_boxes
 from inpaintkit.notebook.widgets import parts
 from inpaintkit.notebook.widgets.parts import labelled
