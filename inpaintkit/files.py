@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +33,9 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 TEMPORARY_NAME = re.compile(r"^\.(.+)\.\d+\.tmp$")
 """Name of the file beside another one in which its new content is collected; group 1 is the other one's."""
 
+
+ABANDONED = 3600
+"""Seconds after which the temporary file of a killed process is nobody's."""
 
 LONGEST_NAME = 240
 """Bytes of a file's name that leave room for that of its temporary file: file systems allow 255."""
@@ -101,6 +105,14 @@ def remove_temporary_files(folder: Path) -> None:
     for path in folder.glob(".*.tmp"):
         if TEMPORARY_NAME.fullmatch(path.name):
             path.unlink(missing_ok=True)
+
+
+def remove_abandoned_files(folder: Path) -> None:
+    """Remove what killed writers left in `folder`, which others may be writing into: what nobody wrote to for an hour."""
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
 
 
 def atomic_write_text(path: str | Path, text: str) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpaintkit.errors import InputError
-from inpaintkit.files import atomic_path, atomic_write_text, probe_writing, read_json
+from inpaintkit.files import atomic_path, atomic_write_text, probe_writing, read_json, remove_abandoned_files
 
 PACK_FOLDER = ".packed"
 FORMAT = "inpaintkit-pack-3"
@@ -133,6 +133,7 @@ def open_packed(folder: Path, pairs: list[tuple[Path, Path]]) -> PackedRecords |
     """
     sources = [stamp_of(*pair) for pair in pairs]
     data = folder.parent / PACK_FOLDER / f"{folder.name}.bin"
+    remove_abandoned_files(data.parent)  # as large as the data set
     packed = _open_valid(data, sources, pairs)
     if packed is None and _can_write(data.parent):
         try:

@@ -6,7 +6,6 @@ import io
 import math
 import os
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +14,13 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from inpaintkit.depth.protocol import DepthModel
-from inpaintkit.files import atomic_path, require_writable
+from inpaintkit.files import atomic_path, remove_abandoned_files, require_writable
 
 LEVELS = 65535
 COMPRESS_LEVEL = 1  # depth maps shrink little beyond it
 RECOUNT = 0.02  # of the limit: after so many new bytes of its own a process counts the folder again, others write too
 ROOM_AFTER_CLEANING = 0.9  # clean somewhat below the limit, so that not every new map cleans
 LARGEST_ENTRY, LARGEST_MAP = 1 << 28, 1 << 27  # bytes, pixels
-ABANDONED = 3600  # seconds after which the temporary file of a killed process is nobody's
 
 
 def depth_key(picture: Tensor, model: DepthModel) -> str:
@@ -112,10 +110,7 @@ class DepthCache:
                 self._bytes -= size
                 if self._bytes <= self.max_bytes * ROOM_AFTER_CLEANING:
                     break
-        for path in self.folder.glob(".*.tmp"):
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > ABANDONED:
-                    path.unlink()
+        remove_abandoned_files(self.folder)
 
 
 def round_depth(depth: Tensor) -> Tensor:

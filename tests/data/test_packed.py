@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import time
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,16 @@ def test_it_is_rebuilt_when_a_source_changes_or_the_set_grows(pairs: list[tuple[
     grown = open_packed(folder, more)
     assert grown is not None
     assert len(grown) == 21
+
+
+def test_half_a_pack_of_a_killed_training_does_not_stay(pairs: list[tuple[Path, Path]], tmp_path: Path) -> None:
+    folder, left, live = pairs[0][0].parent, ".train.bin.123.tmp", ".train.bin.456.tmp"
+    (tmp_path / ".packed").mkdir()
+    for name, age in ((left, 7200), (live, 60)):
+        (tmp_path / ".packed" / name).write_bytes(b"half")
+        os.utime(tmp_path / ".packed" / name, (time.time() - age,) * 2)
+    open_packed(folder, pairs)
+    assert {path.name for path in (tmp_path / ".packed").iterdir()} == {"train.bin", "train.json", live}
 
 
 @pytest.mark.parametrize("damage", ["truncated", "other_key", "no_index", "index_rubbish"])
