@@ -116,7 +116,8 @@ class Pipeline:
         return folder / (stem + manifest.PICTURE_SUFFIX), folder / (stem + manifest.HOLE_SUFFIX)
 
     def is_finished(self, job: Job) -> bool:
-        """Tell whether the job's part is whole, and every file that it names is there, with the frame if it is to be saved.
+        """Tell whether the job's part is whole, and every file that it names is there, with the frame if it is to be saved; or there still
+        is a reason for there being none.
 
         Raises `InputError` if the picture or its depth map was exchanged since then.
         """
@@ -124,16 +125,25 @@ class Pipeline:
         if not part.exists():
             return False
         rows = manifest.read_part(part)
-        skipped = len(rows) == 1 and "skipped" in rows[0]
-        if not skipped and len(rows) != IMAGES_PER_VIEW * self.config.num_samples:
+        if len(rows) == 1 and "skipped" in rows[0]:
+            return self._is_still_refused(job, rows[0]["skipped"])
+        if len(rows) != IMAGES_PER_VIEW * self.config.num_samples:
             return False  # cut off or emptied
         made = [row.get(manifest.DELETED_ROW, row) for row in rows]
         if not any("source_hash" in row for row in made) and _changed_after(job.origin.path, part):
             return False  # it gave nothing, but may be another picture now
         self._check_sources(job, part, made)
         names = [row[key] for row in rows if manifest.is_record(row) for key in ("picture", "hole")]
-        frames = [self._frame_file(job)] if self._saves_frame(job) and not skipped else []
+        frames = [self._frame_file(job)] if self._saves_frame(job) else []
         return all(path.exists() for path in (*(self.output / job.split / name for name in names), *frames))
+
+    def _is_still_refused(self, job: Job, reason: str) -> bool:
+        """Tell whether a job that gave nothing would give nothing again: not where its map, or a package, came meanwhile."""
+        try:
+            self.load(job)
+        except UnreadablePicture as error:
+            return str(error) == reason
+        return False
 
     def _check_sources(self, job: Job, part: Path, rows: Iterable[Row]) -> None:
         made_from = {row["depth_map"] for row in rows if "depth_map" in row}
