@@ -177,15 +177,15 @@ def describe_videos(folder: Path) -> tuple[tuple[str, str], ...]:
     return tuple(lines)
 
 
-def list_files(dataset_dir: Path, output_dir: Path) -> dict[str, list[Path]]:
+def list_files(dataset_dir: Path, written: Collection[Path]) -> dict[str, list[Path]]:
     """Return the picture and video files of train and eval, sorted by path; all are "train" where there are no such folders.
 
-    A folder that the data set is written into is left out.
+    The folders that are `written` into are left out.
     """
     if is_divided(dataset_dir):
         folders = {split: dataset_dir / split for split in SPLITS}
-        return {split: list_pictures(folder) if folder.is_dir() else [] for split, folder in folders.items()}
-    files = [dataset_dir] if dataset_dir.is_file() else list_pictures(dataset_dir, [output_dir])
+        return {split: list_pictures(folder, written) if folder.is_dir() else [] for split, folder in folders.items()}
+    files = [dataset_dir] if dataset_dir.is_file() else list_pictures(dataset_dir, written)
     return {"train": files, "eval": []}
 
 

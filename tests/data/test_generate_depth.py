@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import generate_dataset
 from inpaintkit.data.generate import pipeline as generate_module
+from inpaintkit.data.manifest import read_manifest
 from inpaintkit.depth import DEPTH_MODELS, MAP_NAME, DepthCache
 from inpaintkit.depth.fastdepth import WEIGHTS, FastDepthNetwork
 from inpaintkit.depth.network_model import NetworkDepthModel
@@ -171,6 +173,30 @@ def test_a_data_set_is_not_continued_with_a_changed_map(with_maps: GenerateConfi
     (Path(with_maps.dataset_dir) / "eval" / "astronaut_depth.npy").unlink()
     with pytest.raises(InputError, match="File: no depth map for"):
         generate_dataset(with_maps)
+
+
+def test_a_photo_whose_map_comes_later_gets_its_records(with_maps: GenerateConfig) -> None:
+    given = Path(with_maps.dataset_dir) / "eval" / "astronaut_depth.npy"
+    away = given.rename(given.parents[1] / "later.npy")
+    ((_, reason),) = generate_dataset(with_maps).skipped
+    assert "put astronaut_depth.png, astronaut_depth.npy" in reason
+    assert generate_dataset(with_maps).pictures == 0
+    away.rename(given)
+    assert generate_dataset(with_maps).records > 0
+
+
+def test_maps_below_the_photos_are_no_photos_and_each_serves_one(with_maps: GenerateConfig) -> None:
+    photos = Path(with_maps.dataset_dir) / "eval"
+    depth = np.load(photos / "astronaut_depth.npy")
+    (photos / "depth").mkdir()
+    Image.fromarray((depth * 255).astype(np.uint8)).save(photos / "depth" / "astronaut.png")
+    config = dataclasses.replace(with_maps, model_path=str(photos / "depth"), map_name="{name}")
+    assert generate_dataset(config).records > 0
+    assert {row["source"] for row in read_manifest(config.output_dir, "p_File")} == {"eval/astronaut.jpg"}
+    (photos / "more").mkdir()
+    shutil.copy(SAMPLES / "train" / "cat_face.jpg", photos / "more" / "astronaut.jpg")
+    with pytest.raises(InputError, match=r"astronaut.png would be the depth of .*astronaut.jpg and .*astronaut.jpg"):
+        generate_dataset(dataclasses.replace(config, prefix="other"))
 
 
 class Watched(torch.nn.Module):

@@ -140,6 +140,16 @@ def test_records_are_not_written_among_the_pictures(source: str, output: str, ro
     assert set(root.glob("*/**/*.*")) == before
 
 
+def test_figures_and_kept_depth_among_the_photos_are_no_photos(root: Path) -> None:
+    photos = root / "in" / "eval"
+    folders = {"run_dir": str(photos / "run"), "depth_cache": str(photos / "cache")}
+    mine = config(root, prefix="mine", eval_only=True, **folders)
+    (photos / "run" / "figures").mkdir(parents=True)
+    shutil.copy(root / "in" / "train" / "a.jpg", photos / "run" / "figures" / "one_photo.jpg")
+    assert generate_dataset(mine).pictures == 1
+    assert generate_dataset(mine).pictures == 0
+
+
 @pytest.mark.parametrize("name", ["n" * 236, "é" * 118])
 def test_frames_of_a_video_with_the_longest_name_are_saved(name: str, tmp_path: Path) -> None:
     write_video(tmp_path / "v.mp4", scene("train/dahlia", FPS, (320, 240)))

@@ -1,14 +1,16 @@
 """What there is to do: the source files, listed once, and the jobs that follow from them."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from inpaintkit.config import FIXED, GenerateConfig, parse_shard
 from inpaintkit.data import manifest
+from inpaintkit.data.picture_depth import depth_model
 from inpaintkit.data.sources import (
     Source,
     divide,
@@ -20,7 +22,7 @@ from inpaintkit.data.sources import (
     sources_of,
     usable,
 )
-from inpaintkit.depth import DepthModel
+from inpaintkit.depth import DepthModel, MapFileModel
 from inpaintkit.errors import InputError
 from inpaintkit.text import shown
 
@@ -78,14 +80,19 @@ class Listing:
 def list_sources(config: GenerateConfig) -> Listing:
     """Return the source files of `config`.
 
-    Raises `InputError` when a side would have no picture at all, and when records would be written among the sources.
+    Raises `InputError` when a side would have no picture at all, when records would be written among the sources, and when one depth map
+    would serve two photos.
     """
     root = Path(config.dataset_dir)
     _require_apart(root, Path(config.output_dir))
     splits = ("eval",) if config.eval_only else manifest.SPLITS
-    files = list_files(root, Path(config.output_dir))
+    files = list_files(
+        root, [Path(config.output_dir), config.run_folder, *map(Path, filter(None, [config.depth_cache]))]
+    )
     if root.is_file():
         return Listing({splits[0]: [root]}, f"a single file, all of it to {splits[0]}/")
+    maps = _depth_maps([*files["train"], *files["eval"]], config)
+    files = {split: [path for path in paths if path not in maps] for split, paths in files.items()}
     if is_divided(root):
         division = "by the folders train/ and eval/"
     else:
@@ -107,6 +114,31 @@ def _require_apart(root: Path, output: Path) -> None:
             raise InputError(
                 f"output_dir: records in {written} would be taken for pictures of dataset_dir={root}; choose another output_dir"
             )
+
+
+def _depth_maps(files: Iterable[Path], config: GenerateConfig) -> set[Path]:
+    """Return which of `files` are the depth maps of others, for model_type=File.
+
+    Raises `InputError` if photos in two folders have the same name, and so the same map.
+    """
+    if config.model_type != MapFileModel.name:
+        return set()
+    model, resolved, map_of = depth_model(config), cache(Path.resolve), dict[Path, Path]()
+    assert isinstance(model, MapFileModel)
+    for path in files:
+        with contextlib.suppress(InputError):  # one without a map is skipped with that reason when its turn comes
+            found = model.find_map(path)
+            map_of[path] = resolved(found.parent) / found.name
+    taken = set(map_of.values())
+    maps, first = {path for path in files if resolved(path.parent) / path.name in taken}, dict[Path, Path]()
+    for path in (path for path in map_of if path not in maps):
+        other = first.setdefault(map_of[path], path)
+        if other.parent != path.parent and not find_duplicates([other, path]):
+            raise InputError(
+                f"model_path: {shown(map_of[path])} would be the depth of {shown(other)} and {shown(path)}; "
+                "give these photos names of their own, and each a map"
+            )
+    return maps
 
 
 def _require_a_picture(listing: Listing, split: str, config: GenerateConfig) -> None:
