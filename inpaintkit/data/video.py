@@ -8,6 +8,7 @@ PyAV (FFmpeg's libraries) does the decoding; it is imported on first use.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ VIDEO_MARKS = ((0, b"\x1aE\xdf\xa3"), (8, b"AVI "), (0, b"FLV\x01"), (0, b"\x00\
 MOVIE_BRANDS = (
     b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ", b"3gp4", b"3gp5",
 )  # fmt: skip
-FALL_BACK = 1.0  # s
+FALL_BACK, SEEK_LEAD = 1.0, 1.0  # s
 DECODE_THREADS = 4  # a fixed number: how a damaged stream comes out must not depend on the machine's cores
 LOOK_WIDTH = 512  # px; sharpness is judged at this size
 HD_HEIGHT = 720  # px; untagged video is BT.709 from here on, BT.601 below
@@ -126,6 +127,16 @@ class Stream:
         self._offset, self._step = 0, 1
         self._last: int | None = None
 
+    @property
+    def joined(self) -> bool:
+        """Whether another recording began on the way here."""
+        return self._offset != 0
+
+    def before(self, stamp: int) -> int:
+        """Return a stamp from which seeking leads to `stamp` in MPEG streams (.ts, .mpg, .vob), too: sought is when a frame is decoded,
+        which is before it is shown."""
+        return stamp - round(SEEK_LEAD / float(self.stream.time_base or 1))
+
     def rewind(self) -> None:
         """Start again from the first frame, for streams in which seeking doesn't work."""
         self.close()
@@ -209,6 +220,9 @@ def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[F
                 np.maximum(brightest, grey, out=brightest)
             looks.append((time, thumb, sharpness, intact))
             moments.append(FrameMark(frame.pts or 0, round(time, 6), key, grid_of(thumb)))
+        if video.joined:  # there is nothing else to seek: stamps come again, or were raised
+            start = video.before(video.stream.start_time or 0)
+            moments = [dataclasses.replace(moment, key=start) for moment in moments]
     if not looks:
         raise UnreadablePicture(
             f"has no frame after its first {skip_first:g} s" if skip_first else "has no frame that can be decoded"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,13 +66,16 @@ def _find_again(video: Stream, moment: FrameMark) -> VideoFrame:
     """Decode the frame at `moment`: going on, else from its key frame, else from the beginning."""
     import av
 
-    starts = (None, moment.key, None) if _is_ahead(video, moment) else (moment.key, None)
-    for number, start in enumerate(starts):
+    ways: list[Callable[[], object]] = [
+        lambda: video.seek(moment.key),
+        lambda: video.seek(video.before(moment.key)),
+        video.rewind,
+    ]
+    if _is_ahead(video, moment):
+        ways.insert(0, lambda: None)
+    for go in ways:
         try:
-            if start is not None:
-                video.seek(start)
-            elif number:
-                video.rewind()
+            go()
             frame = video.find(moment.stamp)
         except (av.error.FFmpegError, OSError):
             continue
