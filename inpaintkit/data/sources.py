@@ -122,7 +122,7 @@ def sources_of(
         return [Source(path, name)]
     if not plan.exists():
         tell(f"looking through {shown(name)}")
-        atomic_write_text(plan, json.dumps(plan_video(path, config), ensure_ascii=False) + "\n")
+        atomic_write_text(plan, json.dumps({"video": name} | plan_video(path, config), ensure_ascii=False) + "\n")
     found = _read_plan(plan)
     if found["refused"] is not None:
         return [Source(path, name, refused=found["refused"])]
@@ -135,7 +135,7 @@ def sources_of(
 
 def plan_video(path: Path, config: GenerateConfig) -> dict[str, Any]:
     """Survey a video and return the choice of its frames as it is kept in the manifest."""
-    plan: dict[str, Any] = {"video": path.name, "refused": None, "frames": []}
+    plan: dict[str, Any] = {"refused": None, "frames": []}
     try:
         looks, moments = survey(path, config.max_fps, config.skip_first)
     except UnreadablePicture as error:

@@ -17,6 +17,7 @@ from inpaintkit.config import GenerateConfig
 from inpaintkit.data import clean_prefix, generate_dataset, iw3_set_names, list_pictures, read_manifest
 from inpaintkit.data.images import decode_picture
 from inpaintkit.data.sources import plan_video
+from inpaintkit.data.video import Stream
 from inpaintkit.errors import InputError
 
 pytestmark = pytest.mark.attack
@@ -103,7 +104,7 @@ def test_names_are_compared_as_people_see_them(tmp_path: Path) -> None:
     assert [path.name for path in list_pictures(tmp_path)] == ["b.jpg", "caf\u00e9.jpg", "lone_depth.png"]
 
 
-def test_joined_recordings_are_looked_at_to_their_end(tmp_path: Path) -> None:
+def test_joined_recordings_are_looked_at_to_their_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = []
     for number, name in enumerate(("train/dahlia", "train/fig_bowl", "train/cat_face")):
         parts.append(write_video(tmp_path / f"{number}.ts", scene(name, 3 * FPS, (320, 240))).read_bytes())
@@ -113,12 +114,15 @@ def test_joined_recordings_are_looked_at_to_their_end(tmp_path: Path) -> None:
     assert plan["scenes"] >= 3
     assert plan["seconds"] > 8
     photo(tmp_path / "in/train/a.jpg")
-    (tmp_path / "in/eval").mkdir()
+    (tmp_path / "in/eval/second").mkdir(parents=True)
+    shutil.copy(tmp_path / "1.ts", tmp_path / "in/eval/second/joined.ts")
     shutil.move(joined, tmp_path / "in/eval/joined.ts")
+    monkeypatch.setattr(Stream, "rewind", lambda _: pytest.fail("each frame takes as long as all"))
     report = generate_dataset(config(tmp_path / "in", tmp_path / "out", eval_only=True, video_interval=3.0))
     times = [float(row["source"].split("=")[1]) for row in read_manifest(tmp_path / "out", report.name)]
     assert max(times) > 6, "frames of the last part are decoded again, too"
     assert not report.skipped
+    assert [name for name, _ in report.videos] == ["eval/joined.ts", "eval/second/joined.ts"]
 
 
 SRGB = ((0.43607, 0.38515, 0.14307), (0.22249, 0.71687, 0.06061), (0.01392, 0.09708, 0.7141))

@@ -25,7 +25,7 @@ from inpaintkit.data.hdr import BT2020_TO_BT709, HLG, PQ, tone_map
 from inpaintkit.data.images import UnreadablePicture
 from inpaintkit.data.manifest import is_record, read_manifest
 from inpaintkit.data.sources import plan_video, split_files
-from inpaintkit.data.video import FrameMark, frame_picture, is_video, look_at, survey
+from inpaintkit.data.video import FrameMark, Stream, frame_picture, is_video, look_at, survey
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.errors import InputError
 
@@ -169,6 +169,16 @@ class TestReading:
         for moment, number in ((misled, 3), (moments[5], 5)):  # and the stream can still be gone on with
             assert np.abs(frame_picture(readers.read(path, moment)).astype(int) - frames[number]).max() <= 3
         readers.close()
+
+    @pytest.mark.parametrize(("ending", "codec"), [(".ts", "libx264"), (".mpg", "mpeg2video")])
+    def test_frames_of_mpeg_streams_are_not_looked_for_from_the_beginning(
+        self, ending: str, codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = write_video(tmp_path / f"recorded{ending}", scene("train/dahlia", 5 * FPS), codec, gop=12)
+        _, moments = survey(path, 100.0, 0.0)
+        monkeypatch.setattr(Stream, "rewind", lambda _: pytest.fail("it begins again"))
+        for moment in moments[3::10]:
+            VideoReaders(0).read(path, moment)
 
     def test_a_frame_that_is_no_longer_there_is_refused(self, two_scenes: TwoScenes) -> None:
         path, _ = two_scenes
@@ -452,6 +462,18 @@ class TestDataSet:
 
         with pytest.raises(KeyboardInterrupt, match="while choosing frames of videos; run the same again"):
             generate_dataset(config(sources, tmp_path), stop)
+
+    def test_each_shard_begins_with_a_video_of_its_own(self, sources: Path, tmp_path: Path) -> None:
+        said: list[str] = []
+
+        def stop(done: int, total: int, message: str) -> None:
+            said.append(message)
+            raise KeyboardInterrupt
+
+        for shard in ("0/2", "1/2"):
+            with pytest.raises(KeyboardInterrupt):
+                generate_dataset(config(sources, tmp_path, shard=shard), stop)
+        assert said == ["looking through b_clip.mp4", "looking through c_broken.mkv"]
 
     def test_scenes_are_cut_from_frames_too(self, sources: Path, tmp_path: Path) -> None:
         report = generate_dataset(config(sources, tmp_path, scenes=1, eval_only=True))

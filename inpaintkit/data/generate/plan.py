@@ -22,6 +22,7 @@ from inpaintkit.data.sources import (
     sources_of,
     usable,
 )
+from inpaintkit.data.video import is_video
 from inpaintkit.depth import DepthModel, MapFileModel
 from inpaintkit.errors import InputError
 from inpaintkit.text import shown
@@ -167,11 +168,14 @@ def plan_jobs(config: GenerateConfig, listing: Listing, folder: Path, tell: Tell
     shard, shards = parse_shard(config.shard)
     root, jobs = Path(config.dataset_dir), []
     for split, paths in listing.files.items():
-        sources = []
-        for place, path in enumerate(paths):
-            plan = manifest.video_path(folder, split, place)
+        videos = [place for place, path in enumerate(paths) if is_video(path)]
+        own, found = set(videos[shard::shards]), dict[int, list[Source]]()
+        # those of its share first: of a folder that shards have in common, each looks through others
+        for place in sorted(range(len(paths)), key=lambda place: place not in own):
+            path, plan = paths[place], manifest.video_path(folder, split, place)
             name = source_name(path, root, split)
-            sources += sources_of(path, name, listing.originals.get(path), plan, config, tell)
+            found[place] = sources_of(path, name, listing.originals.get(path), plan, config, tell)
+        sources = [source for place in sorted(found) for source in found[place]]
         passes = [
             Job(split, source, index, repeat, index * config.repeats + repeat)
             for index, source in enumerate(sources)
