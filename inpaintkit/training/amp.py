@@ -17,8 +17,9 @@ def choose_amp(mode: str, device: str) -> tuple[str, str]:
     if mode != "auto":
         return mode, f"arithmetic: {mode}, as asked"
     if device.startswith("cuda"):
-        chosen = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-        return chosen, f"arithmetic: {chosen} on {torch.cuda.get_device_name(torch.device(device))}"
+        with torch.cuda.device(device):  # several cards in a machine may differ
+            chosen = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+            return chosen, f"arithmetic: {chosen} on {torch.cuda.get_device_name()}"
     if device != "cpu":
         return "off", f"arithmetic: fp32 on {device}"
     if bf16_is_fast():

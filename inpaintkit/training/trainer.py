@@ -2,14 +2,14 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from inpaintkit.config import GanConfig, TrainConfig, check_processes, resolve_device
+from inpaintkit.config import GanConfig, TrainConfig, check_processes, device_of_process, resolve_device
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import FolderLock, folder_lock, remove_temporary_files
@@ -30,6 +30,21 @@ from inpaintkit.training.tasks.gan import GanTask
 from inpaintkit.training.tasks.plain import PlainTask
 from inpaintkit.training.tasks.task import Task
 from inpaintkit.training.tensorboard import TensorBoardLog
+
+
+@contextlib.contextmanager
+def enough_memory(config: TrainConfig) -> Iterator[None]:
+    """Turn a lack of memory of the device into a `RunFailed` that says which options need less."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        begun = RunFiles(Path(config.model_dir)).state.exists()
+        raise RunFailed(
+            f"the memory of {device_of_process(resolve_device(config.device))} doesn't suffice; halve batch_size (now "
+            f"{config.batch_size}) and double backward_step (now {config.backward_step}), take a smaller crop_size (now "
+            f"{config.crop_size}) or resident=off"
+            + ("; with resume=True the run goes on from its last checkpoint" if begun else "")
+        ) from error
 
 
 class Trainer:
@@ -75,7 +90,8 @@ class Trainer:
     @cached_property
     def setup(self) -> Setup:
         """What trains and judges; where nothing was trained here, as the run was left."""
-        setup = set_up(self.config, self.found, self.data, self.group, self.make_task)
+        with enough_memory(self.config):
+            setup = set_up(self.config, self.found, self.data, self.group, self.make_task)
         self.found = self.found.without_state()
         return setup
 
@@ -137,14 +153,8 @@ class Trainer:
         with lock as self._lock, run.under_way([*self._begin(), *setup.messages]):
             stop_without_parent()
             judge = partial(judge_records, setup, self.group, self.files.strips, config.save_eval_step)
-            try:
+            with enough_memory(config):
                 return self._report(fit(run, setup.task, setup.feed, setup.data.sampler, judge, self.save))
-            except torch.OutOfMemoryError as error:
-                raise RunFailed(
-                    f"the memory of {setup.device} doesn't suffice; halve batch_size (now {config.batch_size}) and double "
-                    f"backward_step (now {config.backward_step}), take a smaller crop_size (now {config.crop_size}) or "
-                    "resident=off; with resume=True the run goes on from its last checkpoint"
-                ) from error
 
     def _begin(self) -> list[str]:
         """Make the folder ready, in which nothing may have changed since it was looked at; return what to tell."""

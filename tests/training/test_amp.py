@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -21,6 +24,23 @@ def test_on_a_processor_bf16_is_taken_where_it_has_instructions_for_it(
 def test_the_answer_is_always_the_same() -> None:
     """A measurement isn't: on a busy machine two of thirty came out wrong."""
     assert len({amp.choose_amp("auto", "cpu") for _ in range(30)}) == 1
+
+
+def test_of_several_cards_the_one_that_trains_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    cards = {"cuda:0": False, "cuda:1": True}
+    turned_to = ["cuda:0"]
+
+    @contextlib.contextmanager
+    def turn_to(device: str) -> Iterator[None]:
+        turned_to.append(device)
+        yield
+        turned_to.pop()
+
+    monkeypatch.setattr("torch.cuda.device", turn_to)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: cards[turned_to[-1]])
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda *_: turned_to[-1])
+    assert amp.choose_amp("auto", "cuda:1") == ("bf16", "arithmetic: bf16 on cuda:1")
+    assert amp.choose_amp("auto", "cuda:0") == ("fp16", "arithmetic: fp16 on cuda:0")
 
 
 @pytest.mark.parametrize("mode", ["off", "bf16", "fp16"])

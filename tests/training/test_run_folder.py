@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -204,6 +205,19 @@ class TestARunOfIw3:
         kept = content(old)
         assert all(kept[name] == before[name] for name in (STATE, MODEL))
 
+    def test_of_a_schedule_free_optimiser_goes_on_where_it_trained(self, data: Path) -> None:
+        """It keeps the weights to use, and its optimiser as it is while judging."""
+        options = {"optimizer": "adamw_schedulefree", "learning_rate": 1e-2}
+        tiny_trainer(data, model_dir=str(data.parent / "run"), overwrite=True, max_epoch=1, **options).fit()
+        state = load_state(data.parent / "run" / STATE)
+        trained = state["training_state_dict"]
+        theirs = {name: value for name, value in state.items() if not name.startswith(("inpaintkit", "training"))}
+        for group in theirs["optimizer_state_dict"][0]["param_groups"]:
+            group["train_mode"] = False
+        torch.save(theirs | {"last_epoch": 1}, data.parent / "run" / STATE)
+        weights = tiny_trainer(data, resume=True, **options).model.state_dict()
+        assert max(float((value - trained[name]).abs().max()) for name, value in weights.items()) < 1e-6
+
     def test_takes_the_learning_rate_of_the_options(self, theirs: dict[str, Any], data: Path) -> None:
         report = tiny_trainer(data, resume=True, learning_rate=2e-5, scheduler="none").fit()
         assert report.rows("train")[0]["learning_rate"] == 2e-5
@@ -365,3 +379,9 @@ def test_a_gpu_without_room_says_which_options_need_less_and_the_run_goes_on_wit
     ):
         trainer.fit()
     assert tiny_trainer(data, model_dir=str(folder), batch_size=1, backward_step=2, resume=True).fit().finished
+
+
+def test_a_gpu_without_room_for_the_records_says_so_too(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inpaintkit.training.feeding.ResidentRecords", Mock(side_effect=torch.OutOfMemoryError))
+    with pytest.raises(RunFailed, match=r"memory of cpu doesn't suffice; .* or resident=off$"):
+        tiny_trainer(data, model_dir=str(data.parent / "new"), resident="on")

@@ -94,6 +94,7 @@ class Updater:
         own = [{"fused": group["fused"]} if "fused" in group else {} for group in self.optimizer.param_groups]
         groups = [{**group, **mine} for group, mine in zip(optimizer["param_groups"], own, strict=True)]
         self.optimizer.load_state_dict({**optimizer, "param_groups": groups})
+        self.train_mode()  # iw3 keeps a schedule-free optimiser as it is while evaluating
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         skipped = state["skipped"]
