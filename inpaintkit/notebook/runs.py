@@ -40,6 +40,9 @@ RUN_FILES = ("manifest.json", "params.yaml", "metrics.csv", "*.ipynb")
 REPORT_FILES = ("*.md", "*.csv", "*.html", "figures", "stereo")
 """What notebook 04 writes."""
 
+OUTPUTS = {"output_dir", "model_dir"}
+"""What the other jobs call their run folder."""
+
 AUTOSAVE_SECONDS = 30
 LONGEST_TEMP = 70
 """Bytes of the folder for temporary files that leave room for the names of sockets: with them it may have 103 on macOS."""
@@ -157,19 +160,24 @@ def write_params(folder: Path, values: Mapping[str, Any]) -> None:
 
 
 def keep_old_report(folder: Path, values: Mapping[str, Any]) -> None:
-    """Move an evaluation's report of other parameters to ``old/DATE``, and say so."""
+    """Move an evaluation's report of other parameters to ``old/DATE``, and say so. Raises `InputError` for the folder of another job."""
     file = folder / "params.yaml"
-    if file.is_file() and not _holds(file, values):
+    before = _params_of(file)
+    if before is not None and before != dict(values):
+        if before.keys() & OUTPUTS:
+            raise InputError(
+                f"run_dir: {folder} is the folder of a training or of a data set; give the report one of its own"
+            )
         moved = move_aside(folder, (*RUN_FILES, *REPORT_FILES), file)
         print(f"the report of other parameters that was in {folder} lies in {moved} now", flush=True)
 
 
-def _holds(file: Path, values: Mapping[str, Any]) -> bool:
-    """Return whether the parameter file of a run folder holds just these values; a damaged one doesn't."""
+def _params_of(file: Path) -> dict[str, Any] | None:
+    """Return the parameters that the file of a run folder holds, none for a damaged one; None without such a file."""
     try:
-        return bool(load_params(file) == dict(values))
+        return load_params(file) if file.is_file() else None
     except InputError:
-        return False
+        return {}
 
 
 def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path) -> None:

@@ -58,7 +58,11 @@ def test_evaluate_refuses_before_any_work(
 ) -> None:
     model = tmp_path / "model.pth"
     save_model(generator, model)
+    (run := tmp_path / "run").mkdir()
+    (run / "params.yaml").write_text("data_dir: data\nmodel_dir: run\n")
+    (run / "inpaint.csv").write_text("losses")
     refused = {
+        (str(model), "-o", str(run)): "run is the folder of a training or of a data set",
         ("nobody.pth",): "checkpoint: the file",
         (str(model), "--fill", "nobody.py:f"): "nobody.py does not exist",
         (str(model), "--fill", "no, body.py:f"): "no, body.py does not exist",
@@ -71,4 +75,5 @@ def test_evaluate_refuses_before_any_work(
     for arguments, words in refused.items():
         assert main(["evaluate", *arguments]) == 2
         assert words in capsys.readouterr().err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pth"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pth", "run"]
+    assert sorted(path.name for path in run.glob("[!.]*")) == ["inpaint.csv", "params.yaml"]
