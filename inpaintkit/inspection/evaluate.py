@@ -90,6 +90,9 @@ def evaluate(
 
 def choose_truths(config: InspectConfig) -> list[Truth]:
     """Return the truths that `config` asks for, in the order of the report: here a new one gets its entry."""
+    pairs = []
+    if config.stereo_dir is not None:  # first, since it refuses what can't work
+        pairs = [stereo_truth(config.stereo_dir, config.disparity_scale, config.edge_dilation)]
     if config.data_dir is None:
         truths = [photo_truth(config.photos, config.run_folder / "data", config.seed)]
     else:
@@ -98,9 +101,7 @@ def choose_truths(config: InspectConfig) -> list[Truth]:
         drawn = config.scenes, read_textures(config.photos), config.seed, config.edge_dilation
         photo_scenes = photo_scene_truth(*drawn)
         truths += [scene_truth(*drawn), photo_scenes, border_truth(photo_scenes, config.seed)]
-    if config.stereo_dir is not None:
-        truths.append(stereo_truth(config.stereo_dir, config.disparity_scale, config.edge_dilation))
-    return truths
+    return truths + pairs
 
 
 def examples(fills: Mapping[str, Fill], truth: Truth | InpaintDataset, records: Iterable[str]) -> list[Example]:

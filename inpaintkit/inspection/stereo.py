@@ -59,9 +59,10 @@ class StereoPair:
         return np.concatenate([to_uint8(self.left[0]), to_uint8(self.right[0])], axis=1)
 
     def half_side_by_side(self) -> np.ndarray:
-        """Return left | right, each squeezed to half of its width, as uint8 (H, W, 3): what 3D televisions take."""
+        """Return left | right, each squeezed to W // 2, as uint8 (H, 2 * (W // 2), 3): what 3D televisions take."""
         height, width = self.left.shape[-2:]
-        return np.asarray(Image.fromarray(self.side_by_side()).resize((width, height), Image.Resampling.BOX))
+        views = (Image.fromarray(to_uint8(view[0])) for view in (self.left, self.right))
+        return np.concatenate([view.resize((width // 2, height), Image.Resampling.BOX) for view in views], axis=1)
 
     def over_under(self) -> np.ndarray:
         """Return left above right as uint8 (2H, W, 3)."""

@@ -84,7 +84,7 @@ def record_truth(dataset: InpaintDataset) -> Truth:
     """Return the evaluation records of a data set (``training=False``): photos with holes, themselves the truth.
 
     The margin isn't judged, as in training. Records of procedural scenes are left out, as far as the
-    manifest tells, unless there is nothing else: `scene_truth` judges scenes better.
+    manifest tells, unless there is nothing else (the title then is ``drawn records``): `scene_truth` judges scenes better.
     """
     rows = record_rows(dataset)
     sources = {file: str(row["source"]) for file, row in rows.items()}
@@ -97,7 +97,9 @@ def record_truth(dataset: InpaintDataset) -> Truth:
         name = record_name(file)
         return Case(name, sources.get(file, name), x[None], missing, x[None], without_border(missing, margin, margin))
 
-    return Truth("photos", [record_name(dataset.names[number]) for number in numbers], load)
+    return Truth(
+        "photos" if photos else "drawn records", [record_name(dataset.names[number]) for number in numbers], load
+    )
 
 
 def photo_truth(photos: str | Path, folder: str | Path, seed: int = 0) -> Truth:

@@ -122,6 +122,7 @@ def test_views_are_put_side_by_side_and_one_above_the_other() -> None:
     pair = pair_of((1, 0, 0), (0, 0, 1))
     assert pair.side_by_side().shape == (2, 6, 3)
     assert pair.side_by_side()[0, :, 0].tolist() == [255] * 3 + [0] * 3
+    assert pair.half_side_by_side()[0, :, 0].tolist() == [255, 0], "no column of an odd width mixes the eyes"
     assert pair.over_under().shape == (4, 3, 3)
     assert pair.over_under()[:, 0, 2].tolist() == [0, 0, 255, 255]
 

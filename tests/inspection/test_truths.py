@@ -230,6 +230,10 @@ def test_records_of_scenes_do_not_pass_for_photos(tmp_path: Path) -> None:
     names = {row["picture"] for row in read_manifest(tmp_path, "t_FastDepth") if "picture" in row and "scene" in row}
     assert not names & {f"{name}_C.png" for name in truth.names}
     assert {truth.load(index).name for index in range(len(truth))} == set(truth.names)
+    for file in [file for name in truth.names for file in (tmp_path / "eval").glob(f"{name}_*.png")]:
+        file.unlink()
+    drawn = record_truth(InpaintDataset(tmp_path / "eval", training=False))
+    assert (truth.title, drawn.title) == ("photos", "drawn records")
 
 
 def test_a_fill_that_changes_surroundings_is_seen_in_the_ring() -> None:
