@@ -90,15 +90,16 @@ def evaluate(
 
 def choose_truths(config: InspectConfig) -> list[Truth]:
     """Return the truths that `config` asks for, in the order of the report: here a new one gets its entry."""
-    pairs = []
-    if config.stereo_dir is not None:  # first, since it refuses what can't work
+    # first what may be refused, since records of many photos take a while to make
+    textures, pairs = read_textures(config.photos) if config.scenes else [], []
+    if config.stereo_dir is not None:
         pairs = [stereo_truth(config.stereo_dir, config.disparity_scale, config.edge_dilation)]
     if config.data_dir is None:
         truths = [photo_truth(config.photos, config.run_folder / "data", config.seed)]
     else:
         truths = [record_truth(InpaintDataset(Path(config.data_dir) / "eval", training=False))]
     if config.scenes:
-        drawn = config.scenes, read_textures(config.photos), config.seed, config.edge_dilation
+        drawn = config.scenes, textures, config.seed, config.edge_dilation
         photo_scenes = photo_scene_truth(*drawn)
         truths += [scene_truth(*drawn), photo_scenes, border_truth(photo_scenes, config.seed)]
     return truths + pairs

@@ -242,7 +242,9 @@ def read_textures(photos: str | Path) -> list[Tensor]:
         size = [round(side * scale) for side in picture.shape[-2:]]
         found.append(F.interpolate(picture, size, mode="bilinear", antialias=True)[0].clamp(0, 1))
     if not found:
-        raise InputError(f"photos: {folder} holds no readable picture; put photos that nothing was trained on there")
+        raise InputError(
+            f"photos: {folder} holds no readable picture; put photos that nothing was trained on there, or set scenes=0"
+        )
     return found
 
 

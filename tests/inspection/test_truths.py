@@ -8,12 +8,13 @@ import torch
 from PIL import Image
 from toy_records import write_records
 
-from inpaintkit.config import GenerateConfig
+from inpaintkit.config import GenerateConfig, InspectConfig
 from inpaintkit.data import InpaintDataset, generate_dataset, read_manifest
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import (
     Inpainter,
     border_truth,
+    choose_truths,
     evaluate,
     photo_scene_truth,
     photo_truth,
@@ -215,6 +216,15 @@ def test_photo_holes_are_made_once_for_the_same_photos_and_seed(tmp_path: Path) 
     photo_truth(tmp_path / "photos", tmp_path / "a")
     assert len(list((tmp_path / "a").iterdir())) == 3
     assert [file.stat().st_mtime_ns for file in files] == changed
+
+
+def test_what_is_refused_is_refused_before_records_are_made(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "eval").mkdir(parents=True)
+    Image.effect_noise((300, 300), 90).convert("RGB").save(tmp_path / "photos" / "eval" / "a.png")
+    config = InspectConfig(photos=str(tmp_path / "photos"), stereo_dir=str(tmp_path), run_dir=str(tmp_path / "run"))
+    with pytest.raises(InputError, match="holds no folder with left"):
+        choose_truths(config)
+    assert not (tmp_path / "run").exists()
 
 
 def test_records_of_scenes_do_not_pass_for_photos(tmp_path: Path) -> None:
