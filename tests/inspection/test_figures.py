@@ -49,6 +49,13 @@ def test_notebooks_can_show_a_figure(data_folder: Path) -> None:
     assert figures.hole_histogram(data_folder)._repr_png_().startswith(b"\x89PNG")
 
 
+def test_statistics_of_a_large_data_set_read_some_of_it_and_say_so(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures.records, "MOST_COUNTED", 3)
+    assert "records (3 of 5)" in words(figures.hole_histogram(data_folder))
+
+
 def test_contact_sheet_tells_the_hole_share_of_each_record(data_folder: Path) -> None:
     share = (30 * 2 + 50 * 12) / 96**2
     assert words(figures.contact_sheet(data_folder / "train", 2)).count(f"{share:.1%} hole") == 2
