@@ -123,3 +123,16 @@ def test_each_parameter_file_fits_its_notebook_and_states_its_cost(path: Path) -
 @pytest.mark.parametrize("size", ["smoke", *PRESETS])
 def test_each_notebook_has_a_file_of_each_size(size: str) -> None:
     assert [path.name for path in PARAMS if f".{size}." in path.name] == [f"{name}.{size}.yaml" for name in CONFIGS]
+
+
+def test_the_share_of_a_machine_that_gets_no_photo_is_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"")
+    options = {"prefix": "p", "dataset_dir": str(tmp_path / "photos"), "output_dir": str(tmp_path / "out")}
+    cells = [cell.source for cell in code_cells(NOTEBOOKS[0])]
+    names: dict[str, Any] = {}
+    exec(cells[0], names)
+    names["config"] = names["GenerateConfig"](**options, shard="1/2", eval_fraction=0)
+    for cell in cells[next(place for place, cell in enumerate(cells) if "generate_dataset(config" in cell) :]:
+        exec(cell, names)
+    assert names["report"].records == 0
