@@ -434,8 +434,15 @@ def test_a_broken_file_that_sorts_first_is_not_what_is_shown_before_the_job(tmp_
     assert [path.name for path in example_pictures(by_maps)] == ["d.png"]
     for path in (tmp_path / "c_cat.jpg", tmp_path / "d.png"):
         path.unlink()
-    with pytest.raises(InputError, match="holds no picture and no readable video"):
+    with pytest.raises(
+        InputError, match=r"no readable video that can be used; a_note\.txt is not a picture in a known"
+    ):
         example_pictures(config)
+    (tmp_path / "a_note.txt").unlink()
+    with pytest.raises(
+        InputError, match=r"can be used; File: no depth map for .*panorama\.png; put b_panorama_depth\.png"
+    ):
+        example_pictures(by_maps)
 
 
 def test_depth_maps_beside_the_pictures_open_holes_behind_near_things(tmp_path: Path) -> None:

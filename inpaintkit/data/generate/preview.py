@@ -1,7 +1,6 @@
 """Pictures to look at before a data set is generated."""
 
 import contextlib
-from itertools import dropwhile
 from pathlib import Path
 
 import torch
@@ -13,9 +12,10 @@ from inpaintkit.data.picture_depth import depth_model
 from inpaintkit.data.records import SHORT_SIDES
 from inpaintkit.data.sources import printable, source_name
 from inpaintkit.data.video import example_frame, is_video
-from inpaintkit.depth import depth_of_file
+from inpaintkit.depth import MapFileModel, depth_of_file
 from inpaintkit.errors import InputError
 from inpaintkit.files import fitting_name
+from inpaintkit.text import shown
 
 EXAMPLE_VIDEOS = 8  # of which a frame is shown before the job: each takes a moment to open
 
@@ -33,8 +33,7 @@ def example_pictures(config: GenerateConfig) -> list[Path]:
         for path in paths
         if printable(path.name) == path.name
     }
-    pictures = [path for path in files if not is_video(path) and path.is_file()]
-    pictures = list(dropwhile(lambda path: not _can_be_shown(path, config), pictures))
+    pictures, reason = _from_the_first_shown([path for path in files if not is_video(path) and path.is_file()], config)
     for path in filter(is_video, files if not pictures else ()):
         folder, _, name = files[path].rpartition("/")
         kept = config.run_folder / "examples" / folder / fitting_name(name, ".png")
@@ -44,15 +43,20 @@ def example_pictures(config: GenerateConfig) -> list[Path]:
         if len(pictures) == EXAMPLE_VIDEOS:
             break
     if not pictures:
-        raise InputError(f"dataset_dir: {config.dataset_dir} holds no picture and no readable video")
+        raise InputError(f"dataset_dir: {config.dataset_dir} holds no picture and no readable video{reason}")
     return pictures
 
 
-def _can_be_shown(path: Path, config: GenerateConfig) -> bool:
-    try:
-        read_picture(path, SHORT_SIDES[0])
-        if config.model_type == "File":
-            depth_of_file(depth_model(config), path, torch.empty(0))  # a map is found by the path alone
-    except (UnreadablePicture, InputError):
-        return False
-    return True
+def _from_the_first_shown(pictures: list[Path], config: GenerateConfig) -> tuple[list[Path], str]:
+    """Return `pictures` from the first one on that can be shown, with its map for model_type=File; or none, and what the first one lacks."""
+    reason = ""
+    for place, path in enumerate(pictures):
+        try:
+            if config.model_type == MapFileModel.name:
+                depth_of_file(depth_model(config), path, torch.empty(0))  # a map is found by the path alone
+            read_picture(path, SHORT_SIDES[0])
+            return pictures[place:], ""
+        except (UnreadablePicture, InputError) as error:
+            said = f"{shown(path.name)} {error}" if isinstance(error, UnreadablePicture) else str(error)
+            reason = reason or f" that can be used; {said}"
+    return [], reason
