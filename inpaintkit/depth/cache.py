@@ -64,7 +64,8 @@ class DepthCache:
                 image.verify()  # the checksums, which a decoder skips
             with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
                 levels = np.asarray(image, dtype=np.uint16)
-            os.utime(path)
+            with contextlib.suppress(OSError):  # another user's, in a folder that several share
+                os.utime(path)
         except Exception:  # whatever is wrong with an entry, it is made anew
             return None
         return _to_depth(levels)

@@ -85,6 +85,18 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 
+def test_a_map_of_another_user_in_a_shared_folder_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, cache = Counting(), DepthCache(tmp_path, 10**6)
+    answer(cache, picture(), model)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    answer(cache, picture(), model)
+    assert model.calls == 1
+
+
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_a_damaged_map_is_made_anew(damage: Callable[[Path], object], tmp_path: Path) -> None:
     model, cache = Counting(), DepthCache(tmp_path, 10**6)
