@@ -149,10 +149,18 @@ class LightInpaintV1(nn.Module):
         x = self.down(skip)
         x = self.enc2(x)
         rows, columns = decoder_cells(height), decoder_cells(width)
-        x, skip = x[:, :, : rows // 2, : columns // 2], skip[:, :, :rows, :columns]
-        x = F.pixel_shuffle(self.up(x), 2) + skip
+        x = F.pixel_shuffle(self.up(top_left(x, rows // 2, columns // 2)), 2) + top_left(skip, rows, columns)
         x = self.dec1(x)
         return F.pixel_shuffle(self.to_image(x), PATCH)
+
+
+def top_left(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Return the first rows and columns of ``(B, C, H, W)``.
+
+    Cut with channels last: the gradient of a cut runs as the cut does, and of one with channels first it would make that of
+    the whole encoder slow.
+    """
+    return x.permute(0, 2, 3, 1)[:, :rows, :columns].permute(0, 3, 1, 2)
 
 
 def decoder_cells(size: int) -> int:

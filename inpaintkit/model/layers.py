@@ -38,11 +38,13 @@ class _Replicate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, detached: bool) -> Tensor:
         ctx.detached = detached
-        if x.is_contiguous():
-            return F.pad(x, (1, 1, 1, 1), mode="replicate")
-        # padding of four axes forgets on CUDA that memory runs channels-last, which makes the convolution after it slow
-        padded = F.pad(x.permute(0, 2, 3, 1)[:, None], (0, 0, 1, 1, 1, 1), mode="replicate")
-        return padded[:, 0].permute(0, 3, 1, 2)
+        # autocast on the CPU would pad in float32
+        with torch.autocast(x.device.type, enabled=False):
+            if x.is_contiguous():
+                return F.pad(x, (1, 1, 1, 1), mode="replicate")
+            # padding of four axes forgets on CUDA that memory runs channels-last, which makes the convolution after it slow
+            padded = F.pad(x.permute(0, 2, 3, 1)[:, None], (0, 0, 1, 1, 1, 1), mode="replicate")
+            return padded[:, 0].permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
