@@ -146,9 +146,9 @@ class LightInpaintV1(nn.Module):
         x = self.patch(x)
         x = torch.where(hidden, self.mask_bias.to(x.dtype), x)
         skip = self.enc1(x)
-        x = self.down(skip)
-        x = self.enc2(x)
+        x = self.enc2[:-1](self.down(skip))
         rows, columns = decoder_cells(height), decoder_cells(width)
+        x = self.enc2[-1](top_left(x, last_block_cells(rows // 2), last_block_cells(columns // 2)))
         x = F.pixel_shuffle(self.up(top_left(x, rows // 2, columns // 2)), 2) + top_left(skip, rows, columns)
         x = self.dec1(x)
         return F.pixel_shuffle(self.to_image(x), PATCH)
@@ -161,6 +161,14 @@ def top_left(x: Tensor, rows: int, columns: int) -> Tensor:
     the whole encoder slow.
     """
     return x.permute(0, 2, 3, 1)[:, :rows, :columns].permute(0, 3, 1, 2)
+
+
+def last_block_cells(cells: int) -> int:
+    """Return how many 8 px cells the encoder's last block needs to give `cells` of them, a multiple of 8.
+
+    It needs one more for its 3x3 convolution, and with that the rest of a window of 8, which is shifted by half of itself.
+    """
+    return cells + WINDOW // 4
 
 
 def decoder_cells(size: int) -> int:

@@ -89,10 +89,12 @@ def to_windows(x: Tensor, window: int, shifted: bool) -> Tensor:
     """Cut ``(B, H, W, C)`` into square windows: ``(window * window, B * windows, C)``, one row per place in a window.
 
     With places first, mixing the places of every window is ONE matrix product. `shifted` cuts the windows
-    half a window further up and left, after padding all sides with half a window of zeros.
+    half a window further up and left, after padding with half a window of zeros there, and to whole windows below and right.
     """
     if shifted:
-        x = F.pad(x, (0, 0) + (window // 2,) * 4)
+        border = window // 2
+        below, right = (next_multiple(size + border - 1, window) - size - border for size in x.shape[1:3])
+        x = F.pad(x, (0, 0, border, right, border, below))
     b, h, w, c = x.shape
     x = x.reshape(b, h // window, window, w // window, window, c)
     return x.permute(2, 4, 0, 1, 3, 5).reshape(window * window, -1, c)
@@ -102,7 +104,7 @@ def from_windows(tokens: Tensor, window: int, shifted: bool, shape: torch.Size) 
     """Undo `to_windows` for a result of `shape` ``(B, H, W, C)``."""
     b, h, w, c = shape
     border = window // 2 if shifted else 0
-    rows, columns = (h + 2 * border) // window, (w + 2 * border) // window
+    rows, columns = (next_multiple(size + border - 1, window) // window for size in (h, w))
     x = tokens.reshape(window, window, b, rows, columns, c).permute(2, 3, 0, 4, 1, 5)
     x = x.reshape(b, rows * window, columns * window, c)
     return x[:, border : border + h, border : border + w]
