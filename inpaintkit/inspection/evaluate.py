@@ -11,7 +11,7 @@ import torch
 from inpaintkit.config import InspectConfig
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
-from inpaintkit.inspection.fills import Fill
+from inpaintkit.inspection.fills import Fill, require_picture
 from inpaintkit.inspection.holes import hole_iou, hole_ring, hole_widths, stray_pixels
 from inpaintkit.inspection.likeness import siou, ssim_map
 from inpaintkit.inspection.scores import WIDTH_BINS, Evaluation, HoleScore, Score
@@ -153,13 +153,4 @@ def judge(filled: torch.Tensor, case: Case, networks: Mapping[str, Lpips]) -> di
 def run_fill(name: str, fill: Fill, case: Case) -> torch.Tensor:
     """Return what `fill` makes of a case (right-eye orientation) whose hole pixels it can't see, clamped to 0..1."""
     answer = fill(case.picture.masked_fill(case.hole, 0), case.hole.clone(), "right")
-    if not isinstance(answer, torch.Tensor) or answer.shape != case.picture.shape:
-        got = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
-        raise InputError(f"fills: {name} returned {got}; a fill must return a tensor {tuple(case.picture.shape)}")
-    if not answer.is_floating_point():
-        raise InputError(
-            f"fills: {name} returned {answer.dtype}; a fill must return numbers of 0..1, so divide 0..255 by 255"
-        )
-    if not bool(answer.isfinite().all()):
-        raise InputError(f"fills: {name} returned numbers that aren't finite for {case.name}; check it")
-    return answer.to(case.picture).clamp(0, 1)
+    return require_picture(name, answer, case.picture, case.name).to(case.picture).clamp(0, 1)

@@ -88,6 +88,20 @@ def _biharmonic(rgb: np.ndarray, missing: np.ndarray) -> np.ndarray:
     return np.asarray(inpaint_biharmonic(rgb, missing, channel_axis=-1, split_into_regions=True))
 
 
+def require_picture(name: str, answer: object, picture: torch.Tensor, what: str) -> torch.Tensor:
+    """Return what the fill `name` answered for `picture` (B, 3, H, W), which is called `what`; raise `InputError` unless it is such a one."""
+    if not isinstance(answer, torch.Tensor) or answer.shape != picture.shape:
+        got = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
+        raise InputError(f"fills: {name} returned {got}; a fill must return a tensor {tuple(picture.shape)}")
+    if not answer.is_floating_point():
+        raise InputError(
+            f"fills: {name} returned {answer.dtype}; a fill must return numbers of 0..1, so divide 0..255 by 255"
+        )
+    if not bool(answer.isfinite().all()):
+        raise InputError(f"fills: {name} returned numbers that aren't finite for {what}; check it")
+    return answer
+
+
 def on_grown_hole(fill: Fill, outer_dilation: int) -> Fill:
     """Return `fill` as a fill of the hole grown by `outer_dilation` px to the background side.
 

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from inpaintkit.config import StereoConfig, resolve_device
+from inpaintkit.config import StereoConfig, is_fill_function, resolve_device
 from inpaintkit.config.stereo import RELEASED
 from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.depth import create_depth_model, depth_of_file
 from inpaintkit.errors import InputError
 from inpaintkit.files import fitting_name, move_aside, require_writable
-from inpaintkit.inspection.fills import Fill, fills_named, on_grown_hole, simple_in_thin_holes
+from inpaintkit.inspection.fills import Fill, fills_named, on_grown_hole, require_picture, simple_in_thin_holes
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.pictures import Pixels
 from inpaintkit.inspection.stereo import StereoPair, Tell, say_nothing, stereo_pair
@@ -78,7 +78,9 @@ def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPa
 
 def _fill(name: str, device: str) -> Fill:
     if name != RELEASED:
-        (fill,) = fills_named(name, device, amp="auto").values()
+        ((label, fill),) = fills_named(name, device, amp="auto").items()
+        if is_fill_function(name):
+            return lambda view, hole, eye: require_picture(label, fill(view, hole, eye), view, f"the {eye} eye")
     elif RELEASED_MODEL.is_file():
         fill = Inpainter(RELEASED_MODEL, device, amp="auto")
     else:

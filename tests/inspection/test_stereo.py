@@ -264,6 +264,10 @@ def test_the_pair_of_another_fill_is_kept_and_the_same_again_leaves_one(
         assert main(["stereo", str(tmp_path / "a.png"), "-o", str(out), "--fill", fill]) == 0
         return {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
 
+    (tmp_path / "mine.py").write_text("def levels(picture, hole, eye):\n    return (picture * 255).byte()\n")
+    assert main(["stereo", str(tmp_path / "a.png"), "-o", str(out), "--fill", f"{tmp_path / 'mine.py'}:levels"]) == 2
+    assert "levels returned torch.uint8" in capsys.readouterr().err
+    assert not any(out.iterdir()), "holes would have been white"
     first = made("row")
     assert made("row") == first
     assert not (out / "old").exists()
