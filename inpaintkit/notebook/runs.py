@@ -40,9 +40,6 @@ RUN_FILES = ("manifest.json", "params.yaml", "metrics.csv", "*.ipynb")
 REPORT_FILES = ("*.md", "*.csv", "*.html", "figures", "stereo")
 """What notebook 04 writes."""
 
-OUTPUTS = {"output_dir", "model_dir"}
-"""What the other jobs call their run folder."""
-
 AUTOSAVE_SECONDS = 30
 LONGEST_TEMP = 70
 """Bytes of the folder for temporary files that leave room for the names of sockets: with them it may have 103 on macOS."""
@@ -164,10 +161,8 @@ def keep_old_report(folder: Path, values: Mapping[str, Any]) -> None:
     file = folder / "params.yaml"
     before = _params_of(file)
     if before is not None and before != dict(values):
-        if before.keys() & OUTPUTS:
-            raise InputError(
-                f"run_dir: {folder} is the folder of a training or of a data set; give the report one of its own"
-            )
+        if before and "fills" not in before:
+            raise InputError(f"run_dir: {folder} is the folder of another job; give the report one of its own")
         moved = move_aside(folder, (*RUN_FILES, *REPORT_FILES), file)
         print(f"the report of other parameters that was in {folder} lies in {moved} now", flush=True)
 
