@@ -41,7 +41,7 @@ def picture_batch(picture: AnyPicture) -> tuple[torch.Tensor, Callable[[torch.Te
             raise InputError(
                 f"picture: an array must be uint8 (H, W, 3), got {picture.dtype} {picture.shape}; convert it to RGB"
             )
-        batch = torch.tensor(picture).permute(2, 0, 1)[None].float() / UINT8_MAX
+        batch = torch.tensor(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / UINT8_MAX
         return batch, lambda filled: to_uint8(filled[0])
     if not picture.is_floating_point() or picture.ndim not in (3, 4) or picture.shape[-3] != CHANNELS:
         raise InputError(
@@ -58,12 +58,12 @@ def hole_batch(hole: Hole, like: torch.Tensor) -> torch.Tensor:
     Numbers count as missing wherever they are above 0. One hole serves a whole batch.
     Raises `InputError` where it doesn't fit the picture.
     """
-    mask = torch.as_tensor(hole) > 0
+    mask = torch.from_numpy(hole > 0) if isinstance(hole, np.ndarray) else hole > 0
     mask = mask.reshape((1,) * (4 - mask.ndim) + tuple(mask.shape))
     batch, _, height, width = like.shape
     if mask.ndim != 4 or mask.shape[0] not in (1, batch) or tuple(mask.shape[1:]) != (1, height, width):
         raise InputError(
-            f"hole: its shape {tuple(torch.as_tensor(hole).shape)} does not fit the picture "
+            f"hole: its shape {tuple(hole.shape)} does not fit the picture "
             f"({height} rows, {width} columns); give a hole of the same size"
         )
     return mask.to(like.device).expand(batch, 1, height, width)

@@ -196,6 +196,8 @@ def test_every_kind_of_picture_comes_back_as_the_same_kind(generator: LightInpai
     array = fill(pixels, hole[0, 0].numpy())
     assert array.dtype == np.uint8
     assert np.abs(array / 255 - filled[0].permute(1, 2, 0).numpy()).max() <= 0.5 / 255 + ROUNDING
+    bgr, mask = pixels[..., ::-1].copy(), hole[0, 0].numpy().astype(np.uint16)[::-1].copy()  # as OpenCV reads them
+    assert np.array_equal(fill(bgr[..., ::-1], mask[::-1]), array)
 
 
 @torch.inference_mode()
