@@ -21,6 +21,9 @@ WIGGLE_MS = 140
 
 GIF_COLOURS = 256
 
+LARGEST_DEPTH = 2.0
+"""What is meant as 0..1 may go beyond it by a little, levels of 8 bit and metres do by much."""
+
 BORDER_SURROUNDINGS = 256
 """Columns of the view, beside what comes from beyond the border, that a fill gets to see."""
 
@@ -167,10 +170,12 @@ def _fill_far_border(
 def depth_like(depth: torch.Tensor | np.ndarray, picture: torch.Tensor, edge_dilation: int = 0) -> torch.Tensor:
     """Return `depth`, its near edges grown first, as float (1, 1, H, W) of the picture's size, type and device.
 
-    Raises `InputError` if it has no such shape.
+    Raises `InputError` if it has no such shape, or other units.
     """
-    near = torch.as_tensor(depth).to(picture)
+    near = torch.as_tensor(np.ascontiguousarray(depth) if isinstance(depth, np.ndarray) else depth).to(picture)
     near = near.reshape((1,) * (4 - near.ndim) + tuple(near.shape))
     if near.ndim != 4 or tuple(near.shape[:2]) != (1, 1):
-        raise InputError(f"depth: expected one map (1, 1, h, w) or (h, w), got {tuple(torch.as_tensor(depth).shape)}")
+        raise InputError(f"depth: expected one map (1, 1, h, w) or (h, w), got {tuple(depth.shape)}")
+    if float(near.abs().max()) > LARGEST_DEPTH:
+        raise InputError(f"depth: its values reach {float(near.abs().max()):.6g}; scale them to 0..1, 1 = near")
     return resize_depth(dilate_edge(near, edge_dilation).to(picture), (picture.shape[-2], picture.shape[-1]))

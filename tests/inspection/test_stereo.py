@@ -158,6 +158,8 @@ def test_what_cannot_work_is_refused(picture: torch.Tensor, depth: torch.Tensor,
         stereo_pair(picture.repeat(2, 1, 1, 1), depth)
     with pytest.raises(InputError, match="depth: expected one map"):
         stereo_pair(picture, depth.repeat(1, 3, 1, 1))
+    with pytest.raises(InputError, match="its values reach 255; scale them"):
+        stereo_pair(picture, (depth[0, 0] * 255).byte().numpy()[::-1])
     with pytest.raises(InputError, match=r"does not end in \.gif"):
         stereo_pair(picture, depth).save_wiggle(tmp_path / "w.png")
 
