@@ -94,7 +94,9 @@ def test_extremes_tell_the_figures_they_were_chosen_by(tmp_path: Path) -> None:
         Image.fromarray(hole).save(mask)
     records, fills = InpaintDataset(tmp_path / "eval", training=False), {"row": row_fill}
     evaluation = evaluate(fills, records)
-    labels = [ax.get_xlabel() for ax in figures.extremes(records, fills, evaluation).axes]
+    figure = figures.extremes(records, fills, evaluation)
+    assert figure.get_suptitle() == evaluation.title, "which truth: several such figures stand one below the other"
+    labels = [ax.get_xlabel() for ax in figure.axes]
     shown = [float(label.split()[1]) for label in labels if label.startswith("record: ")]
     assert shown == sorted((round(score.figures["psnr"], 2) for score in evaluation.of("row")), reverse=True)
 
@@ -116,6 +118,7 @@ def test_metrics_bars_plots_every_fill_in_every_panel(records: InpaintDataset) -
     assert "PSNR by hole width" in text
     assert "LPIPS by hole width" in text
     assert evaluation.fills[0] in text
+    assert figure.get_suptitle() == evaluation.title
     assert figures.png_bytes(figure)
 
 

@@ -76,6 +76,11 @@ def set_titles(axes: Iterable[Axes], titles: Iterable[str], size: int = TITLE_SI
         ax.set_title(title, fontsize=size, color=INK)
 
 
+def set_heading(figure: Figure, heading: str) -> None:
+    """Write above all of `figure` what it is about, where several of its kind stand one below the other."""
+    figure.suptitle(text.figure(heading), fontsize=TITLE_SIZE, fontweight="bold", color=INK)
+
+
 def show_picture(ax: Axes, picture: torch.Tensor) -> None:
     ax.imshow(to_uint8(picture), interpolation="nearest" if picture.shape[-1] < 300 else "antialiased")
 

@@ -100,6 +100,7 @@ def extremes(records: Truth | InpaintDataset, fills: Mapping[str, Fill], evaluat
     Shown is each record's largest hole. Under a fill stands its PSNR in all holes of the record, by which it was chosen.
     """
     figure, axes = base.image_grid(len(fills), 9, inches=base.TILE_INCHES * 0.75)
+    base.set_heading(figure, evaluation.title)
     choices = (evaluation.best, evaluation.median, evaluation.worst)
     chosen = {name: [record for choose in choices for record in choose(name, 1)] for name in fills}
     filled = {}
@@ -127,6 +128,7 @@ def metrics_bars(evaluation: Evaluation) -> Figure:
     """
     shown = [m for m in MAIN_METRICS if not all(np.isnan(evaluation.mean(f, m).mean) for f in evaluation.fills)]
     figure = base.KitFigure(figsize=(2.75 * len(shown), 5.4 + 0.28 * len(evaluation.fills)), layout="constrained")
+    base.set_heading(figure, evaluation.title)
     grid = figure.add_gridspec(2, 1, height_ratios=[1.6 + 0.28 * len(evaluation.fills), 3])
     above, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     colours = dict(zip(evaluation.fills, cycle(base.PALETTE), strict=False))
