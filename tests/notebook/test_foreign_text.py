@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from widget_tools import parts
 
-from inpaintkit.config import TrainConfig
+from inpaintkit.config import TrainConfig, joined_fills
 from inpaintkit.data import InpaintDataset
 from inpaintkit.depth import create_depth_model
 from inpaintkit.errors import InputError
@@ -170,6 +170,6 @@ def test_a_model_files_name_becomes_a_plain_label(tmp_path: Path) -> None:
     shipped = next((Path(__file__).parents[2] / "models" / "released").glob("*.pth"))
     file = tmp_path / f"{NAME}.pth"
     shutil.copy(shipped, file)
-    (label,) = make_fills(str(file), "cpu")
+    (label,) = make_fills(joined_fills([str(file)]), "cpu")
     assert not set(label) & set("<>$|`*'\n")
     check_page(label)
