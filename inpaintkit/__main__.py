@@ -231,7 +231,11 @@ def _run(options: argparse.Namespace) -> None:
 
     report = runs.execute(options.notebook, values, options.run_dir)
     if report.seconds:
-        done = f"{report.notebook} done in {duration(report.seconds)}: {report.executed}"
+        took, late = duration(report.seconds), report.status == runs.OUT_OF_TIME
+        ending = (
+            f"out of time (max_seconds) after {took}; the same command goes on with it" if late else f"done in {took}"
+        )
+        done = f"{report.notebook} {ending}: {report.executed}"
         print(f"{runs.outcome(report)}\n{done}".strip())
 
 

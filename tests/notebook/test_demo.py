@@ -8,6 +8,7 @@ import nbformat
 import pytest
 import yaml
 
+from inpaintkit.__main__ import main
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.model import load_model, load_state
 from inpaintkit.notebook.demo import STEPS, run_demo, step_params
@@ -125,7 +126,11 @@ def test_what_failed_or_ran_out_of_time_goes_on_with_the_same_call(
     assert "figures" in failed["error"]
     assert (tmp_path / "run" / "02_train.ipynb").is_file()
     in_the_way.unlink()
-    execute("02_train", params | {"max_seconds": 0.0})
+    late = params | {"max_seconds": 0.0}
+    assert main(["run", "02_train", *(word for name, value in late.items() for word in ("-p", f"{name}={value}"))]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"02_train out of time \(max_seconds\) after .*; the same command goes on with it: ", said)
+    assert "done in" not in said
     assert json.loads(manifest.read_text())["status"] == "out of time"
     assert load_state(RunFiles(tmp_path / "run").state)["inpaintkit_progress"]["steps_done"] == 1
     manifest.write_text(manifest.read_text()[:100])  # whatever a bad day leaves of it: the checkpoint alone counts
