@@ -23,12 +23,13 @@ SAID = b"stopping: the job ends its step and saves; Ctrl-C once more ends it at 
 class ThisInterpreter(AsyncKernelManager):
     """Starts kernels with the running interpreter, whatever a kernel called ``python3`` may belong to on this machine.
 
-    They tell their progress in lines.
+    They tell their progress in lines, and nothing of their own: a kernel that is shut down while it still answers would call the end of
+    a good run an error.
     """
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
         return KernelSpec(argv=command, display_name="Python 3", language="python", env={PROGRESS_VARIABLE: "lines"})
 
 

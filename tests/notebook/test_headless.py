@@ -1,6 +1,7 @@
 """Headless runs as they are started in practice: from anywhere, by papermill too, several at once, killed and repeated."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from ipykernel.kernelapp import IPKernelApp
 
 from inpaintkit.data import read_manifest
 from inpaintkit.data.dataset import find_pairs
 from inpaintkit.notebook.project import find_project
+from inpaintkit.notebook.stoppable import ThisInterpreter
 
 ROOT = find_project()
 SECONDS = 240
@@ -136,3 +139,10 @@ def repeat_the_killed_one(folder: Path, first: dict[Path, int]) -> str:
     assert len(list((folder / "data" / "manifest" / "k_FastDepth").glob("*/*.jsonl"))) == 3
     assert {path: path.stat().st_mtime_ns for path in first} == first, "what was finished is not made again"
     return said
+
+
+def test_a_kernel_that_is_shut_down_while_it_still_answers_calls_no_good_run_an_error() -> None:
+    """Jupyter interrupts a kernel before it ends it; on a busy machine that came in between and was logged as ERROR."""
+    app = IPKernelApp()
+    app.parse_command_line(ThisInterpreter().kernel_spec.argv[3:])
+    assert app.log_level >= logging.CRITICAL
