@@ -247,6 +247,10 @@ class TestGan:
         _, total, adversarial, _ = losses()
         (total + weight * adversarial).backward()
         torch.testing.assert_close(task.plain.last_layer.grad, found, rtol=2e-2, atol=1e-5)
+        output, total, adversarial, discriminator_loss = losses()
+        before = task.adaptive.average
+        overflowing = task.add_gradients(output, total, adversarial * 1e30, discriminator_loss, warmup=1.0)
+        assert (float(overflowing), task.adaptive.average) == (0, before), "no gradient to balance by"
 
 
 def networks(trainer: GanTrainer) -> tuple[torch.nn.Module, torch.nn.Module]:
