@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from inpaintkit.config import resolve_device
+from inpaintkit.config import TrainConfig, resolve_device
 from inpaintkit.training import amp
+from inpaintkit.training.distributed import Group
+from inpaintkit.training.tasks.updater import Updater
 
 
 @pytest.mark.parametrize(("fast", "chosen"), [(True, "bf16"), (False, "off")])
@@ -54,6 +56,17 @@ def test_figures_on_a_gpu_are_made_in_full_precision(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("torch.backends.cudnn.allow_tf32", True)
     resolve_device("auto")
     assert not torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize(("mode", "counted"), [("off", 20), ("fp16", 4)])
+def test_the_search_for_a_scale_in_fp16_is_no_broken_step(mode: str, counted: int) -> None:
+    """It begins at 2^16. A run of few updates an epoch was ended as diverged, on its first ones."""
+    layer = torch.nn.Linear(1, 1)
+    updater = Updater(TrainConfig(), layer, mode, "cpu", Group())
+    for number in range(1, 21):
+        updater.scale(layer(torch.full((1, 1), torch.inf)).sum()).backward()  # type: ignore[no-untyped-call]
+        updater.update(number)
+    assert updater.skipped() == counted
 
 
 def test_the_context_computes_in_what_was_chosen() -> None:

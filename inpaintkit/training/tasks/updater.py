@@ -52,8 +52,11 @@ class Updater:
         self.optimizer.zero_grad(set_to_none=True)
 
     def _count_skipped(self, before: Tensor) -> None:
-        """Count the step if the scaler skipped it: then its scale fell. All on the device, nobody waits."""
-        self._skipped += self.scaler.scale(self._one) < before
+        """Count the step if the scaler skipped it: then its scale fell. All on the device, nobody waits.
+
+        From a scale above 1, as fp16 has it, that is the search for one that fits.
+        """
+        self._skipped += (self.scaler.scale(self._one) < before) & (before <= 1)
         if self.amp != "fp16":
             self.scaler.update(self._one)
 
