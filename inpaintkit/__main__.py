@@ -5,6 +5,7 @@ Everything heavy is loaded by the command that needs it: help, lists of paramete
 
 import argparse
 import dataclasses
+import io
 import os
 import re
 import sys
@@ -31,6 +32,8 @@ AddCommand = Callable[[str, Any, str], argparse.ArgumentParser]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit status: 0 done, 1 failed while running, 2 refused before any work."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
     try:
         words = sys.argv[1:] if arguments is None else arguments
         options = make_parser().parse_args(words or ["--help"])

@@ -1,5 +1,6 @@
 """A stereo pair: which way things move, which side is missing, and the ways to look at it."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +245,15 @@ def test_holes_are_filled_in_whichever_arithmetic_is_fast_and_hardly_differ_by_i
         with Image.open(out / "a_png_FastDepth_LRF_Full_SBS.png") as image:
             views.append(np.asarray(image).astype(int))
     assert 0 < np.abs(views[0] - views[1]).max() <= MOST_BY_ROUNDING
+
+
+def test_a_picture_whose_name_is_no_text_gets_its_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = tmp_path / "a\udcff.png"
+    Image.effect_noise((64, 64), 90).convert("RGB").save(name)
+    monkeypatch.setattr("sys.stdout", said := io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+    assert main(["stereo", str(name), "-o", str(tmp_path / "out"), "--fill", "row"]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 4
+    assert "a\\udcff_png_FastDepth_LR.jpg" in said.buffer.getvalue().decode()  # type: ignore[attr-defined]
 
 
 def test_pictures_with_names_alike_have_results_of_their_own(tmp_path: Path) -> None:
