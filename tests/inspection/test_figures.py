@@ -122,6 +122,11 @@ def test_metrics_bars_plots_every_fill_in_every_panel(records: InpaintDataset) -
     assert figures.png_bytes(figure)
 
 
+def test_no_fill_is_left_out_of_the_spectra(records: InpaintDataset) -> None:
+    many = figures.hole_spectra(records, {f"fill {number}": row_fill for number in range(9)}, n=1).axes[0]
+    assert [text.get_text() for text in many.get_legend().get_texts()] == ["truth", *(f"fill {n}" for n in range(9))]
+
+
 def test_depth_and_hole_takes_every_kind_of_picture() -> None:
     pixels = np.zeros((40, 60, 3), np.uint8)
     hole = torch.zeros(1, 1, 40, 60, dtype=torch.bool)

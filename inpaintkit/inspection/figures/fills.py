@@ -41,7 +41,7 @@ def hole_spectra(records: Truth | InpaintDataset, fills: Mapping[str, Fill], n: 
             totals[name] = [a + b for a, b in zip(totals[name], found, strict=True)] if name in totals else list(found)
     figure = base.KitFigure(figsize=(7.5, 3.4), layout="constrained")
     ax = figure.subplots()
-    for colour, (name, (sums, counts)) in zip(("#000000", *base.PALETTE), totals.items(), strict=False):
+    for colour, (name, (sums, counts)) in zip(cycle(("#000000", *base.PALETTE[:-1])), totals.items(), strict=False):
         frequencies, power = spectrum(sums, counts)
         ax.semilogy(frequencies.numpy(), power.numpy(), color=colour, label=text.figure(name), linewidth=1.8)
     for frequency in GRID_FREQUENCIES:
