@@ -88,14 +88,20 @@ def evaluate(
     return Evaluation(tuple(scores), truth.title, tuple(holes))
 
 
-def choose_truths(config: InspectConfig) -> list[Truth]:
-    """Return the truths that `config` asks for, in the order of the report: here a new one gets its entry."""
+def choose_truths(
+    config: InspectConfig, progress: Callable[[str], Callable[[int, int, str], None]] | None = None
+) -> list[Truth]:
+    """Return the truths that `config` asks for, in the order of the report: here a new one gets its entry.
+
+    `progress`: makes from a description what `photo_truth` calls, where records have to be made.
+    """
     # first what may be refused, since records of many photos take a while to make
     textures, pairs = read_textures(config.photos) if config.scenes else [], []
     if config.stereo_dir is not None:
         pairs = [stereo_truth(config.stereo_dir, config.disparity_scale, config.edge_dilation)]
     if config.data_dir is None:
-        truths = [photo_truth(config.photos, config.run_folder / "data", config.seed)]
+        told = progress("records made of the photos") if progress else None
+        truths = [photo_truth(config.photos, config.run_folder / "data", config.seed, told)]
     else:
         truths = [record_truth(InpaintDataset(Path(config.data_dir) / "eval", training=False))]
     if config.scenes:

@@ -27,6 +27,7 @@ from inpaintkit.inspection.pictures import picture_batch
 from inpaintkit.neighbours import nearest_known
 from inpaintkit.seeds import numpy_rng
 from inpaintkit.synthesis import Scene, close_hole, dilate_edge, draw_photo_scene, draw_scene, forward_warp
+from inpaintkit.text import shown
 
 SCENE_SIZE = (384, 512)
 SCENE_DIVERGENCE = (2.0, 8.0)
@@ -102,10 +103,13 @@ def record_truth(dataset: InpaintDataset) -> Truth:
     )
 
 
-def photo_truth(photos: str | Path, folder: str | Path, seed: int = 0) -> Truth:
+def photo_truth(
+    photos: str | Path, folder: str | Path, seed: int = 0, progress: Callable[[int, int, str], None] | None = None
+) -> Truth:
     """Return evaluation records made of ``photos/eval`` by FastDepth and `seed`: the same ones for everybody.
 
-    They lie in a folder within `folder` that is named by a hash of all this, so that those of the same photos are made once.
+    They lie in a folder within `folder` that is named by a hash of all this, so that those of the same photos are made once. That some
+    give nothing is said. `progress`: called with (photos done, all of them, in their passes, and the name of one).
     Raises `InputError` if there are no photos or `folder` can't be written.
     """
     where = {"dataset_dir": str(photos), "output_dir": str(folder), "device": "cpu", "workers": 0, "shard": "0/1"}
@@ -115,7 +119,11 @@ def photo_truth(photos: str | Path, folder: str | Path, seed: int = 0) -> Truth:
     ]
     made_of = identity(config, create_depth_model(config.model_type)), files
     own = Path(folder) / hashlib.blake2b(repr(made_of).encode(), digest_size=8).hexdigest()
-    generate_dataset(replace(config, output_dir=str(own)))
+    report = generate_dataset(replace(config, output_dir=str(own)), progress)
+    if report.skipped:
+        (photo, reason), *others = report.skipped
+        more = f"; and {len(others)} more" if others else ""
+        print(f"left out: {shown(photo)} {shown(reason)}{more}", flush=True)
     return record_truth(InpaintDataset(own / "eval", training=False))
 
 

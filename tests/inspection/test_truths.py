@@ -199,12 +199,18 @@ def test_records_leave_out_the_frame(tmp_path: Path) -> None:
     assert case.judged[0, 0].any(1).nonzero().flatten().tolist() == list(range(16, 80))
 
 
-def test_photo_holes_are_made_once_for_the_same_photos_and_seed(tmp_path: Path) -> None:
+def test_photo_holes_are_made_once_for_the_same_photos_and_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     photos = tmp_path / "photos" / "eval"
     photos.mkdir(parents=True)
     pixels = (torch.rand(9, 16, 3, generator=torch_rng("photo")) * 255).byte().numpy()
     Image.fromarray(pixels).resize((400, 300), Image.Resampling.BICUBIC).save(photos / "blobs.png")
-    first = photo_truth(tmp_path / "photos", tmp_path / "a")
+    (photos / "broken.png").write_bytes((photos / "blobs.png").read_bytes()[:500])
+    told: list[tuple[int, int]] = []
+    first = photo_truth(tmp_path / "photos", tmp_path / "a", progress=lambda done, total, _: told.append((done, total)))
+    assert told[-1][0] == told[-1][1] > 1
+    assert "left out: eval/broken.png cannot be decoded" in capsys.readouterr().out
     files = sorted((tmp_path / "a").glob("*/eval/*"))
     assert files
     changed = [file.stat().st_mtime_ns for file in files]
