@@ -19,6 +19,7 @@ from inpaintkit.notebook.project import find_project
 
 NOTEBOOK = "01_generate"
 SECTIONS = ("on_error", "unfinished", "common", "data_sets", "depth_models", "variants")
+NAMED_BY_SECTIONS = {"prefix": "data_sets and variants", "model_type": "depth_models"}
 ON_ERROR = ("stop", "skip", "retry")
 UNFINISHED = ("keep", "clean")
 USABLE = ("ready", "not downloaded yet")  # how the sentences of `available_models` begin where a model can be had
@@ -89,9 +90,13 @@ def _build_jobs(plan: Mapping[str, Any], file: str, overrides: Mapping[str, Any]
         for model, options in models.items():
             for variant, changes in (variants or {"": {}}).items():
                 prefix = f"{data_set}_{variant}" if variant else data_set
-                values = {**common, **options, **source, **changes, **overrides, "prefix": prefix, "model_type": model}
+                values = {**common, **options, **source, **changes, **overrides}
+                for name in (name for name in NAMED_BY_SECTIONS if name in values):
+                    raise InputError(
+                        f"{file}: {name} follows from the names under {NAMED_BY_SECTIONS[name]}; leave it out"
+                    )
                 try:
-                    jobs.append(_job(values))
+                    jobs.append(_job(values | {"prefix": prefix, "model_type": model}))
                 except InputError as error:
                     problems.append(f"{prefix}_{model}: {error}")
     return jobs, problems
@@ -103,6 +108,9 @@ def _named(section: Any, name: str, file: str) -> dict[str, dict[str, Any]]:
         section = dict.fromkeys(section)
     if section is not None and not isinstance(section, dict):
         raise InputError(f"{file}: {name} must be a list of names, or names with parameters under them")
+    for key in section or ():
+        if type(key) not in (str, int):  # on, off, yes, no, null, 1.5
+            raise InputError(f"{file}: {name}: YAML takes a name there for the value {key}; put it in quotes")
     return {str(key): parameters.section(value, f"{file}: {name}: {key}") for key, value in (section or {}).items()}
 
 
