@@ -15,14 +15,29 @@ def resolve_device(name: str) -> str:
 
     torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        cuda = torch.cuda.is_available() and _has_code("cuda")
+        return "cuda" if cuda else "mps" if torch.backends.mps.is_available() else "cpu"
     kind, _, index = name.partition(":")
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if kind not in available or (index and not index.isdecimal()):
         raise InputError(f"device: {name!r} is unknown; use auto, cpu, cuda, cuda:N or mps")
     if not available[kind] or (kind == "cuda" and index and int(index) >= torch.cuda.device_count()):
         raise InputError(f"device: {name} is not available on this machine; use device=auto or device=cpu")
+    if kind == "cuda" and not _has_code(name):
+        raise InputError(
+            f"device: this build of torch has no code for {name}, a {torch.cuda.get_device_name(name)}; install one for CUDA 12.6, "
+            "which serves older cards, or use device=cpu"
+        )
     return name
+
+
+def _has_code(device: str) -> bool:
+    """Return whether this build of torch has code for the GPU `device`: builds of today leave out old cards."""
+    import torch
+
+    built = [int("".join(filter(str.isdigit, name))) for name in torch.cuda.get_arch_list() if name.startswith("sm_")]
+    major, minor = torch.cuda.get_device_capability(device)
+    return not built or 10 * major + minor >= min(built)
 
 
 def device_of_process(device: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from inpaintkit.config import TrainConfig, resolve_device
+from inpaintkit.errors import InputError
 from inpaintkit.training import amp
 from inpaintkit.training.distributed import Group
 from inpaintkit.training.tasks.updater import Updater
@@ -67,6 +68,25 @@ def test_the_search_for_a_scale_in_fp16_is_no_broken_step(mode: str, counted: in
         updater.scale(layer(torch.full((1, 1), torch.inf)).sum()).backward()  # type: ignore[no-untyped-call]
         updater.update(number)
     assert updater.skipped() == counted
+
+
+@pytest.mark.parametrize(("capability", "chosen"), [((6, 1), "cpu"), ((7, 5), "cuda")])
+def test_a_card_for_which_torch_has_no_code_is_not_taken(
+    capability: tuple[int, int], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any calculation on it would fail, with an error of CUDA's own."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_arch_list", lambda: ["sm_75", "sm_90a", "compute_120"])
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "GTX 1080")
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    assert resolve_device("auto") == chosen
+    if chosen == "cuda":
+        assert resolve_device("cuda:0") == "cuda:0"
+    else:
+        with pytest.raises(InputError, match=r"has no code for cuda:0, a GTX 1080; install one .*, or use device=cpu"):
+            resolve_device("cuda:0")
 
 
 def test_the_context_computes_in_what_was_chosen() -> None:

@@ -51,6 +51,7 @@ def test_processes_without_a_gpu_each_are_refused(
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
     with pytest.raises(InputError, match=words):
         Trainer(TrainConfig.from_params(tiny(records, tmp_path, device=device, processes=2)), callbacks=[])
 
