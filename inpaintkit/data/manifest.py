@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from inpaintkit.data.packed import PACK_FOLDER
 from inpaintkit.errors import InputError
 from inpaintkit.files import TEMPORARY_NAME, atomic_write_text, folder_lock, read_json
 from inpaintkit.text import shown
@@ -228,7 +229,8 @@ def record_pattern(name: str) -> re.Pattern[str]:
 def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> list[Path]:
     """Return the files of data set `name` (``PREFIX_MODEL``), records marked as deleted included; delete them unless `dry_run`.
 
-    A set of iw3's is its record files. Marks on its records, and a deletion of them that was cut off, are forgotten.
+    A set of iw3's is its record files. Marks on its records, and a deletion of them that was cut off, are forgotten. So is the pack of a
+    folder in which no records are left.
 
     Marks of finished pictures go first, then holes, then pictures, and what the data set was begun with goes last: an
     interrupted clean-up leaves a data set that the same run completes and any other one still refuses. Nothing but files of
@@ -260,6 +262,10 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
                     os.rmdir(emptied)
             with contextlib.suppress(OSError):
                 place.parent.rmdir()
+        for split in SPLITS:
+            if not _entries(root / split) and not (root / PACK_FOLDER).is_symlink():
+                for pack in (root / PACK_FOLDER).glob(f"{split}.*"):  # as large as the records were
+                    pack.unlink(missing_ok=True)
     return files
 
 
