@@ -14,7 +14,7 @@ from videos import FPS, scene, write_video
 
 from inpaintkit.__main__ import main
 from inpaintkit.config import GenerateConfig
-from inpaintkit.data import example_pictures, generate_dataset
+from inpaintkit.data import InpaintDataset, example_pictures, generate_dataset
 from inpaintkit.data.manifest import DELETION_FILE
 from inpaintkit.data.review import delete_records, deleted_records, list_records, read_marks, restore_records, set_mark
 from inpaintkit.errors import InputError
@@ -60,6 +60,12 @@ class TestClean:
         assert all(str(path) in listed and path.exists() for path in deleted)
         assert self.clean(root, NAME, "--yes") == 0
         assert not list((root / "out").rglob(f"{NAME}*.png"))
+
+    def test_the_pack_goes_with_the_last_records(self, root: Path) -> None:
+        InpaintDataset(root / "out" / "eval", training=False, crop_size=64)
+        assert list((root / "out" / ".packed").iterdir())
+        assert self.clean(root, NAME, "--yes") == 0
+        assert not list((root / "out" / ".packed").iterdir())
 
     def test_new_records_of_the_same_prefix_inherit_no_mark_and_no_deletion(self, root: Path) -> None:
         name, other = list_records(root / "out")[0].name, "train/p_FastDepth_x_00000000"
@@ -116,7 +122,7 @@ class TestDeletedRecordsStayDeleted:
         delete_records(root / "out", [record.name for record in list_records(root / "out") if "train" in record.name])
         left, later = list_records(root / "out"), time.time() + 9
         os.utime(root / "in" / "train" / "a.jpg", (later, later))
-        generate_dataset(config(root))
+        assert generate_dataset(config(root)).dropped == 0, "their holes weren't too small"
         assert list_records(root / "out") == left
 
     def test_one_beside_a_lost_one(self, root: Path) -> None:

@@ -71,7 +71,7 @@ def make_report(config: GenerateConfig, listing: Listing, rows: Iterable[Row], p
             area += row["hole_pixels"]
             files.append(Path(config.output_dir) / split / row["picture"])
         elif "dropped" in row:
-            dropped += 1
+            dropped += manifest.DELETED_ROW not in row
         else:
             skipped[row["source"]] = row["skipped"]
     fraction = area / (len(files) * config.size**2) if files else 0.0
