@@ -34,8 +34,29 @@ FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000"
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 WHITE = (255, 255, 255, 255)
 
-# Pillow reports oddities by warnings, and warning filters belong to the whole process: one decode at a time may touch them.
-_DECODING = threading.Lock()
+
+class _Silence:
+    """Pillow's warnings of oddities, off while any thread decodes: their filters belong to the whole process."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._filters = threading.Lock(), 0, contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._filters.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+                _formats()
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.close()
+
+
+_SILENCE = _Silence()
 
 
 class UnreadablePicture(Exception):
@@ -81,10 +102,8 @@ def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
 def is_picture(path: Path) -> bool:
     """Tell by the beginning of a file whether it is a picture that can be used, without decoding it. Never raises."""
     try:
-        with _DECODING, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=_formats()) as image:
-                check_size(*image.size)
+        with _SILENCE, Image.open(path, formats=_formats()) as image:
+            check_size(*image.size)
         return True
     except Exception:  # what is wrong is said when its turn comes
         return False
@@ -129,8 +148,7 @@ def decode_picture(data: bytes, short_side: int | None = None, any_shape: bool =
     Raises `UnreadablePicture` for content that is broken or no picture, for pictures with more than `MAX_PIXELS`, with
     a side under `MIN_SIDE`, and, but for `any_shape`, with the long side over `MAX_ASPECT` times the short one.
     """
-    with _DECODING, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _SILENCE:
         try:
             with Image.open(io.BytesIO(data), formats=_formats()) as image:
                 check_size(*image.size, any_shape)

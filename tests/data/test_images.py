@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from inpaintkit.data import images
 from inpaintkit.data.images import UnreadablePicture, decode_picture, list_pictures, read_picture
 from inpaintkit.errors import InputError
 
@@ -94,6 +97,19 @@ def test_a_reader_never_warns_and_leaves_the_warning_filters_alone(tmp_path: Pat
             decode_picture(content)
         except UnreadablePicture:
             assert name in BAD
+    assert warnings.filters == before
+
+
+def test_threads_decode_side_by_side_and_leave_the_warning_filters_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, upright, both = list(warnings.filters), images._upright, threading.Barrier(2, timeout=9)
+
+    def meet(image: Image.Image) -> Image.Image:
+        both.wait()
+        return upright(image)
+
+    monkeypatch.setattr(images, "_upright", meet)
+    with ThreadPoolExecutor(2) as pool:
+        assert len({picture.shape for picture in pool.map(decode_picture, [GOOD["alpha.png"]] * 2)}) == 1
     assert warnings.filters == before
 
 
