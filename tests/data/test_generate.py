@@ -14,7 +14,6 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ from inpaintkit.data.generate import pipeline as generate_module
 from inpaintkit.data.images import content_key
 from inpaintkit.data.manifest import is_record, read_manifest
 from inpaintkit.data.records import (
-    MIN_HOLE_AREA,
     View,
     apply_view,
     draw_view,
@@ -538,25 +536,19 @@ def test_mirroring_swaps_left_and_right_only_for_record_1() -> None:
         np.testing.assert_array_equal(crop.picture, seen[crop.top :][:256, crop.left :][:, :256])
 
 
-@pytest.fixture
-def few_crops_pass(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    limit = 2500
-    monkeypatch.setattr(generate_module, "MIN_HOLE_AREA", limit)
-    return limit
-
-
 def test_crops_with_too_small_a_hole_are_dropped_and_listed(
-    config: GenerateConfig, few_crops_pass: int, finished: Finished
+    config: GenerateConfig, monkeypatch: pytest.MonkeyPatch, finished: Finished
 ) -> None:
-    report = generate_dataset(dataclasses.replace(config, eval_only=True))
-    areas = [
-        row["hole_pixels"]
-        for row in read_manifest(finished[0], NAME)
-        if is_record(row) and "astronaut" in row["source"]
-    ]
-    assert MIN_HOLE_AREA == 301
-    assert report.eval == sum(area >= few_crops_pass for area in areas)
-    assert report.dropped == 4 - report.eval
+    made = [row for row in read_manifest(finished[0], NAME) if is_record(row) and "astronaut" in row["source"]]
+    areas = sorted(row["hole_pixels"] for row in made)
+    assert generate_module.MIN_HOLE_AREA == 301 < areas[0] <= areas[1] < areas[2]
+    monkeypatch.setattr(generate_module, "MIN_HOLE_AREA", areas[2])
+    said: list[str] = []
+    report = generate_dataset(
+        dataclasses.replace(config, eval_only=True), lambda done, total, message: said.append(message)
+    )
+    assert (report.eval, report.dropped) == (2, 2)
+    assert said == ["eval/astronaut.jpg: 2 records; crops left out, hole too small: 2"]
 
 
 def test_memory_stays_bounded_however_many_pictures_wait(

@@ -257,8 +257,10 @@ class Pipeline:
         deleted = _deleted_rows(self.part(job))
         rows = [deleted.get((crop.image, crop.number)) or self._write(item, crop) for crop in crops]
         manifest.write_part(self.part(job), rows)
+        few = sum("dropped" in row and manifest.DELETED_ROW not in row for row in rows)
+        left_out = f"; crops left out, hole too small: {few}" if few else ""
         bars = f"; {item.facts['bars']}" if "bars" in item.facts else ""
-        return f"{sum(map(manifest.is_record, rows))} records{bars}"
+        return f"{sum(map(manifest.is_record, rows))} records{left_out}{bars}"
 
     def _write(self, item: WorkItem, crop: Crop) -> Row:
         """Write one crop as a pair, the picture first: iw3 lists holes, so a hole without its picture must never be there."""
