@@ -136,6 +136,17 @@ def test_all_records_may_be_deleted_and_come_back_in_a_new_browser(folder: Path)
     close_all(box)
 
 
+def test_what_comes_back_is_seen_also_where_its_hole_is_larger_than_all_that_was_left(folder: Path) -> None:
+    before = RecordBrowser(folder)
+    before.mark(before.records[-1], True)  # the largest hole, 40 %
+    before.delete_marked()
+    box = RecordBrowser(folder).widget()
+    assert "4 of 4 records shown" in caption(box)
+    press(box, "undo")
+    assert "5 of 5 records shown, 1 marked" in caption(box)
+    close_all(box)
+
+
 def test_saying_no_deletes_nothing_and_a_mark_can_be_taken_away(folder: Path) -> None:
     box = RecordBrowser(folder).widget()
     press(box, "mark")

@@ -58,6 +58,10 @@ class RecordBrowser:
             and (record.name in marks or not marked_only)
         ]
 
+    def largest(self) -> float:
+        """Return the share of the largest hole in percent, rounded up to a tenth."""
+        return float(np.ceil(max(1000 * record.hole_fraction for record in self.records)) / 10)
+
     def mark(self, record: RecordFiles, bad: bool) -> None:
         """Mark a record as bad, or take the mark away; it stays marked until then, over restarts."""
         set_mark(self.folder, record.name, bad)
@@ -119,7 +123,7 @@ class _Browsing(parts.Panel):
         self.found: list[RecordFiles] = []
         self.marks: set[str] = set()
         self._settling = False  # page and cursor are being set by us, not by a person
-        self.end = float(np.ceil(max(1000 * record.hole_fraction for record in browser.records)) / 10)
+        self.end = browser.largest()
         share, half = "share of the crop that is hole", "which half of the data set"
         self.sizes = labelled(ipw.FloatRangeSlider, "hole %", share, value=(0, self.end), min=0, max=self.end, step=0.1)
         self.sizes.readout_format = ".1f"
@@ -247,4 +251,8 @@ class _Browsing(parts.Panel):
     def _undo(self) -> None:
         if self.browser.restorable():
             self.browser.undo()
+            low, high = self.sizes.value
+            ends, self.end = self.end, self.browser.largest()
+            self.sizes.max = max(self.end, ends)
+            self.sizes.value = (low, self.end if high == ends else high)
             self._filter()
