@@ -102,6 +102,8 @@ def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
 def is_picture(path: Path) -> bool:
     """Tell by the beginning of a file whether it is a picture that can be used, without decoding it. Never raises."""
     try:
+        if not path.is_file():  # to open a pipe would wait for whoever writes into it
+            return False
         with _SILENCE, Image.open(path, formats=_formats()) as image:
             check_size(*image.size)
         return True

@@ -1,5 +1,6 @@
 """Truths: the hole content that fills are measured against is really right, and the same for everybody."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,6 +167,7 @@ def test_holes_near_the_sides_of_a_scene_do_not_count() -> None:
 def test_surfaces_come_from_the_photos_given(tmp_path: Path) -> None:
     (tmp_path / "eval").mkdir()
     (tmp_path / "eval" / "broken.jpg").write_bytes(b"no picture")
+    os.mkfifo(tmp_path / "eval" / "pipe.jpg")
     with pytest.raises(InputError, match="holds no readable picture"):
         read_textures(tmp_path)
     Image.new("RGB", (200, 160), (255, 0, 255)).save(tmp_path / "eval" / "pink.png")
