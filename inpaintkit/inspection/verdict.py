@@ -32,7 +32,7 @@ def _standing_in_short(result: Evaluation, fill: str, before: str | None) -> str
         return METRICS["psnr"].text(result.mean(fill, "psnr").mean) + " dB"
     gap = result.advantage(fill, rivals[0], "psnr")
     amount = f"{abs(gap.mean):.1f} dB"
-    surely = "" if gap.leaves_0_out or np.isnan(gap.low) else " (not for sure)"
+    surely = "" if gap.leaves_0_out else " (not for sure)"
     if abs(gap.mean) < NOTHING:
         return f"level with {title_of(rivals[0])}"
     if gap.mean > 0:

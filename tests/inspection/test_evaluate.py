@@ -255,7 +255,7 @@ def test_against_each_other_fill_positive_means_better() -> None:
 class TestInOneSentence:
     """What somebody reads first: where a fill stands on each truth, and what changed."""
 
-    def results(self, **psnr: float) -> list[Evaluation]:
+    def results(self, pictures: int = 3, **psnr: float) -> list[Evaluation]:
         def scored(title: str, offset: float) -> Evaluation:
             scores = [
                 Score(
@@ -266,7 +266,7 @@ class TestInOneSentence:
                     dict.fromkeys(METRICS, math.nan) | {"psnr": value + offset * (fill == "row")},
                 )
                 for fill, value in psnr.items()
-                for n in range(3)
+                for n in range(pictures)
             ]
             return Evaluation(tuple(scores), title)
 
@@ -275,6 +275,10 @@ class TestInOneSentence:
     def test_ahead_and_behind(self) -> None:
         said = headline(self.results(row=20.0, telea=19.0, model=22.3), "model")
         assert said == "On photos best, by 2.3 dB; on scenes 2.7 dB behind row fill."
+
+    def test_a_single_picture_makes_nothing_sure(self) -> None:
+        said = headline(self.results(1, row=20.0, model=22.3), "model")
+        assert said == "On photos best, by 2.3 dB (not for sure); on scenes 2.7 dB behind row fill (not for sure)."
 
     def test_less_than_is_shown_is_neither_ahead_nor_behind(self) -> None:
         assert headline(self.results(row=20.0, model=20.02), "model").startswith("On photos level with row fill;")
