@@ -84,6 +84,9 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
 
     source = find_notebook(notebook)
     config, values = resolve(source, params, run_dir)
+    for name, value in values.items():
+        if isinstance(value, str) and value.encode(errors="replace").decode() != value:
+            raise InputError(f"{name}: {value} is not UTF-8 text, as the files of a run have to be; rename it")
     with in_project(source) as root:
         _check_inputs(config)
         folder = require_writable(config.run_folder, "run_dir").resolve()

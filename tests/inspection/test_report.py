@@ -62,6 +62,7 @@ def test_evaluate_refuses_before_any_work(
     (run / "params.yaml").write_text("data_dir: data\nmodel_dir: run\n")
     (run / "inpaint.csv").write_text("losses")
     refused = {
+        (str(model), "-p", "picture=a\udcff.png"): "a\\udcff.png is not UTF-8 text",
         (str(model), "-o", str(run)): "run is the folder of another job",
         ("nobody.pth",): "checkpoint: the file",
         (str(model), "--fill", "nobody.py:f"): "nobody.py does not exist",
