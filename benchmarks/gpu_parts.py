@@ -146,6 +146,7 @@ def measured(scope: Scope, row: Row) -> dict[str, float]:
         "model_dir": str(scope.work / "table"), "overwrite": True, "resident": "on",
     }  # fmt: skip
     trainer = make_trainer(row.kind, options)
+    print(row, *trainer.setup.messages, sep="\n", flush=True)  # why something wasn't compiled, for the log
     step, number = gpu_checks.one_step(trainer), 0
     for number in range(1, 4):
         step(number)

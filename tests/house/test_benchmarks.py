@@ -110,3 +110,4 @@ def test_what_a_gpu_has_to_show_is_rehearsed_and_a_part_that_fails_stops_no_othe
     assert [row["kind"] for row in results["parts"]["table"]["result"]["rows"]] == ["plain", "gan"]
     assert all(row["samples/s"] > 0 for row in results["parts"]["table"]["result"]["rows"])
     assert "samples/s" in (tmp_path / "out" / "results.md").read_text()
+    assert "arithmetic: off, as asked" in (tmp_path / "out" / "log.txt").read_text()
