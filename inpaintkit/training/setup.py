@@ -66,17 +66,18 @@ def set_up(config: TrainConfig, found: FoundRun, data: Data, group: Group, make_
     device = device_of_process(resolve_device(config.device))
     feed, eval_feed = (Feed(config, records, device) for records in (data.train_set, data.eval_set))
     messages = [*feed.messages, *data.messages]
-    arithmetic = None
+    arithmetic, reason = choose_amp(config.amp, device)
+    begun = None
     if found.state is not None:
         with taking_state(Path(config.model_dir)):
-            arithmetic = found.state["inpaintkit_amp"]
-            if arithmetic not in (None, "off", "bf16", "fp16"):
-                raise ValueError(f"its arithmetic is {arithmetic!r}")
-        if arithmetic is not None and config.amp not in ("auto", arithmetic):
-            messages.append(f"amp: the run goes on with {arithmetic}, as it began; amp={config.amp} is for a new one")
-    if arithmetic is None:
-        arithmetic, reason = choose_amp(config.amp, device)
+            begun = found.state["inpaintkit_amp"]
+            if begun not in (None, "off", "bf16", "fp16"):
+                raise ValueError(f"its arithmetic is {begun!r}")
+    if begun not in (None, arithmetic):
+        reason = f"amp: the run goes on with {begun}, as it began; amp={arithmetic} is for a new one"
+    if begun != arithmetic:
         messages.append(reason)
+    arithmetic = begun or arithmetic
     plain = PlainTask(config, _model(config, found), arithmetic, device, group)
     task = make_task(plain, group)
     if config.compile:
