@@ -32,6 +32,7 @@ PNG_OPTIONS: dict[str, Any] = {"compress_level": 1, "compress_type": 3}
 # Decoders that only read the file's bytes. Left out on purpose: EPS, which starts another program, and rarities.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+JPEG2000_START, JPEG2000_BITS = b"\xff\x4f\xff\x51", 42  # of the code stream; where it tells its bits
 WHITE = (255, 255, 255, 255)
 
 
@@ -154,6 +155,10 @@ def decode_picture(data: bytes, short_side: int | None = None, any_shape: bool =
         try:
             with Image.open(io.BytesIO(data), formats=_formats()) as image:
                 check_size(*image.size, any_shape)
+                if image.format == "JPEG2000" and image.mode.startswith("RGB") and _bits_of_jpeg2000(data) > 8:
+                    raise UnreadablePicture(
+                        "is a JPEG 2000 picture of more than 8 bits, whose white comes out black; save it as PNG"
+                    )
                 if image.format == "PNG":
                     with Image.open(io.BytesIO(data), formats=["PNG"]) as checked:
                         checked.verify()  # the checksums, which a decoder skips: it would return rubbish
@@ -179,6 +184,12 @@ def _formats() -> list[str]:
         pillow_heif.register_heif_opener()
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _bits_of_jpeg2000(data: bytes) -> int:
+    """Return the bits of the first channel; Pillow rounds more than 8 of them in a way that overflows."""
+    start = data.find(JPEG2000_START)
+    return (data[start + JPEG2000_BITS] & 0x7F) + 1 if start >= 0 else 8
 
 
 def _unknown_format(data: bytes) -> str:

@@ -8,6 +8,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -88,6 +89,10 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
     flipped[len(png) // 2] ^= 0xFF
     return {
         "zero_bytes.jpg": (b"", "is empty"),
+        "rgb_16_bit.jp2": (
+            cv2.imencode(".jp2", np.full((100, 100, 3), 0xFFFF, np.uint16))[1].tobytes(),
+            "more than 8 bits, whose white comes out black",
+        ),
         "truncated.jpg": (jpeg[: len(jpeg) // 2], "cannot be decoded"),
         "truncated.png": (png[: len(png) // 2], "cannot be decoded"),
         "header_only.jpg": (jpeg[:20], "not a picture"),
