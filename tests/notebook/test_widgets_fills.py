@@ -216,6 +216,7 @@ def test_a_moved_control_shows_another_pair_at_once_and_the_models_fill_when_it_
 ) -> None:
     box = stereo.widget()
     first = pictures(box)
+    assert "% of the longer side" in control(box, "divergence %").tooltip, "as the command's divergence"
     assert "holes filled by the model" in caption(box)
     control(box, name).value = stereo.photos.pictures[1] if name == "picture" else place
     assert pictures(box) != first

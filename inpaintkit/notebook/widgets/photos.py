@@ -83,9 +83,9 @@ class PhotoDepths:
         }
 
 
-def depth_sliders(divergence: float, convergence: float = 0.5) -> dict[str, ipw.Widget]:
-    """Return the sliders for how strong the 3D effect is, and which depth stays on the screen."""
-    strength, screen = "strength of the 3D effect in % of the width", "depth on the screen plane, 0 far, 1 near"
+def depth_sliders(divergence: float, convergence: float = 0.5, side: str = "width") -> dict[str, ipw.Widget]:
+    """Return the sliders for how strong the 3D effect is, in percent of which `side`, and which depth stays on the screen."""
+    strength, screen = f"strength of the 3D effect in % of the {side}", "depth on the screen plane, 0 far, 1 near"
     return {
         "divergence": labelled(ipw.FloatSlider, "divergence %", strength, value=divergence, max=11, step=0.5),
         "convergence": labelled(ipw.FloatSlider, "convergence", screen, value=convergence, max=1, step=0.05),

@@ -93,7 +93,7 @@ class _Looking(parts.Panel):
         super().__init__()
         self.preview, self.pane = preview, parts.Pane("stereo pair")
         self.controls = preview.photos.choosers() | depth_sliders(
-            preview.options.divergence, preview.options.convergence
+            preview.options.divergence, preview.options.convergence, "longer side"
         )
         self.view = ipw.ToggleButtons(options=list(STEREO_VIEWS), tooltips=[hint for hint, _ in STEREO_VIEWS.values()])
         self.made: StereoPair
