@@ -137,7 +137,7 @@ def _add_notebook_commands(add: AddCommand) -> None:
     run.add_argument("-f", "--params-file", type=_path, help="YAML file of parameters, or the name of one in params/")
     _add_params(run, "one parameter; overrides -f")
     run.add_argument("--run-dir", type=full_path, help="run folder (default: what the parameters say)")
-    run.add_argument("--dry-run", action="store_true", help="check everything, print the resolved parameters and stop")
+    run.add_argument("--dry-run", action="store_true", help="check parameters and paths, print all parameters and stop")
 
     params = add("params", _params, "list the parameters of a notebook with type, default and meaning")
     params.add_argument("notebook", metavar="NOTEBOOK", help=notebooks)
