@@ -198,9 +198,13 @@ def run_options(scope: Scope, perceptual: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def make_trainer(kind: str, options: Mapping[str, Any]) -> Trainer:
+def make_trainer(kind: str, options: dict[str, Any]) -> Trainer:
     if kind == "gan":
-        return GanTrainer(GanConfig.from_params({"learning_rate": 1e-4, **options}), [ProgressLines()])
+        full = {
+            "learning_rate": 1e-4,
+            "generator_warmup_iteration": 0,
+        }  # steps that are measured have the adversarial term
+        return GanTrainer(GanConfig.from_params(full | options), [ProgressLines()])
     return Trainer(TrainConfig.from_params({"learning_rate": 3e-4, **options}), [ProgressLines()])
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+from inpaintkit.training.adversarial import warmup_weight
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SMALL = {
     "bench_train": ["--crops", "64", "--batches", "1", "--perceptual", "alex", "--repeats", "1", "--device", "cpu"],
@@ -59,6 +61,15 @@ def test_a_gpu_is_compared_with_the_cpu_in_full_precision(scope: Any, monkeypatc
     monkeypatch.setattr("torch.backends.cudnn.allow_tf32", True)
     monkeypatch.setattr(gpu_checks, "CHECKS", [lambda place: {"tf32": float(torch.backends.cudnn.allow_tf32)}])
     assert gpu_parts.checks(scope)["tf32"]["value"] == 0
+
+
+def test_a_gan_step_is_measured_with_its_adversarial_term(scope: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some dozens of steps of its warm-up would be cheaper than those of a training."""
+    import gpu_parts
+
+    monkeypatch.setattr(gpu_parts, "GanTrainer", lambda config, callbacks: config)
+    config = gpu_parts.make_trainer("gan", gpu_parts.run_options(scope, "alex"))
+    assert warmup_weight(1, config.generator_warmup_iteration) == 1
 
 
 def test_the_second_call_adds_to_the_first_and_makes_records_where_there_are_none(
