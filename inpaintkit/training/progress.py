@@ -180,7 +180,8 @@ class TrainReport:
             return f"no epoch is judged yet: {self.model_file} holds the weights of this stop"
         if self.best_epoch:
             return f"no epoch beat the start by its score: {self.model_file} holds epoch {self.best_epoch}, the best after it"
-        return f"no epoch beat the start: {self.model_file} holds the model that this run started from"
+        yet = "" if self.finished else " yet"  # the stop itself, judged for the report, may have
+        return f"no epoch beat the start{yet}: {self.model_file} holds the model that this run started from"
 
     def summary(self) -> dict[str, float | int | str]:
         """Return the run's figures, flat, ready to record."""

@@ -345,6 +345,7 @@ class TestWhichModelWasKept:
         start, stop = report.rows("eval")
         assert (stop["epoch"], stop["total"] < start["total"]) == (1, True)
         assert (report.best_epoch, report.best_score) == (0, start["total"])
+        assert report.closing_words().startswith("no epoch beat the start yet: "), "the epoch isn't over"
         assert load_model(report.model_file)[1]["epoch"] == 0
         assert load_state(data.parent / "slice" / STATE)["inpaintkit_progress"]["history"] == [start]
 
