@@ -131,7 +131,7 @@ def section(value: Any, name: str) -> Values:
 
 def from_file(notebook: str | Path, file: str | Path) -> Values:
     """Return the parameters of a YAML file for a notebook; one of its presets by name, so that the run can say what differs from it."""
-    path, name = find_params(file), find_notebook(notebook).stem
+    path, name = find_params(file).resolve(), find_notebook(notebook).stem
     is_preset = path.parent == find_project() / "params" and path.name.startswith(f"{name}.")
     return {PRESET: path.stem.removeprefix(f"{name}.")} if is_preset else load_params(path)
 

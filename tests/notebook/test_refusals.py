@@ -12,6 +12,7 @@ from PIL import Image
 
 from inpaintkit.__main__ import main
 from inpaintkit.config import GenerateConfig
+from inpaintkit.notebook.parameters import from_file
 from inpaintkit.notebook.runs import execute
 
 pytestmark = pytest.mark.attack
@@ -334,6 +335,8 @@ class TestCommandLine:
         words = ["-f", file, "-p", f"data_dir={some_records(tmp_path)}", "-p", f"model_dir={tmp_path / 'm'}"]
         assert main(["run", "02_train", *words, "--dry-run"]) == 0
         assert yaml.safe_load(capsys.readouterr().out)["num_samples"] == 20000
+        monkeypatch.chdir(ROOT)
+        assert from_file("02_train", file) == {"preset": "full"}, "the run says what differs from it"
 
     def test_a_shipped_parameter_file_never_stands_in_for_one_of_a_mistyped_folder(
         self, capsys: pytest.CaptureFixture[str]
