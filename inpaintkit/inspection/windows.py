@@ -29,7 +29,7 @@ WINDOW = 64
 GRAIN = 8
 """Areas have one value for a square of so many px."""
 
-REACH = 64
+REACH = 80
 """How far around a hole, in px, the encoder computes.
 
 A pixel depends on others up to 280 px away, but ever less. ``benchmarks/bench_inpainter.py CHECKPOINT`` measures what

@@ -271,7 +271,7 @@ def test_only_what_the_next_layer_takes_values_from_is_planned() -> None:
     assert plan(area, 0, [True])[0].sum() == 4
 
 
-@pytest.mark.parametrize("reach", [REACH, 20, 96])
+@pytest.mark.parametrize("reach", [REACH, 20, WINDOW, 96])
 def test_the_margin_around_a_block_holds_all_that_is_computed_for_it(
     reach: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,7 +288,7 @@ def test_the_margin_around_a_block_holds_all_that_is_computed_for_it(
         seen += int(block.sum())
     assert seen == area.sum()
     tight = [plan(block, reach, shifts)[0].sum() for _, block in blocks(area, reach)]
-    assert reach != REACH or min(tight) < plan(alone, reach, shifts)[0].sum()
+    assert reach != WINDOW or min(tight) < plan(alone, reach, shifts)[0].sum()
 
 
 @torch.inference_mode()
