@@ -236,7 +236,7 @@ def bench_samples(folder: Path) -> None:
     assert packed is not None
     pixels, rng = packed.read(0), numpy_rng(0)
     hole = pixels[3] > 0
-    picture = cv2.merge(list(data._cut(pixels, hole, 50, 50)[0]))
+    picture = cv2.merge(list(data._cut(pixels, hole, 50, 50, data.crop_size)[0]))
     count = iter(range(10**9))
     print(
         f"\npack of {records} records: built in {built * 1e3 / records:.1f} ms per record, opened in {opened * 1e3:.1f} ms"
@@ -245,7 +245,7 @@ def bench_samples(folder: Path) -> None:
     steps: dict[str, Callable[[], object]] = {
         "PNG files instead of the pack": lambda: read_record(*data._pairs[next(count) % records]),
         "from the pack, cut, no augmentation": lambda: data._cut(
-            p := packed.read(next(count) % records), p[3] > 0, 50, 50
+            p := packed.read(next(count) % records), p[3] > 0, 50, 50, data.crop_size
         ),
         "grow the hole by 10 px": lambda: grow_hole(hole, left=0, right=10),
         "best crop of 4": lambda: best_crop(hole, crop_candidates(*hole.shape, 256, rng), 256),

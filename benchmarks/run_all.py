@@ -33,6 +33,9 @@ SHORTER: dict[str, list[str]] = {
 """Arguments that keep the whole run near ten minutes."""
 
 LIMIT_SECONDS = 900
+FAILED = "**It"
+"""How the line of a section begins whose script failed or ran out of time."""
+
 Table = list[list[str]]
 
 
@@ -57,6 +60,8 @@ def main() -> None:
         parts = [HEAD, machine_lines(), *(text for text in sections.values() if text)]
         atomic_write_text(options.output, "\n\n".join(parts) + "\n")
     print(f"Written: {options.output}")
+    if failed := [title for title, text in sections.items() if f"{FAILED} " in text]:
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 HEAD = """# Benchmarks
@@ -105,7 +110,12 @@ def run(script: Path, folder: Path) -> list[str]:
     seconds = time.perf_counter() - started
     print(f"{script.stem}: {seconds:.0f} s {failed}", flush=True)
     called = " ".join(["python", f"benchmarks/{script.name}", *arguments])
-    section = [f"## {title_of(script)}", f"`{called}` took {seconds:.0f} s.", failed and f"**It {failed}**", printed]
+    section = [
+        f"## {title_of(script)}",
+        f"`{called}` took {seconds:.0f} s.",
+        failed and f"{FAILED} {failed}**",
+        printed,
+    ]
     sizes = size_tables(printed)
     if sizes:
         picture = save_figure(plot(sizes), folder / "images" / f"bench_{name}.png")

@@ -34,6 +34,19 @@ def test_the_network_that_generation_waits_for_is_timed_where_bf16_is_fast(monke
     assert model.seconds >= 0.05
 
 
+def test_the_steps_of_a_sample_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import bench_generate
+    import bench_train
+
+    bench_train.write_records(tmp_path)
+    monkeypatch.setattr(bench_generate, "milliseconds", lambda work: float(work() is None))
+    bench_generate.bench_samples(tmp_path / "train")
+    assert "| whole training sample |" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_a_step_is_measured(name: str) -> None:
     printed = subprocess.run(
