@@ -167,4 +167,5 @@ def _cast(name: str, value: Any, kind: Any) -> Any:
     if float in allowed and type(value) in (int, str):
         with contextlib.suppress(ValueError):
             return float(value)
-    raise InputError(f"{name}: expected {type_name(kind)}, got {value!r} ({type(value).__name__})")
+    hint = "; put text that looks like something else in quotes" if str in allowed else ""
+    raise InputError(f"{name}: expected {type_name(kind)}, got {value!r} ({type(value).__name__}){hint}")

@@ -104,14 +104,13 @@ def _build_jobs(plan: Mapping[str, Any], file: str, overrides: Mapping[str, Any]
 
 def _named(section: Any, name: str, file: str) -> dict[str, dict[str, Any]]:
     """Return a section, a mapping of names to parameters or a list of names, as a mapping."""
-    if isinstance(section, list) and all(isinstance(key, str | int) for key in section):
+    if isinstance(section, list) and all(isinstance(key, str) for key in section):
         section = dict.fromkeys(section)
     if section is not None and not isinstance(section, dict):
-        raise InputError(f"{file}: {name} must be a list of names, or names with parameters under them")
-    for key in section or ():
-        if type(key) not in (str, int):  # on, off, yes, no, null, 1.5
-            raise InputError(f"{file}: {name}: YAML takes a name there for the value {key}; put it in quotes")
-    return {str(key): parameters.section(value, f"{file}: {name}: {key}") for key, value in (section or {}).items()}
+        raise InputError(
+            f"{file}: {name} must be a list of names, with quotes around numbers and the like, or names with parameters under them"
+        )
+    return {key: parameters.section(value, f"{file}: {name}: {key}") for key, value in (section or {}).items()}
 
 
 def _job(values: dict[str, Any]) -> BatchJob:

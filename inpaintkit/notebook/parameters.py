@@ -50,6 +50,28 @@ LARGEST_CONTENT = 10_000  # values in it: aliases let a small file unfold to bil
 Values = dict[str, Any]
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML whose names are as they are written, where it would take 007 for 7 and off for False, each once; 010 is ten, not eight."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        names = set[str]()
+        for name, _ in node.value:
+            if isinstance(name, yaml.ScalarNode) and name.value != "<<":
+                if name.value in names:
+                    raise yaml.YAMLError(f"{name.value} stands there twice")
+                names.add(name.value)
+                name.tag = "tag:yaml.org,2002:str"
+        return node
+
+    def _whole_number(self, node: yaml.ScalarNode) -> int:
+        digits = node.value.replace("_", "")
+        return int(digits) if digits.lstrip("+-").isdecimal() else self.construct_yaml_int(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader._whole_number)
+
+
 def config_of(notebook: str | Path) -> type[JobConfig]:
     """Return the configuration class of a notebook (name or path). Raises `InputError` for one that isn't the kit's."""
     name = find_notebook(notebook).stem
@@ -92,7 +114,7 @@ def load_params(file: str | Path) -> Values:
     if (size := path.stat().st_size) > LARGEST_FILE:
         raise InputError(f"{path}: it has {size:,} bytes, too many for parameters; see params/ for examples")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         unfolds = any(itertools.islice(_parts(values), LARGEST_CONTENT, None))
     except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
         raise InputError(f"{path}: not valid YAML in UTF-8 ({shown(error)}); write one `name: value` a line") from None
@@ -101,7 +123,7 @@ def load_params(file: str | Path) -> Values:
         raise InputError(
             f"{path}: its aliases (*name) unfold to more than {LARGEST_CONTENT:,} values; write what is meant"
         )
-    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+    if not isinstance(values, dict):
         raise InputError(f"{path}: expected one `name: value` a line, see params/ for examples")
     return values
 
@@ -124,7 +146,7 @@ def load_sections(file: str | Path, known: Sequence[str]) -> Values:
 
 def section(value: Any, name: str) -> Values:
     """Return what stands under the heading `name` of a parameter file, nothing for nothing. Raises `InputError` for what is no parameters."""
-    if not isinstance(value, dict | None) or not all(isinstance(key, str) for key in value or ()):
+    if not isinstance(value, dict | None):
         raise InputError(f"{name} must have parameters under it, `name: value` a line")
     return value or {}
 
@@ -186,7 +208,7 @@ def _read_value(name: str, text: str, kind: Any) -> Any:
     """Return a typed value; what may be text, and is nothing else that it may be, is text: a pattern may begin with * or [."""
     may_be_text = str in typing.get_args(kind)
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _Loader)
         return text if may_be_text and type(value) not in typing.get_args(kind) else value
     except (yaml.YAMLError, ValueError, RecursionError):
         if may_be_text:

@@ -71,6 +71,18 @@ class TestPlan:
             ("cats_FastDepth", 256), ("flowers_FastDepth", 256),
         ]  # fmt: skip
 
+    def test_names_are_what_the_file_says(self, plan: dict, tmp_path: Path) -> None:
+        names = ["007", "1_000", "0x10", "off", "2024-05-01"]
+        source = str(tmp_path / "cats")
+        jobs = write(plan | {"depth_models": ["FastDepth"], "variants": {}, "data_sets": {}}, tmp_path)
+        sets = "".join(f"  {name}: {{dataset_dir: {source}, seed: 010}}\n" for name in names)
+        jobs.write_text(jobs.read_text().replace("data_sets: {}", f"data_sets:\n{sets}"))
+        assert [job.config.prefix for job in load_batch(jobs).jobs] == names
+        assert {job.config.seed for job in load_batch(jobs).jobs} == {10}, "YAML of old reads eight"
+        jobs.write_text(jobs.read_text() + "variants: {strong: {}}\n")
+        with pytest.raises(InputError, match="variants stands there twice"):
+            load_batch(jobs)
+
     def test_all_problems_are_told_at_once_before_anything_starts(self, plan: dict, tmp_path: Path) -> None:
         plan["data_sets"]["lost"] = {"dataset_dir": str(tmp_path / "nowhere")}
         plan["depth_models"] = ["FastDepht"]
@@ -118,7 +130,8 @@ class TestPlan:
             ({"unfinished": "maybe"}, "choose one of keep, clean"),
             ({"data_sets": {}}, "must each hold at least one entry"),
             ({"depth_models": "FastDepth"}, "depth_models must be a list of names"),
-            ({"variants": {False: {}}}, "variants: YAML takes a name there for the value False; put it in quotes"),
+            ({"variants": [7]}, "variants must be a list of names, with quotes around numbers and the like"),
+            ({"common": {"output_dir": 7}}, "output_dir: expected str, got 7 (int); put text that looks like"),
             ({"variants": {"any": {"model_type": "Any_B"}}}, "model_type follows from the names under depth_models"),
             ({"common": {"prefix": "x"}}, "prefix follows from the names under data_sets and variants; leave it out"),
             ({"variants": {"weak": 3}}, "variants: weak must have parameters under it"),

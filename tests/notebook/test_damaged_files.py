@@ -151,7 +151,7 @@ class TestBatch:
             ("common: 5\ndata_sets: [a]\ndepth_models: [FastDepth]", "common must have parameters under it"),
             ("data_sets: [[a]]\ndepth_models: [FastDepth]", "data_sets must be a list of names"),
             ("data_sets: [{a: 1}]\ndepth_models: [FastDepth]", "data_sets must be a list of names"),
-            ("data_sets: {a: {1: 2}}\ndepth_models: [FastDepth]", "a must have parameters under it"),
+            ("data_sets: {a: {1: 2}}\ndepth_models: [FastDepth]", "01_generate has no parameter 1;"),
             ('data_sets: [a]\ndepth_models: [FastDepth]\ncommon: {output_dir: "a\\0b"}', "can't be a path"),
         ],
     )
