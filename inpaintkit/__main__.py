@@ -108,7 +108,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _path(text: str) -> Path:
-    return Path(text).expanduser()
+    return Path(os.path.expanduser(text))
 
 
 class _Help(argparse.Action):

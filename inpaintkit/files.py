@@ -58,7 +58,7 @@ def fitting_name(stem: str, ending: str) -> str:
 def full_path(text: str | Path) -> Path:
     """Return a path that a job which works in another folder finds as well. A file that is a link keeps its own name: its target's,
     in caches of hubs, has no ending."""
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import os
 import types
 import typing
 from collections.abc import Mapping
@@ -89,8 +90,8 @@ class JobConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.metadata["path"] and isinstance(value, str) and value.startswith("~"):
-                object.__setattr__(self, field.name, str(Path(value).expanduser()))
+            if field.metadata["path"] and isinstance(value, str):
+                object.__setattr__(self, field.name, os.path.expanduser(value))
             self._check_value(field, value)
 
     def _check_value(self, field: dataclasses.Field[Any], value: Any) -> None:

@@ -93,6 +93,8 @@ def read_depth_map(path: Path) -> npt.NDArray[np.float32]:
         raise InputError(
             f"File: {path} can't be read as a depth map{reason}; write an 8 or 16 bit grey PNG, a .npy array or an .exr file"
         )
+    if not values.size:
+        raise InputError(f"File: {path} holds no values; write a depth map of the picture's shape")
     if values.ndim == 3 and (values == values[:, :, :1]).all():
         values = values[:, :, 0]
     if values.ndim != 2 or values.dtype.kind not in "uif":
@@ -101,8 +103,6 @@ def read_depth_map(path: Path) -> npt.NDArray[np.float32]:
         )
     with np.errstate(over="ignore"):
         numbers = np.asarray(values, np.float32)
-    if not numbers.size:
-        raise InputError(f"File: {path} holds no values; write a depth map of the picture's shape")
     if not np.isfinite(numbers).all():
         raise InputError(f"File: {path} holds NaN or infinite values; replace them by a depth")
     return numbers

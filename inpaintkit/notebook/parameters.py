@@ -160,7 +160,7 @@ def from_file(notebook: str | Path, file: str | Path) -> Values:
 
 def find_params(file: str | Path) -> Path:
     """Return a parameter file given by its path, or by its name in ``params/`` (``02_train.full``)."""
-    path, folder = Path(file).expanduser(), find_project() / "params"
+    path, folder = Path(os.path.expanduser(file)), find_project() / "params"
     named = path.parent in (Path(), Path("params"))  # anything else is a place of the user's own
     for candidate in (path, folder / path.name, folder / f"{path.name}.yaml") if named else (path,):
         if candidate.is_file():
@@ -190,7 +190,7 @@ def parse_assignments(notebook: str | Path, texts: Iterable[str], run_dir: str |
         else:
             values[name] = None if value == "None" else _read_value(name, value, kind)
     own = values.get(folder_option(notebook))
-    if run_dir is not None and own is not None and Path(own).expanduser().resolve() != Path(run_dir).resolve():
+    if run_dir is not None and own is not None and Path(os.path.expanduser(own)).resolve() != Path(run_dir).resolve():
         raise InputError(
             f"-p: {folder_option(notebook)}={shown(own)} and {run_dir} are two run folders; name one of them"
         )

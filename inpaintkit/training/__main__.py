@@ -65,7 +65,7 @@ def read_params(file: Path) -> dict[str, Any]:
     """Return the flat parameters of a YAML file; raise `InputError`."""
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"--config: {file} can't be read ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise InputError(f"--config: {file} must hold one `name: value` a line")

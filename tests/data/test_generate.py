@@ -220,10 +220,12 @@ def test_only_a_share_without_pictures_is_said_to_make_nothing(pictures: Path, t
     whole, said = tmp_path / "train_alone", list[str]()
     whole.mkdir()
     shutil.copy(pictures / "train/a_cat.jpg", whole)
-    for shard, sayings in (("0/1", []), ("1/2", ["shard 1/2 makes nothing: there are fewer pictures than shards"])):
-        config = GenerateConfig(str(whole), str(tmp_path), "t", eval_fraction=0, eval_only=True, shard=shard)
-        assert generate_dataset(config, lambda done, total, message: said.append(message)).records == 0
-        assert said == sayings
+    for shard, makes in (("0/2", True), ("1/2", False)):
+        said.clear()
+        config = GenerateConfig(str(whole), str(tmp_path / "out"), "t", size=256, eval_fraction=0, shard=shard)
+        report = generate_dataset(config, lambda done, total, message: said.append(message))
+        assert (report.records > 0) == makes
+        assert (said == ["shard 1/2 makes nothing: there are fewer pictures than shards"]) != makes
 
 
 def test_another_seed_gives_other_records(config: GenerateConfig, finished: Finished) -> None:

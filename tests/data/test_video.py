@@ -529,6 +529,16 @@ class TestAutomaticDivision:
     def test_an_empty_folder_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="too few files"):
             generate_dataset(config(tmp_path, tmp_path / "out"))
+        with pytest.raises(
+            InputError, match=r"no file of .* is for train/ or eval/ \(by name, eval_fraction 0: 0 files"
+        ):
+            generate_dataset(config(tmp_path, tmp_path / "out", eval_fraction=0.0))
+
+    def test_a_side_that_gets_no_file_is_refused_where_it_is_the_only_one(self, flat: Path, tmp_path: Path) -> None:
+        with pytest.raises(
+            InputError, match=r"is for eval/ \(by name, eval_fraction 0: 3 files to train/.* another eval_"
+        ):
+            generate_dataset(config(flat, tmp_path / "out", eval_fraction=0.0, eval_only=True))
 
     @given(st.sets(st.text("abcdef", min_size=1, max_size=8), min_size=2, max_size=60), st.floats(0.01, 0.99))
     def test_both_sides_get_something_and_a_new_file_moves_few(self, names: set[str], fraction: float) -> None:

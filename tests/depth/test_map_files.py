@@ -172,6 +172,7 @@ def bomb() -> bytes:
     [
         ("photo_depth.npy", npy("(1000000, 1000000)")),
         ("photo_depth.npy", npy("(0, 0)")),
+        ("photo_depth.npy", npy("(4, 3, 0)")),
         ("photo_depth.npy", npy("(4, 3)")[:30]),
         ("photo_depth.npy", b"PK\x03\x04 an archive"),
         ("photo_depth.npy", b"\x80\x04cos\nsystem\n"),

@@ -318,6 +318,9 @@ class TestCommandLine:
         assert main(["run", "02_train", "-p", "data_dir=~/mine", "-p", "model_dir=~/m", "--dry-run"]) == 0
         assert GenerateConfig(output_dir="~/data", prefix="x").output_dir == str(tmp_path / "data")
         assert not Path("~").exists()
+        assert main(["run", "02_train", "-p", "data_dir=~no-user/x", "-p", "model_dir=~/m", "--dry-run"]) == 2
+        assert "~no-user/x does not exist; give the path of an existing folder" in capsys.readouterr().err
+        assert GenerateConfig(output_dir="~no-user", prefix="x").output_dir == "~no-user", "a name that begins so"
 
     def test_a_dry_run_leaves_no_folders(self, tmp_path: Path) -> None:
         words = ["-p", "dataset_dir=data/samples", "-p", f"output_dir={tmp_path / 'new' / 'set'}", "-p", "prefix=x"]

@@ -19,6 +19,7 @@ from inpaintkit.files import folder_lock
 from inpaintkit.model import LightInpaintV1, load_state, save_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import Callback, GanTrainer, RunView, Trainer
+from inpaintkit.training.__main__ import main
 from inpaintkit.training.distributed import Group, join_group
 from inpaintkit.training.progress import Plan
 from inpaintkit.training.resume import take_progress
@@ -118,6 +119,18 @@ def test_gan_in_two_processes_goes_on_in_one(records: Path, tmp_path: Path) -> N
     resumed.fit()
     assert_same_curve(whole, resumed)
     assert float(whole.run.progress.history[1]["discriminator"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"\xff\x00 no text", "can't be read"), (b"[" * 9999, "can't be read"), (b"- 1", "must hold one")],
+)
+def test_a_file_that_holds_no_parameters_is_refused_in_one_sentence(
+    content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.yaml").write_bytes(content)
+    assert main(["--config", str(tmp_path / "run.yaml")]) == 2
+    assert f"inpaintkit: --config: {tmp_path / 'run.yaml'} {said}" in capsys.readouterr().out
 
 
 class StopAfterStart(Callback):

@@ -102,6 +102,11 @@ def list_sources(config: GenerateConfig) -> Listing:
     wanted = [split for split in splits if is_divided(root) or 0 < config.eval_fraction < 1]
     for split in wanted:
         _require_a_picture(listing, split, config)
+    if not any(listing.files.values()):
+        raise InputError(
+            f"dataset_dir: no file of {shown(root)} is for {' or '.join(f'{split}/' for split in splits)} ({division}); give a folder "
+            "with pictures or videos, or another eval_fraction"
+        )
     return listing
 
 
