@@ -27,6 +27,7 @@ class Child(subprocess.Popen[str]):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="backslashreplace",  # libraries print names as they are, and those may be no text
             env={"OMP_NUM_THREADS": str(threads), **os.environ, **own},
             start_new_session=True,  # an interrupt must reach the one that started it alone, which then ends it
         )

@@ -249,7 +249,7 @@ def _load_function(file: Path, name: str) -> Fill:
     sys.modules[spec.name] = module  # where dataclasses look for the module that they are made in
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a person's own file raises
+    except (Exception, SystemExit) as error:  # whatever a person's own file raises
         raise InputError(f"fills: {file} fails when it is run: {type(error).__name__}: {error}") from error
     fill = getattr(module, name, None)
     if not callable(fill):

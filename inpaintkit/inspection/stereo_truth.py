@@ -234,6 +234,8 @@ def _read_png(path: Path) -> tuple[np.ndarray, float]:
     """Return what a PNG holds, NaN for 0, and its usual scale."""
     with Image.open(path, formats=["PNG"]) as image:
         _check_size(*image.size)
+        if image.mode in ("1", "P"):
+            raise ValueError("its numbers stand for colours of a palette, or for black and white")
         stored = np.array(image)
     scale = 1.0 if stored.dtype == np.uint8 else SCALE_16_BIT
     return np.where(stored == 0, np.nan, stored.astype(np.float32)), scale

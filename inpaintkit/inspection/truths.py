@@ -124,6 +124,8 @@ def photo_truth(
         (photo, reason), *others = report.skipped
         more = f"; and {len(others)} more" if others else ""
         print(f"left out: {shown(photo)} {shown(reason)}{more}", flush=True)
+    if not report.records:
+        raise InputError(f"photos: no photo in {photos}/eval gives a record; put others there, or set data_dir")
     return record_truth(InpaintDataset(own / "eval", training=False))
 
 

@@ -15,6 +15,7 @@ from videos import write_video
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import GenerateReport, generate_dataset
 from inpaintkit.errors import InputError, RunFailed
+from inpaintkit.processes import Child, follow
 from inpaintkit.seeds import numpy_rng
 from tests.data.test_generate import contents
 
@@ -131,3 +132,8 @@ def test_what_a_process_is_refused_is_told(pictures: Path, tmp_path: Path) -> No
     with pytest.raises(InputError, match="seed"):
         generate_dataset(config(pictures, tmp_path, 2, seed=5))
     assert not children(tmp_path)
+
+
+def test_what_a_library_prints_need_not_be_text() -> None:
+    with Child(["-c", r"import os; os.write(1, b'a\xff.mp4\n'); print('more')"], 1, {}) as child:
+        assert list(follow([child])) == [(0, r"a\xff.mp4"), (0, "more"), (0, None)]

@@ -190,9 +190,10 @@ def test_fills_that_cannot_work_are_refused(tmp_path: Path, records: InpaintData
     for names, words in refused.items():
         with pytest.raises(InputError, match=words):
             make_fills(names)
-    (tmp_path / "broken.py").write_text("1 / 0")
-    with pytest.raises(InputError, match="fails when it is run: ZeroDivisionError"):
-        make_fills(f"{tmp_path / 'broken.py'}:f")
+    for code, words in {"1 / 0": "ZeroDivisionError", "import sys; sys.exit()": "SystemExit"}.items():
+        (tmp_path / "broken.py").write_text(code)
+        with pytest.raises(InputError, match=f"fails when it is run: {words}"):
+            make_fills(f"{tmp_path / 'broken.py'}:f")
     with pytest.raises(InputError, match=r"small returned \(1, 3, 96, 95\)"):
         evaluate(make_fills(f"{file}:small"), records)
     with pytest.raises(InputError, match="holes returned numbers that aren't finite"):

@@ -175,9 +175,10 @@ def test_a_disparity_beyond_float32_counts_as_not_measured(tmp_path: Path) -> No
     assert read_disparity(tmp_path / "d.npy").isnan().flatten().tolist() == [False, True]
 
 
-def test_colour_png_is_no_disparity(tmp_path: Path) -> None:
-    Image.new("RGB", (4, 4)).save(tmp_path / "d.png")
-    with pytest.raises(InputError, match="instead of one number per pixel"):
+@pytest.mark.parametrize("mode", ["RGB", "P", "1"])
+def test_colour_png_is_no_disparity(mode: str, tmp_path: Path) -> None:
+    Image.new(mode, (4, 4), 1).save(tmp_path / "d.png")
+    with pytest.raises(InputError, match=r"instead of one number per pixel|stand for colours"):
         read_disparity(tmp_path / "d.png")
 
 

@@ -224,6 +224,9 @@ def test_photo_holes_are_made_once_for_the_same_photos_and_seed(
     photo_truth(tmp_path / "photos", tmp_path / "a")
     assert len(list((tmp_path / "a").iterdir())) == 3
     assert [file.stat().st_mtime_ns for file in files] == changed
+    Image.new("RGB", (80, 70)).save(photos / "blobs.png")
+    with pytest.raises(InputError, match=r"photos: no photo in .*/eval gives a record"):
+        photo_truth(tmp_path / "photos", tmp_path / "a")
 
 
 def test_what_is_refused_is_refused_before_records_are_made(tmp_path: Path) -> None:

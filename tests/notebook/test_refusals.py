@@ -148,6 +148,9 @@ class TestCommandLine:
             (["run", "02_train", "max_epoch=3"], "max_epoch=3"),
             (["stereo", "x.jpg", "--divergence", "much"], "'much'; `inpaintkit stereo -h` explains"),
             (["clean", "--output-dir", "nowhere", "--prefix", "a_b"], "the folder nowhere does not exist"),
+            (["inspect", "~no-one-here/m.pth"], "~no-one-here/m.pth: the file does not exist"),
+            (["stereo", "~no-one-here/a.jpg"], "picture: the file ~no-one-here/a.jpg does not exist"),
+            (["run", "02_train", "-p", "data_dir=~no-one-here/data"], "~no-one-here/data does not exist"),
         ],
     )
     def test_what_is_no_command(self, typed: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
