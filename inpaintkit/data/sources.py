@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import astuple, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,24 +88,30 @@ def read_source(source: Source, readers: VideoReaders) -> Content:
         raise UnreadablePicture(source.refused)
     if source.moment is None:
         data = read_file(source.path)
-        return Content(content_key(data), lambda short_side: decode_without_bars(data, short_side))
+        return Content(content_key(data), partial(_without_bars, partial(decode_picture, data)))
     decoded = readers.read(source.path, source.moment)
-    key, seen = content_key(decoded.pixels.tobytes()), decoded.without(source.bars)
-    return Content(key, lambda short_side: (frame_picture(seen, short_side), source.bars))
+    picture = partial(frame_picture, decoded.without(source.bars))
+    # a film in a broadcast, or in a recording of another shape, has more bars than the whole video
+    return Content(content_key(decoded.pixels.tobytes()), partial(_without_bars, picture, known=source.bars))
 
 
-def decode_without_bars(data: bytes, short_side: int | None = None) -> tuple[NDArray[np.uint8], Bars]:
-    """Return a picture file's picture without black bars, and the bars; one with bars is always decoded in full size."""
-    pixels = decode_picture(data, short_side)
+def _without_bars(
+    decode: Callable[[int | None], NDArray[np.uint8]], short_side: int | None, known: Bars = NO_BARS
+) -> tuple[NDArray[np.uint8], Bars]:
+    """Return what `decode` gives for a short side without black bars, and the bars, those among them that it had left out as `known`.
+
+    A picture with bars is always decoded in full size.
+    """
+    pixels = decode(short_side)
     if not any(bars_of_picture(pixels)):
-        return pixels, NO_BARS
-    whole = decode_picture(data)
+        return pixels, known
+    whole = decode(None)
     bars = bars_of_picture(whole)
     if not any(bars):
-        return pixels, NO_BARS
+        return pixels, known
     seen = bars.cut(whole)
     check_size(seen.shape[1], seen.shape[0])
-    return np.ascontiguousarray(seen), bars
+    return np.ascontiguousarray(seen), Bars(*map(sum, zip(known, bars, strict=True)))
 
 
 def sources_of(

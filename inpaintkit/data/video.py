@@ -207,17 +207,17 @@ def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[F
     looks: list[tuple[float, NDArray[np.uint8], float, bool]] = []
     moments: list[FrameMark] = []
     brightest: Pixels | None = None
+    kinds = set[tuple[int, int, int]]()
     with contextlib.closing(Stream(path)) as video:
         for frame, time, key, intact in _timed_frames(video):
             if time < skip_first or (moments and time - moments[-1].time < 0.999 / max_fps):
                 continue
             thumb, sharpness, grey = look_at(frame)
-            if not looks:
-                size, turns = _shown_size(frame, video.stream), round(frame.rotation / 90)
-            if intact and brightest is None:
-                brightest = grey.copy()
-            elif intact and brightest is not None and grey.shape == brightest.shape:
-                np.maximum(brightest, grey, out=brightest)
+            if intact:
+                kinds.add((frame.width, frame.height, round(frame.rotation / 90)))
+                if len(kinds) == 1:
+                    size = _shown_size(frame, video.stream)
+                    brightest = grey if brightest is None else np.maximum(brightest, grey)
             looks.append((time, thumb, sharpness, intact))
             moments.append(FrameMark(frame.pts or 0, round(time, 6), key, grid_of(thumb)))
         if video.joined:  # there is nothing else to seek: stamps come again, or were raised
@@ -228,7 +228,8 @@ def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[F
             f"has no frame after its first {skip_first:g} s" if skip_first else "has no frame that can be decoded"
         )
     times, thumbs, sharpnesses, intacts = zip(*looks, strict=True)
-    bars = bars_of_video(brightest, size, turns) if brightest is not None else NO_BARS
+    # recordings of different sizes that were joined have no bars in common
+    bars = bars_of_video(brightest, size, kinds.pop()[2]) if brightest is not None and len(kinds) == 1 else NO_BARS
     return Looks(np.array(times), np.stack(thumbs), np.array(sharpnesses), np.array(intacts), bars), moments
 
 

@@ -66,6 +66,27 @@ class TestVideos:
         assert darkest_lines(report) > BLACK
         assert "px left, " in report.videos[0][1]
 
+    def test_recordings_of_other_sizes_and_bars_that_were_joined(self, tmp_path: Path) -> None:
+        parts = [
+            framed(scene("train/cat_face", 24, (640, 240)), top=130),
+            scene("train/cat_face", 24, (352, 240)),
+            framed(scene("train/cat_face", 24, (240, 240)), left=56),
+        ]
+        files = [write_video(tmp_path / f"{number}.ts", part) for number, part in enumerate(parts)]
+        joined = tmp_path / "joined.ts"
+        joined.write_bytes(b"".join(file.read_bytes() for file in files))
+        report = generated(joined, tmp_path / "out", repeats=2)
+        assert darkest_lines(report) > BLACK
+        assert "black bars of their own left out of " in report.videos[0][1]
+        rows = read_manifest(tmp_path / "out", report.name)
+        widths = {row["source"]: row.get("bars", NO_BARS) for row in rows if "picture" in row}
+        assert len(widths) >= 3
+        assert {(bars[0] > 40, bars[1] > 40) for bars in widths.values()} == {
+            (False, True),
+            (False, False),
+            (True, False),
+        }
+
     def test_a_night_scene_stays_whole(self, tmp_path: Path) -> None:
         def night() -> Iterator[Frame]:
             for frame in scene("train/fig_bowl", 12, (640, 360)):

@@ -61,9 +61,15 @@ class GenerateReport:
 def make_report(config: GenerateConfig, listing: Listing, rows: Iterable[Row], pictures: int) -> GenerateReport:
     """Return the report of a run that worked on `pictures` passes, from the manifest `rows` of all its jobs."""
     counts, scenes, dropped, area, skipped, bars, files = dict.fromkeys(manifest.SPLITS, 0), 0, 0, 0, {}, {}, []
+    videos = dict(describe_videos(manifest.manifest_folder(config.output_dir, data_set_name(config))))
+    own_bars: dict[str, set[str]] = {}
     for row in rows:
-        if "bars" in row and "#t=" not in row["source"]:
-            bars[row["source"]] = str(Bars(*row["bars"]))
+        if "bars" in row:
+            said, video = str(Bars(*row["bars"])), row["source"].rpartition("#t=")[0]
+            if video not in videos:
+                bars[row["source"]] = said
+            elif said not in videos[video]:
+                own_bars.setdefault(video, set()).add(row["source"])
         split = row["source"].partition("/")[0]
         if manifest.is_record(row):
             counts[split] += 1
@@ -74,10 +80,11 @@ def make_report(config: GenerateConfig, listing: Listing, rows: Iterable[Row], p
             dropped += manifest.DELETED_ROW not in row
         else:
             skipped[row["source"]] = row["skipped"]
+    for video, frames in own_bars.items():
+        videos[video] += f"; black bars of their own left out of {len(frames)} frames"
     fraction = area / (len(files) * config.size**2) if files else 0.0
     return GenerateReport(
         data_set_name(config), **counts, scenes=scenes, dropped=dropped, skipped=tuple(skipped.items()),
-        videos=describe_videos(manifest.manifest_folder(config.output_dir, data_set_name(config))),
-        bars=tuple(bars.items()), division=listing.division,
+        videos=tuple(videos.items()), bars=tuple(bars.items()), division=listing.division,
         mean_hole_fraction=fraction, pictures=pictures, seconds=0.0, files=tuple(files),
     )  # fmt: skip
