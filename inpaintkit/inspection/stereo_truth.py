@@ -56,16 +56,20 @@ def stereo_truth(folder: str | Path, scale: float | None = None, edge_dilation: 
     """Return the stereo pairs in the folders inside `folder` (or `folder` itself) as a truth; files are read when needed.
 
     `scale`: stored disparity per px; None: 1, in 16-bit PNG files 256. `edge_dilation`: rounds by which near edges of the
-    disparity grow before the warp. Each pair is read once at first, so that a bad one is said before anything is judged:
-    raises `InputError` for it as `read_case` does, and if there is no pair.
+    disparity grow before the warp. What isn't a whole pair is left out, which is said. Each pair is read once at first, so that a bad
+    one is said before anything is judged: raises `InputError` for it as `read_case` does, and if there is no pair.
     """
     root = require_folder(folder, "stereo_dir")
-    found = {place.name: files for place in [root, *sorted(root.iterdir())] if (files := find_pair(place))}
+    places = [root, *sorted(place for place in root.iterdir() if place.is_dir() and not place.name.startswith("."))]
+    found = {place.name: files for place in places if (files := find_pair(place))}
     if not found:
         raise InputError(
             f"stereo_dir: {root} holds no folder with left.png, right.png and disparity.pfm, .npy or .png "
             "(or im0.png, im1.png, disp0.pfm); put each pair into a folder of its own"
         )
+    for place in places[1:]:
+        if place.name not in found:
+            print(f"stereo pairs: {shown(place.name)} is left out: {_lacking(place)}", flush=True)
     names = list(found)
     for name, files in found.items():
         read_case(*files, name, scale)
@@ -78,16 +82,26 @@ def stereo_truth(folder: str | Path, scale: float | None = None, edge_dilation: 
 
 def find_pair(place: Path) -> tuple[Path, Path, Path] | None:
     """Return the files (left, right, disparity) of a stereo pair in folder `place`, None if they aren't all there."""
-    if not place.is_dir():
-        return None
     for stems in NAMES:
-        left, right, disparity = (
-            next((file for ending in endings if (file := place / (stem + ending)).is_file()), None)
-            for stem, endings in zip(stems, (PICTURES, PICTURES, DISPARITIES), strict=True)
-        )
+        left, right, disparity = _files(place, stems)
         if left and right and disparity:
             return left, right, disparity
     return None
+
+
+def _files(place: Path, stems: tuple[str, str, str]) -> list[Path | None]:
+    """Return the files of a pair that is named by `stems`, None for each that isn't there."""
+    return [
+        next((file for ending in endings if (file := place / (stem + ending)).is_file()), None)
+        for stem, endings in zip(stems, (PICTURES, PICTURES, DISPARITIES), strict=True)
+    ]
+
+
+def _lacking(place: Path) -> str:
+    """Return in words what a folder lacks to be a stereo pair, by the names of which it has the most files."""
+    stems = min(NAMES, key=lambda stems: _files(place, stems).count(None))
+    missing = [stem for stem, file in zip(stems, _files(place, stems), strict=True) if file is None]
+    return "it has none of a pair's files" if len(missing) == len(stems) else f"it has no {' and no '.join(missing)}"
 
 
 def read_case(

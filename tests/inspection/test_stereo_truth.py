@@ -182,13 +182,20 @@ def test_colour_png_is_no_disparity(mode: str, tmp_path: Path) -> None:
         read_disparity(tmp_path / "d.png")
 
 
-def test_pairs_in_folders_are_found_by_their_usual_names_and_judged(tmp_path: Path) -> None:
+def test_pairs_in_folders_are_found_by_their_usual_names_and_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     disparity = rendered()[2][0, 0].numpy()
     np.save(save_pair(tmp_path / "plain") / "disparity.npy", disparity)
     pfm = b"Pf\n%d %d\n-1\n" % (WIDTH, HEIGHT) + disparity[::-1].astype("<f4").tobytes()
     (save_pair(tmp_path / "middlebury", ("im0", "im1")) / "disp0.pfm").write_bytes(pfm)
     (tmp_path / "notes").mkdir()
+    save_pair(tmp_path / "unmeasured", ("im2", "im6"))
     truth = stereo_truth(tmp_path)
+    assert capsys.readouterr().out.splitlines() == [
+        "stereo pairs: notes is left out: it has none of a pair's files",
+        "stereo pairs: unmeasured is left out: it has no disp2",
+    ]
     assert list(truth.names) == ["middlebury", "plain"]
     evaluation = evaluate({"row": row_fill}, truth)
     assert evaluation.title == "stereo pairs"
