@@ -1,4 +1,4 @@
-"""Training losses: clamp-L1, DCT, LPIPS and DINOv2, summed with fixed weights."""
+"""Training losses: clamp-L1, DCT, LPIPS, DINOv2 and the grid term, summed with fixed weights."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +15,7 @@ from inpaintkit.training.augment import augment_pair, rotate
 from inpaintkit.training.dinov2 import DinoDistance
 from inpaintkit.training.loss_log import BatchLosses
 from inpaintkit.training.perceptual import Lpips
+from inpaintkit.training.repetition import grid_term
 
 # A little of the unclamped difference pulls values outside 0..1 back.
 UNCLAMPED_WEIGHT = 0.001
@@ -63,11 +64,16 @@ class TrainingLoss(nn.Module):
     """Loss of a batch of pictures; made by `create_loss`. Nothing in it is trained."""
 
     def __init__(
-        self, recipe: Recipe, perceptual: str, hole_l1_weight: float, perceptual_path: str | Path | None = None
+        self,
+        recipe: Recipe,
+        perceptual: str,
+        hole_l1_weight: float,
+        perceptual_path: str | Path | None = None,
+        grid_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.recipe = recipe
-        self.weights = recipe.weights
+        self.weights = recipe.weights | ({"grid": grid_weight} if grid_weight else {})
         self.hole_l1_weight = hole_l1_weight
         self.lpips = Lpips(perceptual, perceptual_path) if "lpips" in recipe.weights else None
         self.dinov2 = DinoDistance(perceptual_path) if "dinov2" in recipe.weights else None
@@ -84,17 +90,19 @@ class TrainingLoss(nn.Module):
             hole: (B, 1, H, W) bool, True = missing; needed only with a `hole_l1_weight` other than 1.
             generator: source of the pair augmentation (`augment_pair`); None, as in evaluation: no augmentation.
 
-        ``losses.terms`` holds ``total`` and the unweighted scalars ``l1``, ``dct``, ``lpips``, ``dinov2``, as far as the loss has
-        them, whose weighted sum is the total; ``losses.per_sample`` the total of each sample (B,), whose mean it is.
+        ``losses.terms`` holds ``total`` and the unweighted scalars ``l1``, ``dct``, ``lpips``, ``dinov2``, ``grid``, as far as the loss
+        has them, whose weighted sum is the total; ``losses.per_sample`` the total of each sample (B,), whose mean it is.
         """
         output, target = output.float(), target.float()
         if self.hole_l1_weight == 1:
             hole = None
         elif hole is None:
             raise ValueError("hole_l1_weight other than 1 needs the hole")
+        # of the pictures as they are: turned, the grid would no longer lie along rows and columns
+        grid = {"grid": grid_term(output, target)} if "grid" in self.weights else {}
         if generator is not None:
             output, target, hole = augment_pair(output, target, generator, hole)
-        values = self._terms(output, target, hole)
+        values = self._terms(output, target, hole) | grid
         weighted = [self.weights[name] * value for name, value in values.items()]
         per_sample = torch.stack(weighted).sum(dim=0)
         total = per_sample.mean()
@@ -121,18 +129,24 @@ class TrainingLoss(nn.Module):
 
 
 def create_loss(
-    name: str, perceptual: str = "vgg", hole_l1_weight: float = 1.0, perceptual_path: str | Path | None = None
+    name: str,
+    perceptual: str = "vgg",
+    hole_l1_weight: float = 1.0,
+    perceptual_path: str | Path | None = None,
+    grid_weight: float = 0.0,
 ) -> TrainingLoss:
     """Return the loss `name`, one of ``l1lpips``, ``dct``, ``l1dctlpips``, ``l1dinov2``, with LPIPS on the network `perceptual`.
 
-    `perceptual_path` is a local copy of the perceptual network: a file for LPIPS, a folder for DINOv2. `hole_l1_weight` multiplies the clamp-L1 inside the hole; 1 is the reference's loss. Raises `InputError` for an
+    `perceptual_path` is a local copy of the perceptual network: a file for LPIPS, a folder for DINOv2. `hole_l1_weight`
+    multiplies the clamp-L1 inside the hole; 1 is the reference's loss. `grid_weight` is the weight of `grid_term`, which is
+    ours; 0 leaves it out. Raises `InputError` for an
     unknown name, for a hole weight without an L1 term, and where the perceptual network's weights are missing.
     """
     require_known("loss", name, RECIPES)
     recipe = RECIPES[name]
     if hole_l1_weight != 1 and "l1" not in recipe.weights:
         raise InputError(f"hole_l1_weight: the loss {name} has no L1 term; use 1 or the loss l1lpips")
-    return TrainingLoss(recipe, perceptual, hole_l1_weight, perceptual_path)
+    return TrainingLoss(recipe, perceptual, hole_l1_weight, perceptual_path, grid_weight)
 
 
 def pad_to_multiple(picture: Tensor, multiple: int = PAD_MULTIPLE) -> Tensor:

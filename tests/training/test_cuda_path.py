@@ -118,7 +118,7 @@ def test_every_discriminator(gpu: FakeGpu, name: str) -> None:
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_however_its_pair_is_moved(gpu: FakeGpu, name: str, tiny_dinov2: Path) -> None:
     path = tiny_dinov2 if "dino" in name else None
-    loss = create_loss(name, "alex", 2.0 if "l1" in name else 1.0, path).to("cuda")
+    loss = create_loss(name, "alex", 2.0 if "l1" in name else 1.0, path, grid_weight=1.0).to("cuda")
     for seed in range(6):
         total, losses = loss(picture(), picture(), hole(), torch_rng(seed))
         assert all_there(total, losses.per_sample, *losses.terms.values())

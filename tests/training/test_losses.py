@@ -81,9 +81,9 @@ def test_terms_add_up_to_the_total(name: str, tiny_dinov2: Path) -> None:
     generator = torch_rng("terms")
     output, target = torch.rand(3, 3, 64, 80, generator=generator), torch.rand(3, 3, 64, 80, generator=generator)
     path = tiny_dinov2 if name == "l1dinov2" else None
-    loss = create_loss(name, "alex", perceptual_path=path)
+    loss = create_loss(name, "alex", perceptual_path=path, grid_weight=5.0)
     total, losses = loss(output, target)
-    weights = RECIPES[name].weights
+    weights = RECIPES[name].weights | {"grid": 5.0}
     assert losses.terms.keys() == {*weights, "total"}
     assert losses.terms["total"].item() == total.item()
     assert sum(w * losses.terms[n].item() for n, w in weights.items()) == pytest.approx(total.item(), rel=1e-5)
@@ -103,6 +103,26 @@ def test_hole_weight_counts_the_hole_more_often() -> None:
     output = 0.5 - output  # right in the hole, wrong outside
     plain, heavy = (create_loss("l1lpips", "alex", w)(output, target, hole)[1].terms["l1"].item() for w in (1.0, 10.0))
     assert heavy == pytest.approx(plain)
+
+
+def test_the_grid_term_is_the_amplitude_of_what_repeats_every_8_px_and_nothing_else() -> None:
+    rng = torch_rng("grid")
+    target = torch.rand(1, 3, 80, 80, generator=rng)
+
+    def term(error: Tensor) -> float:
+        return create_loss("l1lpips", "alex", grid_weight=1.0)(target + error, target)[1].terms["grid"].item()
+
+    for period in (2, 4, 8):
+        tile = torch.randn(1, 3, period, period, generator=rng)
+        tile = tile - tile.mean(dim=(2, 3), keepdim=True)
+        pattern = 0.05 * tile.repeat(1, 1, 80 // period, 80 // period)
+        pattern[..., 78:, :] = 0  # pictures needn't be made of whole cells
+        amplitude = pattern[..., :72, :].square().mean().sqrt().item()
+        assert term(pattern) == pytest.approx(amplitude, rel=0.1), period
+    assert term(torch.full((1, 3, 80, 80), 0.2)) < 1e-4, "a wrong colour is no pattern"
+    assert term(0.2 * torch.randn(1, 3, 80, 80, generator=rng)) < 0.02, "nor is noise"
+    waves = 0.2 * torch.sin(torch.arange(80) * 2 * torch.pi / 6).expand(1, 3, 80, 80)
+    assert term(waves) < 0.02, "nor is another period"
 
 
 def test_unusable_choices_are_refused() -> None:

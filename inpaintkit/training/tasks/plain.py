@@ -39,7 +39,9 @@ class PlainTask:
         self.model = model.to(device)
         self.network: Network = self.model
         self.average = MovingAverage(self.model, config.ema_decay) if config.ema_decay > 0 else None
-        loss = create_loss(config.loss, config.perceptual, config.hole_l1_weight, config.perceptual_path)
+        loss = create_loss(
+            config.loss, config.perceptual, config.hole_l1_weight, config.perceptual_path, config.grid_weight
+        )
         self.criterion = loss.to(device)
         self.updater = Updater(config, self.model, arithmetic, device, group)
         self.updaters: Sequence[Updater] = (self.updater,)
