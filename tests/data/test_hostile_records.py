@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from inpaintkit.data import InpaintDataset
-from inpaintkit.data.review import delete_records, list_records, read_marks, restore_records, set_mark
+from inpaintkit.data.review import delete_records, list_records
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_writable
 
@@ -95,18 +95,6 @@ def test_a_mask_that_is_no_picture_is_listed_so_that_it_can_be_deleted(train: Pa
     assert "train/b" in [record.name for record in list_records(train.parent)]
     assert delete_records(train.parent, ["train/b"]) == 1
     assert len(opened(train)) == 3
-
-
-def test_a_name_with_a_line_break_can_be_marked_deleted_and_brought_back(train: Path) -> None:
-    for half in ("C", "M"):
-        (train / f"b_{half}.png").rename(train / f"b\n../x_{half}.png".replace("/", "-"))
-    name = "train/b\n..-x"
-    set_mark(train.parent, name, True)
-    assert read_marks(train.parent) == {name}
-    assert delete_records(train.parent, [name]) == 1
-    assert name not in [record.name for record in list_records(train.parent)]
-    assert restore_records(train.parent, [name]) == 1
-    assert name in [record.name for record in list_records(train.parent)]
 
 
 @pytest.mark.parametrize("folder", ["run", ".packed"])

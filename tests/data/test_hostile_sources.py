@@ -77,14 +77,14 @@ class TestClean:
         made = generate_dataset(config(root)).records
         assert len(list_records(root / "out")) == made > 0
 
-    @pytest.mark.parametrize("name", ["/tmp", "..", ".", "", "a/b", "*", f"{NAME}/../x", "p_FastDept?"])
+    @pytest.mark.parametrize("name", ["/tmp", "..", ".", "", "a/b", "*", f"{NAME}/../x", "p_FastDept?", "a\nb"])
     def test_what_is_no_name_deletes_nothing(self, name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         before = sorted(root.rglob("*"))
         assert self.clean(root, name, "--yes") == 2
         assert "is no name of a data set" in capsys.readouterr().err
         assert sorted(root.rglob("*")) == before
 
-    @pytest.mark.parametrize("folder", ["deleted", "deleted/train", "train", "manifest", f"manifest/{NAME}"])
+    @pytest.mark.parametrize("folder", ["deleted", "deleted/train", "train", "manifest", f"manifest/{NAME}", "frames"])
     def test_no_link_to_a_folder_is_followed(self, folder: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         link = root / "out" / folder
         (root / "outside").mkdir()

@@ -157,8 +157,3 @@ def test_small_holes_are_rarely_missed() -> None:
         return sum(top < 300 and top + 256 > 200 and left < 110 and left + 256 > 100 for top, left in corners)
 
     assert found(4) > found(1) + 20
-
-
-def test_too_small_records_are_named() -> None:
-    with pytest.raises(InputError, match="200 x 150 px; use crop_size=128"):
-        grid_crop(np.zeros((150, 200), bool), 256)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from test_generate import contents
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data.generate import GenerateReport, generate_dataset
@@ -35,11 +35,6 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(pictures: Path, output: Path, **options: object) -> GenerateConfig:
     values = {"prefix": "t", "size": 256, "num_samples": 1, "scenes": 1, "divergence_level": 2, "workers": 0, **options}
     return GenerateConfig(dataset_dir=str(pictures), output_dir=str(output), device="cpu", **values)  # type: ignore[arg-type]
-
-
-def contents(folder: Path) -> dict[str, str]:
-    files = (p for p in folder.rglob("*") if p.is_file() and ".locks" not in p.parts)
-    return {p.relative_to(folder).as_posix(): hashlib.sha1(p.read_bytes()).hexdigest() for p in files}
 
 
 @pytest.fixture(scope="module")

@@ -365,14 +365,6 @@ class TestChoice:
         times = np.array([time for _, time, _, _ in plan["frames"]])
         assert [int((times < 2).sum()), int((times >= 2).sum())] == expected
 
-    def test_the_choice_is_the_same_every_time(self, two_scenes: TwoScenes) -> None:
-        assert taken(two_scenes[0]) == taken(two_scenes[0])
-
-    def test_shares_follow_the_lengths(self) -> None:
-        assert share_out([6.0, 3.0, 1.0], 2) == [1, 1, 0]
-        assert share_out([6.0, 3.0, 1.0], 10) == [6, 3, 1]
-        assert share_out([], 3) == []
-
     @given(st.lists(st.floats(0.1, 1000), min_size=1, max_size=30), st.integers(1, 200))
     def test_shares_add_up_and_leave_no_scene_out_while_there_are_enough(self, weights: list[float], n: int) -> None:
         shares = share_out(weights, n)

@@ -1,6 +1,8 @@
-"""The rooms: imports only go up, heavy libraries stay in the one place that may use them."""
+"""The rooms: imports only go up, heavy libraries stay in the one place that may use them, examples give what they say."""
 
 import ast
+import doctest
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +110,14 @@ def test_files_and_classes_stay_small_enough_to_read(path: Path) -> None:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ClassDef):
             assert sum(isinstance(part, ast.FunctionDef) for part in node.body) <= MOST_METHODS, node.name
+
+
+def test_every_example_in_a_docstring_gives_what_it_says() -> None:
+    shown = [path for path in FILES if ">>> " in path.read_text(encoding="utf-8")]
+    names = [".".join(("inpaintkit", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in shown]
+    results = {name: doctest.testmod(importlib.import_module(name)) for name in names}
+    assert len(results) > 5
+    assert not [name for name, result in results.items() if result.failed or not result.attempted]
 
 
 def test_no_import_leads_back_to_where_it_came_from() -> None:

@@ -1,7 +1,5 @@
 """Foreign text: what it may do to a line, a page, a table and a figure."""
 
-import doctest
-
 import pytest
 
 from inpaintkit import text
@@ -18,10 +16,6 @@ HOSTILE = [
     "x" * 10_000,
     "\x1b" * 10_000,
 ]
-
-
-def test_examples() -> None:
-    assert doctest.testmod(text).failed == 0
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -79,44 +79,6 @@ class TestForeignMasks:
         assert trainer(data, max_epoch=1).fit().finished
 
 
-def test_a_pack_that_was_written_over_is_made_anew(data: Path) -> None:
-    expected = trainer(data).train_set.pixels(0).copy()
-    pack = data / ".packed" / "train.bin"
-    with pack.open("r+b") as file:
-        file.seek(64)
-        file.write(bytes(1000))
-    assert np.array_equal(trainer(data).train_set.pixels(0), expected)
-
-
-def test_a_picture_smaller_than_the_crop_is_named(data: Path) -> None:
-    write_record(data / "train", 1, size=60)
-    with pytest.raises(InputError, match=r"p_1_C\.png has 60x60 px, less than the crop of 64"):
-        trainer(data)
-
-
-def test_half_a_pair_is_named(data: Path) -> None:
-    write_record(data / "train", 1)
-    (data / "train" / "p_1_M.png").unlink()
-    with pytest.raises(InputError, match=r"p_1_C\.png has no partner"):
-        trainer(data)
-
-
-def test_pictures_and_holes_of_different_size_are_named(data: Path) -> None:
-    write_record(data / "train", 1)
-    Image.new("L", (80, 96)).save(data / "train" / "p_1_M.png")
-    with pytest.raises(InputError, match=r"p_1_C\.png and p_1_M\.png differ in size"):
-        trainer(data)
-
-
-def test_a_record_exchanged_under_a_resume_is_noticed(data: Path) -> None:
-    trainer(data, max_seconds=0.0).fit()
-    write_record(data / "train", 7)
-    for suffix in ("C", "M"):
-        (data / "train" / f"p_7_{suffix}.png").rename(data / "train" / f"p_0_{suffix}.png")
-    with pytest.raises(InputError, match=r"records in .* have changed"):
-        trainer(data)
-
-
 def test_a_full_disk_stops_with_a_sentence_and_the_last_checkpoint_stays(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +144,13 @@ class TestNothingLearnt:
         with pytest.raises(RunFailed, match="the loss was NaN or infinite in every step of epoch 1"):
             run.fit()
         assert all(torch.equal(a, b) for a, b in zip(weights, run.model.parameters(), strict=True))
+
+    def test_a_flood_of_such_losses_within_an_epoch(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("inpaintkit.training.run.MAX_SKIPPED", 2)
+        run = trainer(data, num_samples=8)
+        run.setup.plain.criterion.hole_l1_weight = float("nan")
+        with pytest.raises(RunFailed, match="the loss was NaN or infinite in 2 steps of epoch 1"):
+            run.fit()
 
     def test_a_learning_rate_far_too_large(self, data: Path) -> None:
         with pytest.raises(RunFailed, match=r"lower learning_rate \(now 1e\+10\).* best model so far is in"):

@@ -13,7 +13,7 @@ from run_trainer import run_training
 from toy_data import tiny
 
 from inpaintkit.config import GanConfig, TrainConfig
-from inpaintkit.errors import InputError, RunFailed
+from inpaintkit.errors import InputError
 from inpaintkit.files import folder_lock
 from inpaintkit.model import LightInpaintV1, load_model, load_state, save_model
 from inpaintkit.seeds import torch_rng
@@ -134,27 +134,6 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(kind: str, records: Path, 
     assert_same(comparable(whole), comparable(cut))
 
 
-def test_sigterm_finishes_the_step_saves_and_says_so(records: Path, tmp_path: Path) -> None:
-    params = small(records, tmp_path / "run", checkpoint_seconds=1e6)
-    status, said = run_training(params, 3, "SIGTERM")
-    assert status != 0
-    assert "SIGTERM" in said
-    assert "the same again goes on there" in said
-    assert load_state(tmp_path / "run" / f"{NAME}.checkpoint.pth")["inpaintkit_progress"]["steps_done"] == 3
-
-
-def test_a_run_stops_in_time_and_goes_on_exactly_there(records: Path, tmp_path: Path) -> None:
-    run = train(small(records, tmp_path / "cut", max_seconds=0.0))
-    assert not run.report.finished  # type: ignore[attr-defined]
-    assert run.run.steps_done == 1
-    train(small(records, tmp_path / "cut"))
-    train(small(records, tmp_path / "whole"))
-    assert_same(
-        load_state(tmp_path / "whole" / f"{NAME}.checkpoint.pth")["training_state_dict"],
-        load_state(tmp_path / "cut" / f"{NAME}.checkpoint.pth")["training_state_dict"],
-    )
-
-
 class TestRefusals:
     def test_resume_without_a_checkpoint(self, records: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="holds no checkpoint"):
@@ -165,36 +144,9 @@ class TestRefusals:
         with folder_lock(tmp_path, "model_dir"), pytest.raises(InputError, match="in use by process"):
             trainer.fit()
 
-    def test_missing_records(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="run 01_generate first"):
-            Trainer(TrainConfig.from_params(small(tmp_path, tmp_path / "run")))
-
     def test_gan_without_a_generator(self, records: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="trained generator"):
             GanTrainer(GanConfig.from_params(small(records, tmp_path, checkpoint_file=None, crop_size=72)))
-
-
-def test_reset_state_takes_the_weights_and_nothing_else(records: Path, tmp_path: Path) -> None:
-    first = train(small(records, tmp_path, max_epoch=1))
-    weights = {name: value.clone() for name, value in first.model.state_dict().items()}
-    again = Trainer(
-        TrainConfig.from_params(small(records, tmp_path, resume=True, reset_state=True, learning_rate=1e-5)),
-        callbacks=[],
-    )
-    assert_same(weights, again.model.state_dict())
-    assert again.run.progress.epoch == 1
-    assert not again.setup.plain.updater.optimizer.state
-
-
-def test_broken_losses_are_skipped_and_a_flood_of_them_ends_the_run(
-    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("inpaintkit.training.run.MAX_SKIPPED", 3)
-    trainer = Trainer(TrainConfig.from_params(small(records, tmp_path)), callbacks=[])
-    with torch.no_grad():
-        trainer.model.mask_bias.fill_(float("nan"))
-    with pytest.raises(RunFailed, match="lower learning_rate"):
-        trainer.fit()
 
 
 @pytest.fixture(scope="module")
