@@ -2,7 +2,7 @@
 
 Marks are a text file beside ``train/`` and ``eval/``, one record a line, so they outlive notebooks. What is deleted moves to
 ``deleted/{train,eval}/`` and can be brought back from there, as long as that folder isn't emptied. A deletion is written down before it
-begins; whoever lists the records next completes one that was cut off.
+begins; whoever lists, deletes or brings back records next completes one that was cut off.
 """
 
 import contextlib
@@ -81,6 +81,7 @@ def delete_records(folder: str | Path, names: Collection[str]) -> int:
     They stay deleted when the generation is continued. Raises `InputError` while a run writes into this data set.
     """
     root = require_folder(folder, "data_dir")
+    finish_deletion(root)
     there = {name for name in names if any(path.exists() for path in _pair(root, name))}
     if there:
         with _all_locked(root):
@@ -92,16 +93,16 @@ def delete_records(folder: str | Path, names: Collection[str]) -> int:
 def finish_deletion(folder: str | Path) -> None:
     """Complete the deletion that was begun in a data set folder, if any."""
     root = Path(folder)
-    names = {name for name in read_names(root / DELETION_FILE) if _is_name(name)}
     if not (root / DELETION_FILE).is_file():
         return
+    names = {name for name in read_names(root / DELETION_FILE) if _is_name(name)}
     for name in sorted(names):
         picture, hole = _pair(root, name)
         for file in (hole, picture):  # hole first: iw3 lists holes
             _move(file, _deleted(root, file))
     _change_rows(root, lambda split, row: _as_deleted(row) if _name(split, row) in names else row)
     write_names(root / MARKS_FILE, read_marks(root) - names)
-    (root / DELETION_FILE).unlink()
+    (root / DELETION_FILE).unlink(missing_ok=True)  # whoever lists the records beside this one completes it, too
 
 
 def deleted_records(folder: str | Path) -> set[str]:
@@ -116,6 +117,7 @@ def restore_records(folder: str | Path, names: Collection[str]) -> int:
     meanwhile, that one stays. Raises `InputError` while a run writes into this data set.
     """
     root = require_folder(folder, "data_dir")
+    finish_deletion(root)
     there = deleted_records(root) & set(names)
     with _all_locked(root):
         for name in sorted(there):

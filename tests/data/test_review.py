@@ -98,9 +98,10 @@ def test_an_eval_record_of_the_same_number_keeps_its_row(folder: Path) -> None:
     assert all(manifest.is_record(row) for row in manifest.read_manifest(folder, "a_FastDepth"))
 
 
+@pytest.mark.parametrize("then", ["list", "delete", "restore"])
 @pytest.mark.parametrize("survivors", [0, 1, 2, 3])
 def test_a_deletion_that_was_cut_off_anywhere_is_completed(
-    folder: Path, survivors: int, monkeypatch: pytest.MonkeyPatch
+    folder: Path, survivors: int, then: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = ["train/a_FastDepth_00000000", "train/a_FastDepth_00000001"]
     original, allowed = Path.replace, [survivors]
@@ -117,16 +118,34 @@ def test_a_deletion_that_was_cut_off_anywhere_is_completed(
         delete_records(folder, gone)
     monkeypatch.undo()
     assert (folder / DELETION_FILE).is_file()
-    assert names(folder) == ["train/a_FastDepth_00000002", "eval/a_FastDepth_00000000"]
-    assert len(find_pairs(folder / "train")) == 1
+    left = ["train/a_FastDepth_00000002", "eval/a_FastDepth_00000000"]
+    if then == "delete":
+        assert delete_records(folder, [left.pop()]) == 1
+    elif then == "restore":
+        assert restore_records(folder, gone) == 2
+        left = [*gone, *left]
+    assert names(folder) == left
+    assert len(find_pairs(folder / "train")) == sum("train" in name for name in left)
     assert not (folder / DELETION_FILE).exists()
 
 
+def test_a_deletion_may_be_completed_by_who_lists_the_records_meanwhile(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        monkeypatch.undo()
+        assert len(names(folder)) == 3  # another browser's
+        return original(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    assert delete_records(folder, ["train/a_FastDepth_00000000"]) == 1
+    assert len(names(folder)) == 3
+
+
 def test_nothing_is_deleted_while_a_run_writes(folder: Path) -> None:
-    with (
-        manifest.lock(folder, "a_FastDepth", "0/1"),
-        pytest.raises(InputError, match="in use by process"),
-    ):
+    with manifest.lock(folder, "a_FastDepth", "0/1"), pytest.raises(InputError, match="in use by process"):
         delete_records(folder, ["train/a_FastDepth_00000000"])
     finish_deletion(folder)
     assert len(names(folder)) == 4
