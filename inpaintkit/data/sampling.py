@@ -84,11 +84,7 @@ class HardExampleSampler:
 
         `places`: where its records are among those of today, if some were added since then; None: they are the same.
         """
-        if places is None and len(state["count"]) != self.num_records:
-            raise InputError(
-                f"data_dir: it holds {self.num_records} training records, the checkpoint knows {len(state['count'])}"
-            )
-        where = torch.arange(self.num_records) if places is None else torch.tensor(places, dtype=torch.int64)
+        where = slice(None) if places is None else torch.tensor(places, dtype=torch.int64)
         self.weights = torch.ones(self.num_records, dtype=torch.float64)
         self.weights[where] = state["weights"]
         self._history[where] = state["history"]
@@ -99,7 +95,6 @@ def crop_candidates(
     height: int, width: int, size: int, rng: np.random.Generator, tries: int = CROP_TRIES
 ) -> list[Corner]:
     """Draw the corners of `tries` crops of `size` px out of `height` x `width` px."""
-    _check_size(height, width, size)
     tops = rng.integers(0, height - size, size=tries, endpoint=True)
     lefts = rng.integers(0, width - size, size=tries, endpoint=True)
     return list(zip(tops.tolist(), lefts.tolist(), strict=True))
@@ -123,20 +118,11 @@ def largest_hole(hole: Mask, corners: Sequence[Corner], size: int) -> Corner:
 def grid_crop(hole: Mask, size: int) -> Corner:
     """Return the corner with the largest hole among those on a grid, for evaluation: no randomness.
 
-    Arguments as of `best_crop`. Raises `InputError` when the hole is smaller than `size`.
+    Arguments as of `best_crop`.
     """
     height, width = hole.shape
-    _check_size(height, width, size)
     grid = itertools.product(range(0, height - size + 1, GRID_STEP), range(0, width - size + 1, GRID_STEP))
     return largest_hole(hole, list(grid), size)
-
-
-def _check_size(height: int, width: int, size: int) -> None:
-    if min(height, width) < size:
-        raise InputError(
-            f"crop_size: a record is only {width} x {height} px; use crop_size={min(height, width) // 64 * 64} or "
-            "generate larger records"
-        )
 
 
 def hole_areas(hole: Mask, corners: Sequence[Corner], size: int) -> NDArray[np.int64]:

@@ -14,14 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inpaintkit.data.sampling import (
-    CROP_TRIES,
-    HardExampleSampler,
-    Mask,
-    best_crop,
-    crop_candidates,
-    grid_crop,
-)
+from inpaintkit.data.sampling import CROP_TRIES, HardExampleSampler, Mask, best_crop, crop_candidates, grid_crop
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng, torch_rng
 
@@ -100,9 +93,7 @@ def test_state_continues_exactly(tmp_path: Path) -> None:
     assert torch.equal(restored.draw(50, torch_rng(1)), sampler.draw(50, torch_rng(1)))
 
 
-def test_state_of_another_data_set_is_refused() -> None:
-    with pytest.raises(InputError, match=r"7 training records, .* 5"):
-        HardExampleSampler(7).load_state_dict(HardExampleSampler(5).state_dict())
+def test_a_data_set_without_records_is_refused() -> None:
     with pytest.raises(InputError, match="no records"):
         HardExampleSampler(0)
 
