@@ -3,7 +3,6 @@
 All of it works on what a survey saw (`Looks`), with no random numbers: the same video gives the same frames.
 """
 
-import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -162,18 +161,11 @@ def share_out(weights: list[float], count: int) -> list[int]:
     ([1, 1, 0], [6, 3, 1])
     """
     order = sorted(range(len(weights)), key=lambda i: (-weights[i], i))
-    shares = [0] * len(weights)
-    for i in order[:count]:
-        shares[i] = 1
-    queue = [(-weights[i] / 3, i) for i in order[: max(count, 0)]]
-    heapq.heapify(queue)
-    for _ in range(count - len(queue)):
-        if not queue:
-            break
-        _, i = heapq.heappop(queue)
-        shares[i] += 1
-        heapq.heappush(queue, (-weights[i] / (2 * shares[i] + 1), i))
-    return shares
+    shares = np.zeros(len(weights), np.int64)
+    shares[order[:count]] = 1
+    for _ in range(count - len(weights) if weights else 0):
+        shares[np.argmax(np.array(weights) / (2 * shares + 1))] += 1
+    return [int(share) for share in shares]
 
 
 def split_evenly(members: NDArray[np.int64], lengths: NDArray[np.float64], n: int) -> list[NDArray[np.int64]]:

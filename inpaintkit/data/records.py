@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from inpaintkit.data.sampling import crop_candidates, largest_hole
+from inpaintkit.depth.protocol import min_max
 from inpaintkit.seeds import Key, numpy_rng
 from inpaintkit.synthesis import HoleDraw, HoleSampler
 
@@ -20,7 +21,6 @@ SHORT_SIDES = (720, 1080, 1080)  # px: 720 or 1080, one to two
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 CROP_TRIALS = 8
 MIN_HOLE_AREA = 301  # px; a crop with less shows the network nothing
-SMALLEST_RANGE = 1e-12  # keeps a flat depth map at 0
 IMAGES_PER_VIEW = 2  # the picture and its mirror image
 
 Picture = NDArray[np.uint8]
@@ -72,9 +72,7 @@ def turn_depth(depth: Tensor, angle: float | None) -> Tensor:
     if angle is None:
         return depth
     turned = np.array(turn(Image.fromarray(depth[0, 0].float().cpu().numpy()), angle))
-    turned -= turned.min()
-    turned /= max(float(turned.max()), SMALLEST_RANGE)
-    return torch.from_numpy(turned)[None, None].to(depth.device)
+    return min_max(torch.from_numpy(turned)[None, None]).to(depth.device)
 
 
 @dataclass(frozen=True)

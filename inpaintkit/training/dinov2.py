@@ -6,7 +6,6 @@ definition is not documented; this one is our own.
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from inpaintkit.depth.hub_access import is_reachable
 from inpaintkit.depth.preparation import IMAGENET
+from inpaintkit.depth.transformers_models import is_installed
 from inpaintkit.errors import InputError
 
 CHECKPOINT = "facebook/dinov2-small"
@@ -72,7 +72,7 @@ class DinoDistance(nn.Module):
 
 def load_dinov2(path: str | Path | None) -> nn.Module:
     """Return transformers' DINOv2 from folder `path`, else from the cache, else from the hub; raises `InputError`."""
-    if importlib.util.find_spec("transformers") is None:
+    if not is_installed():
         raise InputError("loss: l1dinov2 needs the package transformers; run `pip install transformers`")
     from huggingface_hub import constants
     from transformers import AutoConfig, Dinov2Model

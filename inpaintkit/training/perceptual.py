@@ -3,6 +3,7 @@
 Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018, version 0.1.
 """
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,10 +95,7 @@ class Lpips(nn.Module):
             F.interpolate(m.float(), size=size, mode="bilinear", align_corners=False)
             for m in self._layer_maps(input, target)
         )
-        total = next(maps)
-        for layer_map in maps:
-            total = total + layer_map
-        return total
+        return functools.reduce(torch.add, maps)
 
     def features(self, picture: Tensor) -> Iterator[Tensor]:
         """Yield the compared ReLU outputs (B, C, h, w), shallow to deep, of a picture (B, 3, H, W) in 0..1."""

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PARENT_VARIABLE = "INPAINTKIT_PARENT"
@@ -15,12 +16,12 @@ PARENT_VARIABLE = "INPAINTKIT_PARENT"
 LOOK_SECONDS = 1.0
 
 
+@dataclass
 class StopRequest:
     """A polite request to finish the step, save and stop: by a `signal`, or `asked` for by a button (any thread may)."""
 
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self.asked = False
+    signal: int | None = None
+    asked: bool = False
 
 
 @contextlib.contextmanager

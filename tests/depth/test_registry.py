@@ -25,35 +25,11 @@ from inpaintkit.depth.hub_access import LIMIT, is_reachable, reachable
 from inpaintkit.errors import InputError
 
 NAMES = [
-    "FastDepth",
-    "File",
-    "Any_S",
-    "Any_B",
-    "Any_L",
-    "Any_V2_S",
-    "Any_V2_B",
-    "Any_V2_L",
-    "Any_V2_N_S",
-    "Any_V2_N_B",
-    "Any_V2_N_L",
-    "Any_V2_K_S",
-    "Any_V2_K_B",
-    "Any_V2_K_L",
-    "Any_V2_N",
-    "Any_V2_K",
-    "Distill_Any_S",
-    "Distill_Any_B",
-    "Distill_Any_L",
-    "DepthPro",
-    "DepthPro_S",
-    "ZoeD_N",
-    "ZoeD_K",
-    "ZoeD_NK",
-    "ZoeD_Any_N",
-    "ZoeD_Any_K",
-    "Any_V3_Mono",
+    "FastDepth", "File", "Any_S", "Any_B", "Any_L", "Any_V2_S", "Any_V2_B", "Any_V2_L", "Any_V2_N_S", "Any_V2_N_B",
+    "Any_V2_N_L", "Any_V2_K_S", "Any_V2_K_B", "Any_V2_K_L", "Any_V2_N", "Any_V2_K", "Distill_Any_S", "Distill_Any_B",
+    "Distill_Any_L", "DepthPro", "DepthPro_S", "ZoeD_N", "ZoeD_K", "ZoeD_NK", "ZoeD_Any_N", "ZoeD_Any_K", "Any_V3_Mono",
     "Any_V3_Mono_01",
-]
+]  # fmt: skip
 
 
 def test_the_table_holds_the_names_of_iw3_and_two_that_need_no_hub() -> None:
