@@ -99,15 +99,14 @@ class Pipeline:
     def files(self, job: Job) -> list[Path]:
         """Return every file that the job may write; the part, which is the mark of completion, comes last."""
         crops = [(image, sample) for image in range(IMAGES_PER_VIEW) for sample in range(self.config.num_samples)]
-        frames = [self._frame_file(job)] if self._saves_frame(job) else []
-        return [*(path for crop in crops for path in self._pair(job, *crop)), *frames, self.part(job)]
+        return [*(path for crop in crops for path in self._pair(job, *crop)), *self._frames(job), self.part(job)]
 
-    def _saves_frame(self, job: Job) -> bool:
-        return self.config.save_frames and job.origin.moment is not None and job.repeat == 0 and job.scene is None
-
-    def _frame_file(self, job: Job) -> Path:
+    def _frames(self, job: Job) -> list[Path]:
+        """Return the file in which the job keeps its frame of a video, if it does."""
+        if not self.config.save_frames or job.origin.moment is None or job.repeat or job.scene is not None:
+            return []
         folder, _, name = job.origin.name.rpartition("/")
-        return manifest.frame_folder(self.output, self.name) / job.split / folder / fitting_name(name, ".png")
+        return [manifest.frame_folder(self.output, self.name) / job.split / folder / fitting_name(name, ".png")]
 
     def _pair(self, job: Job, image: int, sample: int) -> tuple[Path, Path]:
         sequence = (job.number * IMAGES_PER_VIEW + image) * self.config.num_samples + sample
@@ -134,8 +133,7 @@ class Pipeline:
             return False  # it gave nothing, but may be another picture now
         self._check_sources(job, part, made)
         names = [row[key] for row in rows if manifest.is_record(row) for key in ("picture", "hole")]
-        frames = [self._frame_file(job)] if self._saves_frame(job) else []
-        return all(path.exists() for path in (*(self.output / job.split / name for name in names), *frames))
+        return all(path.exists() for path in (*(self.output / job.split / name for name in names), *self._frames(job)))
 
     def _is_still_refused(self, job: Job, reason: str) -> bool:
         """Tell whether a job that gave nothing would give nothing again: not where its map, or a package, came meanwhile."""
@@ -199,8 +197,8 @@ class Pipeline:
         if job.scene is not None:
             return self._draw_scene(job, job.scene)
         content = read_source(job.origin, self.readers)
-        if self._saves_frame(job):
-            write_png(self._frame_file(job), content.decode(None)[0])
+        for file in self._frames(job):
+            write_png(file, content.decode(None)[0])
         view = draw_view(numpy_rng(self.config.seed, content.key, job.repeat, "view"), self.config.size)
         seen, bars = content.decode(view.source_side)
         picture, facts = apply_view(seen, view), {"bars": bars} if any(bars) else {}
