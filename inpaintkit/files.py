@@ -144,6 +144,12 @@ def require_folder(path: str | Path, name: str) -> Path:
     return folder
 
 
+def require_file(path: str | Path, name: str) -> None:
+    """Raise an `InputError` that names the parameter `name` unless `path` is a file."""
+    if not Path(path).is_file():
+        raise InputError(f"{name}: the file {path} does not exist; give the path of an existing file")
+
+
 def require_writable(path: str | Path, name: str) -> Path:
     """Create folder `path` and prove that a file can be written in it, else raise an `InputError`."""
     folder = Path(path)

@@ -11,7 +11,9 @@ from inpaintkit.config.choices import (
     FILL_NAMES,
     HOLE_METHODS,
     LOSSES,
+    MAP_NAME,
     MAP_VALUES,
+    NEAR_IS_BRIGHT,
     OPTIMIZERS,
     registry,
 )
@@ -26,13 +28,6 @@ from inpaintkit.config.inspect import (
     is_fill_function,
     joined_fills,
 )
-from inpaintkit.config.options import (
-    FIXED,
-    JobConfig,
-    changes,
-    field_types,
-    nearest_name,
-    require_known,
-)
+from inpaintkit.config.options import FIXED, JobConfig, changes, field_types, nearest_name, require_known
 from inpaintkit.config.stereo import StereoConfig
 from inpaintkit.config.train import GanConfig, TrainConfig

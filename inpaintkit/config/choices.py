@@ -44,8 +44,10 @@ HOLE_METHODS: Choices = {
     "occlusion": "what the left eye can't see, from the depth map as it is",
     "warp_back": "iw3's rule: warp to the left eye and back",
 }
+NEAR_IS_BRIGHT = "near_is_bright"
+MAP_NAME = "{name}_depth"
 MAP_VALUES: Choices = {
-    "near_is_bright": "large is near",
+    NEAR_IS_BRIGHT: "large is near",
     "far_is_bright": "large is far",
     "distance": "distance, in any unit",
 }

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from inpaintkit.config.choices import DEPTH_MODEL_NAMES, HOLE_METHODS, MAP_VALUES
+from inpaintkit.config.choices import DEPTH_MODEL_NAMES, HOLE_METHODS, MAP_NAME, MAP_VALUES, NEAR_IS_BRIGHT
 from inpaintkit.config.options import FREE, JobConfig, option, require_known
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder, require_writable
@@ -69,10 +69,10 @@ class GenerateConfig(JobConfig):
     )
     flip_average: bool = option(False, "average depth with that of the mirrored picture; doubles its time", later=FREE)
     map_name: str = option(
-        "{name}_depth", "for File: a map's name without its ending; another name than this needs model_path"
+        MAP_NAME, "for File: a map's name without its ending; another name than this needs model_path"
     )
     map_values: str = option(
-        "near_is_bright", "for File: what large values in a map mean", choices=MAP_VALUES, later=FREE
+        NEAR_IS_BRIGHT, "for File: what large values in a map mean", choices=MAP_VALUES, later=FREE
     )
     depth_cache: str | None = option(
         None, "folder where depth maps are kept for later runs, None: OUTPUT_DIR/depth_cache", path=True, later=FREE

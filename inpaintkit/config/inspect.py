@@ -9,7 +9,7 @@ from pathlib import Path
 from inpaintkit.config.choices import FILL_NAMES, LPIPS_CHOICES
 from inpaintkit.config.options import JobConfig, nearest_name, option, require_records
 from inpaintkit.errors import InputError
-from inpaintkit.files import full_path, require_folder, require_writable
+from inpaintkit.files import full_path, require_file, require_folder, require_writable
 
 ALL_FILLS = "all"
 FILL_KINDS = f"{', '.join(FILL_NAMES)}, MODEL.pth, or FILE.py:FUNCTION, which runs that file"
@@ -54,8 +54,7 @@ def check_fill_name(option: str, name: str, word: str) -> None:
         raise InputError(
             f"{option}: {name!r} is unknown{hint}; choose of {', '.join(known)}, or give MODEL.pth or FILE.py:FUNCTION"
         )
-    if not file.is_file():
-        raise InputError(f"{option}: the file {file} does not exist; give the path of an existing file")
+    require_file(file, option)
 
 
 @dataclass(frozen=True)
@@ -125,9 +124,8 @@ class InspectConfig(JobConfig):
 
     def check_inputs(self) -> None:
         for name in ("checkpoint", "compare_with", "picture"):
-            path = getattr(self, name)
-            if path is not None and not Path(path).is_file():
-                raise InputError(f"{name}: the file {path} does not exist; give the path of an existing file")
+            if getattr(self, name) is not None:
+                require_file(getattr(self, name), name)
         for fill in fill_names(self.fills):
             check_fill_name("fills", fill, ALL_FILLS)
         if self.data_dir is not None:

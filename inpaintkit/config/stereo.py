@@ -6,8 +6,7 @@ from pathlib import Path
 from inpaintkit.config.choices import DEPTH_MODEL_NAMES
 from inpaintkit.config.inspect import FILL_KINDS, InspectConfig, check_fill_name
 from inpaintkit.config.options import JobConfig, option, option_of, require_known
-from inpaintkit.errors import InputError
-from inpaintkit.files import require_writable
+from inpaintkit.files import require_file, require_writable
 
 FORMATS = {"jpg": "JPEG, for viewers", "png": "PNG, without loss", "both": "one of each"}
 RELEASED = "released"
@@ -36,8 +35,7 @@ class StereoConfig(JobConfig):
         return Path(self.output)
 
     def check_inputs(self) -> None:
-        if not Path(self.picture).is_file():
-            raise InputError(f"picture: the file {self.picture} does not exist; give the path of a photo")
+        require_file(self.picture, "picture")
         require_known("model_type", self.model_type, DEPTH_MODEL_NAMES)
         check_fill_name("fill", self.fill, RELEASED)
         require_writable(self.output, "output")

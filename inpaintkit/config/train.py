@@ -14,7 +14,7 @@ from inpaintkit.config.choices import (
 )
 from inpaintkit.config.options import ASKED, FREE, JobConfig, option, option_of, require_records
 from inpaintkit.errors import InputError
-from inpaintkit.files import require_writable
+from inpaintkit.files import require_file, require_writable
 
 
 @dataclass(frozen=True)
@@ -124,12 +124,7 @@ class TrainConfig(JobConfig):
     compile: bool = option(
         False, "compile the generator: minutes of waiting first, then faster steps on a GPU", later=FREE
     )
-    resident: str = option(
-        "auto",
-        "hold all records in the device's memory",
-        choices=RESIDENT_MODES,
-        later=FREE,
-    )
+    resident: str = option("auto", "hold all records in the device's memory", choices=RESIDENT_MODES, later=FREE)
     num_workers: int = option(0, "processes that load training samples, 0: none beside this one", minimum=0, later=FREE)
     processes: int = option(
         1, "training processes on this machine, one per GPU, started by torchrun", minimum=1, later=FREE
@@ -159,10 +154,15 @@ class TrainConfig(JobConfig):
     def _check_averaging(self) -> None:
         if self.ema_decay == 1:
             raise InputError("ema_decay: 1 would never take in new weights; use for instance 0.999")
-        if self.ema_decay > 0 and self.optimizer.endswith("schedulefree"):
+        if self.ema_decay > 0 and self.schedule_free:
             raise InputError(
                 f"ema_decay: {self.optimizer} averages the weights itself; use ema_decay=0 or another optimizer"
             )
+
+    @property
+    def schedule_free(self) -> bool:
+        """Whether the optimiser averages the weights itself: it needs `.train()` / `.eval()` calls and no learning-rate schedule."""
+        return self.optimizer == "adamw_schedulefree"
 
     @property
     def run_folder(self) -> Path:
@@ -170,10 +170,8 @@ class TrainConfig(JobConfig):
 
     def check_inputs(self) -> None:
         require_records(self.data_dir, "train", "eval")
-        if self.checkpoint_file and not self.resume and not Path(self.checkpoint_file).is_file():
-            raise InputError(
-                f"checkpoint_file: {self.checkpoint_file} does not exist; give the path of a .pth model file"
-            )
+        if self.checkpoint_file and not self.resume:
+            require_file(self.checkpoint_file, "checkpoint_file")
         if self.perceptual_path and not Path(self.perceptual_path).exists():
             raise InputError(f"perceptual_path: {self.perceptual_path} does not exist; give a file or folder, or None")
         require_writable(self.model_dir, "model_dir")

@@ -14,9 +14,9 @@ from PIL import Image
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 from torch import Tensor
 
-from inpaintkit.config import MAP_VALUES, require_known
+from inpaintkit.config import MAP_NAME, MAP_VALUES, NEAR_IS_BRIGHT, require_known
 from inpaintkit.depth.preparation import limited_size
-from inpaintkit.depth.protocol import MAP_NAME, NEAR_IS_BRIGHT, DepthModel, min_max
+from inpaintkit.depth.protocol import DepthModel, min_max
 from inpaintkit.errors import InputError
 from inpaintkit.text import seen_name, shown
 

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 
 NON_COMMERCIAL_LICENCES = ("CC-BY-NC-4.0", "apple-amlr")
-NEAR_IS_BRIGHT = "near_is_bright"
-MAP_NAME = "{name}_depth"
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from inpaintkit.config import DEPTH_MODEL_NAMES, registry, require_known, resolve_device
+from inpaintkit.config import DEPTH_MODEL_NAMES, MAP_NAME, NEAR_IS_BRIGHT, registry, require_known, resolve_device
 from inpaintkit.depth import hub_access, hub_models, transformers_models
 from inpaintkit.depth.fastdepth import DEFAULT_RESOLUTION, WEIGHTS, FastDepth
 from inpaintkit.depth.map_files import MapFileModel
 from inpaintkit.depth.network_model import NetworkDepthModel
-from inpaintkit.depth.protocol import MAP_NAME, NEAR_IS_BRIGHT, DepthModel, DepthModelSpec
+from inpaintkit.depth.protocol import DepthModel, DepthModelSpec
 from inpaintkit.errors import InputError
 
 PATCH = 14  # px; side of a patch of the vision transformers in Depth Anything

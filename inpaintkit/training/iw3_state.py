@@ -13,7 +13,8 @@ from torch import nn
 
 from inpaintkit.config import GanConfig, TrainConfig
 from inpaintkit.errors import InputError
-from inpaintkit.training.progress import Plan, Progress
+from inpaintkit.training.progress import Progress
+from inpaintkit.training.schedule import last_epoch
 
 ORDER_KEY, BY_NAME = "inpaintkit_parameter_order", "by name"
 """Entry of a checkpoint that says its optimisers' states are in this order; checkpoints of earlier versions have none."""
@@ -71,7 +72,7 @@ def from_iw3(state: Mapping[str, Any], config: TrainConfig) -> State:
             f"{where} with another optimizer than {config.optimizer}; set optimizer to that one, or {ALTERNATIVE}"
         )
     epoch = int(state["last_epoch"]) + 1
-    if epoch > Plan.of(config, config.processes).last_epoch:
+    if epoch > last_epoch(config):
         raise InputError(
             f"{where} of {epoch - 1} epochs; give a larger max_epoch (now {config.max_epoch}), or {ALTERNATIVE}"
         )

@@ -50,8 +50,7 @@ RECIPES = registry(
     {
         "l1lpips": Recipe({"l1": 1.0, "lpips": 0.4}),
         "dct": Recipe(
-            {"dct": 1.0},
-            (DctPart(0.2, window=4), DctPart(0.2, window=24, rotated=True), DctPart(0.6, rotated=True)),
+            {"dct": 1.0}, (DctPart(0.2, window=4), DctPart(0.2, window=24, rotated=True), DctPart(0.6, rotated=True))
         ),
         "l1dctlpips": Recipe({"dct": 0.5, "l1": 0.5, "lpips": 0.2}, (DctPart(window=32, overlap=True),)),
         # the weight is ours: it gives both terms gradients of similar length on a blurred fill

@@ -22,6 +22,7 @@ from inpaintkit.training.checkpoints import newest_checkpoint, older, taking_sta
 from inpaintkit.training.iw3_state import from_iw3
 from inpaintkit.training.progress import Plan, Progress
 from inpaintkit.training.run import RunFiles
+from inpaintkit.training.schedule import last_epoch
 
 CHOICES = (
     "set resume=True to go on with it under these options, or name another model_dir, or set overwrite=True, "
@@ -93,7 +94,7 @@ def _with_state(config: TrainConfig, files: RunFiles, state: State, source: Path
     with taking_state(files.folder):
         progress = state["inpaintkit_progress"]
         epoch, step = progress["epoch"], progress["step"]
-        finished = epoch > Plan.of(config, 1).last_epoch
+        finished = epoch > last_epoch(config)
         changed = _changes(config, before, samples_per_step(state), finished)
     if config.overwrite and changed:
         return replacing

@@ -17,7 +17,6 @@ Weights = dict[str, nn.Parameter]
 
 BETAS = (0.9, 0.999)
 FUSED_ON = ("cuda", "cpu")
-SCHEDULE_FREE = ("adamw_schedulefree",)
 DECAYED_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)
 # The reference stops its 200-epoch recipe one epoch before the minimum (at 6e-7); runs stay comparable with it.
 REFERENCE_RECIPE, REFERENCE_LAST_EPOCH = (200, 5), 199
@@ -37,11 +36,6 @@ def weight_decay_groups(model: nn.Module) -> tuple[Weights, Weights]:
     }
     decayed = {name: p for name, p in parameters.items() if name in names}
     return decayed, {name: p for name, p in parameters.items() if name not in names}
-
-
-def is_schedule_free(config: TrainConfig) -> bool:
-    """Return whether the optimiser needs `.train()` / `.eval()` calls and no learning-rate schedule."""
-    return config.optimizer in SCHEDULE_FREE
 
 
 def _adamw(config: TrainConfig, decayed: Weights, plain: Weights) -> torch.optim.Optimizer:
@@ -95,7 +89,7 @@ def warmed_up(optimizer: torch.optim.Optimizer, config: TrainConfig, number: int
     It rises linearly over ``config.warmup_steps``; outside the context stands the schedule's. The schedule-free optimiser
     does the same by itself.
     """
-    if number >= config.warmup_steps or is_schedule_free(config):
+    if number >= config.warmup_steps or config.schedule_free:
         yield
         return
     scheduled = [group["lr"] for group in optimizer.param_groups]
@@ -154,7 +148,7 @@ def restart_schedule(
 
 
 def _has_schedule(config: TrainConfig) -> bool:
-    return config.scheduler != "none" and not is_schedule_free(config)
+    return config.scheduler != "none" and not config.schedule_free
 
 
 def cycle_length(max_epoch: int, cycles: int) -> int:

@@ -30,14 +30,7 @@ from inpaintkit.data.generate import GenerateReport, example_pictures, generate_
 from inpaintkit.data.generate import pipeline as generate_module
 from inpaintkit.data.images import content_key
 from inpaintkit.data.manifest import is_record, read_manifest
-from inpaintkit.data.records import (
-    View,
-    apply_view,
-    draw_view,
-    make_crops,
-    turn,
-    turn_depth,
-)
+from inpaintkit.data.records import View, apply_view, draw_view, make_crops, turn, turn_depth
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng
 from inpaintkit.synthesis import HoleDraw, HoleSampler

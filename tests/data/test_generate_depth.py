@@ -18,10 +18,9 @@ from inpaintkit.config import GenerateConfig
 from inpaintkit.data import generate_dataset
 from inpaintkit.data.generate import pipeline as generate_module
 from inpaintkit.data.manifest import read_manifest
-from inpaintkit.depth import DEPTH_MODELS, MAP_NAME, DepthCache
+from inpaintkit.depth import DEPTH_MODELS, DepthCache
 from inpaintkit.depth.fastdepth import WEIGHTS, FastDepthNetwork
 from inpaintkit.depth.network_model import NetworkDepthModel
-from inpaintkit.depth.protocol import NEAR_IS_BRIGHT
 from inpaintkit.errors import InputError
 from tests.depth.test_hub_models import HUBCONF, put_weights
 
@@ -120,12 +119,6 @@ def test_a_local_checkpoint_and_a_hub_folder_can_be_named(pictures: Path, tmp_pa
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*non-commercial")
         assert generate_dataset(dataclasses.replace(config, model_type="ZoeD_Any_N", hub_dir=str(hub))).eval > 0
-
-
-def test_the_options_for_maps_are_those_of_the_depth_room() -> None:
-    fields = {field.name: field for field in dataclasses.fields(GenerateConfig)}
-    assert fields["map_name"].default == MAP_NAME
-    assert fields["map_values"].default == NEAR_IS_BRIGHT
 
 
 def test_maps_of_distances_in_a_folder_of_their_own(pictures: Path, tmp_path: Path) -> None:

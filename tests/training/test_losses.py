@@ -16,12 +16,7 @@ from torch import Tensor
 from inpaintkit.config import LOSSES
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import torch_rng
-from inpaintkit.training.augment import (
-    augment_pair,
-    draw_augmentation,
-    rotate,
-    translate,
-)
+from inpaintkit.training.augment import augment_pair, draw_augmentation, rotate, translate
 from inpaintkit.training.losses import RECIPES, DctPart, clamp_l1, create_loss, dct_loss, pad_to_multiple
 
 GOLDEN = Path(__file__).parents[1] / "golden"

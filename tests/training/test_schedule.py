@@ -18,7 +18,6 @@ from inpaintkit.training.schedule import (
     create_optimizer,
     create_scheduler,
     cycle_length,
-    is_schedule_free,
     last_epoch,
     weight_decay_groups,
 )
@@ -133,7 +132,7 @@ def run_epochs(config: TrainConfig, first: int, last: int, state: bytes | None) 
         if scheduler is not None:
             scheduler.load_state_dict(loaded["scheduler"])
     for epoch in range(first, last):
-        if is_schedule_free(config):
+        if config.schedule_free:
             optimizer.train()
         optimizer.zero_grad()
         model(torch.randn(3, 4, generator=torch_rng(epoch))).square().sum().backward()

@@ -10,13 +10,7 @@ from inpaintkit.config import TrainConfig
 from inpaintkit.training.amp import gradient_scaler
 from inpaintkit.training.distributed import Group
 from inpaintkit.training.iw3_state import from_names, to_names
-from inpaintkit.training.schedule import (
-    create_optimizer,
-    create_scheduler,
-    is_schedule_free,
-    restart_schedule,
-    warmed_up,
-)
+from inpaintkit.training.schedule import create_optimizer, create_scheduler, restart_schedule, warmed_up
 
 
 class Updater:
@@ -66,7 +60,7 @@ class Updater:
 
     def train_mode(self) -> None:
         """Put a schedule-free optimiser into training mode."""
-        if is_schedule_free(self.config):
+        if self.config.schedule_free:
             self.optimizer.train()  # type: ignore[attr-defined]
 
     def rates(self) -> dict[str, float]:
