@@ -42,7 +42,7 @@ def option(
 
     Args:
         choices: the values that it may have, see `choices`.
-        path: it names a file or folder; ``~`` is expanded.
+        path: it names a file or folder; ``~`` is expanded, and a `Path` becomes text.
         later: whether it may change once a run or a data set has begun, `FIXED`, `ASKED` or `FREE`. What says nothing stays fixed.
         group: heading that it and the options after it are listed under.
         everyday: it stands in the notebook's parameters cell; all others can be added there.
@@ -90,8 +90,9 @@ class JobConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.metadata["path"] and isinstance(value, str):
-                object.__setattr__(self, field.name, os.path.expanduser(value))
+            if field.metadata["path"] and value is not None:
+                value = os.path.expanduser(value)
+                object.__setattr__(self, field.name, value)
             self._check_value(field, value)
 
     def _check_value(self, field: dataclasses.Field[Any], value: Any) -> None:
@@ -142,9 +143,7 @@ def may_be_none(kind: Any) -> bool:
 
 def type_name(kind: Any) -> str:
     """Return a type as written in a parameter cell, e.g. ``str | None``."""
-    if isinstance(kind, types.UnionType):
-        return " | ".join(type_name(part) for part in typing.get_args(kind))
-    return "None" if kind is types.NoneType else str(kind.__name__)
+    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def nearest_name(name: str, known: typing.Iterable[str]) -> str:
@@ -162,7 +161,7 @@ def require_known(what: str, name: object, known: typing.Collection[str]) -> Non
 
 def _cast(name: str, value: Any, kind: Any) -> Any:
     """Return `value` as one of `kind`: a float is also meant by whole numbers, and by 1e-4, which YAML takes for text."""
-    allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    allowed = typing.get_args(kind) or (kind,)
     if type(value) in allowed:
         return value
     if float in allowed and type(value) in (int, str):

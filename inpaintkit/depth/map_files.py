@@ -18,6 +18,7 @@ from inpaintkit.config import MAP_NAME, MAP_VALUES, NEAR_IS_BRIGHT, require_know
 from inpaintkit.depth.preparation import limited_size
 from inpaintkit.depth.protocol import DepthModel, min_max
 from inpaintkit.errors import InputError
+from inpaintkit.files import require_folder
 from inpaintkit.text import seen_name, shown
 
 ENDINGS = (".png", ".npy", ".exr", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
@@ -133,7 +134,7 @@ class MapFileModel:
                 f"map_name: only maps named {MAP_NAME} can lie beside the pictures; give the folder of {map_name!r} as model_path"
             )
         self.resolution = resolution or 0  # 0: each map's own
-        self.folder = Path(folder) if folder is not None else None
+        self.folder = require_folder(folder, "model_path") if folder is not None else None
         self.map_name, self.near_is_bright = map_name, values == NEAR_IS_BRIGHT
         self.metric = values == "distance"
         self.version = "file" if self.near_is_bright else f"file-{values}"

@@ -77,6 +77,8 @@ def test_maps_may_be_named_after_another_pattern(tmp_path: Path) -> None:
     assert MapFileModel(folder=maps, map_name="z.{name}").infer_file(given).shape == (1, 1, 3, 2)
     with pytest.raises(InputError, match="give the folder of"):  # they would be taken for pictures
         MapFileModel(map_name="z.{name}")
+    with pytest.raises(InputError, match=r"^model_path: .*photo\.npy is a file; give a folder"):
+        MapFileModel(folder=maps / "photo.npy", map_name="{name}")
 
 
 def test_resolution_limits_the_short_side(tmp_path: Path) -> None:

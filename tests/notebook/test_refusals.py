@@ -324,6 +324,7 @@ class TestCommandLine:
         assert main(["run", "02_train", "-p", "data_dir=~no-user/x", "-p", "model_dir=~/m", "--dry-run"]) == 2
         assert "~no-user/x does not exist; give the path of an existing folder" in capsys.readouterr().err
         assert GenerateConfig(output_dir="~no-user", prefix="x").output_dir == "~no-user", "a name that begins so"
+        assert GenerateConfig(output_dir=Path("~/data"), prefix="x").output_dir == str(tmp_path / "data")  # type: ignore[arg-type]
 
     def test_a_dry_run_leaves_no_folders(self, tmp_path: Path) -> None:
         words = ["-p", "dataset_dir=data/samples", "-p", f"output_dir={tmp_path / 'new' / 'set'}", "-p", "prefix=x"]
