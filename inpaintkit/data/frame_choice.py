@@ -99,7 +99,7 @@ def find_cuts(looks: Looks) -> NDArray[np.bool_]:
     """Return (n,) bool: True where a look is the first after a cut."""
     steps = np.append(0.0, difference(looks.thumbs[1:], looks.thumbs[:-1]))
     around = np.stack([_shifted(steps, shift) for shift in (-3, -2, -1, 1, 2, 3)])
-    usual = np.nanmedian(around, 0) if len(steps) > 1 else steps
+    usual = np.median(around, 0) if len(steps) > 1 else steps
     return (steps > CUT_STEP) & (steps > CUT_RATIO * usual)
 
 

@@ -196,17 +196,16 @@ def _with_luma(picture: Tensor) -> Tensor:
 def _dct_distance(output: Tensor, target: Tensor, part: DctPart) -> Tensor:
     # The DCT is linear: one transform of the difference instead of two transforms.
     clamped, plain = output.clamp(0, 1) - target.clamp(0, 1), output - target
-    if part.window is None:
-        return _mean_l1(_dct2(clamped)) + UNCLAMPED_WEIGHT * _mean_l1(plain)
     distance = _windowed_distance(clamped, plain, part.window)
-    if part.overlap:
+    if part.overlap and part.window:
         clamped, plain = (F.pad(x, (part.window // 2,) * 4) for x in (clamped, plain))
         distance = 0.5 * (distance + _windowed_distance(clamped, plain, part.window))
     return distance
 
 
-def _windowed_distance(clamped: Tensor, plain: Tensor, window: int) -> Tensor:
-    clamped, plain = (_windows(x, window) for x in (clamped, plain))
+def _windowed_distance(clamped: Tensor, plain: Tensor, window: int | None) -> Tensor:
+    if window is not None:
+        clamped, plain = (_windows(x, window) for x in (clamped, plain))
     return _mean_l1(_dct2(clamped)) + UNCLAMPED_WEIGHT * _mean_l1(plain)
 
 

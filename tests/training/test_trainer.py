@@ -104,8 +104,8 @@ class TestWhatARunLeaves:
 RESUMABLE: dict[str, tuple[int, dict[str, Any]]] = {
     "plain": (3, {}),
     # killed between the two steps of an update
-    "accumulation, moving average, warm-up": (4, {
-        "backward_step": 2, "num_samples": 6, "ema_decay": 0.8, "warmup_steps": 5, "clip_grad_norm": 1.0,
+    "accumulation, moving average, warm-up, muon": (4, {
+        "optimizer": "muon", "backward_step": 2, "num_samples": 6, "ema_decay": 0.8, "warmup_steps": 5, "clip_grad_norm": 1.0,
     }),
     "loader workers, schedule-free": (3, {"num_workers": 2, "optimizer": "adamw_schedulefree", "warmup_steps": 5}),
     "gan": (3, {
