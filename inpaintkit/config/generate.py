@@ -15,11 +15,13 @@ def parse_shard(shard: str) -> tuple[int, int]:
 
     Raises `InputError` otherwise.
     """
-    if shard == "auto":
-        return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    index, _, count = shard.partition("/")
+    told = f"{os.environ.get('RANK', 0)}/{os.environ.get('WORLD_SIZE', 1)}" if shard == "auto" else shard
+    index, _, count = told.partition("/")
     if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise InputError(f"shard: {shard!r} is not i/n with 0 <= i < n; for the first of four machines write 0/4")
+        source = " (RANK/WORLD_SIZE, as torchrun sets them)" * (shard == "auto")
+        raise InputError(
+            f"shard: {told!r}{source} is not i/n with 0 <= i < n; for the first of four machines write 0/4, for all pictures 0/1"
+        )
     return int(index), int(count)
 
 

@@ -207,6 +207,9 @@ def test_the_union_of_shards_is_the_unsharded_run(
         assert 0 < report.records < finished[1].records
         union |= contents(out)
     assert union == contents(finished[0])
+    monkeypatch.delenv("WORLD_SIZE")  # another program's RANK, of which a data set without records came
+    with pytest.raises(InputError, match=r"shard: '1/1' \(RANK/WORLD_SIZE, as torchrun .* for all pictures 0/1"):
+        dataclasses.replace(config)
 
 
 def test_only_a_share_without_pictures_is_said_to_make_nothing(pictures: Path, tmp_path: Path) -> None:
