@@ -158,17 +158,17 @@ def _read(path: Path) -> Row:
 
 
 @contextlib.contextmanager
-def lock(output_dir: str | Path, name: str, shard: str = "") -> Iterator[None]:
-    """Hold the data set `name` (or one shard ``i/n`` of it) for this process; a second one gets an `InputError`.
+def lock(output_dir: str | Path, name: str, shard: str) -> Iterator[None]:
+    """Hold the shard ``i/n`` of the data set `name` for this process; a second one gets an `InputError`.
 
     So does a run with another number of shards: its share overlaps with this one's.
     """
     folder = Path(output_dir) / LOCK_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     count = shard.partition("/")[2]
-    with folder_lock(folder, f"prefix {name}", f"{name}{shard and '_' + shard.replace('/', 'of')}.lock"):
+    with folder_lock(folder, f"prefix {name}", f"{name}_{shard.replace('/', 'of')}.lock"):
         for other in _shard_locks(folder, name):
-            if shard and other.stem.rpartition("of")[2] != count:
+            if other.stem.rpartition("of")[2] != count:
                 _require_unlocked(
                     folder, f"prefix {name}: it runs in another number of shards than {count}", other.name
                 )

@@ -45,10 +45,10 @@ class MaskedHingeLoss:
         return (values * counted).sum() / ((count if self.mean_count is None else self.mean_count(count)) + MASK_EPS)
 
 
-def ste_clamp(x: Tensor, overshoot: float = STE_OVERSHOOT) -> Tensor:
-    """Clamp to 0..1, but let the share `overshoot` of the gradient through outside (straight-through estimator)."""
+def ste_clamp(x: Tensor) -> Tensor:
+    """Clamp to 0..1, but let the share `STE_OVERSHOOT` of the gradient through outside (straight-through estimator)."""
     clamped = x.clamp(0, 1)
-    surrogate = clamped + overshoot * (x - clamped)
+    surrogate = clamped + STE_OVERSHOOT * (x - clamped)
     return surrogate + (clamped - surrogate).detach()
 
 

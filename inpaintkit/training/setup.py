@@ -19,7 +19,7 @@ from inpaintkit.training.tasks.task import Task
 SCHEDULE_OPTIONS = {"learning_rate", "max_epoch"}
 """Options that change the learning-rate schedule of a run that goes on."""
 
-MakeTask = Callable[[PlainTask, Group], Task]
+MakeTask = Callable[[PlainTask], Task]
 """Makes the task of a run out of the plain one."""
 
 
@@ -79,7 +79,7 @@ def set_up(config: TrainConfig, found: FoundRun, data: Data, group: Group, make_
         messages.append(reason)
     arithmetic = begun or arithmetic
     plain = PlainTask(config, _model(config, found), arithmetic, device, group)
-    task = make_task(plain, group)
+    task = make_task(plain)
     if config.compile:
         # comparing gradients at the last layer needs a graph that is walked twice and may be left half-way
         refused = "compile: only plain training can use a compiled generator; going on without"

@@ -16,7 +16,7 @@ from inpaintkit.files import FolderLock, folder_lock, remove_temporary_files
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.training.callbacks import Callback, default_callbacks
 from inpaintkit.training.checkpoints import put_in_place, save_checkpoint, taking_state
-from inpaintkit.training.distributed import Group, current_group
+from inpaintkit.training.distributed import current_group
 from inpaintkit.training.gan_epochs import epoch_table, picked_because
 from inpaintkit.training.judging import judge_records
 from inpaintkit.training.launch import fit_in_processes
@@ -95,7 +95,7 @@ class Trainer:
         self.found = self.found.without_state()
         return setup
 
-    def make_task(self, plain: PlainTask, group: Group) -> Task:
+    def make_task(self, plain: PlainTask) -> Task:
         """Return what is trained; a subclass makes another task out of the plain one."""
         return plain
 
@@ -225,8 +225,8 @@ class GanTrainer(Trainer):
             )
         super().__init__(config, callbacks)
 
-    def make_task(self, plain: PlainTask, group: Group) -> Task:
-        return GanTask(self.config, plain, group)
+    def make_task(self, plain: PlainTask) -> Task:
+        return GanTask(self.config, plain)
 
     def _begin(self) -> list[str]:
         messages = super()._begin()

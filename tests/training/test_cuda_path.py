@@ -181,7 +181,7 @@ def test_records_in_the_memory_of_the_device(gpu: FakeGpu, records: Path) -> Non
 def make_task(kind: str, **options: object) -> PlainTask | GanTask:
     config = GanConfig.from_params({**CONFIG, **options})
     plain = PlainTask(config, LightInpaintV1(torch_rng(0)), config.amp, config.device, Group())
-    return plain if kind == "plain" else GanTask(config, plain, Group())
+    return plain if kind == "plain" else GanTask(config, plain)
 
 
 @pytest.mark.parametrize(("kind", "optimizer", "ema_decay", "amp", "waits"), STEPS)

@@ -20,7 +20,6 @@ from inpaintkit.training.adversarial import (
     ste_clamp,
     warmup_weight,
 )
-from inpaintkit.training.distributed import Group
 from inpaintkit.training.loss_log import BatchLosses
 from inpaintkit.training.metrics import artefact_score, hole_lpips
 from inpaintkit.training.perceptual import Lpips
@@ -48,14 +47,14 @@ class GanTask:
     inside-hole PSNR that is lost beyond `PSNR_ALLOWANCE`, among the epochs after the start.
     """
 
-    def __init__(self, config: GanConfig, plain: PlainTask, group: Group) -> None:
-        self.config, self.plain, self.group = config, plain, group
+    def __init__(self, config: GanConfig, plain: PlainTask) -> None:
+        self.config, self.plain, self.group = config, plain, plain.updater.group
         self.model, self.device, self.arithmetic = plain.model, plain.device, plain.arithmetic
         weights = torch_rng(config.seed, "discriminator")
         self.discriminator = create_discriminator(config.discriminator, weights).to(self.device)
-        self.updater = Updater(config, self.discriminator, self.arithmetic, self.device, group)
+        self.updater = Updater(config, self.discriminator, self.arithmetic, self.device, self.group)
         self.updaters: Sequence[Updater] = (plain.updater, self.updater)
-        self.hinge = MaskedHingeLoss(mean_count=group.mean)
+        self.hinge = MaskedHingeLoss(mean_count=self.group.mean)
         self.adaptive = AdaptiveWeight()
         self.judge_lpips = Lpips("alex").to(self.device)
 
