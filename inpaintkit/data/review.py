@@ -6,6 +6,7 @@ begins; whoever lists, deletes or brings back records next completes one that wa
 """
 
 import contextlib
+import shutil
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,10 +167,10 @@ def _deleted(root: Path, file: Path) -> Path:
 
 
 def _move(file: Path, target: Path) -> None:
-    """Move `file`, if it is there, within its file system."""
+    """Move `file`, if it is there; its folder may be a link to another disk."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
-        file.replace(target)
+        shutil.move(file, target)
 
 
 def _parts(root: Path, split: str = "*") -> list[Path]:

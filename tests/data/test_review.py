@@ -1,5 +1,7 @@
 """Looking through a data set and deleting what is bad: always whole pairs, and back again."""
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from inpaintkit.errors import InputError
 pytestmark = pytest.mark.attack
 
 SIDE = 20
+OTHER_DISK = Path("/dev/shm")
 
 
 def write_pair(folder: Path, stem: str, hole_rows: int) -> None:
@@ -104,16 +107,15 @@ def test_a_deletion_that_was_cut_off_anywhere_is_completed(
     folder: Path, survivors: int, then: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = ["train/a_FastDepth_00000000", "train/a_FastDepth_00000001"]
-    original, allowed = Path.replace, [survivors]
+    original, allowed = shutil.move, [survivors]
 
-    def replace(path: Path, target: Path) -> Path:
-        if path.suffix == ".png":
-            if not allowed[0]:
-                raise KeyboardInterrupt
-            allowed[0] -= 1
+    def move(path: Path, target: Path) -> object:
+        if not allowed[0]:
+            raise KeyboardInterrupt
+        allowed[0] -= 1
         return original(path, target)
 
-    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(shutil, "move", move)
     with pytest.raises(KeyboardInterrupt):
         delete_records(folder, gone)
     monkeypatch.undo()
@@ -132,14 +134,14 @@ def test_a_deletion_that_was_cut_off_anywhere_is_completed(
 def test_a_deletion_may_be_completed_by_who_lists_the_records_meanwhile(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Path.replace
+    original = shutil.move
 
-    def replace(path: Path, target: Path) -> Path:
+    def move(path: Path, target: Path) -> object:
         monkeypatch.undo()
         assert len(names(folder)) == 3  # another browser's
         return original(path, target)
 
-    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(shutil, "move", move)
     assert delete_records(folder, ["train/a_FastDepth_00000000"]) == 1
     assert len(names(folder)) == 3
 
@@ -159,6 +161,18 @@ def test_what_was_deleted_comes_back_file_by_file_and_row_by_row(folder: Path) -
     assert restore_records(folder, gone) == 2
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in (".png", ".jsonl")} == before
     assert deleted_records(folder) == set()
+
+
+@pytest.mark.skipif(not OTHER_DISK.is_dir(), reason="this system has no file system in memory")
+def test_records_on_another_disk_are_deleted_and_brought_back(folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=OTHER_DISK) as elsewhere:
+        shutil.move(folder / "train", elsewhere)
+        (folder / "train").symlink_to(Path(elsewhere) / "train")
+        name = names(folder)[0]
+        assert delete_records(folder, [name]) == 1
+        assert (name not in names(folder), deleted_records(folder)) == (True, {name})
+        assert restore_records(folder, [name]) == 1
+        assert name in names(folder)
 
 
 def test_bringing_back_leaves_alone_what_was_made_meanwhile(folder: Path) -> None:
