@@ -28,7 +28,7 @@ from inpaintkit.data.manifest import (
 )
 from inpaintkit.data.packed import HOLE_THRESHOLD
 from inpaintkit.errors import InputError
-from inpaintkit.files import require_folder
+from inpaintkit.files import require_folder, require_writable
 
 DELETED = "deleted after a look at it"
 
@@ -84,6 +84,8 @@ def delete_records(folder: str | Path, names: Collection[str]) -> int:
     root = require_folder(folder, "data_dir")
     finish_deletion(root)
     there = {name for name in names if any(path.exists() for path in _pair(root, name))}
+    for split in {name.partition("/")[0] for name in there}:  # else a deletion is begun that can't be completed
+        require_writable(root / split, "data_dir")
     if there:
         with _all_locked(root):
             write_names(root / DELETION_FILE, there)

@@ -1,5 +1,6 @@
 """Looking through a data set and deleting what is bad: always whole pairs, and back again."""
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -173,6 +174,15 @@ def test_records_on_another_disk_are_deleted_and_brought_back(folder: Path) -> N
         assert (name not in names(folder), deleted_records(folder)) == (True, {name})
         assert restore_records(folder, [name]) == 1
         assert name in names(folder)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_where_nothing_may_be_removed_no_deletion_is_begun(folder: Path) -> None:
+    (folder / "train").chmod(0o555)
+    with pytest.raises(InputError, match=r"^data_dir: cannot write into .*train \(Permission denied\)"):
+        delete_records(folder, names(folder)[:1])
+    assert len(names(folder)) == 4
+    (folder / "train").chmod(0o755)
 
 
 def test_bringing_back_leaves_alone_what_was_made_meanwhile(folder: Path) -> None:
