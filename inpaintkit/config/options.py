@@ -63,7 +63,7 @@ def option_of(job: type["JobConfig"], name: str, **changed: Any) -> Any:
 def require_records(data_dir: str, *splits: str) -> None:
     """Raise `InputError` unless the data set folder `data_dir` holds records in each of `splits`."""
     for folder in (require_folder(data_dir, "data_dir") / split for split in splits):
-        if not folder.is_dir() or not any(folder.glob("*_M.png")):
+        if not folder.is_dir() or not any(require_folder(folder, "data_dir").glob("*_M.png")):
             raise InputError(f"data_dir: {folder} holds no records (pairs *_C.png, *_M.png); run 01_generate first")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import math
+import os
 import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -49,6 +50,14 @@ def test_an_empty_set_is_refused(split: str, data: Path) -> None:
     (data / split).mkdir()
     with pytest.raises(InputError, match=f"{split} holds no records"):
         trainer(data)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_set_that_may_not_be_read_is_no_empty_one(data: Path) -> None:
+    (data / "train").chmod(0)
+    with pytest.raises(InputError, match=r"^data_dir: no permission to read .*train; change its permissions"):
+        trainer(data)
+    (data / "train").chmod(0o755)
 
 
 class TestForeignMasks:
