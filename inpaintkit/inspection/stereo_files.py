@@ -72,8 +72,13 @@ def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPa
     batch = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None] / 255
     del pixels
     depth = depth_of_file(create_depth_model(config.model_type, device), config.picture, batch).to(device)
-    fill = on_grown_hole(_fill(config.fill, device), config.outer_dilation)
+    fill = stereo_fill(config)
     return stereo_pair(batch, depth, config.divergence, config.convergence, fill, config.edge_dilation, tell)
+
+
+def stereo_fill(config: StereoConfig) -> Fill:
+    """Return what fills the holes of a stereo pair as `config` says; raise `InputError` if it can't be had."""
+    return on_grown_hole(_fill(config.fill, resolve_device(config.device)), config.outer_dilation)
 
 
 def _fill(name: str, device: str) -> Fill:

@@ -16,7 +16,7 @@ from inpaintkit.config import StereoConfig
 from inpaintkit.data import InpaintDataset
 from inpaintkit.depth import create_depth_model
 from inpaintkit.errors import InputError
-from inpaintkit.inspection import FILLS
+from inpaintkit.inspection import FILLS, stereo_from_file
 from inpaintkit.inspection.zoom import enlarged, with_box, zoom_boxes
 from inpaintkit.notebook import FillComparer, StereoPreview
 from inpaintkit.notebook.widgets import close_all
@@ -193,6 +193,15 @@ def test_each_view_is_what_it_says(stereo: StereoPreview) -> None:
         "side by side": [(120, 320, 3)],
     }
     assert stereo_frames(pair, "side by side", 80)[0].shape == (30, 80, 3)
+
+
+def test_the_pair_is_the_one_that_is_saved(stereo: StereoPreview) -> None:
+    photo = stereo.photos.pictures[0]
+    options = StereoConfig(str(photo), divergence=10.0, outer_dilation=3, device="cpu")
+    shown = StereoPreview([photo], create_depth_model("FastDepth"), options=options).pair(photo, 10.0, 0.5)
+    saved = stereo_from_file(options)
+    assert torch.equal(shown.left, saved.left)
+    assert torch.equal(shown.right, saved.right)
 
 
 def test_buttons_change_the_picture_and_wiggle_moves(stereo: StereoPreview) -> None:

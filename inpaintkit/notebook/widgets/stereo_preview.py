@@ -14,6 +14,7 @@ from inpaintkit.inspection.figures import Figure, stereo_panel
 from inpaintkit.inspection.fills import FILLS, Fill
 from inpaintkit.inspection.pictures import Pixels, picture_batch, to_uint8
 from inpaintkit.inspection.stereo import StereoPair, depth_like, stereo_pair
+from inpaintkit.inspection.stereo_files import stereo_fill
 from inpaintkit.notebook.widgets import parts
 from inpaintkit.notebook.widgets.photos import KEPT_PHOTOS, PhotoDepths, depth_sliders, fit_width
 
@@ -47,15 +48,16 @@ class StereoPreview:
         self,
         pictures: Sequence[Path],
         depth_model: DepthModel,
-        fill: Fill,
+        fill: Fill | None = None,
         options: StereoConfig | None = None,
         create: Callable[[str], DepthModel] = create_depth_model,
     ) -> None:
-        """Take picture files, the depth model to start with, what fills the holes, where the sliders start and by how much near edges of
-        depth grow, and what makes other depth models by name. Raises `InputError` if there are no pictures.
+        """Take picture files, the depth model to start with, what fills the holes (None: as `options` say), where the sliders start and
+        by how much near edges of depth grow, and what makes other depth models by name. Raises `InputError` if there are no pictures.
         """
         self.photos = PhotoDepths(pictures, depth_model, create)
-        self.fill, self.options = fill, options or StereoConfig()
+        self.options = options or StereoConfig()
+        self.fill = fill or stereo_fill(self.options)
         self._prepared = lru_cache(KEPT_PHOTOS)(self._prepare)
 
     def pair(
