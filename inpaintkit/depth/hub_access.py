@@ -1,9 +1,8 @@
 """Asking once, and not for long, whether a model hub can be reached, and saying clearly that it can't."""
 
-import threading
+import subprocess
+import sys
 import time
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,26 +14,38 @@ from inpaintkit.errors import InputError
 LIMIT = 5.0  # seconds in all: looking up a host's name knows no timeout of its own
 
 
+ASK = """
+import sys, urllib.error, urllib.request
+try:
+    urllib.request.urlopen(urllib.request.Request(sys.argv[1], method="HEAD"), timeout=float(sys.argv[2]))
+except urllib.error.HTTPError:
+    pass
+except (OSError, ValueError):
+    sys.exit(1)
+"""
+
+
 def reachable(urls: Iterable[str], limit: float = LIMIT) -> dict[str, bool]:
-    """Return for each URL whether a web server answers there, whatever it says, within `limit` seconds; proxies are honoured."""
-    answers = dict.fromkeys(urls, False)
+    """Return for each URL whether a web server answers there, whatever it says, within `limit` seconds; proxies are honoured.
 
-    def ask(url: str) -> None:
-        try:
-            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=limit):
-                answers[url] = True
-        except urllib.error.HTTPError:
-            answers[url] = True
-        except (OSError, ValueError):
-            pass
-
-    threads = [threading.Thread(target=ask, args=(url,), daemon=True) for url in answers]
+    Each is asked by a process, which can be ended. A thread can't, and one in the midst of TLS crashes a program that ends meanwhile.
+    """
     ends = time.monotonic() + limit
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, ends - time.monotonic()))
-    return dict(answers)
+    asking = {
+        url: subprocess.Popen([sys.executable, "-I", "-c", ASK, url, str(limit)], stderr=subprocess.DEVNULL)
+        for url in urls
+    }
+    return {url: _says_yes(process, ends) for url, process in asking.items()}
+
+
+def _says_yes(process: subprocess.Popen[bytes], ends: float) -> bool:
+    try:
+        return process.wait(max(0.0, ends - time.monotonic())) == 0
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        process.kill()
+        process.wait()
 
 
 def is_reachable(url: str) -> bool:
