@@ -59,7 +59,9 @@ class GenerateConfig(JobConfig):
     model_type: str = option(
         "FastDepth", "depth model: FastDepth or a name in docs/depth_models.md", group="Depth", everyday=True
     )
-    resolution: int | None = option(None, "short side of the depth map, None: the model's own", unit="px", minimum=32)
+    resolution: int | None = option(
+        None, "short side of the depth map, None: the model's own", unit="px", minimum=32, maximum=8192
+    )
     model_path: str | None = option(
         None,
         "local checkpoint of model_type instead of a download; for File: folder of the maps",
@@ -101,7 +103,9 @@ class GenerateConfig(JobConfig):
     max_fps: float = option(8.0, "frames looked at per second of a video", minimum=0.1)
     skip_first: float = option(0.0, "start of each video that is left out", unit="s", minimum=0)
     save_frames: bool = option(False, "keep the frames taken from videos as pictures in OUTPUT_DIR/frames", later=FREE)
-    size: int = option(512, "side of the square crops", group="Records", unit="px", minimum=256, everyday=True)
+    size: int = option(
+        512, "side of the square crops", group="Records", unit="px", minimum=256, maximum=4096, everyday=True
+    )
     num_samples: int = option(2, "crops of each picture, and of its mirror image", minimum=1)
     divergence_level: int = option(
         1,
@@ -114,10 +118,18 @@ class GenerateConfig(JobConfig):
     hole_method: str = option("auto", "how holes are found", choices=HOLE_METHODS)
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", group="Machine", later=FREE, everyday=True)
     workers: int = option(
-        2, "threads that read, warp and encode, 0: none beside the one that estimates depth", minimum=0, later=FREE
+        2,
+        "threads that read, warp and encode, 0: none beside the one that estimates depth",
+        minimum=0,
+        maximum=1024,
+        later=FREE,
     )
     processes: int = option(
-        1, "processes on this machine that share the pictures, and the GPUs by turns", minimum=1, later=FREE
+        1,
+        "processes on this machine that share the pictures, and the GPUs by turns",
+        minimum=1,
+        maximum=1024,
+        later=FREE,
     )
     shard: str = option(
         "auto",

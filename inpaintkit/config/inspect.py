@@ -92,10 +92,13 @@ class InspectConfig(JobConfig):
         None, "stored value of a disparity of 1 px, None: 1, in 16-bit PNG files 256", minimum=1e-3
     )
     edge_dilation: int = option(
-        0, "rounds by which near objects of the depth map grow before scenes and pairs are warped", minimum=0
+        0,
+        "rounds by which near objects of the depth map grow before scenes and pairs are warped",
+        minimum=0,
+        maximum=1000,
     )
     outer_dilation: int = option(
-        0, "by how much holes grow to the background side before they are filled", unit="px", minimum=0
+        0, "by how much holes grow to the background side before they are filled", unit="px", minimum=0, maximum=1000
     )
     max_records: int | None = option(None, "judge only so many of each truth, None: all", minimum=1)
     lpips: str = option("both", "networks of LPIPS; vgg takes most of the time", choices=LPIPS_CHOICES, everyday=True)

@@ -25,6 +25,10 @@ FREE = "free"
 """The option says how the work is done, not what comes out: it may change at any time."""
 
 
+LARGEST = 10**9
+"""Where numbers end that have a lower limit and name no upper one: what is beyond, infinity included, was mistyped."""
+
+
 def option(
     default: Any,
     help: str,
@@ -99,13 +103,16 @@ class JobConfig:
         rule = field.metadata
         if value is None:
             return
+        if rule["path"] and not value and value != field.default:  # it would be the working folder
+            raise InputError(f"{field.name}: it is empty; give the path of a file or folder")
         if rule["path"] and "\0" in value:
             raise InputError(f"{field.name}: {value!r} can't be a path, because it holds a zero byte; give another one")
         if rule["choices"]:
             require_known(field.name, value, rule["choices"])
         low, high = rule["minimum"], rule["maximum"]
-        if (low is not None and not value >= low) or (high is not None and not value <= high):
-            limits = f"at least {low}" if high is None else f"between {low} and {high}"
+        if low is not None and not low <= value <= (LARGEST if high is None else high):
+            open_end = f"at most {LARGEST}" if value > LARGEST else f"at least {low}"
+            limits = open_end if high is None else f"between {low} and {high}"
             raise InputError(f"{field.name}: {value} is out of range; it must be {limits}")
 
     @property

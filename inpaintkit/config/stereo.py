@@ -22,7 +22,10 @@ class StereoConfig(JobConfig):
     divergence: float = option_of(InspectConfig, "divergence")
     convergence: float = option_of(InspectConfig, "convergence")
     edge_dilation: int = option(
-        2, "rounds by which near objects of the depth map grow first, so that they keep their rims", minimum=0
+        2,
+        "rounds by which near objects of the depth map grow first, so that they keep their rims",
+        minimum=0,
+        maximum=1000,
     )
     outer_dilation: int = option_of(InspectConfig, "outer_dilation")
     output: str = option("stereo", "folder for the results", path=True)

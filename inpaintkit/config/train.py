@@ -125,9 +125,11 @@ class TrainConfig(JobConfig):
         False, "compile the generator: minutes of waiting first, then faster steps on a GPU", later=FREE
     )
     resident: str = option("auto", "hold all records in the device's memory", choices=RESIDENT_MODES, later=FREE)
-    num_workers: int = option(0, "processes that load training samples, 0: none beside this one", minimum=0, later=FREE)
+    num_workers: int = option(
+        0, "processes that load training samples, 0: none beside this one", minimum=0, maximum=1024, later=FREE
+    )
     processes: int = option(
-        1, "training processes on this machine, one per GPU, started by torchrun", minimum=1, later=FREE
+        1, "training processes on this machine, one per GPU, started by torchrun", minimum=1, maximum=1024, later=FREE
     )
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", later=FREE, everyday=True)
 

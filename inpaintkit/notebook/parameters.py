@@ -184,7 +184,7 @@ def parse_assignments(notebook: str | Path, texts: Iterable[str], run_dir: str |
             raise InputError(f"-p: {shown(text)} is not name=value")
         kind = fields[name].type if name in fields else str | None if name == PRESET else object
         if kind is str or (kind == (str | None) and value not in ("None", "null", "~", "")):
-            if Path.cwd() != find_project():
+            if value and Path.cwd() != find_project():
                 value = _from_here(name, value, name in fields and fields[name].metadata["path"])
             values[name] = value
         else:

@@ -1,9 +1,11 @@
 """What can't work is refused in one sentence before any work starts, and the exit status says so."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from PIL import Image
 
 from inpaintkit.__main__ import main
 from inpaintkit.config import GenerateConfig
-from inpaintkit.notebook.parameters import from_file
+from inpaintkit.errors import InputError
+from inpaintkit.notebook.parameters import CONFIGS, from_file, parse_assignments, resolve
 from inpaintkit.notebook.runs import execute
 
 pytestmark = pytest.mark.attack
@@ -100,7 +103,6 @@ class TestGenerate:
 
     def test_device_that_is_not_there(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         from inpaintkit.config import resolve_device
-        from inpaintkit.errors import InputError
 
         with pytest.raises(InputError, match="use device=auto or device=cpu"):
             resolve_device("cuda:99")
@@ -409,9 +411,26 @@ def test_values_typed_by_hand_mean_what_they_look_like(
     assert shown["data_dir"].endswith("2024")
 
 
-def test_execute_refuses_before_anything_is_written(tmp_path: Path) -> None:
-    from inpaintkit.errors import InputError
+NO_NUMBERS = ["nan", ".nan", "inf", ".inf", "-inf", "1e400", "many", "[1]", "true"]
+HUGE = "1" + 30 * "0"
 
+
+@pytest.mark.parametrize("notebook", CONFIGS)
+def test_every_option_refuses_what_it_cannot_be(notebook: str) -> None:
+    needed = ["prefix=x"] if notebook == "01_generate" else []
+    for field in dataclasses.fields(CONFIGS[notebook]):
+        kinds = set(typing.get_args(field.type) or [field.type]) - {type(None)}
+        odd = {float: NO_NUMBERS, int: [*NO_NUMBERS, "1.5"], bool: ["maybe", "2", "[1]"]}
+        values = odd[kinds.pop()] if len(kinds) == 1 and kinds < odd.keys() else []
+        values = values + (["-1", HUGE] if field.metadata["minimum"] is not None else [])
+        if field.type is str and (field.metadata["path"] or field.metadata["choices"]):
+            values = [""]
+        for value in values:
+            with pytest.raises(InputError, match=f"{field.name}: "):
+                resolve(notebook, parse_assignments(notebook, [*needed, f"{field.name}={value}"]))
+
+
+def test_execute_refuses_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no parameter resolutoin"):
         execute("01_generate", GENERATE | {"resolutoin": 512}, tmp_path / "run")
     assert not (tmp_path / "run").exists()
