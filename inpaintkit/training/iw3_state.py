@@ -78,7 +78,7 @@ def from_iw3(state: Mapping[str, Any], config: TrainConfig) -> State:
         )
     return {
         **state,
-        "training_state_dict": state["state_dict"],
+        "training_state_dict": None,
         "grad_scaler_state_dict": [{}],
         "train_kwargs": dataclasses.asdict(config),
         "inpaintkit_progress": dataclasses.asdict(Progress(epoch)),

@@ -207,14 +207,14 @@ class TestARunOfIw3:
         assert all(kept[name] == before[name] for name in (STATE, MODEL))
 
     def test_of_a_schedule_free_optimiser_goes_on_where_it_trained(self, data: Path) -> None:
-        """It keeps the weights to use, and its optimiser as it is while judging."""
+        """It keeps the weights to use, and its optimiser as it is while judging; so do we, for it to go on with ours."""
         options = {"optimizer": "adamw_schedulefree", "learning_rate": 1e-2}
         tiny_trainer(data, model_dir=str(data.parent / "run"), overwrite=True, max_epoch=1, **options).fit()
         state = load_state(data.parent / "run" / STATE)
         trained = state["training_state_dict"]
         theirs = {name: value for name, value in state.items() if not name.startswith(("inpaintkit", "training"))}
-        for group in theirs["optimizer_state_dict"][0]["param_groups"]:
-            group["train_mode"] = False
+        assert not any(group["train_mode"] for group in theirs["optimizer_state_dict"][0]["param_groups"])
+        assert any(not torch.equal(value, trained[name]) for name, value in theirs["state_dict"].items())
         torch.save(theirs | {"last_epoch": 1}, data.parent / "run" / STATE)
         weights = tiny_trainer(data, resume=True, **options).model.state_dict()
         assert max(float((value - trained[name]).abs().max()) for name, value in weights.items()) < 1e-6

@@ -24,7 +24,7 @@ from inpaintkit.training.loss_log import BatchLosses
 from inpaintkit.training.metrics import artefact_score, hole_lpips
 from inpaintkit.training.perceptual import Lpips
 from inpaintkit.training.progress import Row, StepPlace
-from inpaintkit.training.tasks.plain import PlainTask, of_updater, updater_state, without_margin
+from inpaintkit.training.tasks.plain import PlainTask, of_updater, without_margin
 from inpaintkit.training.tasks.updater import Updater
 
 PSNR_ALLOWANCE = 0.5
@@ -177,10 +177,8 @@ class GanTask:
         return torch.stack(weighted).sum(dim=0).cpu()
 
     def state(self) -> dict[str, Any]:
-        updaters = updater_state(self.updaters)
         return {
-            **self.plain.state(),
-            **updaters,
+            **self.plain.state(self.updater),
             "discriminator_state_dict": self.discriminator.state_dict(),
             "adaptive_weight": self.adaptive.state_dict(),
         }

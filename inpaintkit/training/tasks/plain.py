@@ -132,11 +132,15 @@ class PlainTask:
         """Return the row as it is, and the evaluation loss; NaN never beats anything."""
         return row, float(row["total"])
 
-    def state(self) -> dict[str, Any]:
+    def state(self, *others: Updater) -> dict[str, Any]:
+        """Return what `load_state` takes, with the states of `others`, which update other networks.
+
+        Weights and optimiser are as iw3 keeps them, those to use; the weights that are trained lie beside them.
+        """
         training_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
-        updaters = updater_state(self.updaters)  # before the averaging changes the optimiser's mode
         with averaged_weights(self.updater.optimizer, self.model, self.average):
             to_use = {name: value.clone() for name, value in self.model.state_dict().items()}
+            updaters = updater_state((self.updater, *others))
         return {
             "state_dict": to_use,
             "training_state_dict": training_weights,
@@ -145,10 +149,14 @@ class PlainTask:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        self.model.load_state_dict(state["training_state_dict"])
+        self.model.load_state_dict(state["state_dict"])
         if self.average is not None:
             self.average.load_state_dict(state["inpaintkit_average"])
-        self.updater.load_state(of_updater(state, 0))
+        self.updater.load_state(
+            of_updater(state, 0)
+        )  # a schedule-free optimiser makes of them those to train, up to rounding
+        if state["training_state_dict"] is not None:
+            self.model.load_state_dict(state["training_state_dict"])
 
 
 def updater_state(updaters: Sequence[Updater]) -> dict[str, Any]:
