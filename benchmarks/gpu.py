@@ -18,9 +18,12 @@ everything is done in small on the CPU, in some two minutes.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -36,7 +39,9 @@ SHARES = {"generate": 1.0, "checks": 2.0, "table": 2.5, "train": 8.0, "gan": 4.0
 SMALL_SHARES = {"generate": 2.0, "checks": 6.0, "table": 2.0, "train": 4.0, "gan": 3.0}
 """The parts in order, and what they get of the time; what one leaves goes to the next."""
 
-GRACE = 10.0  # seconds beyond its limit in which a part may still end by itself
+GRACE = (
+    10.0  # seconds beyond its limit in which a part may still end by itself; then an alarm, which it has set, ends it
+)
 
 
 def run_parts(names: Sequence[str], scope: Scope, out: Path) -> None:
@@ -53,14 +58,13 @@ def run_parts(names: Sequence[str], scope: Scope, out: Path) -> None:
             (scope.work / f"{name}.json").unlink(missing_ok=True)
             started = time.monotonic()
             command = [sys.executable, str(Path(__file__)), "--part", name, "--work", str(scope.work)]
-            command += ["--device", scope.device, "--until", str(started + limit)]
+            command += ["--device", scope.device, "--limit", str(limit)]
             command += ["--rehearsal"] if scope.small else []
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-            try:
-                ending = "done" if process.wait(limit + GRACE) == 0 else "FAILED, see log.txt"
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
-                ending = "stopped at its limit"
+            ending = {0: "done", -signal.SIGALRM: "stopped at its limit"}.get(process.wait(), "FAILED, see log.txt")
+            if ending != "done":
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # what it had started itself
             seconds = time.monotonic() - started
             file = scope.work / f"{name}.json"
             found = json.loads(file.read_text()) if file.is_file() else {}
@@ -126,18 +130,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, help="for all parts together; else 600, or 120 in small")
     parser.add_argument("--out", type=Path, default=Path("gpu_results"))
     parser.add_argument("--rehearsal", action="store_true", help="in small, on the CPU")
-    parser.add_argument("--until", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--limit", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, default=ROOT / "models" / "gpu", help=argparse.SUPPRESS)
     for name in ("part", "judge", "result", "device"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     options = parser.parse_args()
     small = options.rehearsal or not torch.cuda.is_available()
     device = options.device or ("cpu" if small else "cuda")
-    until = options.until or time.monotonic() + (options.seconds or (120.0 if small else 600.0))
-    scope = Scope(device, options.work, until, small)
+    seconds = options.limit or options.seconds or (120.0 if small else 600.0)
+    scope = Scope(device, options.work, time.monotonic() + seconds, small)
     if options.judge:
         judge(Path(options.judge), options.work, small=options.rehearsal, result=Path(options.result))
     elif options.part:
+        signal.alarm(math.ceil(options.limit + GRACE))  # from here on: what loading took doesn't count
         note(scope, options.part, PARTS[options.part](scope))
     else:
         run_parts(options.parts or list(PARTS), scope, options.out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -96,7 +97,7 @@ def test_the_second_call_adds_to_the_first_and_makes_records_where_there_are_non
             part = command[command.index("--part") + 1]
             (scope.work / f"{part}.json").write_text(json.dumps({"by": part}))
 
-        def wait(self, limit: float) -> int:
+        def wait(self) -> int:
             return 0
 
     monkeypatch.setattr("subprocess.Popen", Done)
@@ -111,6 +112,19 @@ def test_the_second_call_adds_to_the_first_and_makes_records_where_there_are_non
     assert "## checks" in (tmp_path / "results.md").read_text()
     monkeypatch.setattr(gpu_parts, "measured", lambda scope, row: {"samples/s": 7.0})
     assert gpu_parts.planned(scope, "plain", 10)["num_samples"] == pytest.approx(7 * 50 / 2, rel=0.05), "no guess"
+
+
+def test_the_time_of_a_part_begins_when_all_is_loaded(scope: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine loading alone would use up a small limit."""
+    import gpu
+
+    words = ["gpu.py", "--part", "checks", "--limit", "40", "--work", str(scope.work), "--rehearsal"]
+    monkeypatch.setattr("sys.argv", words)
+    monkeypatch.setitem(gpu.PARTS, "checks", lambda scope: {"left": scope.left, "alarm": signal.alarm(0)})
+    gpu.main()
+    found = json.loads((scope.work / "checks.json").read_text())
+    assert found["left"] > 39
+    assert found["alarm"] == 40 + gpu.GRACE, "what ends a part that doesn't end by itself"
 
 
 def test_what_a_gpu_has_to_show_is_rehearsed_and_a_part_that_fails_stops_no_other(tmp_path: Path) -> None:
