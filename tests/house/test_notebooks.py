@@ -85,6 +85,12 @@ class TestNotebook:
             if "parameters" not in cell.metadata.get("tags", []):
                 assert not options & set(assigned_names(cell.source)), cell.source
 
+    def test_what_fills_its_pictures_runs_on_the_device_of_the_options(self, path: Path) -> None:
+        for cell in code_cells(path):
+            for node in ast.walk(ast.parse(cell.source)):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Inpainter", "StereoConfig"):
+                    assert "config.device" in ast.unparse(node)
+
     def test_says_what_it_reads_writes_and_takes(self, path: Path) -> None:
         first = nbformat.read(path, as_version=4).cells[0].source
         assert all(f"| {word} |" in first for word in ("reads", "writes", "takes"))

@@ -9,8 +9,17 @@ import torch
 from PIL import Image
 
 from inpaintkit.__main__ import main
+from inpaintkit.config import InspectConfig, StereoConfig
 from inpaintkit.errors import InputError
-from inpaintkit.inspection import Inpainter, StereoPair, row_fill, stereo_pair
+from inpaintkit.inspection import (
+    Inpainter,
+    StereoPair,
+    compared_fills,
+    row_fill,
+    stereo_fill,
+    stereo_from_file,
+    stereo_pair,
+)
 from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import torch_rng
 
@@ -230,6 +239,19 @@ def test_one_line_makes_a_stereo_pair_of_a_picture_with_a_checkpoint(
         assert main([*command, option, value, "-o", str(tmp_path / option)]) == 0
         with Image.open(tmp_path / option / "photo_png_FastDepth_LRF_Full_SBS.jpg") as image:
             assert np.abs(np.asarray(image).astype(int) - views).max() > 10, "the option changes nothing"
+
+
+def test_a_pair_and_the_fills_beside_it_are_made_on_the_device_that_is_asked_for(tmp_path: Path) -> None:
+    Image.new("RGB", (80, 72)).save(tmp_path / "x.png")
+    absent = {"device": "cuda:99"}
+    for made in (
+        lambda: stereo_from_file(StereoConfig(str(tmp_path / "x.png"), **absent)),
+        lambda: stereo_fill(StereoConfig(**absent)),
+        lambda: compared_fills(InspectConfig(str(RELEASED), fills="row", **absent)),
+        lambda: compared_fills(InspectConfig(fills=str(RELEASED), **absent)),
+    ):
+        with pytest.raises(InputError, match="device: cuda:99 is not available"):
+            made()
 
 
 def test_holes_are_filled_in_whichever_arithmetic_is_fast_and_hardly_differ_by_it(
