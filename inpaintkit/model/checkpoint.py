@@ -234,11 +234,12 @@ def _read_pickle(file: Path, start: bytes) -> dict[str, Any]:
         )
     try:
         # by PyTorch's own reader of zip files, so that both look at the same member
-        content: bytes = torch._C.PyTorchFileReader(str(file)).get_record("data.pkl")
-        rehearse(content)
-        with warnings.catch_warnings():
+        with file.open("rb") as handle, warnings.catch_warnings():  # open, as torch takes no names that aren't UTF-8
+            content: bytes = torch._C.PyTorchFileReader(handle).get_record("data.pkl")
+            rehearse(content)
+            handle.seek(0)
             warnings.simplefilter("ignore")
-            payload = torch.load(file, map_location="cpu", weights_only=True)
+            payload = torch.load(handle, map_location="cpu", weights_only=True)
         require_bounded(payload, len(content))
     except pickle.UnpicklingError:
         raise InputError(f"{file}: {UNSAFE}") from None

@@ -80,6 +80,15 @@ def test_a_saved_model_comes_back_with_its_meta(tmp_path: Path, model: LightInpa
     assert not loaded.training
 
 
+def test_a_model_comes_back_from_a_folder_whose_name_is_no_text(tmp_path: Path, model: LightInpaintV1) -> None:
+    folder = tmp_path / os.fsdecode(b"Schr\xf6der")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system only takes UTF-8 names")
+    assert same_weights(load_model(save_model(model, folder / "m.pth"))[0], model)
+
+
 def test_half_is_half_as_large_and_loads_as_float32(tmp_path: Path, model: LightInpaintV1) -> None:
     full, half = save_model(model, tmp_path / "full.pth"), save_model(model, tmp_path / "half.pth", half=True)
     assert half.stat().st_size < 0.55 * full.stat().st_size
