@@ -2,6 +2,7 @@
 
 from inpaintkit.depth.cache import DepthCache, depth_key, round_depth
 from inpaintkit.depth.map_files import MapFileModel, depth_of_file
-from inpaintkit.depth.protocol import DepthModel, compute_like
+from inpaintkit.depth.network_model import NetworkDepthModel
+from inpaintkit.depth.protocol import DepthModel
 from inpaintkit.depth.registry import DEPTH_MODELS, available_models, create_depth_model
 from inpaintkit.depth.sharpen import sharpen_depth

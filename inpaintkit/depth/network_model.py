@@ -150,7 +150,7 @@ class NetworkDepthModel:
     def _version_in(self, dtype: torch.dtype | None) -> str:
         return self._base_version + ARITHMETIC_NAMES[dtype] + ("-flip" if self.flip else "")
 
-    def compute_like(self, version: str) -> None:
+    def compute_like(self, version: str | None) -> None:
         """On a CPU, take the arithmetic of the model called `version` if that is the only difference, else stay as it is.
 
         Which arithmetic is faster is measured, and may come out differently when a data set is continued.

@@ -58,13 +58,6 @@ class DepthModel(Protocol):
         ...
 
 
-def compute_like(model: DepthModel, version: str | None) -> None:
-    """Let `model` compute in the arithmetic of `version`, where it can choose and nothing else differs."""
-    choose = getattr(model, "compute_like", None)
-    if choose is not None and version is not None:
-        choose(version)
-
-
 def min_max(depth: Tensor) -> Tensor:
     """Scale each picture's depth (B, 1, h, w) to 0..1 by its own minimum and maximum; a flat map becomes 0."""
     low, high = torch.aminmax(depth.flatten(1), dim=1)

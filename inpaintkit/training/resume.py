@@ -58,10 +58,6 @@ class FoundRun:
     changed: Changes = dataclasses.field(default_factory=dict)
     messages: tuple[str, ...] = ()
 
-    def without_state(self) -> FoundRun:
-        """Return the same without the content of the checkpoint, once that is taken over: it takes as much memory as the networks."""
-        return self if self.state is None else dataclasses.replace(self, state={})
-
 
 def find_run(config: TrainConfig) -> FoundRun:
     """Return what ``config.model_dir`` holds for `config`; changes nothing.

@@ -92,7 +92,8 @@ class Trainer:
         """What trains and judges; where nothing was trained here, as the run was left."""
         with enough_memory(self.config):
             setup = set_up(self.config, self.found, self.data, self.group, self.make_task)
-        self.found = self.found.without_state()
+        # taken over by now, and as large as the networks
+        self.found = dataclasses.replace(self.found, state=self.found.state and {})
         return setup
 
     def make_task(self, plain: PlainTask) -> Task:

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from inpaintkit.depth import DEPTH_MODELS, compute_like, create_depth_model, depth_key, network_model
+from inpaintkit.depth import DEPTH_MODELS, create_depth_model, depth_key, network_model
 from inpaintkit.depth.network_model import NetworkDepthModel
 from inpaintkit.depth.preparation import CENTRED, IMAGENET, add_border, normalise
 from inpaintkit.depth.protocol import min_max
@@ -221,12 +221,12 @@ def test_a_data_set_is_continued_in_the_arithmetic_it_was_begun_in(checkpoints: 
     exact, rounded = model.version.removesuffix("-bf16"), model.version.removesuffix("-bf16") + "-bf16"
     answers = {}
     for version in (rounded, exact):
-        compute_like(model, version)
+        model.compute_like(version)
         assert model.version == version
         answers[version] = model.infer(pictures())
     assert (answers[rounded] - answers[exact]).abs().max() > 0
     for other in (None, "another-model-bf16", exact + "-fp16"):
-        compute_like(model, other)
+        model.compute_like(other)
         assert model.version == exact
 
 

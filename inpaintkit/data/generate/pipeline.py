@@ -41,7 +41,7 @@ from inpaintkit.data.records import (
 from inpaintkit.data.scene_source import pick_textures, read_surfaces, render_scene, scene_sampler, scene_view
 from inpaintkit.data.sources import read_source
 from inpaintkit.data.video_readers import VideoReaders
-from inpaintkit.depth import MapFileModel, compute_like, depth_key
+from inpaintkit.depth import MapFileModel, NetworkDepthModel, depth_key
 from inpaintkit.errors import InputError
 from inpaintkit.files import fitting_name
 from inpaintkit.seeds import Key, numpy_rng
@@ -83,7 +83,8 @@ class Pipeline:
         self.folder = manifest.manifest_folder(config.output_dir, self.name)
         self.model = depth_model(config)
         self.cache = depth_cache(config, self.model)
-        compute_like(self.model, manifest.begun_with(self.folder).get("model_version"))
+        if isinstance(self.model, NetworkDepthModel):
+            self.model.compute_like(manifest.begun_with(self.folder).get("model_version"))
         self.sampler = HoleSampler(config.divergence_level, self.model.metric, config.hole_method)
         self.scene_sampler = scene_sampler(config.divergence_level, config.hole_method)
         self.readers = VideoReaders(config.workers + 1)

@@ -3,8 +3,6 @@
 import contextlib
 from pathlib import Path
 
-import torch
-
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data.generate.plan import list_sources
 from inpaintkit.data.images import UnreadablePicture, read_picture, write_png
@@ -12,7 +10,7 @@ from inpaintkit.data.picture_depth import depth_model
 from inpaintkit.data.records import SHORT_SIDES
 from inpaintkit.data.sources import printable, source_name
 from inpaintkit.data.video import example_frame, is_video
-from inpaintkit.depth import MapFileModel, depth_of_file
+from inpaintkit.depth import MapFileModel
 from inpaintkit.errors import InputError
 from inpaintkit.files import fitting_name
 from inpaintkit.text import shown
@@ -49,11 +47,11 @@ def example_pictures(config: GenerateConfig) -> list[Path]:
 
 def _from_the_first_shown(pictures: list[Path], config: GenerateConfig) -> tuple[list[Path], str]:
     """Return `pictures` from the first one on that can be shown, with its map for model_type=File; or none, and what the first one lacks."""
-    reason = ""
+    reason, model = "", depth_model(config) if config.model_type == MapFileModel.name else None
     for place, path in enumerate(pictures):
         try:
-            if config.model_type == MapFileModel.name:
-                depth_of_file(depth_model(config), path, torch.empty(0))  # a map is found by the path alone
+            if isinstance(model, MapFileModel):
+                model.infer_file(path)
             read_picture(path, SHORT_SIDES[0])
             return pictures[place:], ""
         except (UnreadablePicture, InputError) as error:
