@@ -19,6 +19,7 @@ BLEND_SPAN = 10  # difference across a blend
 BLEND_RESIDUAL = 0.2  # of that difference: how exactly a blend is a mixture of what was and what comes
 BLEND_SIDE = 0.1  # share of the weaker picture from which on it shows
 BLEND_SECONDS = (0.25, 0.5)  # reach to either side within which blends are looked for
+MOVED = 0.65  # of that difference: what a pan or zoom leaves unexplained; blends leave more, moving pictures less
 BLEND_BLOCK = 1024  # looks at a time: bounds the memory for a whole film
 SAME_PICTURE = 2.5  # two frames nearer than this are near-duplicates
 BLURRED = 0.006  # sharpness; photos have 0.03 to 1.5, blurred by 5 px at 1080p 0.001 to 0.03
@@ -118,7 +119,8 @@ def find_blends(looks: Looks) -> NDArray[np.bool_]:
         for reach in BLEND_SECONDS:
             before = np.searchsorted(looks.times, looks.times[block] - reach)
             after = np.searchsorted(looks.times, looks.times[block] + reach, side="right") - 1
-            found[block] |= is_mixture(looks.thumbs[before], looks.thumbs[block], looks.thumbs[after])
+            three = looks.thumbs[before], looks.thumbs[block], looks.thumbs[after]
+            found[block] |= is_mixture(*three) & ~is_moved(*three)
     return found
 
 
@@ -131,6 +133,33 @@ def is_mixture(before: NDArray[np.uint8], here: NDArray[np.uint8], after: NDArra
     residual = np.abs(gone - share[:, None] * way).mean(1)
     between = (share > BLEND_SIDE) & (share < 1 - BLEND_SIDE)
     return np.asarray(between & (span > BLEND_SPAN) & (residual < BLEND_RESIDUAL * span))
+
+
+def is_moved(before: NDArray[np.uint8], here: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return (n,) bool: True where thumbnail `here` (n, 18, 32) shifts or grows from `before` to `after`, and doesn't fade.
+
+    By less than a thumbnail's pixel a moved picture looks like a mixture, too.
+    """
+    start, middle, end = (_smoothed(thumbs) for thumbs in (before, here, after))
+    down, right = np.asarray(np.gradient(middle, axis=1)), np.asarray(np.gradient(middle, axis=2))
+    rows, columns = (np.arange(size) - (size - 1) / 2 for size in middle.shape[1:])
+    moves = right, down, columns * right + rows[:, None] * down
+    unexplained = _unexplained(end - start, moves)
+    return (unexplained < MOVED) & (unexplained < _unexplained(end - start, (middle, np.ones_like(middle))))
+
+
+def _smoothed(thumbs: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the means of 2x2 pixels (n, 17, 31): differences of neighbours say little about the finest texture."""
+    beside = thumbs[:, :, :-1].astype(np.float64) + thumbs[:, :, 1:]
+    return np.asarray((beside[:, :-1] + beside[:, 1:]) / 4)
+
+
+def _unexplained(change: NDArray[np.float64], parts: tuple[NDArray[np.float64], ...]) -> NDArray[np.float64]:
+    """Return the share (n,) of `change` (n, h, w) that no sum of multiples of `parts` explains; least squares."""
+    basis, target = np.stack([part.reshape(len(change), -1) for part in parts], 2), change.reshape(len(change), -1, 1)
+    turned = basis.transpose(0, 2, 1)
+    factors = np.linalg.solve(turned @ basis + 1e-3 * np.eye(len(parts)), turned @ target)
+    return np.asarray(np.abs(target - basis @ factors).mean((1, 2)) / np.maximum(np.abs(target).mean((1, 2)), 1e-6))
 
 
 def number_scenes(cuts: NDArray[np.bool_], blends: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -339,6 +340,15 @@ class TestChoice:
         path = write_video(tmp_path / "a.mp4", scene("train/forest_stream", 2 * FPS, travel=1.0))
         looks, _ = survey(path, 8.0, 0.0)
         assert choose_frames(looks, 1.0, None).scenes == 1
+
+    @pytest.mark.parametrize("photo", ["eval/astronaut", "train/cat_face"])
+    def test_slow_pans_and_zooms_are_no_dissolves(self, tmp_path: Path, photo: str) -> None:
+        pan = list(scene(photo, 2 * FPS, travel=0.1))
+        zoom = [cv2.resize(pan[-1][n : 192 - n, n : 256 - n], (256, 192)) for n in range(FPS)]
+        looks, _ = survey(write_video(tmp_path / "a.mp4", chain(pan, zoom)), 8.0, 0.0)
+        choice = choose_frames(looks, 1.0, None)
+        assert choice.scenes == 1
+        assert "at a cut or in a blend" not in choice.left_out
 
     def test_looks_are_limited_per_second_and_the_beginning_can_be_left_out(self, two_scenes: TwoScenes) -> None:
         _, moments = survey(two_scenes[0], 3.0, 1.5)
