@@ -78,7 +78,7 @@ def describe_run(state: RunState, now: float | None = None) -> str:
         parts.append(state.status)
     if state.written is not None and state.status in ("", "running"):
         passed = max(0.0, (time.time() if now is None else now) - state.written)
-        parts.append(f"last row {duration(passed)} ago")
+        parts.append(f"updated {duration(passed)} ago")
     return " · ".join(parts)
 
 

@@ -1,6 +1,6 @@
 """Evaluations in words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def headline(results: Sequence[Evaluation], fill: str, before: str | None = None
     """Return in one sentence how `fill` stands on each truth by inside-hole PSNR, and what changed since the fill `before`."""
     parts = [f"on {result.title} {_standing_in_short(result, fill, before)}" for result in results]
     if before is not None:
-        changes = [result.advantage(fill, before, "psnr").mean for result in results]
+        changes = {result.title: result.advantage(fill, before, "psnr").mean for result in results}
         parts.append(f"against “{title_of(before)}” {_change(changes)}")
     sentence = "; ".join(parts)
     return f"{sentence[:1].upper()}{sentence[1:]}."
@@ -40,10 +40,12 @@ def _standing_in_short(result: Evaluation, fill: str, before: str | None) -> str
     return f"{amount} behind {title_of(rivals[0])}{surely}"
 
 
-def _change(changes: Sequence[float]) -> str:
-    if all(abs(change) < NOTHING for change in changes):
+def _change(changes: Mapping[str, float]) -> str:
+    moved = {title: change for title, change in changes.items() if abs(change) >= NOTHING}
+    if not moved:
         return "nothing changed"
-    return ", ".join(f"{change:+.1f}" for change in changes) + " dB"
+    others = ", nothing on the others" if len(moved) < len(changes) else ""
+    return ", ".join(f"{change:+.1f} dB on {title}" for title, change in moved.items()) + others
 
 
 def verdict(result: Evaluation, fill: str | None = None) -> str:

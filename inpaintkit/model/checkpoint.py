@@ -118,7 +118,7 @@ def describe_checkpoint(path: str | Path) -> dict[str, Any]:
         "architecture": shown(payload["name"], SHOWN_LETTERS),
         "parameters": sum(tensor.numel() for tensor in tensors),
         "dtype": ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors})),
-        "kind": "training state" if "optimizer_state_dict" in payload else "model",
+        "kind": "full state" if "optimizer_state_dict" in payload else "model",
     }
     problem = _model_problem(payload, LightInpaintV1())
     # What the file says of itself stands beside what was found in it, never in its place.

@@ -44,7 +44,7 @@ AUTOSAVE_SECONDS = 30
 LONGEST_TEMP = 70
 """Bytes of the folder for temporary files that leave room for the names of sockets: with them it may have 103 on macOS."""
 
-AGAIN = "stopped; give the same command again"
+AGAIN = "stopped; run the same again to continue"
 
 
 @dataclass(frozen=True)

@@ -31,19 +31,23 @@ FRONT_ENDS = ("JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD", "COLAB_RELEASE_TAG
 WORDS = {
     "train": "records to train on",
     "eval": "records to judge on",
-    "scenes": "of them procedural scenes",
+    "scenes": "of them scenes",
     "dropped": "crops left out, hole too small",
     "skipped": "pictures left out, see below",
     "bars": "photos with black bars",
     "mean_hole_fraction": "mean share of hole",
+    "seconds": "time",
     "pictures": "pictures and frames, with repeats",
-    "eval_loss_before": "evaluation loss before",
-    "eval_loss_after": "evaluation loss after",
-    "hole_psnr_before": "PSNR in holes before (dB)",
-    "hole_psnr_after": "PSNR in holes after (dB)",
+    "eval_loss_before": "evaluation loss, start",
+    "eval_loss_after": "evaluation loss, best epoch",
+    "hole_psnr_before": "PSNR in holes, start (dB)",
+    "hole_psnr_after": "PSNR in holes, best epoch (dB)",
     "hole_psnr_row_fill": "PSNR in holes, row fill (dB)",
 }
 """What a person reads for the names of figures in lists."""
+
+FORMATS = {"mean_hole_fraction": "{:.1%}".format, "seconds": text.duration}
+"""What a person reads for the values of some of them."""
 
 _shown: dict[str, Any] = {}
 """Widgets on the page by name: a cell that runs again closes the one it made before."""
@@ -159,7 +163,7 @@ def show_list(figures: Mapping[str, Any]) -> None:
     """Display names and values as a small table."""
     left = 'style="text-align:left"'
     cells = "".join(
-        f"<tr><th {left}>{text.html(WORDS.get(name, name.replace('_', ' ')))}</th><td {left}>{_value(value)}</td></tr>"
+        f"<tr><th {left}>{text.html(WORDS.get(name, name.replace('_', ' ')))}</th><td {left}>{_value(FORMATS[name](value) if name in FORMATS else value)}</td></tr>"
         for name, value in figures.items()
     )
     display(html_output(f"<table>{cells}</table>"), raw=True)
@@ -175,7 +179,10 @@ def _value(value: Any) -> str:
 
 
 def job_progress(description: str) -> Callable[[int, int, str], None]:
-    """Return a callback ``(done, total, message)``: a bar when a person watches, else a plain line now and then."""
+    """Return a callback ``(done, total, message)``: a bar when a person watches, else a plain line now and then.
+
+    A `total` of 0 is not known yet.
+    """
     if not headless():
         return HtmlProgress(description).update
     pace, begun = Pace(), False
@@ -183,8 +190,9 @@ def job_progress(description: str) -> Callable[[int, int, str], None]:
     def report(done: int, total: int, message: str) -> None:
         nonlocal begun
         share = done / max(total, 1)
-        if pace.due(share) or done == total or not begun:
+        if pace.due(share) or done == total > 0 or not begun:
             begun = True
-            print(f"{share:4.0%} {description}: {done} of {total} {text.shown(message)}", flush=True)
+            count = f"{done} of {total} " if total else ""
+            print(f"{share:4.0%} {description}: {count}{text.shown(message)}", flush=True)
 
     return report

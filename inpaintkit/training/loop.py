@@ -47,7 +47,7 @@ def fit(run: Run, task: Task, feed: Feed, sampler: HardExampleSampler, judge: Ju
                 save()  # before judging: the run goes on as if it hadn't stopped
                 judge_epoch(run, task, judge, progress.epoch, over=False)
                 reason = "as asked" if run.stop.asked else f"at max_seconds={config.max_seconds:g}"
-                run.say(f"stopped {reason}; the same again goes on there")
+                run.say(f"stopped {reason}; run the same again to continue")
                 return False
         finish_epoch(run, task, sampler, judge, save)
     return True

@@ -184,8 +184,11 @@ class TrainReport:
         return f"no epoch beat the start{yet}: {self.model_file} holds the model that this run started from"
 
     def summary(self) -> dict[str, float | int | str]:
-        """Return the run's figures, flat, ready to record."""
-        first, last = self.rows("eval")[0], self.rows("eval")[-1]
+        """Return the run's figures, flat, ready to record; "after" is what `model_file` holds."""
+        judged = self.rows("eval")
+        first, best = judged[0], judged[-1]
+        if not math.isinf(self.best_score):
+            best = next(row for row in judged if row["epoch"] == self.best_epoch)
         return {
             "epochs": self.epochs,
             "steps": self.steps,
@@ -194,9 +197,9 @@ class TrainReport:
             "best_epoch": self.best_epoch,
             "improved": self.improved,
             "eval_loss_before": first["total"],
-            "eval_loss_after": last["total"],
+            "eval_loss_after": best["total"],
             "hole_psnr_before": first["hole_psnr"],
-            "hole_psnr_after": last["hole_psnr"],
-            "hole_psnr_row_fill": last.get("hole_psnr_row_fill", math.nan),
+            "hole_psnr_after": best["hole_psnr"],
+            "hole_psnr_row_fill": best.get("hole_psnr_row_fill", math.nan),
             "model_file": str(self.model_file),
         }

@@ -196,7 +196,7 @@ class Run:
             progress = self.progress
             raise KeyboardInterrupt(
                 f"stopped by {signal.Signals(self.stop.signal).name} at epoch {progress.epoch}, step {progress.step}, "
-                f"saved in {self.files.state}; the same again goes on there"
+                f"saved in {self.files.state}; run the same again to continue"
             )
 
 

@@ -470,6 +470,7 @@ class TestDataSet:
 
         def stop(done: int, total: int, message: str) -> None:
             said.append(message)
+            assert total == 0, "not known yet"
             raise KeyboardInterrupt
 
         for shard in ("0/2", "1/2"):

@@ -286,6 +286,10 @@ class TestInOneSentence:
     def test_what_fine_tuning_changed(self) -> None:
         results = self.results(row=20.0, before=22.3, model=22.31)
         assert headline(results, "model", "before").endswith("; against “before” nothing changed.")
+        better = [*self.results(row=20.0, before=21.1, model=22.3)[:1], *results[1:]]
+        assert headline(better, "model", "before").endswith(
+            "; against “before” +1.2 dB on photos, nothing on the others."
+        )
         assert leads_everywhere(results[:1], "model", "before")
         assert not leads_everywhere(results, "model", "before")
 

@@ -127,7 +127,7 @@ def test_a_training_state_round_trips_and_is_a_model_too(tmp_path: Path, model: 
     state = load_state(path)
     assert {key: state[key] for key in payload} == payload
     assert same_weights(model, load_model(path)[0])
-    assert describe_checkpoint(path)["kind"] == "training state"
+    assert describe_checkpoint(path)["kind"] == "full state"
 
 
 @pytest.mark.parametrize("value", [Path("x"), np.float64(1), {1, 2}, lambda: 0, {"deep": [object()]}, {None: 1}])

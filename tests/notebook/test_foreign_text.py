@@ -137,6 +137,8 @@ def test_a_line_of_a_log_stays_one(capsys: pytest.CaptureFixture[str], monkeypat
     printed = capsys.readouterr().out
     assert printed.count("\n") == 1
     assert printed.strip().isprintable()
+    showing.job_progress("pictures")(0, 0, "looking through a.mp4")
+    assert capsys.readouterr().out == "  0% pictures: looking through a.mp4\n", "without a total that isn't known yet"
 
 
 def test_an_error_is_one_line_of_printable_characters() -> None:

@@ -47,7 +47,7 @@ def test_a_run_is_described_in_a_line(run: Path) -> None:
     write_epoch(run, 2)
     said = describe_run(read_run(run), now=1007)
     assert said == (
-        "epoch 2 of 9 · evaluation loss 0.31 (least 0.3, epoch 1) · PSNR in holes 14 dB · running · last row 5 s ago"
+        "epoch 2 of 9 · evaluation loss 0.31 (least 0.3, epoch 1) · PSNR in holes 14 dB · running · updated 5 s ago"
     )
 
 

@@ -347,6 +347,7 @@ class TestWhichModelWasKept:
         assert (stop["epoch"], stop["total"] < start["total"]) == (1, True)
         assert (report.best_epoch, report.best_score) == (0, start["total"])
         assert report.closing_words().startswith("no epoch beat the start yet: "), "the epoch isn't over"
+        assert report.summary()["eval_loss_after"] == start["total"], "of the model that is kept"
         assert load_model(report.model_file)[1]["epoch"] == 0
         assert load_state(data.parent / "slice" / STATE)["inpaintkit_progress"]["history"] == [start]
 
@@ -369,7 +370,7 @@ def test_a_stop_asked_for_by_a_button_saves_and_returns(data: Path) -> None:
     heard = Listener()
     report = tiny_trainer(data, Ask(), heard, model_dir=str(data.parent / "asked")).fit()
     assert (report.finished, report.steps) == (False, 1)
-    assert heard.heard("stopped as asked; the same again goes on there")
+    assert heard.heard("stopped as asked; run the same again to continue")
 
 
 def test_a_gpu_without_room_says_which_options_need_less_and_the_run_goes_on_with_them(data: Path) -> None:

@@ -63,7 +63,7 @@ def test_sigterm_to_a_headless_run_saves_and_the_same_command_goes_on(records: P
     assert "learning_rate" not in said.partition("preset try")[2].partition("arithmetic")[0], "as in the preset"
     stopped.send_signal(signal.SIGTERM)
     rest, _ = stopped.communicate(timeout=SECONDS)
-    place = re.search(r"stopped by SIGINT at epoch (\d+), step (\d+), saved in .*the same again goes on there", rest)
+    place = re.search(r"stopped by SIGINT at epoch (\d+), step (\d+), saved in .*run the same again to continue", rest)
     assert place is not None, rest
     assert stopped.returncode == 130
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "interrupted"

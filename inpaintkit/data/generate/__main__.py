@@ -10,8 +10,8 @@ from inpaintkit.errors import InputError
 
 def main() -> None:
     config = GenerateConfig(**json.loads(sys.argv[1]))
-    try:  # until the first picture is done, the total isn't known
-        report = generate_dataset(config, lambda done, total, text: _tell(done=done, total=done and total, text=text))
+    try:
+        report = generate_dataset(config, lambda done, total, text: _tell(done=done, total=total, text=text))
     except InputError as error:
         _tell(refused=str(error))
         return

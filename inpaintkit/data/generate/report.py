@@ -16,7 +16,7 @@ from inpaintkit.data.sources import describe_videos
 class GenerateReport:
     """What a run has made, earlier interrupted runs of it included.
 
-    `scenes`: how many of the records show procedural scenes; `videos`: (file, what was taken from it and what left out);
+    `scenes`: how many of the records show scenes; `videos`: (file, what was taken from it and what left out);
     `bars`: (photo, black bars that were left out of its records); `division`: how files came to be in train or eval; `skipped`: (source, reason) of pictures that gave nothing;
     `dropped`: crops whose hole was too small; `files`: the records' pictures, train before eval; `seconds` and
     `pictures`: this run alone.
@@ -49,13 +49,8 @@ class GenerateReport:
     def summary(self) -> dict[str, int | float | str]:
         """Return the report as the cells of one line of a table."""
         row = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "files"}
-        return {
-            **row,
-            "skipped": len(self.skipped),
-            "videos": len(self.videos),
-            "bars": len(self.bars),
-            "records": self.records,
-        }
+        counted = {"skipped": len(self.skipped), "videos": len(self.videos), "bars": len(self.bars)}
+        return {"name": self.name, "records": self.records, **row, **counted}
 
 
 def make_report(config: GenerateConfig, listing: Listing, rows: Iterable[Row], pictures: int) -> GenerateReport:

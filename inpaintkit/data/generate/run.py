@@ -15,7 +15,7 @@ from inpaintkit.files import require_writable
 from inpaintkit.text import shown
 
 TellProgress = Callable[[int, int, str], None]
-"""Called as progress(done, total, message) after each picture, from the calling thread."""
+"""Called as progress(done, total, message) after each picture, from the calling thread; `total` is 0 while videos are looked through."""
 
 
 def generate_dataset(config: GenerateConfig, progress: TellProgress | None = None) -> GenerateReport:
@@ -46,7 +46,7 @@ class Told:
     def __call__(self, done: int, total: int, message: str) -> None:
         self.done, self.total = done, total
         if self.progress is not None:
-            self.progress(done, max(total, 1), message)
+            self.progress(done, total, message)
 
 
 def _generate(config: GenerateConfig, listing: Listing, told: Told) -> GenerateReport:

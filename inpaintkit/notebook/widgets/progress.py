@@ -48,7 +48,7 @@ class HtmlProgress:
 
     def _words(self, done: int, message: str) -> list[str]:
         if not self._total:
-            return ["starting"]
+            return [text.shown(message, _LONGEST_MESSAGE) or "starting"]
         words = [f"{done} of {self._total} {self._unit}".rstrip()]
         elapsed, made = time.monotonic() - self._started, done - (self._first or 0)
         if made and done >= self._total:
