@@ -304,18 +304,21 @@ def _export(options: argparse.Namespace) -> None:
     print(f"written: {export_checkpoint(options.checkpoint, options.output, options.format)}")
     if options.checkpoint.suffix == ".pth":
         print("entry for iw3/inpaint_models.yml, which takes .pth files:")
-        print(iw3_snippet(options.checkpoint, full_path(options.checkpoint).parent.name), end="")
+        print(iw3_snippet(options.checkpoint), end="")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from inpaintkit.config import fill_names, full_fill_name, joined_fills
-    from inpaintkit.notebook import parameters, runs
+    from inpaintkit.notebook import parameters
 
     paths = ("checkpoint", "compare_with", "data_dir", "stereo_dir")
     values: dict[str, Any] = {name: str(path) if (path := getattr(options, name)) else None for name in paths}
     values |= {"disparity_scale": options.disparity_scale, "fills": "all"}
     values |= parameters.parse_assignments("04_inspect", options.param, options.output)
     values["fills"] = joined_fills([*fill_names(values["fills"]), *map(full_fill_name, options.fill)])
+    print("04_inspect: loading ...", flush=True)
+    from inpaintkit.notebook import runs  # takes a while
+
     print(runs.outcome(runs.execute("04_inspect", values, options.output)))
 
 

@@ -121,10 +121,11 @@ def export_checkpoint(checkpoint: str | Path, path: str | Path, format: str | No
     return FORMATS[chosen](model, path, **plain)
 
 
-def iw3_snippet(path: str | Path, name: str) -> str:
-    """Return the entry for iw3's ``inpaint_models.yml`` that offers the model file `path` under `name`.
+def iw3_snippet(path: str | Path, name: str | None = None) -> str:
+    """Return the entry for iw3's ``inpaint_models.yml`` that offers the model file `path` under `name`, None: its folder's.
 
     The path is made absolute, because iw3 takes relative ones from its own folder.
     """
-    entry = {name: {"image": str(full_path(path))}}
+    file = full_path(path)
+    entry = {name or file.parent.name: {"image": str(file)}}
     return yaml.safe_dump(entry, default_flow_style=None, allow_unicode=True, width=float("inf"))

@@ -34,6 +34,7 @@ def test_evaluate_leaves_tables_figures_words_and_one_html_file(
     options += ["-p", "picture=None", "-o", "report"]
     assert main(["evaluate", "model.pth", *options]) == 0
     said = capsys.readouterr().out
+    assert said.startswith("04_inspect: loading ...\n")
     assert "mine.py:grey runs the file" in said
     assert said.index("On photos ") < said.index("| fill | photos: PSNR (dB) ↑ |")
     details = (tmp_path / "report" / "details.md").read_text()

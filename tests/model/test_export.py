@@ -56,6 +56,7 @@ def test_the_iw3_entry_is_yaml_with_an_absolute_path(
     snippet = iw3_snippet("models/a model.pth", name)
     assert yaml.safe_load(snippet) == {name: {"image": str(tmp_path / "models" / "a model.pth")}}
     assert len(snippet.splitlines()) == 1
+    assert iw3_snippet("models/a model.pth").startswith("models: ")
 
 
 @pytest.fixture(scope="module")

@@ -72,5 +72,5 @@ def _curve(ax: Axes, rows: Iterable[Mapping[str, str]], name: str) -> None:
         ax.legend(frameon=False, fontsize=SMALL_SIZE, labelcolor=INK)
     if is_rate:
         ax.set_yscale("log")
-    label_axes(ax, name.replace("_", " "), "epoch", "dB" if "psnr" in name else "")
+    label_axes(ax, FIGURES.get(name, name.replace("_", " ")), "epoch", "")
     ax.xaxis.set_major_locator(MaxNLocator(**EPOCHS))
