@@ -22,8 +22,15 @@ def headline(results: Sequence[Evaluation], fill: str, before: str | None = None
 
 
 def leads_everywhere(results: Sequence[Evaluation], fill: str, before: str | None = None) -> bool:
-    """Return whether `fill` has the highest inside-hole PSNR on every truth, the fill `before` left aside."""
-    return all([name for name in result.ranking("psnr") if name != before][:1] == [fill] for result in results)
+    """Return whether `fill` has the highest inside-hole PSNR on every truth, and lost nothing against the fill `before`."""
+    return all(
+        [name for name in result.ranking("psnr") if name != before][:1] == [fill] and not _lost(result, fill, before)
+        for result in results
+    )
+
+
+def _lost(result: Evaluation, fill: str, before: str | None) -> bool:
+    return before is not None and result.advantage(fill, before, "psnr").mean <= -NOTHING
 
 
 def _standing_in_short(result: Evaluation, fill: str, before: str | None) -> str:
@@ -36,7 +43,8 @@ def _standing_in_short(result: Evaluation, fill: str, before: str | None) -> str
     if abs(gap.mean) < NOTHING:
         return f"level with {title_of(rivals[0])}"
     if gap.mean > 0:
-        return f"best, by {amount}{surely}"
+        but = f" but for “{title_of(before)}”" if before is not None and _lost(result, fill, before) else ""
+        return f"best{but}, by {amount}{surely}"
     return f"{amount} behind {title_of(rivals[0])}{surely}"
 
 

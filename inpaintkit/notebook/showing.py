@@ -17,6 +17,7 @@ from inpaintkit.inspection.curve_file import CurveFile
 from inpaintkit.inspection.figures import Figure, save_figure
 from inpaintkit.notebook.widgets import HtmlProgress, LiveCurves, Showable, Still, close_all
 from inpaintkit.notebook.widgets.parts import picture_html
+from inpaintkit.notebook.widgets.progress import TimeLeft
 from inpaintkit.notebook.widgets.still import STYLE, compact, html_output
 from inpaintkit.training import Trainer, TrainReport
 from inpaintkit.training.callbacks import PROGRESS_VARIABLE, Callback, Pace, default_callbacks
@@ -185,14 +186,15 @@ def job_progress(description: str) -> Callable[[int, int, str], None]:
     """
     if not headless():
         return HtmlProgress(description).update
-    pace, begun = Pace(), False
+    pace, begun, clock = Pace(), False, TimeLeft()
 
     def report(done: int, total: int, message: str) -> None:
         nonlocal begun
-        share = done / max(total, 1)
+        share, left = done / max(total, 1), clock.left(done, total)
         if pace.due(share) or done == total > 0 or not begun:
             begun = True
             count = f"{done} of {total} " if total else ""
-            print(f"{share:4.0%} {description}: {count}{text.shown(message)}", flush=True)
+            ending = "" if left is None else f" ({left})"
+            print(f"{share:4.0%} {description}: {count}{text.shown(message)}{ending}", flush=True)
 
     return report

@@ -290,6 +290,9 @@ class TestInOneSentence:
         assert headline(better, "model", "before").endswith(
             "; against “before” +1.2 dB on photos, nothing on the others."
         )
+        worse = self.results(row=20.0, before=22.3, model=22.1)[:1]
+        assert headline(worse, "model", "before").startswith("On photos best but for “before”, by 2.1 dB;")
+        assert not leads_everywhere(worse, "model", "before")
         assert leads_everywhere(results[:1], "model", "before")
         assert not leads_everywhere(results, "model", "before")
 

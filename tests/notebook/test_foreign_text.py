@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -137,8 +138,15 @@ def test_a_line_of_a_log_stays_one(capsys: pytest.CaptureFixture[str], monkeypat
     printed = capsys.readouterr().out
     assert printed.count("\n") == 1
     assert printed.strip().isprintable()
-    showing.job_progress("pictures")(0, 0, "looking through a.mp4")
-    assert capsys.readouterr().out == "  0% pictures: looking through a.mp4\n", "without a total that isn't known yet"
+    tell = showing.job_progress("pictures")
+    tell(0, 0, "looking through a.mp4")
+    tell(1, 4, "a.mp4")
+    monkeypatch.setattr(progress.time, "monotonic", lambda now=time.monotonic(): now + 100)
+    tell(2, 4, "b.jpg")
+    tell(4, 4, "c.jpg")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["  0% pictures: looking through a.mp4", " 25% pictures: 1 of 4 a.mp4"]
+    assert lines[2:] == [" 50% pictures: 2 of 4 b.jpg (about 3 min 20 s left)", "100% pictures: 4 of 4 c.jpg"]
 
 
 def test_an_error_is_one_line_of_printable_characters() -> None:

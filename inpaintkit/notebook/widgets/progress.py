@@ -1,5 +1,6 @@
 """A progress bar that is plain HTML: it starts as wide as it will be, and a saved notebook still shows it."""
 
+import math
 import time
 
 from IPython.display import display
@@ -18,22 +19,40 @@ _TRACK = (
 _LONGEST_MESSAGE = 80
 
 
+class TimeLeft:
+    """How long the rest of a job takes, judged by what was done since it first told its total."""
+
+    def __init__(self) -> None:
+        self.made = self._first = self._total = 0
+        self._since = 0.0
+
+    def left(self, done: int, total: int) -> str | None:
+        """Return in words how long it will take from `done` of `total` on, None as long as that can't be said; 0: not known yet."""
+        now = time.monotonic()
+        if total != self._total:
+            self._since, self._first, self._total = now, done, total
+        self.made = done - self._first
+        if self.made <= 0 or done >= total:
+            return None
+        return f"about {duration((now - self._since) / self.made * (total - done))} left"
+
+
 class HtmlProgress:
     """A bar in the output of the cell that makes it."""
 
     def __init__(self, description: str, total: int = 0, unit: str = "") -> None:
         """Show an empty bar; a `total` of 0 is not known yet."""
         self._description, self._unit, self._total = description, unit, total
-        self._started = self._shown = time.monotonic()
-        self._first: int | None = None
+        self._started, self._shown = time.monotonic(), -math.inf
+        self._clock, self._left = TimeLeft(), ""
         self._handle = display(self._page(0, ""), raw=True, display_id=True)
 
     def update(self, done: int, total: int, message: str = "") -> None:
         """Show how far the work is; `message` is what is worked on."""
         now = time.monotonic()
-        first_look = self._first is None or total != self._total
-        self._first, self._total = done if self._first is None else self._first, total
-        if first_look or done >= total or now - self._shown >= EVERY:
+        other = total != self._total
+        self._left, self._total = self._clock.left(done, total) or "", total
+        if other or done >= total or now - self._shown >= EVERY:
             self._shown = now
             if self._handle is not None:
                 self._handle.update(self._page(done, message), raw=True)
@@ -50,11 +69,11 @@ class HtmlProgress:
         if not self._total:
             return [text.shown(message, _LONGEST_MESSAGE) or "starting"]
         words = [f"{done} of {self._total} {self._unit}".rstrip()]
-        elapsed, made = time.monotonic() - self._started, done - (self._first or 0)
-        if made and done >= self._total:
-            words.append(f"took {duration(elapsed)}")
-        elif made:
-            words.append(f"{duration(elapsed)}, about {duration(elapsed / made * (self._total - done))} left")
+        elapsed = duration(time.monotonic() - self._started)
+        if done >= self._total and self._clock.made:
+            words.append(f"took {elapsed}")
+        elif self._left:
+            words.append(f"{elapsed}, {self._left}")
         if message and done < self._total:
             words.append(text.shown(message, _LONGEST_MESSAGE))
         return words
