@@ -12,6 +12,9 @@ from inpaintkit.text import duration
 EVERY = 0.25
 """Least time between two looks of a bar (s)."""
 
+SOON = 2.0
+"""Time (s) before which nothing is said about the rest: the first results come together."""
+
 _TRACK = (
     "display:inline-block;vertical-align:middle;width:min(320px,40%);height:10px;margin-right:10px;border-radius:5px;"
     "overflow:hidden;background:var(--jp-layout-color3,#ddd)"
@@ -32,7 +35,7 @@ class TimeLeft:
         if total != self._total:
             self._since, self._first, self._total = now, done, total
         self.made = done - self._first
-        if self.made <= 0 or done >= total:
+        if self.made <= 0 or done >= total or now - self._since < SOON:
             return None
         return f"about {duration((now - self._since) / self.made * (total - done))} left"
 
