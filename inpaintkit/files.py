@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -193,15 +194,15 @@ def without_new_folders(path: Path) -> Iterator[None]:
 def move_aside(folder: Path, names: Iterable[str], dated: Path) -> Path:
     """Move what fits `names` (patterns) in `folder` to ``old/DATE``, the time of the file `dated`; return that folder.
 
-    What lies there under the same name already stays where it is.
+    Where something of the same name lies there already it is ``old/DATE_2`` and so on.
     """
     date = datetime.fromtimestamp(dated.stat().st_mtime).strftime("%Y-%m-%d_%H-%M-%S")
-    target = folder / OLD / date
+    found = {path for name in names for path in folder.glob(name)}
+    places = (folder / OLD / (date if number == 1 else f"{date}_{number}") for number in itertools.count(1))
+    target = next(place for place in places if not any((place / path.name).exists() for path in found))
     target.mkdir(parents=True, exist_ok=True)
-    found = [path for name in names for path in sorted(folder.glob(name))]
     for path in sorted(found, key=lambda path: path == dated):  # the date's file last: a kill on the way is made good
-        if not (target / path.name).exists():
-            os.replace(path, target / path.name)
+        os.replace(path, target / path.name)
     return target
 
 

@@ -16,6 +16,7 @@ from inpaintkit.inspection import (
     StereoPair,
     compared_fills,
     row_fill,
+    save_stereo,
     stereo_fill,
     stereo_from_file,
     stereo_pair,
@@ -135,6 +136,12 @@ def test_views_are_put_side_by_side_and_one_above_the_other() -> None:
     assert pair.half_side_by_side()[0, :, 0].tolist() == [255, 0], "no column of an odd width mixes the eyes"
     assert pair.over_under().shape == (4, 3, 3)
     assert pair.over_under()[:, 0, 2].tolist() == [0, 0, 255, 255]
+
+
+def test_pairs_saved_within_a_second_are_all_kept(tmp_path: Path) -> None:
+    for grey in (0.1, 0.5, 0.9):
+        save_stereo(pair_of((grey,) * 3, (grey,) * 3), tmp_path, "a", "png")
+    assert len(list((tmp_path / "old").glob("*/a_LR.png"))) == 2
 
 
 @pytest.mark.parametrize("grey", [0.0, 0.25, 0.5, 1.0])
