@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import cv2
-import ipywidgets as ipw
 import numpy as np
 import pytest
 from widget_tools import alts, caption, control, kept_after, pictures
@@ -13,7 +12,7 @@ from inpaintkit.data import list_pictures
 from inpaintkit.depth import DepthModel, create_depth_model
 from inpaintkit.errors import InputError
 from inpaintkit.notebook import MaskPreview
-from inpaintkit.notebook.widgets import close_all
+from inpaintkit.notebook.widgets import close_all, photos
 
 PHOTOS = list_pictures(Path(__file__).parents[2] / "data" / "samples" / "eval")
 
@@ -74,7 +73,7 @@ def test_depth_is_estimated_once_per_picture_and_model() -> None:
     assert len(asked) == 1
 
 
-def test_another_depth_model_is_made_when_it_is_chosen(preview: MaskPreview) -> None:
+def test_another_depth_model_is_made_when_it_is_chosen(preview: MaskPreview, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
     def create(name: str) -> DepthModel:
@@ -82,7 +81,8 @@ def test_another_depth_model_is_made_when_it_is_chosen(preview: MaskPreview) -> 
         assert "inpaintkit-busy" in box._dom_classes, "the page says that it works"
         return create_depth_model("FastDepth", resolution=96)
 
-    box = MaskPreview(PHOTOS, preview.photos.depth_model, create).widget()
+    monkeypatch.setattr(photos, "create_depth_model", create)
+    box = MaskPreview(PHOTOS, preview.photos.depth_model).widget()
     before = pictures(box)
     assert not made
     control(box, "depth model").value = "Any_S"
@@ -92,11 +92,14 @@ def test_another_depth_model_is_made_when_it_is_chosen(preview: MaskPreview) -> 
     close_all(box)
 
 
-def test_a_depth_model_that_cannot_be_had_says_so_on_the_page(preview: MaskPreview) -> None:
+def test_a_depth_model_that_cannot_be_had_says_so_on_the_page(
+    preview: MaskPreview, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def create(name: str) -> DepthModel:
         raise InputError(f"{name} can't be had here")
 
-    box = MaskPreview(PHOTOS, preview.photos.depth_model, create).widget()
+    monkeypatch.setattr(photos, "create_depth_model", create)
+    box = MaskPreview(PHOTOS, preview.photos.depth_model).widget()
     control(box, "depth model").value = "DepthPro"
     assert "DepthPro can't be had here" in caption(box)
     control(box, "depth model").value = "FastDepth"
@@ -136,18 +139,6 @@ def test_one_move_computes_once_however_often_the_cell_ran(
 def test_a_closed_widget_leaves_nothing(preview: MaskPreview) -> None:
     close_all(preview.widget())
     assert kept_after(preview.widget, 2) == (0, 0)
-
-
-def test_a_widget_that_is_not_closed_would_be_kept(preview: MaskPreview) -> None:
-    """The test above can fail: ipywidgets keeps what nobody closes."""
-    from ipywidgets.widgets import widget as registry
-
-    before = len(registry._instances)
-    box = preview.widget()
-    assert len(registry._instances) > before
-    assert isinstance(box, ipw.VBox)
-    close_all(box)
-    assert len(registry._instances) == before
 
 
 def test_the_static_figure_shows_the_same_hole(preview: MaskPreview) -> None:

@@ -219,6 +219,19 @@ def test_buttons_change_the_picture_and_wiggle_moves(stereo: StereoPreview) -> N
     close_all(box)
 
 
+def test_a_photo_that_cannot_be_read_says_so_and_looking_in_another_way_changes_nothing(
+    stereo: StereoPreview, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.png").write_bytes(b"")
+    pictures_of = [tmp_path / "broken.png", *stereo.photos.pictures]
+    box = StereoPreview(pictures_of, stereo.photos.depth_model, FILLS["row"]).widget()
+    next(part for part in parts(box) if isinstance(part, ipw.ToggleButtons)).value = "wiggle"
+    assert "choose another picture" in caption(box)
+    control(box, "picture").value = pictures_of[1]
+    assert alts(box) == ["a.png as wiggle"]
+    close_all(box)
+
+
 @pytest.mark.parametrize(("name", "place"), [("divergence %", 2.0), ("convergence", 1.0), ("picture", 1)])
 def test_a_moved_control_shows_another_pair_at_once_and_the_models_fill_when_it_rests(
     stereo: StereoPreview, name: str, place: float

@@ -1,6 +1,6 @@
 """Mask preview: depth, an eye's view and the hole of a picture while the warp's parameters move."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import ipywidgets as ipw
 import torch
 
 from inpaintkit.config import HOLE_METHODS
-from inpaintkit.depth import DepthModel, create_depth_model
+from inpaintkit.depth import DepthModel
 from inpaintkit.inspection.figures import Figure, depth_and_hole
 from inpaintkit.notebook.widgets import parts
 from inpaintkit.notebook.widgets.parts import labelled
@@ -28,14 +28,9 @@ class MaskPreview:
     slider only warps again.
     """
 
-    def __init__(
-        self,
-        pictures: Sequence[Path],
-        depth_model: DepthModel,
-        create: Callable[[str], DepthModel] = create_depth_model,
-    ) -> None:
+    def __init__(self, pictures: Sequence[Path], depth_model: DepthModel) -> None:
         """Take what `PhotoDepths` takes. Raises `InputError` if there are no pictures."""
-        self.photos = PhotoDepths(pictures, depth_model, create)
+        self.photos = PhotoDepths(pictures, depth_model)
         self._grown = lru_cache(KEPT_DEPTHS)(self._grow)
         self._ready = lru_cache(KEPT_DEPTHS)(self._prepare)
 

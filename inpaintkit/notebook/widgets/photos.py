@@ -1,6 +1,6 @@
 """Photos and their depth, as the widgets that warp them need both; and the sliders that say how to warp."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -47,20 +47,12 @@ def fit_width(pixels: Pixels, width: int) -> Pixels:
 class PhotoDepths:
     """Photos and their depth by any model; the last ones are kept."""
 
-    def __init__(
-        self,
-        pictures: Sequence[Path],
-        depth_model: DepthModel,
-        create: Callable[[str], DepthModel] = create_depth_model,
-    ) -> None:
-        """Take picture files, the depth model to start with, and what makes the others by name.
-
-        Raises `InputError` if there are no pictures.
-        """
+    def __init__(self, pictures: Sequence[Path], depth_model: DepthModel) -> None:
+        """Take picture files and the depth model to start with. Raises `InputError` if there are no pictures."""
         if not pictures:
             raise InputError("pictures: none given; name a folder with photos")
         self.pictures, self.depth_model = list(dict.fromkeys(pictures)), depth_model
-        self._model = lru_cache(KEPT_MODELS)(create)
+        self._model = lru_cache(KEPT_MODELS)(create_depth_model)
         self.load = lru_cache(KEPT_PHOTOS)(self._load)
 
     def _load(self, path: Path, model_type: str) -> Photo:

@@ -9,7 +9,7 @@ import ipywidgets as ipw
 import torch
 
 from inpaintkit.config import StereoConfig
-from inpaintkit.depth import DepthModel, create_depth_model
+from inpaintkit.depth import DepthModel
 from inpaintkit.inspection.figures import Figure, stereo_panel
 from inpaintkit.inspection.fills import FILLS, Fill
 from inpaintkit.inspection.pictures import Pixels, picture_batch, to_uint8
@@ -50,12 +50,11 @@ class StereoPreview:
         depth_model: DepthModel,
         fill: Fill | None = None,
         options: StereoConfig | None = None,
-        create: Callable[[str], DepthModel] = create_depth_model,
     ) -> None:
         """Take picture files, the depth model to start with, what fills the holes (None: as `options` say), where the sliders start and
-        by how much near edges of depth grow, and what makes other depth models by name. Raises `InputError` if there are no pictures.
+        by how much near edges of depth grow. Raises `InputError` if there are no pictures.
         """
-        self.photos = PhotoDepths(pictures, depth_model, create)
+        self.photos = PhotoDepths(pictures, depth_model)
         self.options = options or StereoConfig()
         self.fill = fill or stereo_fill(self.options)
         self._prepared = lru_cache(KEPT_PHOTOS)(self._prepare)
@@ -98,7 +97,7 @@ class _Looking(parts.Panel):
             preview.options.divergence, preview.options.convergence, "longer side"
         )
         self.view = ipw.ToggleButtons(options=list(STEREO_VIEWS), tooltips=[hint for hint, _ in STEREO_VIEWS.values()])
-        self.made: StereoPair
+        self.made: tuple[StereoPair, str] | None = None  # and how it was filled
         self._rest: threading.Timer | None = None
         self.on_change(self.controls.values(), self._move)
         self.on_change([self.view], self._show)
@@ -111,9 +110,10 @@ class _Looking(parts.Panel):
     def _move(self) -> None:
         if self._rest is not None:
             self._rest.cancel()
+        self.made = None
         with parts.one_thread():
-            self.made = self.preview.pair(**self._values(), fill=FILLS["row"])  # type: ignore[arg-type]
-            self._show("filled along rows while the controls move")
+            made = self.preview.pair(**self._values(), fill=FILLS["row"])  # type: ignore[arg-type]
+            self._take(made, "filled along rows while the controls move")
         self._rest = threading.Timer(REST_SECONDS, lambda: self.answer(self.fill))
         self._rest.start()
 
@@ -122,11 +122,16 @@ class _Looking(parts.Panel):
         values = self._values()
         made = self.preview.pair(**values)  # type: ignore[arg-type]
         if values == self._values() and self.comm is not None:
-            self.made = made
-            self._show()
+            self._take(made, "holes filled by the model")
 
-    def _show(self, note: str = "holes filled by the model") -> None:
-        view, values = self.view.value, self._values()
-        self.pane.show(stereo_frames(self.made, view, SHOWN_WIDTH), f"{Path(str(values['picture'])).name} as {view}")
-        holes = float(self.made.left_hole.float().mean() + self.made.right_hole.float().mean()) / 2
-        self.say(f"{view}: {STEREO_VIEWS[view][0]}", f"{holes:.2%} of each view had to be made up, {note}.")
+    def _take(self, pair: StereoPair, how: str) -> None:
+        self.made = pair, how
+        self._show()
+
+    def _show(self) -> None:
+        if self.made is None:  # the caption says why
+            return
+        (pair, how), view = self.made, self.view.value
+        self.pane.show(stereo_frames(pair, view, SHOWN_WIDTH), f"{Path(self.controls['picture'].value).name} as {view}")
+        holes = float(pair.left_hole.float().mean() + pair.right_hole.float().mean()) / 2
+        self.say(f"{view}: {STEREO_VIEWS[view][0]}", f"{holes:.2%} of each view had to be made up, {how}.")
