@@ -17,6 +17,7 @@ from inpaintkit.inspection.windows import GRAIN, REACH, WINDOW, WindowSet, chunk
 from inpaintkit.model import LightInpaintV1, load_model
 from inpaintkit.model.generator import HIDDEN_ABOVE, PATCH, SIZE_STEP
 from inpaintkit.model.layers import next_multiple
+from inpaintkit.neighbours import local_max
 from inpaintkit.synthesis import close_hole, dilate_inner, dilate_outer
 from inpaintkit.training.amp import autocast, choose_amp
 
@@ -126,10 +127,8 @@ class Inpainter:
         """Return where the soft mask of `gap` (1, H, W) is above 0, see `windows.touched_windows`."""
         height, width = gap.shape[-2:]
         to_grid = (0, next_multiple(width, SIZE_STEP) - width, 0, next_multiple(height, SIZE_STEP) - height)
-        soft, radius = gap, self.model.mask_blur.radius
-        for _ in ("columns", "rows"):
-            soft = dilate_outer(dilate_inner(soft, radius), radius).mT
-        return F.max_pool2d(F.pad(soft.float(), to_grid, mode="replicate"), GRAIN)
+        soft = local_max(gap, self.model.mask_blur.radius).float()
+        return F.max_pool2d(F.pad(soft, to_grid, mode="replicate"), GRAIN)
 
     def _soften(self, gap: Tensor, places: Tensor) -> Tensor:
         """Return the generator's own soft mask of `gap` (1, H, W) in the windows at `places` (n, 2): (n, 1, 64, 64)."""

@@ -56,11 +56,8 @@ def _change(changes: Mapping[str, float]) -> str:
     return ", ".join(f"{change:+.1f} dB on {title}" for title, change in moved.items()) + others
 
 
-def verdict(result: Evaluation, fill: str | None = None) -> str:
-    """Return a paragraph in plain words: what is better than what inside holes, by how much, how sure.
-
-    With `fill`, a second one says the same from its point of view, by hole width too.
-    """
+def verdict(result: Evaluation, fill: str) -> str:
+    """Return in plain words what is better than what inside holes, by how much, how sure; then how `fill` stands, by hole width too."""
     opening = (
         f"Judged inside the holes of {result.extent()}, with {CONFIDENCE:.0%} intervals by bootstrap over pictures."
     )
@@ -68,10 +65,8 @@ def verdict(result: Evaluation, fill: str | None = None) -> str:
     widths = [f"{name} px {title_of(ranked[0])}" for name in WIDTH_BINS if (ranked := result.ranking(f"psnr_{name}"))]
     by_width = f"Best PSNR by hole width: {', '.join(widths)}." if widths and len(result.fills) > 1 else ""
     paragraph = " ".join(sentence for sentence in (opening, *sentences, by_width) if sentence)
-    if fill is None:
-        return paragraph
     own = " ".join(_standing(result, fill, other) for other in result.fills if other != fill)
-    return f"{paragraph}\n\n{own}"
+    return f"{paragraph}\n\n{own}".strip()
 
 
 def _standing(result: Evaluation, fill: str, other: str) -> str:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.model.generator import PATCH
 from inpaintkit.model.layers import GMLPBlock, without_overlap
+from inpaintkit.neighbours import local_max
 
 WINDOW = 64
 """Side of a window in px."""
@@ -91,9 +92,7 @@ class Step:
 
 def grown(area: Tensor, reach: int) -> Tensor:
     """Return where `area` (1, h, w), one value per `GRAIN` px, is within `reach` px: float, 1 or 0."""
-    steps = min(math.ceil(reach / GRAIN), max(area.shape))
-    wider = F.max_pool2d(area, (1, 2 * steps + 1), stride=1, padding=(0, steps))
-    return F.max_pool2d(wider, (2 * steps + 1, 1), stride=1, padding=(steps, 0))
+    return local_max(area, min(math.ceil(reach / GRAIN), max(area.shape)))
 
 
 def touched_windows(area: Tensor, shifted: bool = False) -> Tensor:

@@ -23,59 +23,32 @@ SMALLEST_HOLE = 20
 BOX_COLOUR = (255, 255, 255)
 
 
-def zoom_box(hole: torch.Tensor) -> Box:
-    """Return a square around the thickest place of the largest part of `hole` (H, W) bool."""
-    height, width = hole.shape
-    parts, stats = _parts(hole)
-    if len(stats) < 2:
-        return 0, 0, min(height, width)
-    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    thickness = cv2.distanceTransform((parts == largest).astype(np.uint8), cv2.DIST_L2, 3)
-    return _square(divmod(int(np.argmax(thickness)), width), _side(stats[largest], hole.shape), hole.shape)
-
-
 def zoom_boxes(hole: torch.Tensor) -> list[Box]:
     """Return a square around each part of `hole` (H, W), bool, True = missing, the largest part first.
 
     Parts under `SMALLEST_HOLE` px, and those whose square would show hardly anything new, are left out unless there is
     no other; without any hole it is the largest square at the top left.
     """
-    parts, stats = _parts(hole)
-    areas = stats[1:, cv2.CC_STAT_AREA]
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(hole.cpu().numpy().astype(np.uint8), connectivity=8)
     boxes: list[Box] = []
-    for part in 1 + np.argsort(-areas, kind="stable"):
+    for part in 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable"):
         if stats[part, cv2.CC_STAT_AREA] < SMALLEST_HOLE and boxes:
             break
         box = _box_around(parts == part, stats[part])
         if not any(_overlap(box, other) > 0.5 for other in boxes):
             boxes.append(box)
-    return boxes or [zoom_box(hole)]
+    return boxes or [(0, 0, min(hole.shape))]
 
 
-def _parts(hole: torch.Tensor) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return the number of the connected part at each pixel of `hole` (H, W), and OpenCV's figures of each part, 0: no hole."""
-    _, parts, stats, _ = cv2.connectedComponentsWithStats(hole.cpu().numpy().astype(np.uint8), connectivity=8)
-    return np.asarray(parts, np.int32), np.asarray(stats, np.int32)
-
-
-def _box_around(part: NDArray[np.bool_], stats: NDArray[np.int32]) -> Box:
-    """Return a square around the whole `part` (H, W), or around its thickest place where it is too long for one."""
+def _box_around(part: NDArray[np.bool_], stats: Sequence[int]) -> Box:
+    """Return a square around the whole `part` (H, W), or around its thickest place where it is too long for one; inside the picture."""
     left, top, width, height = (int(stats[column]) for column in range(4))
-    side = _side(stats, part.shape)
-    if max(width, height) > side:
-        return zoom_box(torch.from_numpy(part))
-    return _square((top + height // 2, left + width // 2), side, part.shape)
-
-
-def _side(stats: NDArray[np.int32], shape: Sequence[int]) -> int:
-    """Return the side of the square to show a part by, in a picture of `shape` (H, W)."""
-    longer = int(max(stats[cv2.CC_STAT_WIDTH], stats[cv2.CC_STAT_HEIGHT]))
-    return min(max(int(longer * ZOOM_MARGIN), ZOOM_MINIMUM), ZOOM_MAXIMUM, *shape)
-
-
-def _square(middle: tuple[int, int], side: int, shape: Sequence[int]) -> Box:
-    """Return the square of `side` px around `middle` (row, column), moved inside a picture of `shape` (H, W)."""
-    top, left = (min(max(m - side // 2, 0), length - side) for m, length in zip(middle, shape, strict=True))
+    longer, middle = max(width, height), (top + height // 2, left + width // 2)
+    side = min(max(int(longer * ZOOM_MARGIN), ZOOM_MINIMUM), ZOOM_MAXIMUM, *part.shape)
+    if longer > side:
+        thickness = cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 3)
+        middle = divmod(int(np.argmax(thickness)), part.shape[1])
+    top, left = (min(max(m - side // 2, 0), length - side) for m, length in zip(middle, part.shape, strict=True))
     return top, left, side
 
 

@@ -229,8 +229,6 @@ def initialise_icnr(conv: nn.Conv2d, scale: int, generator: torch.Generator | No
     nn.init.kaiming_normal_(one_per_block, generator=generator)
     with torch.no_grad():
         conv.weight.copy_(one_per_block.repeat_interleave(block, dim=0))
-        if conv.bias is not None:
-            conv.bias.zero_()
 
 
 def next_multiple(size: int, step: int) -> int:

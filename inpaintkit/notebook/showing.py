@@ -151,10 +151,9 @@ def show_folded(title: str, table: str, config: JobConfig, name: str) -> None:
     display(Markdown(f"{opening}\n\n{table.strip()}\n\n</details>"))
 
 
-def show_table(table: str, config: JobConfig | None = None, name: str = "", headline: str = "") -> None:
-    """Display Markdown, a table for instance; with `config` keep it, below its `headline`, as ``NAME.md`` in the run folder."""
-    if config is not None:
-        atomic_write_text(config.run_folder / f"{name}.md", f"{headline}\n\n{table}".strip() + "\n")
+def show_table(table: str, config: JobConfig, name: str, headline: str = "") -> None:
+    """Display Markdown, a table for instance; keep it, below its `headline`, as ``NAME.md`` in the run folder."""
+    atomic_write_text(config.run_folder / f"{name}.md", f"{headline}\n\n{table}".strip() + "\n")
     # Longer ones scroll in a box; the empty lines make Markdown of what is inside.
     box = f'<div class="mathjax_ignore tex2jax_ignore" style="max-height:{HIGHEST};overflow:auto">'
     display(Markdown(f"{box}\n\n{table.strip()}\n\n</div>"))

@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -30,7 +32,6 @@ SUBPIXELS = 8
 _NEARER = 1e-5
 _BLOCK_POINTS = 1 << 18
 _SERIAL_ELEMENTS = 1 << 15  # torch divides larger operations among threads
-_GAUSSIAN_REACH = 3.0
 
 
 @dataclass(frozen=True)
@@ -165,12 +166,8 @@ def degrade_depth(depth: Tensor, blur: float = 0.0, factor: float = 1.0) -> Tens
     map is (shrunk by means, enlarged bilinearly).
     """
     if blur > 0:
-        reach = math.ceil(_GAUSSIAN_REACH * blur)
-        offsets = torch.arange(-reach, reach + 1, dtype=torch.float32)
-        kernel = torch.exp(-0.5 * (offsets / blur).square())
-        kernel = kernel / kernel.sum()
-        padded = F.pad(depth, (reach, reach, reach, reach), mode="replicate")
-        depth = F.conv2d(F.conv2d(padded, kernel[None, None, None]), kernel[None, None, :, None])
+        blurred = [cv2.GaussianBlur(one.numpy(), (0, 0), blur, borderType=cv2.BORDER_REPLICATE) for one in depth[:, 0]]
+        depth = torch.from_numpy(np.stack(blurred))[:, None]
     if factor > 1:
         small = [max(1, round(side / factor)) for side in depth.shape[-2:]]
         shrunk = F.interpolate(depth, small, mode="bilinear", antialias=True)

@@ -79,16 +79,17 @@ def test_the_best_fill_is_named_and_interval_and_direction_fit(evaluation: Evalu
     gap = evaluation.advantage("near", "far", "psnr")
     assert gap.low <= gap.mean <= gap.high
     assert gap.mean == pytest.approx(20, abs=1e-3)
-    said = verdict(evaluation)
+    said = verdict(evaluation, "near")
     assert "4 records from 4 pictures" in said
     assert "PSNR: near is best with 40.00 dB, ahead of far by 20.00 [20.00, 20.00]" in said
 
 
 def test_equal_fills_are_not_told_apart(records: InpaintDataset) -> None:
     twins = evaluate({"one": constant(0.6), "two": constant(0.6)}, records)
-    assert "one is best" in verdict(twins)
-    assert "ahead" not in verdict(twins)
-    assert "not told apart from two" in verdict(twins)
+    said = verdict(twins, "two")
+    assert "one is best" in said
+    assert "ahead" not in said
+    assert "not told apart from two" in said
 
 
 def test_table_csv_and_summary_hold_the_same_figures(evaluation: Evaluation, tmp_path: Path) -> None:
@@ -185,8 +186,9 @@ def artefacts(*values: float) -> Evaluation:
 )
 def test_the_verdict_says_of_a_grid_what_the_artefact_score_knows(values: tuple[float, ...], words: str) -> None:
     evaluation = artefacts(*values)
-    assert verdict(evaluation).endswith(words)
-    assert "nan" not in (verdict(evaluation) + tables(evaluation)).lower()
+    said = verdict(evaluation, "f")
+    assert said.endswith(words)
+    assert "nan" not in (said + tables(evaluation)).lower()
 
 
 def test_where_a_figure_does_not_exist_stands_a_dash(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from inpaintkit.inspection.scores import MAIN_METRICS, METRICS, RANKED_METRICS, 
 from inpaintkit.inspection.spectrum import spectrum, step_products
 from inpaintkit.inspection.tables import title_of
 from inpaintkit.inspection.truths import Truth, evenly
-from inpaintkit.inspection.zoom import zoom_box
+from inpaintkit.inspection.zoom import zoom_boxes
 from inpaintkit.model.discriminator import CELL, CUT_CELLS
 from inpaintkit.training.metrics import hole_psnr
 
@@ -151,7 +151,7 @@ def metrics_bars(evaluation: Evaluation) -> Figure:
 
 
 def _example_row(line: np.ndarray, example: Example) -> None:
-    top, left, side = zoom_box(example.hole[0])
+    top, left, side = zoom_boxes(example.hole[0])[0]
     crop = (..., slice(top, top + side), slice(left, left + side))
     truth, hole = example.picture[crop], example.hole[crop]
     base.show_picture(line[0], paint_hole(truth, hole))
