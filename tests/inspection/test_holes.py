@@ -8,12 +8,6 @@ from hypothesis import strategies as st
 from inpaintkit.inspection.holes import hole_iou, hole_ring, hole_widths, stray_pixels
 
 
-def test_hole_widths_by_eye() -> None:
-    hole = torch.tensor([[0, 1, 1, 0, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [1, 0, 1, 0, 1]], dtype=torch.bool)
-    expected = [[0, 2, 2, 0, 1], [5, 5, 5, 5, 5], [0, 0, 0, 0, 0], [1, 0, 1, 0, 1]]
-    assert hole_widths(hole[None, None])[0, 0].tolist() == expected
-
-
 @settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
 def test_hole_widths_count_each_run_once(row: list[bool]) -> None:

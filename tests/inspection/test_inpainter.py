@@ -15,8 +15,7 @@ from inpaintkit.inspection.windows import GRAIN, REACH, WINDOW, WindowSet, grown
 from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import numpy_rng, torch_rng
 
-ROOT = Path(__file__).parents[2]
-SAMPLES, RELEASED = ROOT / "data" / "samples", ROOT / "models" / "released" / "light_inpaint_v1.pth"
+RELEASED = Path(__file__).parents[2] / "models" / "released" / "light_inpaint_v1.pth"
 FAR = 10_000
 ONE_LEVEL = 1 / 255
 ROUNDING = 1e-4
@@ -112,11 +111,10 @@ def test_blocks_of_a_large_picture_leave_no_seam(generator: LightInpaintV1, monk
 @torch.inference_mode()
 def test_windows_equal_the_whole_frame_with_the_released_checkpoint() -> None:
     """Training mixes places further apart than random weights do, so only a trained network shows what reach it needs."""
-    file = Path(__file__).parents[2] / "models" / "released" / "light_inpaint_v1.pth"
     picture, hole = photo(480, 640), torch.zeros(1, 1, 480, 640, dtype=torch.bool)
     hole[..., 60:200, 150:158] = True
     hole[..., 300:400, 400:420] = True
-    fill = Inpainter(file)
+    fill = Inpainter(RELEASED)
     difference = (fill(picture, hole) - fill.model.infer(picture, hole, closing=True))[hole.expand_as(picture)]
     assert difference.abs().max() < ONE_LEVEL
 

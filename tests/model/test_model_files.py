@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 import inpaintkit
 from inpaintkit.__main__ import main
@@ -154,24 +154,6 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path, model: LightInpaintV1, m
     assert [file.name for file in tmp_path.iterdir()] == ["m.pth"]
 
 
-def test_describe_says_what_a_file_is(tmp_path: Path, model: LightInpaintV1) -> None:
-    facts = describe_checkpoint(save_model(model, tmp_path / "m.pth", epoch=4, config={"loss": "dct"}))
-    assert facts["architecture"] == NAME
-    assert facts["parameters"] == 2_259_888
-    assert facts["dtype"] == "float32"
-    assert facts["kind"] == "model"
-    assert facts["epoch"] == 4
-    assert "problem" not in facts
-    video = {
-        "nunif_model": 1,
-        "name": "inpaint.light_video_inpaint_v1",
-        "kwargs": {},
-        "state_dict": {"a": torch.ones(3)},
-    }
-    torch.save(video, tmp_path / "video.pth")
-    assert "video model" in describe_checkpoint(tmp_path / "video.pth")["problem"]
-
-
 def test_the_command_prints_what_a_checkpoint_is(
     tmp_path: Path, model: LightInpaintV1, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,9 +161,14 @@ def test_the_command_prints_what_a_checkpoint_is(
     assert main(["inspect", str(path)]) == 0
     lines = dict(line.strip().split(": ", 1) for line in capsys.readouterr().out.splitlines())
     assert (lines["architecture"], lines["parameters"], lines["dtype"]) == (NAME, "2259888", "float16")
+    assert (lines["kind"], lines["epoch"]) == ("model", "4")
+    assert "problem" not in lines
     assert lines["updated_at"].endswith("+00:00")
     assert "dct" in lines["config"]
     assert "samples_v1" in lines["config"]
+    torch.save(iw3_dict(model, name="inpaint.light_video_inpaint_v1"), tmp_path / "video.pth")
+    assert main(["inspect", str(tmp_path / "video.pth")]) == 0
+    assert "problem: it holds iw3's video model" in capsys.readouterr().out
 
 
 class Malicious:
@@ -255,6 +242,7 @@ def test_files_that_are_no_models_are_refused(tmp_path: Path, model: LightInpain
         "empty.pth": (b"", "empty"),
         "text.pth": (b"epoch,loss\n1,2\n", "isn't in the format that PyTorch writes"),
         "page.safetensors": (b"<html>not found</html>", "damaged"),
+        "cut.safetensors": (save(model.state_dict())[:5000], "damaged"),
         "cut.pth": (whole[: len(whole) // 2], "damaged or cut off"),
         "stub.pth": (whole[:100], "damaged or cut off"),
         "tail.pth": (b"\x80\x02}q\x00", "refused|damaged"),

@@ -22,11 +22,6 @@ FACTS = json.loads((GOLDEN / "warp.json").read_text())
 quick = settings(max_examples=40, deadline=None)
 
 
-def allowed(pixels: int) -> float:
-    """Mask pixels of a map that may differ from the reference."""
-    return max(5, 0.0005 * pixels)
-
-
 def golden_holes(scene: str, combo: int, shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Right before and after closing, left before and after closing; codes 0, 1, 2."""
     codes = torch.zeros(shape[0] * shape[1], dtype=torch.uint8)
@@ -35,27 +30,16 @@ def golden_holes(scene: str, combo: int, shape: tuple[int, int]) -> tuple[Tensor
     return codes & 3, (codes >> 2) & 3, (codes >> 4) & 3, (codes >> 6) & 3
 
 
-@pytest.mark.parametrize("scene", FACTS["scenes"])
-def test_warp_back_is_the_reference_rule(scene: str) -> None:
-    depth = TENSORS[f"{scene}.depth"].float()[None, None]
-    shape = (depth.shape[2], depth.shape[3])
-    for number, combo in enumerate(FACTS["scenes"][scene]["combos"]):
-        right, right_closed, left, left_closed = golden_holes(scene, number, shape)
-        for mirrored, before, after in ((False, right, right_closed), (True, left, left_closed)):
-            hole = warp_back_hole(depth, combo["divergence"], combo["convergence"], mirrored)
-            assert (hole[0, 0] != (before > 0)).sum() <= allowed(before.numel()), (number, mirrored)
-            assert (close_hole(hole)[0, 0] != (after > 0)).sum() <= allowed(after.numel()), (number, mirrored)
-
-
 def test_warp_back_differs_from_the_reference_in_a_handful_of_all_pixels() -> None:
     different = 0
     for scene, facts in FACTS["scenes"].items():
         depth = TENSORS[f"{scene}.depth"].float()[None, None]
         for number, combo in enumerate(facts["combos"]):
-            right, _, left, _ = golden_holes(scene, number, (depth.shape[2], depth.shape[3]))
-            for mirrored, before in ((False, right), (True, left)):
+            right, right_closed, left, left_closed = golden_holes(scene, number, (depth.shape[2], depth.shape[3]))
+            for mirrored, before, after in ((False, right, right_closed), (True, left, left_closed)):
                 hole = warp_back_hole(depth, combo["divergence"], combo["convergence"], mirrored)
                 different += int((hole[0, 0] != (before > 0)).sum())
+                assert (close_hole(hole)[0, 0] != (after > 0)).sum() <= 5, (scene, number, mirrored)
     assert different <= 10
 
 
