@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inpaintkit.inspection.pictures import to_uint8
+
 # Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004; values in 0..1.
 SSIM_SIGMA = 1.5
 SSIM_RADIUS = 5
@@ -42,9 +44,8 @@ def siou(output: Tensor, target: Tensor, other_view: Tensor) -> Tensor:
     Source: Yu et al., CVPR 2025, by the code that its authors published, except for two slips in that: it subtracts
     unsigned 8-bit numbers, so that darker by 1 counts as brighter by 255, and takes red for blue when turning grey.
     """
-    eyes = [list(_levels(x).expand(len(output), -1, -1, -1)) for x in (output, target, other_view)]
-    values = [_siou(*(eye.numpy() for eye in views)) for views in zip(*eyes, strict=True)]
-    return torch.tensor(values, device=output.device)
+    eyes = [[to_uint8(view) for view in views] * (len(output) // len(views)) for views in (output, target, other_view)]
+    return torch.tensor([_siou(*views) for views in zip(*eyes, strict=True)], device=output.device)
 
 
 def _siou(output: np.ndarray, target: np.ndarray, other_view: np.ndarray) -> float:
@@ -55,11 +56,6 @@ def _siou(output: np.ndarray, target: np.ndarray, other_view: np.ndarray) -> flo
         for one, two in (edges, [change > SIOU_LEAST_CHANGE for change in changes])
     ]
     return float(SIOU_EDGE_SHARE * shares[0] + (1 - SIOU_EDGE_SHARE) * shares[1])
-
-
-def _levels(x: Tensor) -> Tensor:
-    """Return pictures (B, 3, H, W), 0..1, as 8-bit levels (B, H, W, 3)."""
-    return (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()
 
 
 def _blur(x: Tensor) -> Tensor:

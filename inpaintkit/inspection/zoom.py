@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from inpaintkit.errors import InputError
-from inpaintkit.hole_colour import HOLE_COLOUR
+from inpaintkit.hole_colour import HOLE_COLOUR, paint_hole
 from inpaintkit.inspection.pictures import Pixels, to_uint8
 
 Box = tuple[int, int, int]
@@ -81,8 +81,7 @@ def enlarged(picture: torch.Tensor, hole: torch.Tensor, box: Box, side: int, out
 
 def with_box(picture: torch.Tensor, hole: torch.Tensor, box: Box) -> Pixels:
     """Return `picture` (3, H, W), 0..1, with its `hole` (1, H, W) in magenta and a white line around `box`, uint8 (H, W, 3)."""
-    shown = to_uint8(picture)
-    shown[hole[0].cpu().numpy()] = HOLE_COLOUR
+    shown = to_uint8(paint_hole(picture, hole))
     top, left, length = box
     for colour, reach in (((0, 0, 0), 1), (BOX_COLOUR, 0)):  # the dark line keeps the white one visible on white
         corner, opposite = (left - reach, top - reach), (left + length - 1 + reach, top + length - 1 + reach)
