@@ -161,7 +161,13 @@ def _add_series_commands(add: AddCommand) -> None:
     clean.add_argument("--yes", action="store_true", help="delete; without it only the list is shown")
 
 
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
+
+
 def _add_checkpoint_commands(add: AddCommand) -> None:
+    from inpaintkit.config import InspectConfig
+
     inspect = add("inspect", _inspect, "say what a checkpoint file is")
     inspect.add_argument("file", type=_path, help="model file of inpaintkit or iw3, or a training's full state")
 
@@ -172,15 +178,13 @@ def _add_checkpoint_commands(add: AddCommand) -> None:
 
     evaluate = add("evaluate", _evaluate, "judge a checkpoint inside holes against other fills: one report")
     evaluate.add_argument("checkpoint", type=full_path, help="model file of inpaintkit or iw3")
-    evaluate.add_argument("--compare-with", type=full_path, help="a second model file, e.g. before GAN fine-tuning")
+    for name in ("compare_with", "data_dir", "stereo_dir", "disparity_scale"):
+        rule = InspectConfig.__dataclass_fields__[name].metadata
+        evaluate.add_argument(_flag(name), type=full_path if rule["path"] else float, help=rule["help"])
     fill = (
         "one more fill to compare with: MODEL.pth, or FILE.py:FUNCTION, which runs that file; only name files you trust"
     )
     evaluate.add_argument("--fill", action="append", default=[], help=fill)
-    data = "data set folder (default: records made of the shipped photos)"
-    evaluate.add_argument("--data-dir", type=full_path, help=data)
-    evaluate.add_argument("--stereo-dir", type=full_path, help="folder of true stereo pairs: left, right, disparity")
-    evaluate.add_argument("--disparity-scale", type=float, help="stored disparity per px, see docs/evaluation.md")
     _add_params(evaluate, "one parameter of 04_inspect")
     evaluate.add_argument("-o", "--output", type=full_path, help="run folder (default: inspect/ beside the checkpoint)")
 
@@ -194,7 +198,7 @@ def _add_stereo(stereo: argparse.ArgumentParser) -> None:
     picture, *others = dataclasses.fields(StereoConfig)
     stereo.add_argument("picture", help=picture.metadata["help"])
     for field in others:
-        rule, flags = field.metadata, [f"--{field.name.replace('_', '-')}"]
+        rule, flags = field.metadata, [_flag(field.name)]
         help, names = rule["help"].replace("%", "%%"), ["-o", *flags] if field.name == "output" else flags
         if field.type is bool:
             stereo.add_argument(*names, action="store_true", help=help)

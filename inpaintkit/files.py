@@ -147,6 +147,8 @@ def require_folder(path: str | Path, name: str) -> Path:
 
 def require_file(path: str | Path, name: str) -> None:
     """Raise an `InputError` that names the parameter `name` unless `path` is a file."""
+    if Path(path).is_dir():
+        raise InputError(f"{name}: {path} is a folder; give a file in it")
     if not Path(path).is_file():
         raise InputError(f"{name}: the file {path} does not exist; give the path of an existing file")
 

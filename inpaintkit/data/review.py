@@ -59,9 +59,8 @@ def list_records(folder: str | Path) -> list[RecordFiles]:
             fraction = known[picture.name] if picture.name in known else _measured(hole)
             found.append(RecordFiles(f"{split}/{stem}", picture, hole, fraction))
     if not found:
-        raise InputError(
-            f"{root} has no records (pairs *{PICTURE_SUFFIX}, *{HOLE_SUFFIX} in train/ or eval/); generate a data set first"
-        )
+        way = "move some back from deleted/" if deleted_records(root) else "generate a data set first"
+        raise InputError(f"{root} has no records (pairs *{PICTURE_SUFFIX}, *{HOLE_SUFFIX} in train/ or eval/); {way}")
     return found
 
 

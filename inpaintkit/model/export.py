@@ -111,7 +111,7 @@ def export_checkpoint(checkpoint: str | Path, path: str | Path, format: str | No
         InputError: for an unknown format, a checkpoint that can't be read, one that would be overwritten, missing packages or an
             unwritable file.
     """
-    chosen = format or Path(path).suffix.removeprefix(".")
+    chosen = format or Path(path).suffix.removeprefix(".").lower()
     if chosen not in FORMATS:
         raise InputError(f"{path}: its ending names no format; end it in .onnx or .safetensors, or add --format")
     model, meta = load_model(checkpoint)

@@ -88,7 +88,7 @@ def preset_values(notebook: str | Path, preset: str | None) -> Values:
         return {}
     path = find_notebook(notebook)
     folder = find_project(path.parent) / "params"
-    known = sorted(file.name.split(".")[1] for file in folder.glob(f"{path.stem}.*.yaml"))
+    known = sorted(file.stem.removeprefix(f"{path.stem}.") for file in folder.glob(f"{path.stem}.*.yaml"))
     if preset not in known:
         hint = nearest_name(str(preset), known)
         raise InputError(
@@ -154,7 +154,7 @@ def section(value: Any, name: str) -> Values:
 def from_file(notebook: str | Path, file: str | Path) -> Values:
     """Return the parameters of a YAML file for a notebook; one of its presets by name, so that the run can say what differs from it."""
     path, name = find_params(file).resolve(), find_notebook(notebook).stem
-    is_preset = path.parent == find_project() / "params" and path.name.startswith(f"{name}.")
+    is_preset = path.parent == find_project() / "params" and path.match(f"{name}.*.yaml")
     return {PRESET: path.stem.removeprefix(f"{name}.")} if is_preset else load_params(path)
 
 

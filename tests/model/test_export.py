@@ -137,8 +137,8 @@ def test_the_command_exports_and_prints_the_entry_for_iw3(
     assert load_model(tmp_path / "out.safetensors")[1]["epoch"] == 3
     (tmp_path / "hub").mkdir()
     (tmp_path / "hub" / "linked.pth").symlink_to(checkpoint)  # as hubs' caches do, whose files have no ending
-    assert main(["export", str(tmp_path / "hub" / "linked.pth"), "-o", str(tmp_path / "out.safetensors")]) == 0
-    assert_entry(capsys.readouterr().out, tmp_path / "hub" / "linked.pth", tmp_path / "out.safetensors")
+    assert main(["export", str(tmp_path / "hub" / "linked.pth"), "-o", str(tmp_path / "OUT.SAFETENSORS")]) == 0
+    assert_entry(capsys.readouterr().out, tmp_path / "hub" / "linked.pth", tmp_path / "OUT.SAFETENSORS")
 
 
 def test_a_checkpoint_is_never_overwritten_by_what_it_is_exported_to(

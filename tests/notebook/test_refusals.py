@@ -15,7 +15,7 @@ from PIL import Image
 from inpaintkit.__main__ import main
 from inpaintkit.config import GenerateConfig
 from inpaintkit.errors import InputError
-from inpaintkit.notebook.parameters import CONFIGS, from_file, parse_assignments, resolve
+from inpaintkit.notebook.parameters import CONFIGS, from_file, parse_assignments, resolve, with_preset
 from inpaintkit.notebook.runs import execute
 
 pytestmark = pytest.mark.attack
@@ -145,6 +145,7 @@ class TestCommandLine:
             (["stereo", "x.jpg", "--divergence", "much"], "'much'; `inpaintkit stereo -h` explains"),
             (["clean", "--output-dir", "nowhere", "--prefix", "a_b"], "the folder nowhere does not exist"),
             (["inspect", "~no-one-here/m.pth"], "~no-one-here/m.pth: the file does not exist"),
+            (["stereo", "."], "picture: . is a folder; give a file in it"),
             (["stereo", "~no-one-here/a.jpg"], "picture: the file ~no-one-here/a.jpg does not exist"),
             (["run", "02_train", "-p", "data_dir=~no-one-here/data"], "~no-one-here/data does not exist"),
         ],
@@ -340,6 +341,19 @@ class TestCommandLine:
         assert yaml.safe_load(capsys.readouterr().out)["num_samples"] == 20000
         monkeypatch.chdir(ROOT)
         assert from_file("02_train", file) == {"preset": "full"}, "the run says what differs from it"
+
+    @pytest.mark.parametrize(
+        ("file", "given"), [("02_train.mine.yml", {"max_epoch": 7}), ("02_train.a.b.yaml", {"preset": "a.b"})]
+    )
+    def test_the_folder_of_the_presets_takes_files_of_ones_own(
+        self, file: str, given: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shutil.copytree(NOTEBOOKS, tmp_path / "notebooks")
+        (tmp_path / "params").mkdir()
+        (tmp_path / "params" / file).write_text("max_epoch: 7")
+        monkeypatch.chdir(tmp_path)
+        assert from_file("02_train", f"params/{file}") == given
+        assert with_preset("02_train", given) == {"max_epoch": 7}
 
     def test_a_shipped_parameter_file_never_stands_in_for_one_of_a_mistyped_folder(
         self, capsys: pytest.CaptureFixture[str]

@@ -11,6 +11,7 @@ from widget_tools import alts, caption, control, kept_after, parts, pictures
 
 from inpaintkit.data.dataset import find_pairs
 from inpaintkit.data.review import read_marks
+from inpaintkit.errors import InputError
 from inpaintkit.notebook import RecordBrowser
 from inpaintkit.notebook.widgets import close_all, record_browser
 from inpaintkit.notebook.widgets.record_browser import record_pictures
@@ -124,13 +125,15 @@ def test_a_deletion_can_be_undone_and_the_records_are_marked_as_before(folder: P
     close_all(box)
 
 
-def test_all_records_may_be_deleted_and_come_back_in_a_new_browser(folder: Path) -> None:
+def test_all_records_may_be_deleted_and_come_back(folder: Path) -> None:
     box = RecordBrowser(folder).widget()
     for _ in range(5):
         press(box, "mark")
     control(box, "delete 5 marked").click()
     control(box, "yes, delete 5").click()
     assert "No record is like that" in caption(box)
+    with pytest.raises(InputError, match="move some back from deleted/"):
+        RecordBrowser(folder)
     press(box, "undo")
     assert "5 of 5 records shown" in caption(box)
     close_all(box)
