@@ -65,7 +65,7 @@ def evaluate(
         raise InputError("fills: none given; pass for instance FILLS, or {'model': Inpainter(checkpoint)}")
     truth = as_truth(truth)
     networks = {name: Lpips(name) for name in lpips_networks}
-    chosen = evenly(len(truth), max_records)
+    chosen = evenly(range(len(truth)), max_records)
     scores: list[Score] = []
     holes: list[HoleScore] = []
     for done, index in enumerate(chosen, 1):

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -46,6 +47,8 @@ LEAST_SHARE = 0.25
 """Share of a picture's width that a cut at a hole leaves, unless there is no hole in its middle."""
 
 _NEARER = 1e-5
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -242,7 +245,7 @@ def read_textures(photos: str | Path) -> list[Tensor]:
     """
     folder, found = Path(photos) / "eval", []
     files = [path for path in list_pictures(folder) if is_picture(path)]
-    for path in (files[index] for index in evenly(len(files), MOST_TEXTURES)):
+    for path in evenly(files, MOST_TEXTURES):
         try:
             pixels = read_picture(path, TEXTURE_SIDE)
         except UnreadablePicture:
@@ -258,14 +261,14 @@ def read_textures(photos: str | Path) -> list[Tensor]:
     return found
 
 
-def evenly(count: int, wanted: int | None) -> list[int]:
-    """Return `wanted` (None: all) of `count` indices, evenly over all of them.
+def evenly(items: Sequence[_Item], wanted: int | None) -> list[_Item]:
+    """Return `wanted` (None: all) of `items`, spread evenly over all of them.
 
-    >>> evenly(10, 3)
-    [0, 3, 6]
+    >>> evenly("abcdefghij", 3)
+    ['a', 'd', 'g']
     """
-    wanted = count if wanted is None else min(wanted, count)
-    return [number * count // wanted for number in range(wanted)]
+    wanted = len(items) if wanted is None else min(wanted, len(items))
+    return [items[number * len(items) // wanted] for number in range(wanted)]
 
 
 def without_border(hole: Tensor, rows: int, columns: int) -> Tensor:

@@ -33,9 +33,8 @@ GRID_FREQUENCIES = (0.125, 0.25, 0.375, 0.5)  # cycles per px: the generator's g
 def hole_spectra(records: Truth | InpaintDataset, fills: Mapping[str, Fill], n: int = 16) -> Figure:
     """Plot the spectrum inside holes of the truth and of each fill; dotted: the generator's grids of 8 and 4 px."""
     truth = as_truth(records)
-    names = [truth.names[index] for index in evenly(len(truth), n)]
     totals: dict[str, list[torch.Tensor]] = {}
-    for example in examples(fills, truth, names):
+    for example in examples(fills, truth, evenly(truth.names, n)):
         for name, picture in {"truth": example.picture, **example.fills}.items():
             found = step_products(picture[None].cpu(), example.hole[None].cpu())
             totals[name] = [a + b for a, b in zip(totals[name], found, strict=True)] if name in totals else list(found)
@@ -56,7 +55,7 @@ def discriminator_maps(
 ) -> Figure:
     """Show what a discriminator finds real (blue) or filled (red), painted over the truth and over each fill."""
     truth, cut = as_truth(records), CELL * CUT_CELLS
-    rows = examples(fills, truth, [truth.names[index] for index in evenly(len(truth), n)])
+    rows = examples(fills, truth, evenly(truth.names, n))
     figure, axes = base.image_grid(len(rows), len(fills) + 2)
     for line, example in zip(axes, rows, strict=True):
         pictures = {"truth": example.picture, **example.fills}
@@ -84,9 +83,7 @@ def before_after(
     stands its PSNR inside the part of the hole that is shown.
     """
     truth = as_truth(records)
-    if names is None:
-        names = [truth.names[index] for index in evenly(len(truth), n)]
-    rows = examples(fills, truth, names)
+    rows = examples(fills, truth, evenly(truth.names, n) if names is None else names)
     figure, axes = base.image_grid(len(rows), len(fills) + 2)
     for line, example in zip(axes, rows, strict=True):
         _example_row(line, example)

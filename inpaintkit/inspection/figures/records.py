@@ -56,7 +56,7 @@ def contact_sheet(records: Records, n: int = 12, seed: int = 0) -> Figure:
 def samples_panel(samples: InpaintDataset, n: int = 8) -> Figure:
     """Show `n` samples, spread evenly over the data set, as the trainer sees them: holes in magenta, share underneath."""
     tiles = []
-    for draw, index in enumerate(evenly(len(samples), n)):
+    for draw, index in enumerate(evenly(range(len(samples)), n)):
         # Augmentation depends on the draw alone, so each sample needs one of its own.
         picture, hole, _, _ = samples[(index, 0, draw)]
         tiles.append((picture, hole > 0, record_name(samples.names[index])))
@@ -82,7 +82,7 @@ def hole_histogram(records: Records) -> Figure:
     """
     shares, widths, places = [], [], np.zeros((PLACE_CELLS, PLACE_CELLS))
     pairs = _pairs(records)
-    for pair in (pairs[index] for index in evenly(len(pairs), MOST_COUNTED)):
+    for pair in evenly(pairs, MOST_COUNTED):
         hole = torch.from_numpy(read_record(*pair)[3:] > 0)[None]
         shares.append(100 * float(hole.float().mean()))
         starts = hole & ~torch.nn.functional.pad(hole[..., :-1], (1, 0))

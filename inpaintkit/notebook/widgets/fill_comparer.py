@@ -71,7 +71,7 @@ class FillComparer:
 
     def figure(self) -> Figure:
         """Return the largest hole of some cases, filled by everybody."""
-        return before_after(self.truth, self.fills, [self.names[i] for i in evenly(len(self.names), FIGURE_CASES)])
+        return before_after(self.truth, self.fills, evenly(self.names, FIGURE_CASES))
 
     def widget(self) -> ipw.Widget:
         """Return the slider between the fills beside the whole picture."""
