@@ -48,10 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     except RunFailed as error:
         return _say(f"{error}", 1)
     except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        return _say(
-            f"{error.strerror or error}:{where}; check that the file or folder is there and may be read and written", 1
-        )
+        where = f": {error.filename}" if error.filename else ""
+        hint = "check that the file or folder is there and may be read and written, and that there is room"
+        return _say(f"{error.strerror or error}{where}; {hint}", 1)
     except KeyboardInterrupt as error:
         return _say(f"interrupted. {error}".rstrip(), 130)
 

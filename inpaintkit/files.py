@@ -74,29 +74,36 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced to disk and renamed to `path`.
-
-    On any error the temporary file is removed and the old `path` stays untouched. A full disk or a
-    missing permission becomes an `InputError` that names the file.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def write_problems_said(path: Path) -> Iterator[None]:
+    """Turn a full disk or a missing permission within the context into an `InputError` that names `path`."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
-        # made new and by nobody else: a link of that name in a folder from elsewhere would lead the writer astray
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        yield temporary
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
+        yield
     except OSError as error:
         reason = WRITE_PROBLEMS.get(error.errno or 0)
         if reason is None:
             raise
         raise InputError(f"cannot write {path}: {reason}; any older version of the file is unchanged") from error
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is synced to disk and renamed to `path`.
+
+    On any error the temporary file is removed and the old `path` stays untouched; see `write_problems_said`.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with write_problems_said(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.unlink(missing_ok=True)
+            # made new and by nobody else: a link of that name in a folder from elsewhere would lead the writer astray
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            yield temporary
+            with open(temporary, "rb+") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+            sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 import filecmp
 import glob
+import io
 import os
 import tempfile
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from inpaintkit.config.stereo import RELEASED
 from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.depth import create_depth_model, depth_of_file
 from inpaintkit.errors import InputError
-from inpaintkit.files import fitting_name, move_aside, require_writable
+from inpaintkit.files import fitting_name, move_aside, require_writable, write_problems_said
 from inpaintkit.inspection.fills import Fill, fills_named, on_grown_hole, require_picture, simple_in_thin_holes
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.pictures import Pixels
@@ -102,13 +103,16 @@ def save_stereo(
     else, such as another fill's, are kept under ``old/DATE``.
     """
     target = require_writable(folder, "output")
-    with tempfile.TemporaryDirectory(prefix=".", dir=target) as place:
+    with write_problems_said(target), tempfile.TemporaryDirectory(prefix=".", dir=target) as place:
         made = []
         for kind, view in VIEWS.items():
             pixels = view(pair)
             for ending in ENCODERS if format == "both" else (format,):
                 made.append(Path(place) / fitting_name(name, f"_{kind}.{ending}"))
-                Image.fromarray(pixels).save(made[-1], **ENCODERS[ending])
+                # through memory, because Pillow doesn't notice when the disk has no room for the rest of a JPEG
+                data = io.BytesIO()
+                Image.fromarray(pixels).save(data, **ENCODERS[ending])
+                made[-1].write_bytes(data.getbuffer())
         if wiggle:
             made.append(pair.save_wiggle(Path(place) / fitting_name(name, "_wiggle.gif")))
         others = [path for file in made if (path := target / file.name).exists() and not filecmp.cmp(file, path, False)]

@@ -37,7 +37,7 @@ def load_recipe(file: str | Path, overrides: Mapping[str, Any] | None = None) ->
     `overrides` are parameters for all runs. Raises `InputError` for anything that can't work; nothing is started.
     """
     plan = parameters.load_sections(file, SECTIONS)
-    if not isinstance(plan.get("runs"), dict) or not isinstance(plan.get("folder"), str):
+    if not plan.get("runs") or not isinstance(plan["runs"], dict) or not isinstance(plan.get("folder"), str):
         raise InputError(
             f"{file}: it needs `folder`, and under `runs` a name for each run, see params/recipe.full.yaml"
         )

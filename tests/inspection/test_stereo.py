@@ -1,6 +1,7 @@
 """A stereo pair: which way things move, which side is missing, and the ways to look at it."""
 
 import io
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,17 @@ def test_pairs_saved_within_a_second_are_all_kept(tmp_path: Path) -> None:
     for grey in (0.1, 0.5, 0.9):
         save_stereo(pair_of((grey,) * 3, (grey,) * 3), tmp_path, "a", "png")
     assert len(list((tmp_path / "old").glob("*/a_LR.png"))) == 2
+
+
+def test_no_room_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot write .*: the file would be larger than this system allows"):
+            save_stereo(pair_of((0.1,) * 3, (0.9,) * 3), tmp_path, "a")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("grey", [0.0, 0.25, 0.5, 1.0])

@@ -167,6 +167,7 @@ class TestBatch:
     ("plan", "said"),
     [
         ("folder: x\nruns: {a: 5}", "runs: a must have parameters under it"),
+        ("folder: x\nruns: {}", "under `runs` a name for each run"),
         ("folder: x\ncommon: 5\nruns: {a: {notebook: 02_train}}", "common must have parameters under it"),
         ('folder: x\nruns: {"../../up": {notebook: 02_train}}', "can't be a run's folder"),
         ('folder: "a\\0b"\nruns: {a: {notebook: 02_train}}', "can't be a path"),
