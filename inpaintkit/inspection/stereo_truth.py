@@ -61,21 +61,21 @@ def stereo_truth(folder: str | Path, scale: float | None = None, edge_dilation: 
     """
     root = require_folder(folder, "stereo_dir")
     places = [root, *sorted(place for place in root.iterdir() if place.is_dir() and not place.name.startswith("."))]
-    found = {place.name: files for place in places if (files := find_pair(place))}
+    found = {place: files for place in places if (files := find_pair(place))}
     if not found:
         raise InputError(
             f"stereo_dir: {root} holds no folder with left.png, right.png and disparity.pfm, .npy or .png "
             "(or im0.png, im1.png, disp0.pfm); put each pair into a folder of its own"
         )
     for place in places[1:]:
-        if place.name not in found:
+        if place not in found:
             print(f"stereo pairs: {shown(place.name)} is left out: {_lacking(place)}", flush=True)
-    names = list(found)
-    for name, files in found.items():
+    names, pairs = [shown(place.absolute().name) for place in found], list(found.values())
+    for name, files in zip(names, pairs, strict=True):
         read_case(*files, name, scale)
 
     def load(index: int) -> Case:
-        return read_case(*found[names[index]], names[index], scale, edge_dilation)
+        return read_case(*pairs[index], names[index], scale, edge_dilation)
 
     return Truth("stereo pairs", names, load)
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from inpaintkit.errors import InputError
-from inpaintkit.inspection import evaluate, row_fill, stereo_truth
+from inpaintkit.inspection import evaluate, row_fill, save_scores, stereo_truth
 from inpaintkit.inspection.pictures import to_uint8
 from inpaintkit.inspection.stereo_truth import WIDEST, between, fill_unmeasured, read_disparity, stereo_case
 from inpaintkit.seeds import torch_rng
@@ -186,7 +186,7 @@ def test_pairs_in_folders_are_found_by_their_usual_names_and_judged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     disparity = rendered()[2][0, 0].numpy()
-    np.save(save_pair(tmp_path / "plain") / "disparity.npy", disparity)
+    np.save(save_pair(tmp_path / "plain \udcff") / "disparity.npy", disparity)
     pfm = b"Pf\n%d %d\n-1\n" % (WIDTH, HEIGHT) + disparity[::-1].astype("<f4").tobytes()
     (save_pair(tmp_path / "middlebury", ("im0", "im1")) / "disp0.pfm").write_bytes(pfm)
     (tmp_path / "notes").mkdir()
@@ -196,8 +196,9 @@ def test_pairs_in_folders_are_found_by_their_usual_names_and_judged(
         "stereo pairs: notes is left out: it has none of a pair's files",
         "stereo pairs: unmeasured is left out: it has no disp2",
     ]
-    assert list(truth.names) == ["middlebury", "plain"]
+    assert list(truth.names) == ["middlebury", r"plain \udcff"], "a name that is no text can be told and written"
     evaluation = evaluate({"row": row_fill}, truth)
+    save_scores(tmp_path / "scores.csv", [evaluation])
     assert evaluation.title == "stereo pairs"
     first, second = (score.figures for score in evaluation.scores)
     assert first == pytest.approx(second, nan_ok=True)
