@@ -236,7 +236,8 @@ def find_duplicates(paths: list[Path]) -> dict[Path, str]:
     """Return the first file (``folder/name``) with the same content for each of `paths` that isn't the first itself."""
     by_size: dict[int, list[Path]] = {}
     for path in paths:
-        by_size.setdefault(file_size(path), []).append(path)
+        if printable(path.name) == path.name:  # another one is refused, so nothing is left out for its sake
+            by_size.setdefault(file_size(path), []).append(path)
     first: dict[bytes, Path] = {}
     duplicates = {}
     # what is empty or can't be read is refused with its own reason when its turn comes
@@ -246,7 +247,7 @@ def find_duplicates(paths: list[Path]) -> dict[Path, str]:
         except OSError:
             continue
         if key in first:
-            duplicates[path] = f"{first[key].parent.name}/{printable(first[key].name)}"
+            duplicates[path] = f"{first[key].parent.name}/{first[key].name}"
         first.setdefault(key, path)
     return duplicates
 

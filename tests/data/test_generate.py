@@ -404,8 +404,8 @@ def test_names_that_are_no_text_are_listed_and_everything_else_is_made(tmp_path:
     folder.mkdir()
     shutil.copy(SAMPLES / "train/cat_face.jpg", folder / "cat.jpg")
     try:
-        for ending in (b".jpg", b".mp4"):
-            (folder / os.fsdecode(b"\xe9t\xe9" + ending)).write_bytes(ending)
+        for ending, content in ((b".jpg", (folder / "cat.jpg").read_bytes()), (b".mp4", b".mp4")):
+            (folder / os.fsdecode(b"a\xe9t\xe9" + ending)).write_bytes(content)
     except OSError:
         pytest.skip("this file system only takes UTF-8 names")
     said: list[str] = []
