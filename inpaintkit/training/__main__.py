@@ -67,7 +67,7 @@ def read_params(file: Path) -> dict[str, Any]:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"--config: {file} can't be read ({' '.join(str(error).split())})") from None
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise InputError(f"--config: {file} must hold one `name: value` a line")
     return values
 

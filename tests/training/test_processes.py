@@ -123,7 +123,12 @@ def test_gan_in_two_processes_goes_on_in_one(records: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"\xff\x00 no text", "can't be read"), (b"[" * 9999, "can't be read"), (b"- 1", "must hold one")],
+    [
+        (b"\xff\x00 no text", "can't be read"),
+        (b"[" * 9999, "can't be read"),
+        (b"- 1", "must hold one"),
+        (b"7: 1", "must hold one"),
+    ],
 )
 def test_a_file_that_holds_no_parameters_is_refused_in_one_sentence(
     content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
