@@ -10,9 +10,10 @@ from inpaintkit.inspection.stereo import StereoPair
 
 
 def stereo_panel(pair: StereoPair) -> Figure:
-    """Show both views, the anaglyph, and where each view had been filled."""
+    """Show both views, the anaglyph, and where each view had been filled: side by side where they are upright, else two by two."""
     height, width = pair.left.shape[-2:]
-    figure, axes = base.image_grid(2, 2, aspect=height / width, inches=min(5.0, 5.0 * width / height))
+    rows, columns = (1, 4) if height > width else (2, 2)
+    figure, axes = base.image_grid(rows, columns, aspect=height / width, inches=min(5.0, 5.0 * width / height))
     holes = paint_hole(torch.ones_like(pair.left[0]), pair.left_hole[0], base.LEFT_HOLE_COLOUR)
     holes = paint_hole(holes, pair.right_hole[0], base.RIGHT_HOLE_COLOUR)
     anaglyph = picture_batch(pair.anaglyph())[0][0]
