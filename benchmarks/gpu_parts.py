@@ -193,7 +193,7 @@ def run_options(scope: Scope, perceptual: str) -> dict[str, Any]:
     return {
         "data_dir": str(scope.data), "device": scope.device, "perceptual": perceptual, "crop_size": SMALL_CROP if scope.small else 256,
         "optimizer": "adamw", "hole_l1_weight": 10.0, "mixed_border": 0.5, "clip_grad_norm": 1.0,
-        "thin_hole": 0.25, "border_hole": 0.2,
+        "thin_hole": 0.25, "border_hole": 0.2, "grid_weight": 10.0,
         "checkpoint_file": str(gpu_checks.start_model(scope.work, RELEASED)), "disable_hard_example": False,
     }  # fmt: skip
 
