@@ -162,8 +162,8 @@ class TestNothingLearnt:
             run.fit()
 
     def test_a_learning_rate_far_too_large(self, data: Path) -> None:
-        with pytest.raises(RunFailed, match=r"lower learning_rate \(now 1e\+10\).* best model so far is in"):
-            trainer(data, learning_rate=1e10, max_epoch=4).fit()
+        with pytest.raises(RunFailed, match=r"lower learning_rate \(now 1e\+09\).* best model so far is in"):
+            trainer(data, learning_rate=1e9, max_epoch=4).fit()
 
     def test_a_hundred_in_an_epoch(self, data: Path) -> None:
         """Counted through a stop, and noticed at the next checkpoint, before the epoch's end."""
