@@ -152,9 +152,8 @@ class PlainTask:
         self.model.load_state_dict(state["state_dict"])
         if self.average is not None:
             self.average.load_state_dict(state["inpaintkit_average"])
-        self.updater.load_state(
-            of_updater(state, 0)
-        )  # a schedule-free optimiser makes of them those to train, up to rounding
+        # a schedule-free optimiser makes of them those to train, up to rounding
+        self.updater.load_state(of_updater(state, 0))
         if state["training_state_dict"] is not None:
             self.model.load_state_dict(state["training_state_dict"])
 
