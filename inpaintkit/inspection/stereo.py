@@ -13,7 +13,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.pictures import AnyPicture, bands, picture_batch, to_uint8
-from inpaintkit.synthesis import close_hole, dilate_edge, resize_depth, warp_to_eye
+from inpaintkit.synthesis import close_hole, prepare_depth, warp_to_eye
 from inpaintkit.synthesis.warp import MAX_DIVERGENCE, Eye
 
 WIGGLE_MS = 140
@@ -167,8 +167,10 @@ def _fill_far_border(
     return far
 
 
-def depth_like(depth: torch.Tensor | np.ndarray, picture: torch.Tensor, edge_dilation: int = 0) -> torch.Tensor:
-    """Return `depth`, its near edges grown first, as float (1, 1, H, W) of the picture's size, type and device.
+def depth_like(
+    depth: torch.Tensor | np.ndarray, picture: torch.Tensor, edge_dilation: int = 0, mapper: str = "none"
+) -> torch.Tensor:
+    """Return `depth`, its near edges grown first and then mapped, as float (1, 1, H, W) of the picture's size, type and device.
 
     Raises `InputError` if it has no such shape, or other units.
     """
@@ -178,4 +180,4 @@ def depth_like(depth: torch.Tensor | np.ndarray, picture: torch.Tensor, edge_dil
         raise InputError(f"depth: expected one map (1, 1, h, w) or (h, w), got {tuple(depth.shape)}")
     if float(near.abs().max()) > LARGEST_DEPTH:
         raise InputError(f"depth: its values reach {float(near.abs().max()):.6g}; scale them to 0..1, 1 = near")
-    return resize_depth(dilate_edge(near, edge_dilation).to(picture), (picture.shape[-2], picture.shape[-1]))
+    return prepare_depth(near, mapper, edge_dilation, (picture.shape[-2], picture.shape[-1])).to(picture)

@@ -22,7 +22,8 @@ from inpaintkit.files import fitting_name, move_aside, require_writable, write_p
 from inpaintkit.inspection.fills import Fill, fills_named, on_grown_hole, require_picture, simple_in_thin_holes
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.pictures import Pixels
-from inpaintkit.inspection.stereo import StereoPair, Tell, say_nothing, stereo_pair
+from inpaintkit.inspection.stereo import StereoPair, Tell, depth_like, say_nothing, stereo_pair
+from inpaintkit.synthesis.sampler import USUAL_MAPPER
 from inpaintkit.text import shown
 
 ENCODERS: dict[str, dict[str, Any]] = {
@@ -72,9 +73,10 @@ def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPa
     tell(f"{pixels.shape[1]}x{pixels.shape[0]} px; depth by {config.model_type} ...")
     batch = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None] / 255
     del pixels
-    depth = depth_of_file(create_depth_model(config.model_type, device), config.picture, batch).to(device)
-    fill = stereo_fill(config)
-    return stereo_pair(batch, depth, config.divergence, config.convergence, fill, config.edge_dilation, tell)
+    model = create_depth_model(config.model_type, device)
+    depth = depth_of_file(model, config.picture, batch)
+    near = depth_like(depth, batch, config.edge_dilation, USUAL_MAPPER[model.metric])
+    return stereo_pair(batch, near, config.divergence, config.convergence, stereo_fill(config), tell=tell)
 
 
 def stereo_fill(config: StereoConfig) -> Fill:

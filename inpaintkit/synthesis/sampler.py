@@ -22,6 +22,8 @@ USUAL_CHANCE = 0.7
 
 USUAL_CONVERGENCES = (0.0, 0.5, 1.0)
 USUAL_MAPPER = {True: "div_6", False: "none"}
+"""What makes disparity of depth, by whether that is a negated distance."""
+
 OTHER_MAPPERS = {
     True: ("none", "div_25", "div_10", "div_4", "div_2", "div_1"),
     False: ("inv_mul_1", "inv_mul_2", "inv_mul_3", "mul_1", "mul_2", "mul_3"),

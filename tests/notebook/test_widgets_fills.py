@@ -13,14 +13,16 @@ from PIL import Image
 from widget_tools import alts, caption, control, kept_after, parts, pictures
 
 from inpaintkit.config import StereoConfig
-from inpaintkit.data import InpaintDataset
+from inpaintkit.data import InpaintDataset, read_picture
 from inpaintkit.depth import create_depth_model
 from inpaintkit.errors import InputError
-from inpaintkit.inspection import FILLS, stereo_from_file
+from inpaintkit.inspection import FILLS, stereo_from_file, stereo_pair
+from inpaintkit.inspection.pictures import picture_batch
 from inpaintkit.inspection.zoom import enlarged, with_box, zoom_boxes
 from inpaintkit.notebook import FillComparer, StereoPreview
 from inpaintkit.notebook.widgets import close_all
 from inpaintkit.notebook.widgets.stereo_preview import STEREO_VIEWS, stereo_frames
+from inpaintkit.synthesis import map_depth
 
 SIDE = 160
 
@@ -202,6 +204,20 @@ def test_the_pair_is_the_one_that_is_saved(stereo: StereoPreview) -> None:
     saved = stereo_from_file(options)
     assert torch.equal(shown.left, saved.left)
     assert torch.equal(shown.right, saved.right)
+
+
+def test_of_a_model_that_answers_with_distances_disparity_is_made_first(
+    stereo: StereoPreview, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the curve that training sees most often, and iw3 takes: distance itself would pull the background apart."""
+    photo, model = stereo.photos.pictures[0], create_depth_model("FastDepth")
+    batch, _ = picture_batch(read_picture(photo))
+    expected = stereo_pair(batch, map_depth(model.infer(batch), "div_6"), 10.0, 0.5, FILLS["row"])
+    model.metric = True  # type: ignore[misc]
+    monkeypatch.setattr("inpaintkit.inspection.stereo_files.create_depth_model", lambda name, device: model)
+    options = StereoConfig(str(photo), fill="row", divergence=10.0, edge_dilation=0, device="cpu")
+    assert torch.equal(stereo_from_file(options).left, expected.left)
+    assert torch.equal(StereoPreview([photo], model, options=options).pair(photo, 10.0, 0.5).left, expected.left)
 
 
 def test_buttons_change_the_picture_and_wiggle_moves(stereo: StereoPreview) -> None:

@@ -15,6 +15,7 @@ from inpaintkit.depth import DEPTH_MODELS, DepthModel, create_depth_model, depth
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.pictures import Pixels, picture_batch
 from inpaintkit.notebook.widgets.parts import labelled
+from inpaintkit.synthesis.sampler import USUAL_MAPPER
 
 PHOTO_SHORT_SIDE = 1080
 SMALL_WIDTH = 560
@@ -23,11 +24,12 @@ KEPT_MODELS = 2  # depth networks are large
 
 
 class Photo(NamedTuple):
-    """A picture's `pixels` (H, W, 3), a `small` copy of it to look at, and its `depth` (1, 1, h, w)."""
+    """A picture's `pixels` (H, W, 3), a `small` copy of it to look at, its `depth` (1, 1, h, w), and the usual mapper of such depth."""
 
     pixels: Pixels
     small: Pixels
     depth: torch.Tensor
+    mapper: str
 
     @property
     def size(self) -> tuple[int, int]:
@@ -62,7 +64,8 @@ class PhotoDepths:
             raise InputError(f"{text.shown(path.name)} {text.shown(error)}; choose another picture") from None
         batch, _ = picture_batch(pixels)
         model = self.depth_model if model_type == self.depth_model.name else self._model(model_type)
-        return Photo(pixels, fit_width(pixels, SMALL_WIDTH), depth_of_file(model, path, batch).cpu())
+        depth = depth_of_file(model, path, batch).cpu()
+        return Photo(pixels, fit_width(pixels, SMALL_WIDTH), depth, USUAL_MAPPER[model.metric])
 
     def choosers(self) -> dict[str, ipw.Widget]:
         """Return controls that choose the picture and the depth model."""
