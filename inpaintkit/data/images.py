@@ -221,7 +221,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _in_srgb(image: Image.Image) -> Image.Image:
     """Return `image` as RGB in sRGB; a profile that can't be read or applied counts as sRGB."""
     profile = image.info.get("icc_profile")
-    rgb = _to_rgb(image)
+    rgb = to_rgb(image)
     if not profile or image.mode == "CMYK":  # CMYK was converted without its profile, whose colours are another space's
         return rgb
     try:
@@ -239,7 +239,8 @@ def _srgb() -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return `image` as 8 bit RGB, on white where it is clear; raise `UnreadablePicture` for more than 16 bit."""
     if image.mode.startswith("I"):
         return _from_16_bit(image)
     if image.mode == "F":

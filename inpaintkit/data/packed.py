@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from inpaintkit.data.images import to_rgb
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path, atomic_write_text, probe_writing, read_json, remove_abandoned_files
 
@@ -51,7 +52,7 @@ def read_record(picture: Path, hole: Path) -> Bytes:
     """
     record_shape(picture, hole)
     with _blaming(picture), Image.open(picture) as image:
-        pixels = np.asarray(image.convert("RGB"))
+        pixels = np.asarray(to_rgb(image))
     with _blaming(hole), Image.open(hole) as image:
         missing = np.asarray(image.convert("L")) > HOLE_THRESHOLD
     return np.concatenate([pixels.transpose(2, 0, 1), missing.astype(np.uint8)[None]])

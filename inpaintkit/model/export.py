@@ -24,6 +24,9 @@ from inpaintkit.model.generator import LightInpaintV1
 ONNX_PACKAGES = ("onnx", "onnxscript")
 OPSET = 18  # the oldest that torch's exporter writes without converting
 SMALLEST_SIDE, LARGEST_SIDE = 16, 16384  # px; sides that the exported graph takes
+IW3_OWN = "light_inpaint_v1"
+"""Name of iw3's own entry; iw3 passes over another one of that name, without a word."""
+
 TRACED_SHAPE = (2, 200, 328)  # pictures, height, width: no multiple of 64, so that no size passes for a constant
 
 
@@ -124,8 +127,10 @@ def export_checkpoint(checkpoint: str | Path, path: str | Path, format: str | No
 def iw3_snippet(path: str | Path, name: str | None = None) -> str:
     """Return the entry for iw3's ``inpaint_models.yml`` that offers the model file `path` under `name`, None: its folder's.
 
-    The path is made absolute, because iw3 takes relative ones from its own folder.
+    The path is made absolute, because iw3 takes relative ones from its own folder. A folder that is called as iw3's own entry gets
+    `my_` before its name.
     """
     file = full_path(path)
-    entry = {name or file.parent.name: {"image": str(file)}}
+    chosen = name or file.parent.name
+    entry = {f"my_{chosen}" if chosen == IW3_OWN else chosen: {"image": str(file)}}
     return yaml.safe_dump(entry, default_flow_style=None, allow_unicode=True, width=float("inf"))

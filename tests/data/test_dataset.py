@@ -254,6 +254,18 @@ def test_names_tell_the_records(folder: Path) -> None:
     assert make(folder).names == [f"p_{number:08d}_C.png" for number in range(5)]
 
 
+@pytest.mark.parametrize("kind", ["16 bit", "clear"])
+def test_pictures_of_other_programs_are_read_as_iw3_reads_them(kind: str, tmp_path: Path) -> None:
+    """16 bits as the 8 that they mean, and what is clear as white."""
+    write_record(tmp_path, 0, np.eye(SIZE, dtype=bool))
+    grey = np.tile((np.arange(SIZE) % 256).astype(np.uint8), (SIZE, 1))
+    clear = Image.fromarray(np.dstack([grey, (grey > 99) * np.uint8(255)]), "LA")
+    odd = Image.fromarray(grey.astype(np.uint16) * 257) if kind == "16 bit" else clear
+    odd.save(tmp_path / "p_00000000_C.png")
+    meant = grey if kind == "16 bit" else np.where(grey > 99, grey, 255)
+    assert (make(tmp_path, training=False, crop_size=SIZE).pixels(0)[:3] == meant).all()
+
+
 def test_iw3s_own_records_are_read_too(tmp_path: Path) -> None:
     """Any names, the suffixes decide; a hole may be stored in colour."""
     write_record(tmp_path, 0, np.eye(SIZE, dtype=bool))

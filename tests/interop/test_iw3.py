@@ -57,9 +57,10 @@ TINY: dict[str, Any] = {
 
 @pytest.fixture(scope="module", autouse=True)
 def released_model_in_iw3() -> Iterator[None]:
-    """Offer the released checkpoint in iw3 by the entry that our export prints."""
+    """Offer the released checkpoint in iw3 by the entry that our export prints, and by the one for videos too."""
     (HOME / "iw3").mkdir(exist_ok=True)
-    (HOME / "iw3" / "inpaint_models.yml").write_text(iw3_snippet(RELEASED, "ours"))
+    videos_too = f"videos_too: {{image: {RELEASED}, video: {RELEASED}}}\n"
+    (HOME / "iw3" / "inpaint_models.yml").write_text(iw3_snippet(RELEASED, "ours") + videos_too)
     yield
     shutil.rmtree(HOME, ignore_errors=True)
 
@@ -209,6 +210,42 @@ class TestStereo:
         ):
             assert torch.equal(iw3("iw3.dilation").mask_closing(mask > 0) > 0, hole)
             assert float((ours - their).abs().max()) <= 0.5 / 255
+
+
+class TestCommandLine:
+    def test_a_photo_gets_the_views_that_ours_has(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with Image.open(SAMPLES / "eval" / "astronaut.jpg") as image:
+            image.convert("RGB").resize((213, 320)).save(tmp_path / "photo.png")
+        words = (
+            f"iw3 -i {tmp_path / 'photo.png'} -o {tmp_path / 'out'} --method forward_inpaint --inpaint-model videos_too"
+        )
+        monkeypatch.setattr(sys, "argv", [*words.split(), "--depth-model", "NULL", "--gpu", "-1"])
+        iw3("iw3.cli").main()
+        theirs = np.asarray(Image.open(tmp_path / "out" / "photo_LRF_Full_SBS.png")).astype(int)
+        x = iw3("torchvision.transforms.functional").to_tensor(Image.open(tmp_path / "photo.png"))[None]
+        depth = _null_depth(x)
+        ours = stereo_pair(x, depth, 2.0, 0.5, Inpainter(RELEASED), fill_border=False).side_by_side()
+        assert np.abs(theirs - ours).max() <= 1
+
+    def test_frames_of_a_video_are_filled_as_pictures_are(self) -> None:
+        with Image.open(SAMPLES / "eval" / "astronaut.jpg") as image:
+            x = iw3("torchvision.transforms.functional").to_tensor(image.resize((128, 96)))[None]
+        frames, depth = [x.roll(shift, -1) for shift in range(14)], _null_depth(x)
+        fill, views = iw3("iw3.forward_inpaint").ForwardInpaint("videos_too", device_id=-1), {}
+        for mode in ("image", "video"):
+            fill.set_mode(mode)
+            made = [fill.infer(frame, depth, 4.0, 0.5)[1] for frame in frames] + [fill.flush()[1]]
+            views[mode] = torch.cat([view for view in made if view is not None])
+        assert len(views["video"]) == 14
+        torch.testing.assert_close(views["video"], views["image"], rtol=0, atol=1e-4)  # batches of 12 round otherwise
+
+
+def _null_depth(x: Tensor) -> Tensor:
+    """Return the depth of iw3's model NULL, grey and nothing else, as its command line gets it."""
+    model = iw3("iw3.null_depth_model").NullDepthModel("NULL")
+    model.load(gpu=-1)
+    depth: Tensor = model.minmax_normalize_chw(model.infer(x[0], edge_dilation=[2, 1]))[None]
+    return depth
 
 
 class TestStates:

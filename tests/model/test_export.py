@@ -50,6 +50,7 @@ def test_the_iw3_entry_is_yaml_with_an_absolute_path(
     assert yaml.safe_load(snippet) == {name: {"image": str(tmp_path / "models" / "a model.pth")}}
     assert len(snippet.splitlines()) == 1
     assert iw3_snippet("models/a model.pth").startswith("models: ")
+    assert iw3_snippet("light_inpaint_v1/a.pth").startswith("my_light_inpaint_v1: "), "iw3 keeps its own of that name"
 
 
 @pytest.fixture(scope="module")
