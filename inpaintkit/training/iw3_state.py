@@ -22,6 +22,9 @@ ORDER_KEY, BY_NAME = "inpaintkit_parameter_order", "by name"
 MOMENTS = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "adamw_schedulefree": {"z", "exp_avg_sq"}}
 """What the state of an optimiser holds for each weight."""
 
+GROUPS = 2
+"""Weights that decay and others; Adam and RAdam, whose moments are the same, have one group of all."""
+
 ALTERNATIVE = "take its weights alone with reset_state=True"
 
 
@@ -65,9 +68,10 @@ def from_iw3(state: Mapping[str, Any], config: TrainConfig) -> State:
             f"{where}, which keeps no weights beside their moving average; set ema_decay=0, or {ALTERNATIVE}"
         )
     optimizer = state["optimizer_state_dict"][0]
-    kept = set(next(iter(optimizer["state"].values())))
-    coupled = not optimizer["param_groups"][0].get("decoupled_weight_decay", True)  # Adam's, not AdamW's
-    if kept != MOMENTS.get(config.optimizer) or coupled:
+    if not optimizer["state"]:
+        raise InputError(f"{where} that ended before its first update; {ALTERNATIVE}")
+    kept, groups = set(next(iter(optimizer["state"].values()))), len(optimizer["param_groups"])
+    if kept != MOMENTS.get(config.optimizer) or groups != GROUPS:
         raise InputError(
             f"{where} with another optimizer than {config.optimizer}; set optimizer to that one, or {ALTERNATIVE}"
         )

@@ -232,6 +232,22 @@ class TestARunOfIw3:
             tiny_trainer(data, resume=True, optimizer=optimizer).fit()
         assert content(data.parent / "run") == before
 
+    def test_of_an_optimiser_with_the_same_moments_is_refused(self, theirs: dict[str, Any], data: Path) -> None:
+        """As Adam's for AdamW, and schedule-free RAdam's for schedule-free AdamW: they have all weights in one group."""
+        optimizer = theirs["optimizer_state_dict"][0]
+        both = [number for group in optimizer["param_groups"] for number in group["params"]]
+        optimizer["param_groups"] = [{**optimizer["param_groups"][0], "params": both}]
+        torch.save(theirs, data.parent / "run" / STATE)
+        with pytest.raises(InputError, match="with another optimizer than adamw; set optimizer to that one"):
+            tiny_trainer(data, resume=True)
+
+    def test_without_an_update_is_refused(self, theirs: dict[str, Any], data: Path) -> None:
+        """As of epochs with fewer batches than make an update."""
+        theirs["optimizer_state_dict"][0]["state"] = {}
+        torch.save(theirs, data.parent / "run" / STATE)
+        with pytest.raises(InputError, match="that ended before its first update; take its weights alone"):
+            tiny_trainer(data, resume=True)
+
     def test_that_is_over_asks_for_more_epochs(self, theirs: dict[str, Any], data: Path) -> None:
         with pytest.raises(InputError, match="of 1 epochs; give a larger max_epoch"):
             tiny_trainer(data, resume=True, max_epoch=1)
