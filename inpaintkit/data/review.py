@@ -109,9 +109,13 @@ def finish_deletion(folder: str | Path) -> None:
 
 def deleted_records(folder: str | Path) -> set[str]:
     """Return the names of the records that can be brought back."""
-    place = Path(folder) / manifest.DELETED_FOLDER
-    stems = {split: _stems(place / split, PICTURE_SUFFIX) & _stems(place / split, HOLE_SUFFIX) for split in SPLITS}
-    return {f"{split}/{stem}" for split in SPLITS for stem in stems[split]}
+    root, found = Path(folder), set[str]()
+    for split in SPLITS:
+        deleted = root / manifest.DELETED_FOLDER / split
+        # pictures come back first: one that is there without its hole was cut off on its way
+        pictures = _stems(deleted, PICTURE_SUFFIX) | _stems(root / split, PICTURE_SUFFIX)
+        found |= {f"{split}/{stem}" for stem in _stems(deleted, HOLE_SUFFIX) & pictures}
+    return found
 
 
 def restore_records(folder: str | Path, names: Collection[str]) -> int:
@@ -122,11 +126,11 @@ def restore_records(folder: str | Path, names: Collection[str]) -> int:
     finish_deletion(root)
     there = deleted_records(root) & set(names)
     with _all_locked(root):
+        _change_rows(root, lambda split, row: _as_restored(split, row, there))
         for name in sorted(there):
             for file in _pair(root, name):  # picture first: iw3 lists holes
                 if not file.exists():
                     _move(_deleted(root, file), file)
-        _change_rows(root, lambda split, row: _as_restored(split, row, there))
     return len(there)
 
 

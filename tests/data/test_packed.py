@@ -56,11 +56,13 @@ def test_it_is_built_once(pairs: list[tuple[Path, Path]], monkeypatch: pytest.Mo
 def test_it_is_rebuilt_when_a_source_changes_or_the_set_grows(pairs: list[tuple[Path, Path]]) -> None:
     folder = pairs[0][0].parent
     open_packed(folder, pairs)
-    Image.new("RGB", (43, 30), (1, 2, 3)).save(pairs[3][0])
-    os.utime(pairs[3][0], ns=(1, 1))
-    records = open_packed(folder, pairs)
-    assert records is not None
-    assert records.read(3)[:3, 5, 5].tolist() == [1, 2, 3]
+    for half, content in enumerate((Image.new("RGB", (43, 30), (1, 2, 3)), Image.new("L", (43, 30), 255))):
+        content.save(pairs[3][half])
+        os.utime(pairs[3][half], ns=(1, 1))
+        records = open_packed(folder, pairs)
+        assert records is not None
+        assert records.read(3)[:3, 5, 5].tolist() == [1, 2, 3]
+    assert records.read(3)[3].all()
     more = [*pairs, write_pair(folder, 99)]
     grown = open_packed(folder, more)
     assert grown is not None

@@ -62,6 +62,12 @@ def names(folder: Path) -> list[str]:
     return [record.name for record in list_records(folder)]
 
 
+def holes_without_pictures(folder: Path) -> set[str]:
+    """Return the holes at which iw3, which lists holes, would fail."""
+    stems = [{path.name[:-6] for path in folder.glob(f"train/*_{half}.png")} for half in "MC"]
+    return stems[0] - stems[1]
+
+
 def test_records_come_with_the_size_of_their_holes_with_and_without_a_manifest(folder: Path) -> None:
     assert [round(record.hole_fraction, 3) for record in list_records(folder)] == [0.05, 0.1, 0.15, 0.2]
     assert names(folder)[0] == "train/a_FastDepth_00000000"
@@ -121,6 +127,7 @@ def test_a_deletion_that_was_cut_off_anywhere_is_completed(
         delete_records(folder, gone)
     monkeypatch.undo()
     assert (folder / DELETION_FILE).is_file()
+    assert not holes_without_pictures(folder)
     left = ["train/a_FastDepth_00000002", "eval/a_FastDepth_00000000"]
     if then == "delete":
         assert delete_records(folder, [left.pop()]) == 1
@@ -162,6 +169,27 @@ def test_what_was_deleted_comes_back_file_by_file_and_row_by_row(folder: Path) -
     assert restore_records(folder, gone) == 2
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in (".png", ".jsonl")} == before
     assert deleted_records(folder) == set()
+
+
+def test_bringing_back_that_was_cut_off_is_completed_by_the_same_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, original = "train/a_FastDepth_00000001", shutil.move
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in (".png", ".jsonl")}
+    delete_records(folder, [name])
+
+    def move(path: Path, target: Path) -> object:
+        monkeypatch.setattr(shutil, "move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        return original(path, target)
+
+    monkeypatch.setattr(shutil, "move", move)
+    with pytest.raises(KeyboardInterrupt):
+        restore_records(folder, [name])
+    monkeypatch.undo()
+    assert not holes_without_pictures(folder)
+    assert deleted_records(folder) == {name}
+    assert restore_records(folder, [name]) == 1
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in (".png", ".jsonl")} == before
 
 
 @pytest.mark.skipif(not OTHER_DISK.is_dir(), reason="this system has no file system in memory")

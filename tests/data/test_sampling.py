@@ -91,6 +91,11 @@ def test_state_continues_exactly(tmp_path: Path) -> None:
         s.update_weights()
     assert torch.equal(restored.weights, sampler.weights)
     assert torch.equal(restored.draw(50, torch_rng(1)), sampler.draw(50, torch_rng(1)))
+    grown, places = HardExampleSampler(9), [1, 2, 4, 5, 6, 8]
+    grown.load_state_dict(sampler.state_dict(), places)  # records were added between and before them
+    assert torch.equal(grown.mean_losses()[places], sampler.mean_losses())
+    assert torch.equal(grown.weights[places], sampler.weights)
+    assert set(grown.weights[[0, 3, 7]].tolist()) == {1.0}
 
 
 def test_a_data_set_without_records_is_refused() -> None:
@@ -116,6 +121,11 @@ def test_training_crop_picks_the_candidate_with_the_best_hole(trial: dict[str, A
     hole = (x < 200) & (y // 16 % 2 == 0)
     candidates = [(top, left) for top, left in trial["candidates_ij"]]
     assert best_crop(hole, candidates, 256) == candidates[trial["index_if_the_mask_were_scored"]]
+
+
+def test_of_crops_that_are_mostly_hole_the_one_nearest_to_half_is_taken() -> None:
+    hole = np.arange(192)[None].repeat(64, axis=0) < 160
+    assert best_crop(hole, [(0, 0), (0, 100), (0, 128), (0, 64)], 64) == (0, 128)
 
 
 def random_crop(hole: Mask, size: int, rng: np.random.Generator, tries: int = CROP_TRIES) -> tuple[int, int]:

@@ -128,12 +128,11 @@ def test_bootstrap_draws_pictures_not_records() -> None:
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(0)
-    hits = 0
-    for _ in range(60):
-        interval = bootstrap(list(rng.normal(5, 2, 30)), [str(n) for n in range(30)])
-        hits += interval.low <= 5 <= interval.high
-    assert 50 <= hits <= 60
+    rng, names = np.random.default_rng(0), [str(n) for n in range(30)]
+    intervals = [bootstrap(list(rng.normal(5, 2, 30)), names) for _ in range(60)]
+    assert 50 <= sum(interval.low <= 5 <= interval.high for interval in intervals) <= 60
+    widths = [interval.high - interval.low for interval in intervals]
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * 2 / 30**0.5, rel=0.08), "as of 95 % in tables of the normal law"
 
 
 def test_examples_are_the_records_asked_for(records: InpaintDataset) -> None:
