@@ -74,19 +74,22 @@ def test_depth_is_estimated_once_per_picture_and_model() -> None:
 
 
 def test_another_depth_model_is_made_when_it_is_chosen(preview: MaskPreview, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[str] = []
+    made: list[tuple[str, str]] = []
 
-    def create(name: str) -> DepthModel:
-        made.append(name)
+    def create(name: str, device: str) -> DepthModel:
+        made.append((name, device))
         assert "inpaintkit-busy" in box._dom_classes, "the page says that it works"
         return create_depth_model("FastDepth", resolution=96)
 
     monkeypatch.setattr(photos, "create_depth_model", create)
-    box = MaskPreview(PHOTOS, preview.photos.depth_model).widget()
+    with monkeypatch.context() as patched:
+        patched.setattr(preview.photos.depth_model, "device", "cuda:1")
+        looked = MaskPreview(PHOTOS, preview.photos.depth_model)
+    box = looked.widget()
     before = pictures(box)
     assert not made
     control(box, "depth model").value = "Any_S"
-    assert made == ["Any_S"]
+    assert made == [("Any_S", "cuda:1")], "on the device of the first one"
     assert "inpaintkit-busy" not in box._dom_classes
     assert pictures(box) != before
     close_all(box)
@@ -95,7 +98,7 @@ def test_another_depth_model_is_made_when_it_is_chosen(preview: MaskPreview, mon
 def test_a_depth_model_that_cannot_be_had_says_so_on_the_page(
     preview: MaskPreview, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def create(name: str) -> DepthModel:
+    def create(name: str, device: str) -> DepthModel:
         raise InputError(f"{name} can't be had here")
 
     monkeypatch.setattr(photos, "create_depth_model", create)

@@ -1,7 +1,7 @@
 """Photos and their depth, as the widgets that warp them need both; and the sliders that say how to warp."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,11 +50,12 @@ class PhotoDepths:
     """Photos and their depth by any model; the last ones are kept."""
 
     def __init__(self, pictures: Sequence[Path], depth_model: DepthModel) -> None:
-        """Take picture files and the depth model to start with. Raises `InputError` if there are no pictures."""
+        """Take picture files and the depth model to start with; others run on its device. Raises `InputError` if there are no pictures."""
         if not pictures:
             raise InputError("pictures: none given; name a folder with photos")
         self.pictures, self.depth_model = list(dict.fromkeys(pictures)), depth_model
-        self._model = lru_cache(KEPT_MODELS)(create_depth_model)
+        device = str(getattr(depth_model, "device", "cpu"))  # maps from files have none
+        self._model = lru_cache(KEPT_MODELS)(partial(create_depth_model, device=device))
         self.load = lru_cache(KEPT_PHOTOS)(self._load)
 
     def _load(self, path: Path, model_type: str) -> Photo:
