@@ -125,6 +125,9 @@ def test_next_hole_goes_round(comparer: FillComparer) -> None:
     assert pictures(box) == first
     control(box, "outline the hole").value = False
     assert pictures(box)[0] != first[0]
+    control(box, "next hole").click()
+    control(box, "record").value = "r1"
+    assert "r1, hole 1 of 2" in caption(box), "another record is looked at from its largest hole on"
     close_all(box)
 
 

@@ -110,7 +110,7 @@ class _Comparing(parts.Panel):
         self.answer(self._choose)
 
     def _choose(self) -> None:
-        self.hole.max = len(self.comparer.boxes(self.name.value))
+        self.hole.value, self.hole.max = 1, len(self.comparer.boxes(self.name.value))
         self._show()
 
     def _step(self, step: int) -> None:
