@@ -107,9 +107,7 @@ def _named(section: Any, name: str, file: str) -> dict[str, dict[str, Any]]:
     if isinstance(section, list) and all(isinstance(key, str) for key in section):
         section = dict.fromkeys(section)
     if section is not None and not isinstance(section, dict):
-        raise InputError(
-            f"{file}: {name} must be a list of names, with quotes around numbers and the like, or names with parameters under them"
-        )
+        raise InputError(f"{file}: {name} must be a list of names, or names with parameters under them")
     return {key: parameters.section(value, f"{file}: {name}: {key}") for key, value in (section or {}).items()}
 
 

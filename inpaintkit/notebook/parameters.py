@@ -51,7 +51,10 @@ Values = dict[str, Any]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose names are as they are written, where it would take 007 for 7 and off for False, each once; 010 is ten, not eight."""
+    """YAML whose names are as they are written, where it would take 007 for 7 and off for False, each once; 010 is ten, not eight.
+
+    Lists are of names, too: no option takes any.
+    """
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -61,6 +64,13 @@ class _Loader(yaml.SafeLoader):
                 if name.value in names:
                     raise yaml.YAMLError(f"{name.value} stands there twice")
                 names.add(name.value)
+                name.tag = "tag:yaml.org,2002:str"
+        return node
+
+    def compose_sequence_node(self, anchor: Any) -> yaml.SequenceNode:
+        node = super().compose_sequence_node(anchor)
+        for name in node.value:
+            if isinstance(name, yaml.ScalarNode):
                 name.tag = "tag:yaml.org,2002:str"
         return node
 

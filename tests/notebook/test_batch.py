@@ -79,7 +79,10 @@ class TestPlan:
         jobs.write_text(jobs.read_text().replace("data_sets: {}", f"data_sets:\n{sets}"))
         assert [job.config.prefix for job in load_batch(jobs).jobs] == names
         assert {job.config.seed for job in load_batch(jobs).jobs} == {10}, "YAML of old reads eight"
-        jobs.write_text(jobs.read_text() + "variants: {strong: {}}\n")
+        whole = jobs.read_text()
+        jobs.write_text(whole.replace("variants: {}", "variants:\n- 007\n- off\n- 1.50"))
+        assert [job.config.prefix for job in load_batch(jobs).jobs][:2] == ["007_007", "007_off"]
+        jobs.write_text(whole + "variants: {strong: {}}\n")
         with pytest.raises(InputError, match="variants stands there twice"):
             load_batch(jobs)
 
@@ -130,7 +133,6 @@ class TestPlan:
             ({"unfinished": "maybe"}, "choose one of keep, clean"),
             ({"data_sets": {}}, "must each hold at least one entry"),
             ({"depth_models": "FastDepth"}, "depth_models must be a list of names"),
-            ({"variants": [7]}, "variants must be a list of names, with quotes around numbers and the like"),
             ({"common": {"output_dir": 7}}, "output_dir: expected str, got 7 (int); put text that looks like"),
             ({"variants": {"any": {"model_type": "Any_B"}}}, "model_type follows from the names under depth_models"),
             ({"common": {"prefix": "x"}}, "prefix follows from the names under data_sets and variants; leave it out"),
