@@ -1,6 +1,7 @@
 """Full-state checkpoints on disk: the newest under its known name, older ones beside it under numbers."""
 
 import contextlib
+import itertools
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -21,19 +22,18 @@ def older(file: Path, age: int) -> Path:
 
 
 def save_checkpoint(model: LightInpaintV1, file: Path, payload: Mapping[str, Any], keep_last: int) -> None:
-    """Write `payload` to `file`, atomically, and keep the `keep_last` - 1 checkpoints before it.
+    """Write `payload` to `file`, atomically, and keep the `keep_last` - 1 checkpoints before it; older ones go.
 
     At every moment, a kill in the midst of it included, `file` is a whole checkpoint (the first save aside).
     Raises `InputError` where it can't be written; what was there stays, under the names that it had.
     """
-    if keep_last == 1 or not file.exists():
-        save_state(model, file, payload)
-        return
-    with _linked(file, older(file, 1)):
+    with _linked(file, older(file, 1)) if keep_last > 1 and file.exists() else contextlib.nullcontext():
         save_state(model, file, payload)
         for age in range(keep_last - 1, 1, -1):
             if older(file, age - 1).exists():
                 os.replace(older(file, age - 1), older(file, age))
+    for path in itertools.takewhile(Path.exists, (older(file, age) for age in itertools.count(keep_last))):
+        path.unlink()
 
 
 def put_in_place(source: Path, file: Path) -> None:

@@ -106,6 +106,8 @@ class TestKeptCheckpoints:
         for number in range(1, 6):
             self.save(tmp_path, number)
         assert self.numbers(tmp_path) == [5, 4, 3]
+        self.save(tmp_path, 6, keep_last=2)
+        assert self.numbers(tmp_path) == [6, 5], "fewer are asked for now"
 
     def test_one_is_enough_when_asked(self, tmp_path: Path) -> None:
         for number in range(1, 4):
