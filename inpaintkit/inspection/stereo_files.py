@@ -102,7 +102,7 @@ def save_stereo(
     """Save `pair` into `folder`: side by side in full and half width, over-under, red-cyan; return the files.
 
     `format`: ``jpg``, ``png`` or ``both``; `wiggle`: also a GIF that swings between the eyes. Files of those names that hold something
-    else, such as another fill's, are kept under ``old/DATE``.
+    else, such as another fill's, are kept under ``old/DATE``, which is said.
     """
     target = require_writable(folder, "output")
     with write_problems_said(target), tempfile.TemporaryDirectory(prefix=".", dir=target) as place:
@@ -119,7 +119,8 @@ def save_stereo(
             made.append(pair.save_wiggle(Path(place) / fitting_name(name, "_wiggle.gif")))
         others = [path for file in made if (path := target / file.name).exists() and not filecmp.cmp(file, path, False)]
         if others:
-            move_aside(target, [glob.escape(path.name) for path in others], others[0])
+            moved = move_aside(target, [glob.escape(path.name) for path in others], others[0])
+            print(f"other pictures of these names that were in {target} lie in {moved} now", flush=True)
         for file in made:
             os.replace(file, target / file.name)
     return [target / file.name for file in made]

@@ -327,3 +327,4 @@ def test_the_pair_of_another_fill_is_kept_and_the_same_again_leaves_one(
     assert made("telea") != first
     (kept,) = (out / "old").iterdir()
     assert {path.name: path.read_bytes() for path in kept.iterdir()} == first
+    assert f"other pictures of these names that were in {out} lie in {kept} now" in capsys.readouterr().out
