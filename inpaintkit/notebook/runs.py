@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 from traitlets.config import Config
 
-from inpaintkit.config import GenerateConfig, InspectConfig, JobConfig, TrainConfig, resolve_device
+from inpaintkit.config import GenerateConfig, InspectConfig, JobConfig, TrainConfig, changes, resolve_device
 from inpaintkit.data.generate.plan import list_sources
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import atomic_write_text, folder_lock, move_aside, read_json, require_writable
@@ -96,7 +96,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
                 found = find_run(config)
                 if found.weights_from:
                     load_model(found.weights_from)
-            if found.finished and run_manifest(folder).get("status") == DONE:
+            if found.finished and _tells_of(run_manifest(folder), config):
                 print(f"{source.stem}: this run is done, nothing was changed; see {folder / source.name}", flush=True)
                 return RunReport(source.stem, folder, folder / source.name, 0.0, read_metrics(folder))
             if found.replaces:
@@ -125,6 +125,13 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
     return report
 
 
+def _tells_of(manifest: Mapping[str, Any], config: TrainConfig) -> bool:
+    """Tell whether the manifest is of a run of `config` that is done, and not of one before it, which another one of a program or of
+    JupyterLab went on with or replaced."""
+    params = manifest.get("params")
+    return manifest.get("status") == DONE and isinstance(params, dict) and not changes(config, params)
+
+
 def outcome(report: RunReport) -> str:
     """Return in words what a finished run came to, empty where it has said so itself."""
     m = report.metrics
@@ -137,7 +144,8 @@ def outcome(report: RunReport) -> str:
         return ""
     left_out = f"; pictures left out: {m['skipped']}, see the notebook" if int(m["skipped"]) else ""
     division = f" (division {m['division']})" if m.get("division") else ""
-    return f"{m['records']} records: {m['train']} to train on, {m['eval']} to judge on{division}{left_out}"
+    beside = f"; the same folder holds {m['beside']}, and a training takes that, too" if m.get("beside") else ""
+    return f"{m['records']} records: {m['train']} to train on, {m['eval']} to judge on{division}{left_out}{beside}"
 
 
 def _check_inputs(config: JobConfig) -> None:

@@ -68,7 +68,8 @@ def test_a_second_run_infers_nothing_and_writes_the_same_files(
     generate_dataset(first)
     assert len(inferences) == 3
     # another prefix in the same folder shares its cache
-    generate_dataset(dataclasses.replace(first, prefix="two"))
+    second = generate_dataset(dataclasses.replace(first, prefix="two"))
+    assert second.summary()["beside"] == "one_FastDepth", "a training takes that one, too"
     assert len(inferences) == 3
     assert records(tmp_path / "a", "two") == records(tmp_path / "a", "one")
     # and so does another folder that is told where it is, with other holes from the same depth

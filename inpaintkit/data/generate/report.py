@@ -18,8 +18,8 @@ class GenerateReport:
 
     `scenes`: how many of the records show scenes; `videos`: (file, what was taken from it and what left out);
     `bars`: (photo, black bars that were left out of its records); `division`: how files came to be in train or eval; `skipped`: (source, reason) of pictures that gave nothing;
-    `dropped`: crops whose hole was too small; `files`: the records' pictures, train before eval; `seconds` and
-    `pictures`: this run alone.
+    `dropped`: crops whose hole was too small; `files`: the records' pictures, train before eval; `beside`: names of other data sets in the
+    same folder, which a training takes as well; `seconds` and `pictures`: this run alone.
     """
 
     name: str
@@ -35,6 +35,7 @@ class GenerateReport:
     pictures: int
     seconds: float
     files: tuple[Path, ...]
+    beside: tuple[str, ...] = ()
 
     @property
     def records(self) -> int:
@@ -48,9 +49,10 @@ class GenerateReport:
 
     def summary(self) -> dict[str, int | float | str]:
         """Return the report as the cells of one line of a table."""
-        row = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "files"}
+        row = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("files", "beside")}
         counted = {"skipped": len(self.skipped), "videos": len(self.videos), "bars": len(self.bars)}
-        return {"name": self.name, "records": self.records, **row, **counted}
+        beside = {"beside": ", ".join(self.beside)} if self.beside else {}
+        return {"name": self.name, "records": self.records, **row, **counted, **beside}
 
 
 def make_report(config: GenerateConfig, listing: Listing, rows: Iterable[Row], pictures: int) -> GenerateReport:
@@ -82,4 +84,5 @@ def make_report(config: GenerateConfig, listing: Listing, rows: Iterable[Row], p
         data_set_name(config), **counts, scenes=scenes, dropped=dropped, skipped=tuple(skipped.items()),
         videos=tuple(videos.items()), bars=tuple(bars.items()), division=listing.division,
         mean_hole_fraction=fraction, pictures=pictures, seconds=0.0, files=tuple(files),
+        beside=tuple(name for name in manifest.data_set_names(config.output_dir) if name != data_set_name(config)),
     )  # fmt: skip
