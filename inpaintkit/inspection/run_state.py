@@ -39,15 +39,19 @@ class RunState:
 def read_run(model_dir: str | Path) -> RunState:
     """Return how the run in `model_dir` stands; before the first row there is no `csv_file`.
 
-    What is damaged counts as not there. Raises `InputError` if there is no such folder.
+    What is damaged counts as not there, and so does a manifest of a run that ended before the CSV was written last: somebody went on
+    without one, in JupyterLab for instance. Raises `InputError` if there is no such folder.
     """
     folder = require_folder(model_dir, "model_dir")
     manifest: dict[str, Any] = {}
+    file = next(iter(sorted(folder.glob("loss_*.csv"))), None)
     with contextlib.suppress(OSError, ValueError):
+        noted = (folder / "manifest.json").stat().st_mtime_ns
         manifest = read_json(folder / "manifest.json")
+        if manifest.get("status") != "running" and file and file.stat().st_mtime_ns > noted:
+            manifest = {}
     params, status = manifest.get("params"), manifest.get("status")
     last_epoch = params.get("max_epoch") if isinstance(params, dict) else None
-    file = next(iter(sorted(folder.glob("loss_*.csv"))), None)
     rows: list[dict[str, str]] = []
     if file:
         with contextlib.suppress(InputError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 
 from inpaintkit.config import TrainConfig
 from inpaintkit.model import load_model
-from inpaintkit.notebook import showing
+from inpaintkit.notebook import runs, showing
 from inpaintkit.training import Callback, RunView, StepInfo, Trainer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
@@ -68,3 +69,19 @@ def test_an_interrupt_stops_it_after_the_step_and_the_same_again_goes_on(
         asyncio.run(run())
     assert "stopping after this step" in capsys.readouterr().out
     assert asyncio.run(showing.fit(trainer(data, tmp_path))).finished
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_headless_run_before_it_does_not_stand_for_it(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(showing.fit(trainer(data, tmp_path)))
+    params = TINY | {"data_dir": str(data), "model_dir": str(tmp_path)}
+    replaced = {"status": "done", "params": params | {"learning_rate": 0.5}}
+    (tmp_path / "manifest.json").write_text(json.dumps(replaced))
+    shown: list[str] = []
+    monkeypatch.setattr("papermill.execute_notebook", lambda source, target, **others: shown.append(target))
+    for _ in range(2):
+        runs.execute("02_train", params)
+    assert shown == [str(tmp_path / "02_train.ipynb")], "the second time it is known to be done"
+    assert runs.run_manifest(tmp_path)["params"]["learning_rate"] == 1e-4

@@ -51,6 +51,19 @@ def test_a_run_is_described_in_a_line(run: Path) -> None:
     )
 
 
+def test_what_a_run_before_noted_of_its_end_is_not_told_of_the_one_that_went_on(run: Path) -> None:
+    (run / "manifest.json").write_text(json.dumps({"status": "interrupted", "params": {"max_epoch": 1}}))
+    os.utime(run / "manifest.json", (1001, 1001))
+    write_epoch(run, 1)
+    assert describe_run(read_run(run)).endswith(
+        "epoch 1 of 1 · evaluation loss 0.3 (least 0.3, epoch 1) · PSNR in holes 14.5 dB · interrupted"
+    )
+    write_epoch(run, 2)
+    assert describe_run(read_run(run), now=1007).startswith("epoch 2 · evaluation")
+    assert describe_run(read_run(run), now=1007).endswith("dB · updated 5 s ago")
+    assert control(TrainingMonitor(run).widget(), "follow").value
+
+
 @pytest.mark.parametrize("row", ["2,train,0.x5,", "2,eval,0.3,14,9", "x", "\ufffd,eval,0.3,14.5"])
 def test_damaged_rows_are_left_out(row: str, run: Path) -> None:
     write_epoch(run, 1)
@@ -157,6 +170,8 @@ def test_live_curves_show_a_bar_leave_a_still_picture_and_stop_the_run(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = Outputs(monkeypatch)
+    # of a headless run before
+    (run / "manifest.json").write_text('{"status": "interrupted", "params": {"max_epoch": 1}}')
     view = SimpleNamespace(folder=run, csv_file=run / "loss_toy.csv", total_steps=40, steps_done=10, stop=StopRequest())
     live = LiveCurves(lambda box: showing.place("live", box))
     live.on_start(view)
@@ -168,6 +183,7 @@ def test_live_curves_show_a_bar_leave_a_still_picture_and_stop_the_run(
     write_epoch(run, 1)
     live.on_row(view, {})
     live.on_end(view)
-    assert "epoch 1 of 9" in str(shown.bundles[-1]["text/plain"])
+    assert "epoch 1 · evaluation" in (said := str(shown.bundles[-1]["text/plain"]))
+    assert "interrupted" not in said
     assert "<img" in str(shown.bundles[-1]["text/html"])
     close_all(showing._shown.pop("live"))
