@@ -93,7 +93,7 @@ class InspectConfig(JobConfig):
     )
     edge_dilation: int = option(
         0,
-        "rounds by which near objects of the depth map grow before scenes and pairs are warped",
+        "rounds by which near objects of the depth map grow before scenes, and pairs of stereo_dir, are warped",
         minimum=0,
         maximum=1000,
     )

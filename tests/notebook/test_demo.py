@@ -83,6 +83,8 @@ def test_every_fill_is_judged_inside_holes(demo: Path) -> None:
     assert verdict.startswith("On photos ")
     assert "**" in verdict, "the best of a column in bold"
     assert (demo / "04_inspect" / "stereo" / "astronaut_redcyan.jpg").is_file()
+    metrics = run_manifest(demo / "04_inspect")["metrics"]
+    assert (metrics["photos: records"], float(metrics["photos: model psnr"]) > 0) == ("3", True)
 
 
 def test_the_report_is_one_page_with_its_pictures_inside_and_links_only_to_what_is_there(demo: Path) -> None:
