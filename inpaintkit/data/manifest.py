@@ -126,7 +126,7 @@ def begin(folder: Path, parameters: Mapping[str, Any], pictures: Mapping[str, Ma
         if wanted.get(name) != value:
             raise InputError(
                 f"{name}: {folder.name} in {folder.parent.parent} was begun with {name}={value}, not {wanted.get(name)}; "
-                "finish it with the old value, choose another prefix, or clean this one first"
+                "finish it with the old value, choose another prefix, or clean this one first (`inpaintkit clean -h`)"
             )
     for split, sizes in pictures.items():
         before = _read_or_write(folder / split / SOURCES_FILE, dict(sizes))
@@ -134,7 +134,7 @@ def begin(folder: Path, parameters: Mapping[str, Any], pictures: Mapping[str, Ma
         if changed:
             raise InputError(
                 f"dataset_dir: {len(changed)} {split} pictures changed since {folder.name} was begun ({changed[0]} first); "
-                "restore them, choose another prefix, or clean this one first"
+                "restore them, choose another prefix, or clean this one first (`inpaintkit clean -h`)"
             )
 
 

@@ -166,7 +166,7 @@ def _check_begun(job: BatchJob, on_error: str) -> None:
     for name, value in begun.items():
         if name in job.params and job.params[name] != value:
             raise InputError(
-                f"was begun with {name}={value}, not {job.params[name]}; clean it first or choose another name"
+                f"was begun with {name}={value}, not {job.params[name]}; clean it first (`inpaintkit clean -h`) or choose another name"
             )
 
 

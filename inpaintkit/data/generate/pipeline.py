@@ -160,7 +160,7 @@ class Pipeline:
     def _refuse(self, what: str) -> NoReturn:
         raise InputError(
             f"dataset_dir: {shown(what)} changed since {self.name} was begun; "
-            "restore it, choose another prefix, or clean this one first"
+            "restore it, choose another prefix, or clean this one first (`inpaintkit clean -h`)"
         )
 
     def work(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, str]]:
