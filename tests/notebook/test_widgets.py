@@ -61,7 +61,7 @@ def test_depth_is_estimated_once_per_picture_and_model() -> None:
 
     class Counting:
         def __init__(self, model: DepthModel) -> None:
-            self.model, self.name = model, model.name
+            self.model, self.name, self.metric = model, model.name, model.metric
 
         def infer(self, pictures: object) -> object:
             asked.append(1)
