@@ -164,10 +164,15 @@ def show_list(figures: Mapping[str, Any]) -> None:
     """Display names and values as a small table."""
     left = 'style="text-align:left"'
     cells = "".join(
-        f"<tr><th {left}>{text.html(WORDS.get(name, name.replace('_', ' ')))}</th><td {left}>{_value(FORMATS[name](value) if name in FORMATS else value)}</td></tr>"
+        f"<tr><th {left}>{text.html(_words(name))}</th><td {left}>{_value(FORMATS[name](value) if name in FORMATS else value)}</td></tr>"
         for name, value in figures.items()
     )
     display(html_output(f"<table>{cells}</table>"), raw=True)
+
+
+def _words(name: str) -> str:
+    """Return what a person reads for the name of a figure; a file's stays as it is."""
+    return WORDS.get(name, name.replace("_", " ") if name.isidentifier() else name)
 
 
 def _value(value: Any) -> str:

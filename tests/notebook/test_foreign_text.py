@@ -125,7 +125,9 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 def test_the_outputs_of_cells(shown: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = next((folder / "train").glob("*_C.png"))
-    showing.show_list({NAME: NAME})
+    showing.show_list({NAME: NAME, "train/IMG_0002.HEIC": "is left out", "eval_only": True})
+    assert "train/IMG_0002.HEIC" in shown[0], "a file's name, unlike an option's, stays as it is"
+    assert "eval only" in shown[0]
     showing.show_file(picture, NAME)
     HtmlProgress(NAME, 3, NAME).update(1, 3, NAME)
     Still().update(picture.read_bytes(), NAME)
