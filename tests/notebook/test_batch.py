@@ -80,7 +80,7 @@ class TestPlan:
         assert [job.config.prefix for job in load_batch(jobs).jobs] == names
         assert {job.config.seed for job in load_batch(jobs).jobs} == {10}, "YAML of old reads eight"
         whole = jobs.read_text()
-        jobs.write_text(whole.replace("variants: {}", "variants:\n- 007\n- off\n- 1.50"))
+        jobs.write_text(whole.replace("variants: {}", "variants:\n- 007\n- off"))
         assert [job.config.prefix for job in load_batch(jobs).jobs][:2] == ["007_007", "007_off"]
         jobs.write_text(whole + "variants: {strong: {}}\n")
         with pytest.raises(InputError, match="variants stands there twice"):
