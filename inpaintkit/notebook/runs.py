@@ -105,6 +105,8 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
             keep_old_report(folder, values)
         write_params(folder, values)
         manifest = _new_manifest(source, values, root)
+        if isinstance(config, TrainConfig) and found.state is not None:
+            manifest["before"] = _calls_before(folder)
         started = time.monotonic()
         try:
             _write_manifest(folder, manifest | {"status": "running"})
@@ -227,6 +229,14 @@ def _new_manifest(source: Path, values: Mapping[str, Any], root: Path) -> dict[s
         "versions": versions(),
         "machine": machine_facts(),
     }
+
+
+def _calls_before(folder: Path) -> list[dict[str, Any]]:
+    """Return the manifests of the calls that brought the training in `folder` to where it is, the first one first: options may have
+    changed on the way."""
+    last = run_manifest(folder)
+    before = last.pop("before", [])
+    return [*(before if isinstance(before, list) else []), *([last] if last else [])]
 
 
 def _ending(status: str, started: float, error: str | None = None) -> dict[str, Any]:

@@ -85,3 +85,8 @@ def test_a_headless_run_before_it_does_not_stand_for_it(
         runs.execute("02_train", params)
     assert shown == [str(tmp_path / "02_train.ipynb")], "the second time it is known to be done"
     assert runs.run_manifest(tmp_path)["params"]["learning_rate"] == 1e-4
+    for epochs in (3, 4):
+        runs.execute("02_train", params | {"max_epoch": epochs, "resume": True})
+    calls = runs.run_manifest(tmp_path)["before"]
+    assert [call["params"].get("max_epoch") for call in calls] == [2, 2, 3], "what was done on the way"
+    assert calls[-1]["status"] == "done"
