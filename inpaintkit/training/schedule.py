@@ -68,9 +68,10 @@ def _muon(config: TrainConfig, decayed: Weights, plain: Weights) -> torch.optim.
 
 
 def _groups(config: TrainConfig, decayed: Weights, plain: Weights) -> list[dict[str, Any]]:
+    rate = {"initial_lr": config.learning_rate}  # a schedule sets it; iw3's asks for it in a state that had none, too
     return [
-        {"params": list(decayed.values()), "weight_decay": config.weight_decay},
-        {"params": list(plain.values()), "weight_decay": 0.0},
+        {"params": list(decayed.values()), "weight_decay": config.weight_decay, **rate},
+        {"params": list(plain.values()), "weight_decay": 0.0, **rate},
     ]
 
 

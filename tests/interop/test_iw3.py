@@ -249,11 +249,20 @@ def _null_depth(x: Tensor) -> Tensor:
 
 
 class TestStates:
-    @pytest.mark.parametrize("optimizer", ["adamw", "adamw_schedulefree"])
+    @pytest.mark.parametrize(
+        ("optimizer", "scheduler"), [("adamw", "cosine_wd"), ("adamw", "none"), ("adamw_schedulefree", "none")]
+    )
     def test_iw3_goes_on_with_a_run_of_ours(
-        self, optimizer: str, our_set: Path, without_lpips: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self,
+        optimizer: str,
+        scheduler: str,
+        our_set: Path,
+        without_lpips: None,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         options = TINY | {"data_dir": str(our_set), "model_dir": str(tmp_path), "optimizer": optimizer}
+        options["scheduler"] = scheduler
         Trainer(TrainConfig.from_params(options), []).fit()
         before = load_state(tmp_path / f"{NAME}.checkpoint.pth")
         names = [name for name, _ in LightInpaintV1().named_parameters()]

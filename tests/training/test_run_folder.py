@@ -93,6 +93,12 @@ class TestTheSameAgain:
         shapes = {name: value.shape for name, value in LightInpaintV1().named_parameters()}
         assert [kept["state"][place]["exp_avg"].shape for place in range(len(names))] == [shapes[n] for n in names]
 
+    def test_a_run_without_a_schedule_keeps_what_the_one_of_iw3_goes_on_from(self, data: Path) -> None:
+        folder = data.parent / "level"
+        tiny_trainer(data, model_dir=str(folder), scheduler="none", max_epoch=1, learning_rate=3e-4).fit()
+        (kept,) = load_state(folder / STATE)["optimizer_state_dict"]
+        assert [group["initial_lr"] for group in kept["param_groups"]] == [3e-4, 3e-4]
+
     def test_a_run_of_an_earlier_version_with_moments_in_another_order_goes_on_exactly(self, data: Path) -> None:
         file = data.parent / "cut" / STATE
         state = load_state(file)
