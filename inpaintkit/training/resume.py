@@ -29,8 +29,8 @@ CHOICES = (
     f"which moves it to {OLD}/"
 )
 RECORD_CHOICES = "restore them, or start anew in another model_dir or with overwrite=True"
-TRAINING_FILES = ("*.pth", "loss_*.csv", "eval", "epoch", "start", "figures", "tensorboard")
-"""What training leaves in a run folder; the rest belongs to the notebook."""
+TRAINING_FILES = ("*.pth", "*.pth.bk", "loss_*.csv", "eval", "epoch", "start", "figures", "tensorboard")
+"""What training leaves in a run folder, iw3's too; the rest belongs to the notebook."""
 
 MADE_ANEW = ("overwrite", "reset_state")
 """Options that ask for a new run in the folder of another one."""

@@ -201,6 +201,8 @@ class TestARunOfIw3:
             tiny_trainer(data)
 
     def test_goes_on_with_its_optimiser_and_is_kept(self, theirs: dict[str, Any], data: Path) -> None:
+        backup = f"{LightInpaintV1.name}.20261129145610.pth.bk"
+        (data.parent / "run" / backup).write_bytes(b"a copy of its best model")
         before = content(data.parent / "run")
         heard = Listener()
         report = tiny_trainer(data, heard, resume=True).fit()
@@ -210,7 +212,8 @@ class TestARunOfIw3:
         assert steps == report.steps == 2 * theirs["optimizer_state_dict"][0]["state"][0]["step"], "its epoch, and ours"
         (old,) = (data.parent / "run" / "old").iterdir()
         kept = content(old)
-        assert all(kept[name] == before[name] for name in (STATE, MODEL))
+        assert all(kept[name] == before[name] for name in (STATE, MODEL, backup))
+        assert not (data.parent / "run" / backup).exists()
 
     def test_of_a_schedule_free_optimiser_goes_on_where_it_trained(self, data: Path) -> None:
         """It keeps the weights to use, and its optimiser as it is while judging; so do we, for it to go on with ours."""
