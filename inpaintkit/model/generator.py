@@ -49,7 +49,7 @@ class LightInpaintV1(nn.Module):
         self.reset_parameters(generator, grey_start)
 
     def reset_parameters(self, generator: torch.Generator | None, grey_start: bool) -> None:
-        """Draw all weights anew from `generator` by the laws of the original."""
+        """Draw all weights anew from `generator` by the laws of the original, whose `down` and `up` alone start 1.7 times smaller."""
         initialise(self, generator)
         nn.init.trunc_normal_(self.mask_bias, std=MASK_BIAS_STD, generator=generator)
         output = self.to_image[1]
