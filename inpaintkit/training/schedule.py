@@ -140,8 +140,6 @@ def restart_schedule(
     """Return the schedule of `config` as it stands after `epochs_done` epochs, for an `optimizer` that had another one."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] = config.learning_rate
-        if group["weight_decay"]:
-            group["weight_decay"] = config.weight_decay
     scheduler = create_scheduler(config, optimizer)
     if scheduler is not None and epochs_done:
         scheduler.step(epochs_done)

@@ -65,6 +65,26 @@ def test_the_search_for_a_scale_in_fp16_is_no_broken_step(mode: str, counted: in
     assert updater.skipped() == counted
 
 
+@pytest.mark.parametrize("mode", ["off", "fp16"])
+def test_an_update_goes_by_the_mean_of_its_steps_clipped_and_forgets_them(mode: str) -> None:
+    """As of AdamW by hand, whose moves depend on the lengths of gradients only through clipping."""
+    layer, twin = torch.nn.Linear(2, 1, bias=False), torch.nn.Parameter(torch.ones(1, 2))
+    torch.nn.init.ones_(layer.weight)
+    config = TrainConfig(backward_step=2, clip_grad_norm=1.0, learning_rate=0.1)
+    updater = Updater(config, layer, mode, "cpu", Group())
+    if mode == "fp16":  # it begins with a scale that has to be searched, see above
+        updater.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    adamw = torch.optim.AdamW([twin], lr=0.1, weight_decay=config.weight_decay)
+    for number, steps in enumerate((((1.0, 0.4), (0.4, 0.0)), ((0.1, 0.2), (0.1, -0.6)), ((3.0, 4.0), (3.0, 4.0))), 1):
+        for step in steps:
+            updater.scale(layer(torch.tensor([step])).sum()).backward()  # type: ignore[no-untyped-call]
+        updater.update(number)
+        twin.grad = torch.tensor([steps]).mean(dim=1)
+        twin.grad /= max(1.0, float(twin.grad.norm()))
+        adamw.step()
+        torch.testing.assert_close(layer.weight, twin)
+
+
 @pytest.mark.parametrize(("capability", "chosen"), [((6, 1), "cpu"), ((7, 5), "cuda")])
 def test_a_card_for_which_torch_has_no_code_is_not_taken(
     capability: tuple[int, int], chosen: str, monkeypatch: pytest.MonkeyPatch

@@ -42,6 +42,16 @@ def test_a_convolution_counts_as_one_matrix() -> None:
     assert float(torch.cosine_similarity(moved.flatten(), exact, dim=0)) > 0.97
 
 
+def test_a_direction_is_kept_until_the_gradient_is_clearly_against_it() -> None:
+    """By Nesterov's momentum of 0.95 the first of two gradients still counts 0.46 times as much as the second."""
+    weight = nn.Parameter(torch.zeros(2, 2))
+    muon = Muon([{"params": [weight], "matrices": True}], lr=0.1)
+    for gradient in ((1.0, 1.0), (-0.6, -0.35)):
+        before, weight.grad = weight.detach().clone(), torch.diag(torch.tensor(gradient))
+        muon.step()
+    assert (weight.detach() - before).diag().sign().tolist() == [1, -1]
+
+
 def test_an_update_is_as_long_as_one_of_adamw() -> None:
     """So that learning rates can be kept when the optimiser is changed."""
     weight = nn.Parameter(torch.zeros(64, 96))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,8 @@ class TestChangedOptions:
         report = tiny_trainer(data, heard, max_epoch=3, resume=True).fit()
         assert (report.epochs, report.steps, report.finished) == (3, 6, True)
         assert heard.heard("options changed on the way: max_epoch 2, now 3")
+        rate = report.rows("train")[-1]["learning_rate"]
+        assert rate == pytest.approx(1e-4 * (1 + math.cos(math.pi * 2 / 3)) / 2, rel=1e-3), "as in the third of three"
 
     def test_smaller_batches(self, data: Path) -> None:
         report = cut(data, batch_size=1, backward_step=2, resume=True)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from inpaintkit.training.schedule import (
     create_scheduler,
     cycle_length,
     last_epoch,
+    restart_schedule,
     weight_decay_groups,
 )
 
@@ -87,6 +89,23 @@ def test_without_a_schedule_every_epoch_is_run_at_the_full_rate() -> None:
     rates = epochs_of(TrainConfig(max_epoch=30, scheduler="cosine"))
     assert {decay for _, decay in rates} == {0.001}
     assert [r for r, _ in rates] == [r for r, _ in epochs_of(TrainConfig(max_epoch=30))]
+
+
+@pytest.mark.parametrize("kind", ["cosine_wd", "none"])
+@pytest.mark.parametrize("done", [0, 1, 5])
+def test_a_changed_schedule_goes_on_as_if_it_had_been_so_from_the_start(done: int, kind: str) -> None:
+    before, after = (TrainConfig(max_epoch=n, learning_rate=r, scheduler=kind) for n, r in ((6, 1e-4), (24, 3e-4)))
+    optimizer, used = create_optimizer(before, nn.Linear(2, 2)), []
+    scheduler = create_scheduler(before, optimizer)
+    for epoch in range(done + 3):
+        if epoch == done:
+            scheduler = restart_schedule(after, optimizer, done)
+        used.append([group[name] for group in optimizer.param_groups for name in ("lr", "weight_decay")])
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
+    expected = [[rate, decay, rate, 0] for rate, decay in epochs_of(after)]
+    np.testing.assert_allclose(used[done:], expected[done : done + 3], rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["light_inpaint_v1", "l3c", "ffc"])

@@ -186,23 +186,43 @@ class TestGan:
         place = StepPlace(seed=0, epoch=1, step=1, update=1, updates_done=1)
         task.train_mode()
         task.plain.updater.optimizer.zero_grad()
+        task.adaptive.average, task.config = None, dataclasses.replace(gan.config, backward_step=2)
 
         def losses() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
             output, mask = task.plain.generate(x, hole)
             total, _ = task.plain.reconstruction(output, y, hole)
             return output, total, *task.discriminate(output, y, mask, place, torch_rng(0))
 
-        weight = float(task.add_gradients(*losses(), warmup=1.0))
-        found = task.plain.last_layer.grad.clone()
+        weight = float(task.add_gradients(*losses(), warmup=0.5))
+        found, last = task.plain.last_layer.grad.clone(), task.plain.last_layer
         task.plain.updater.optimizer.zero_grad()
         task.discriminator.eval()  # the spectral norms' vectors stay where the first pass left them
         _, total, adversarial, _ = losses()
-        (total + weight * adversarial).backward()
-        torch.testing.assert_close(task.plain.last_layer.grad, found, rtol=2e-2, atol=1e-5)
+        wanted = [torch.autograd.grad(loss, last, retain_graph=True)[0] for loss in (total, adversarial)]
+        torch.testing.assert_close(found, (wanted[0] + weight * wanted[1]) / 2, rtol=2e-2, atol=1e-5)
+        ratio = min(float(wanted[0].norm() / wanted[1].norm()), 10.0)
+        assert weight == pytest.approx(0.5 * gan.config.discriminator_weight * ratio, rel=2e-2)
         output, total, adversarial, discriminator_loss = losses()
         before = task.adaptive.average
         overflowing = task.add_gradients(output, total, adversarial * 1e30, discriminator_loss, warmup=1.0)
         assert (float(overflowing), task.adaptive.average) == (0, before), "no gradient to balance by"
+
+    def test_a_perfect_fill_is_shown_as_the_truth_is_and_one_beyond_white_feels_the_discriminator(
+        self, gan: GanTrainer
+    ) -> None:
+        task, seen = gan.setup.task, list[torch.Tensor]()
+        assert isinstance(task, GanTask)
+        y = next(gan.setup.eval_feed.batches(gan.setup.eval_records))[2]
+        hook = task.discriminator.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+        for brighter in (0.0, 1.5):
+            output = (y + brighter).requires_grad_()
+            place = StepPlace(seed=0, epoch=1, step=1, update=1, updates_done=1)
+            adversarial, _ = task.discriminate(output, y, torch.ones_like(y[:, :1]), place, torch_rng(0))
+        hook.remove()
+        assert torch.equal(seen[0], seen[1])
+        assert 0 < float((seen[0] - y).abs().max()) <= 0.51 / 255, "both with the same noise of half a level"
+        assert float(seen[2].max()) < 1.01
+        assert torch.autograd.grad(adversarial, output)[0].any()
 
 
 def networks(trainer: GanTrainer) -> tuple[torch.nn.Module, torch.nn.Module]:
