@@ -44,6 +44,18 @@ def test_a_saved_figure_is_an_opaque_picture(tmp_path: Path, data_folder: Path) 
         figures.save_figure(figures.contact_sheet(data_folder, 1), tmp_path / "sheet.jpg")
 
 
+def test_names_in_chinese_signs_take_a_font_that_has_them_and_none_is_no_warning(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (data_folder / "train").iterdir():
+        path.rename(path.with_name(f"京都ℊ_{path.name}"))
+    drawn = []
+    for fonts in ((), ("STIXGeneral",)):  # which has one of these signs, and comes with matplotlib
+        monkeypatch.setattr(figures.base, "WIDE_FONTS", fonts)
+        drawn.append(figures.png_bytes(figures.contact_sheet(data_folder, 3)))
+    assert drawn[0] != drawn[1]
+
+
 def test_statistics_of_a_large_data_set_read_some_of_it_and_say_so(
     data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

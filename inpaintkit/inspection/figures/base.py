@@ -1,6 +1,7 @@
 """What all figures share: their style, grids of pictures, and how they become files."""
 
 import io
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.text import Text
 from PIL import Image
 
 from inpaintkit import text
@@ -25,6 +28,13 @@ DPI = 110
 
 TILE_INCHES = 2.1
 
+USUAL_FONT = "DejaVu Sans"
+WIDE_FONTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Hiragino Sans", "PingFang SC", "Arial Unicode MS", "WenQuanYi Zen Hei",
+    "IPAGothic", "Droid Sans Fallback",
+)  # fmt: skip
+"""Fonts of Linux and macOS that have the Chinese, Japanese and Korean signs, which matplotlib's own lacks."""
+
 
 class KitFigure(Figure):
     """A figure that notebooks show without pyplot."""
@@ -39,8 +49,15 @@ def png_bytes(figure: Figure) -> bytes:
     canvas, dpi = FigureCanvasAgg(figure), figure.dpi
     figure.set_facecolor("white")
     figure.set_dpi(DPI)
+    for label in figure.findobj(Text):
+        if not label.get_text().isascii():  # type: ignore[attr-defined]
+            label.set_family(_fonts())  # type: ignore[attr-defined]
     try:
-        canvas.draw()  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "Glyph .* missing"
+            )  # a box in a name is no news for whoever reads a notebook
+            canvas.draw()  # type: ignore[no-untyped-call]
         picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
     finally:
         figure.set_dpi(dpi)
@@ -48,6 +65,12 @@ def png_bytes(figure: Figure) -> bytes:
     # Level 9 would make files 2 % smaller and take five times as long.
     picture.save(small, format="PNG", compress_level=7)
     return small.getvalue()
+
+
+def _fonts() -> list[str]:
+    """Return the usual font, and those of `WIDE_FONTS` that are here, which serve what it lacks."""
+    here = {font.name for font in fontManager.ttflist}
+    return [USUAL_FONT, *(name for name in WIDE_FONTS if name in here)]
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
