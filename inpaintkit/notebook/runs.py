@@ -5,6 +5,7 @@ starts, checks the disk, and leaves a run folder that says how the run ended, wh
 """
 
 import csv
+import dataclasses
 import io
 import json
 import logging
@@ -28,8 +29,9 @@ from inpaintkit.files import atomic_write_text, folder_lock, move_aside, read_js
 from inpaintkit.model import load_model
 from inpaintkit.notebook.machine import machine_facts, source_revision, versions
 from inpaintkit.notebook.parameters import PRESET, in_project, load_params, resolve
-from inpaintkit.notebook.project import find_notebook
+from inpaintkit.notebook.project import find_notebook, find_project
 from inpaintkit.notebook.stoppable import stoppable_kernel
+from inpaintkit.training.callbacks import Callback, RunView
 from inpaintkit.training.feeding import check_records
 from inpaintkit.training.resume import find_run, move_old_run
 
@@ -96,7 +98,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
                 found = find_run(config)
                 if found.weights_from:
                     load_model(found.weights_from)
-            if found.finished and _tells_of(run_manifest(folder), config):
+            if found.finished and _tells_of(run_manifest(folder), config) and (folder / source.name).is_file():
                 print(f"{source.stem}: this run is done, nothing was changed; see {folder / source.name}", flush=True)
                 return RunReport(source.stem, folder, folder / source.name, 0.0, read_metrics(folder))
             if found.replaces:
@@ -104,9 +106,8 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         if isinstance(config, InspectConfig):
             keep_old_report(folder, values)
         write_params(folder, values)
-        manifest = _new_manifest(source, values, root)
-        if isinstance(config, TrainConfig) and found.state is not None:
-            manifest["before"] = _calls_before(folder)
+        goes_on = isinstance(config, TrainConfig) and found.state is not None
+        manifest = _new_manifest(source.stem, values, root) | ({"before": _calls_before(folder)} if goes_on else {})
         started = time.monotonic()
         try:
             _write_manifest(folder, manifest | {"status": "running"})
@@ -128,8 +129,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
 
 
 def _tells_of(manifest: Mapping[str, Any], config: TrainConfig) -> bool:
-    """Tell whether the manifest is of a run of `config` that is done, and not of one before it, which another one of a program or of
-    JupyterLab went on with or replaced."""
+    """Tell whether the manifest is of a run of `config` that is done, and not of one before it, which a program went on with or replaced."""
     params = manifest.get("params")
     return manifest.get("status") == DONE and isinstance(params, dict) and not changes(config, params)
 
@@ -219,9 +219,34 @@ def _say_heading(cell: Any, **_: Any) -> None:
         print(f"# {cell.source.splitlines()[0].lstrip('# ')}", flush=True)
 
 
-def _new_manifest(source: Path, values: Mapping[str, Any], root: Path) -> dict[str, Any]:
+class Noted(Callback):
+    """Keeps parameters and manifest of a training that somebody watches, as `execute` does of a headless one; first among callbacks."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._config, self._manifest, self._started = config, dict[str, Any](), 0.0
+
+    def on_start(self, run: RunView) -> None:
+        if run.steps_done < run.total_steps:  # else it is only shown
+            if not run.steps_done and (run.folder / "manifest.json").is_file():
+                move_aside(run.folder, ("manifest.json", "params.yaml", "metrics.csv"), run.folder / "manifest.json")
+            values, self._started = dataclasses.asdict(self._config), time.monotonic()
+            before = {"before": _calls_before(run.folder)} if run.steps_done else {}
+            self._manifest = _new_manifest(self._config.notebook, values, find_project()) | before
+            write_params(run.folder, values)
+            _write_manifest(run.folder, self._manifest | {"status": "running"})
+
+    def on_end(self, run: RunView) -> None:
+        if self._manifest:
+            error, over = sys.exc_info()[1], run.steps_done >= run.total_steps
+            stopped = run.stop.asked or run.stop.signal is not None
+            status = DONE if over else "interrupted" if stopped else OUT_OF_TIME
+            status = status if error is None or stopped else "failed"
+            _write_manifest(run.folder, self._manifest | _ending(status, self._started, repr(error) if error else None))
+
+
+def _new_manifest(notebook: str, values: Mapping[str, Any], root: Path) -> dict[str, Any]:
     return {
-        "notebook": source.stem,
+        "notebook": notebook,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "params": dict(values),
         "seed": values.get("seed"),

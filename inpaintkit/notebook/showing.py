@@ -15,6 +15,7 @@ from inpaintkit.errors import LONGEST_MESSAGE, InputError, RunFailed
 from inpaintkit.files import atomic_write_text
 from inpaintkit.inspection.curve_file import CurveFile
 from inpaintkit.inspection.figures import Figure, save_figure
+from inpaintkit.notebook.runs import Noted
 from inpaintkit.notebook.widgets import HtmlProgress, LiveCurves, Showable, Still, close_all
 from inpaintkit.notebook.widgets.parts import picture_html
 from inpaintkit.notebook.widgets.progress import TimeLeft
@@ -110,9 +111,10 @@ def place(name: str, widget: Any) -> Callable[[bytes, str], None]:
 
 
 def callbacks(config: TrainConfig) -> list[Callback]:
-    """Return what a trainer shows while it runs: plain lines, or a bar and live curves when a person watches; curves as a file in any case."""
-    shown = default_callbacks(lines=True) if headless() else [LiveCurves(lambda box: place("live curves", box))]
-    return [*shown, CurveFile()]
+    """Return what a trainer shows while it runs: plain lines, or a bar and live curves, and a manifest, when a person watches; curves as
+    a file in any case."""
+    watched: list[Callback] = [Noted(config), LiveCurves(lambda box: place("live curves", box))]
+    return [*(default_callbacks(lines=True) if headless() else watched), CurveFile()]
 
 
 async def fit(trainer: Trainer) -> TrainReport:

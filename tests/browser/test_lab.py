@@ -281,7 +281,7 @@ def check_train(page: NotebookPage) -> None:
     assert "stopped as asked" in job.inner_text()
     page.run_all()
     check_page(page, "02_train")
-    assert "epoch 2 · evaluation loss" in job.inner_text()
+    assert "epoch 2 of 2 · evaluation loss" in job.inner_text()
     keep(page, "training_monitor", job)
     before = sources(job)
     job.get_by_role("button", name="earlier epoch").click()

@@ -60,15 +60,25 @@ def test_an_interrupt_stops_it_after_the_step_and_the_same_again_goes_on(
     async def run() -> None:
         nonlocal loop, cell
         loop = asyncio.get_running_loop()
-        cell = asyncio.ensure_future(showing.fit(trainer(data, tmp_path, (Interrupt(),))))
+        cell = asyncio.ensure_future(showing.fit(trainer(data, tmp_path, (noted(), Interrupt()))))
         await cell
+
+    def noted() -> runs.Noted:
+        return runs.Noted(TrainConfig(data_dir=str(data), model_dir=str(tmp_path), **TINY))
 
     loop: asyncio.AbstractEventLoop
     cell: asyncio.Future[object]
     with pytest.raises(KeyboardInterrupt, match="run this cell again to go on"):
         asyncio.run(run())
     assert "stopping after this step" in capsys.readouterr().out
-    assert asyncio.run(showing.fit(trainer(data, tmp_path))).finished
+    assert runs.run_manifest(tmp_path)["status"] == "interrupted"
+    assert asyncio.run(showing.fit(trainer(data, tmp_path, (noted(),)))).finished
+    manifest = runs.run_manifest(tmp_path)
+    assert (manifest["status"], manifest["params"]["num_samples"]) == ("done", TINY["num_samples"])
+    assert [call["status"] for call in manifest["before"]] == ["interrupted"]
+    assert (tmp_path / "params.yaml").is_file()
+    asyncio.run(showing.fit(trainer(data, tmp_path, (noted(),))))
+    assert runs.run_manifest(tmp_path) == manifest, "a finished run is only shown"
 
 
 @pytest.mark.usefixtures("watched")
@@ -80,7 +90,12 @@ def test_a_headless_run_before_it_does_not_stand_for_it(
     replaced = {"status": "done", "params": params | {"learning_rate": 0.5}}
     (tmp_path / "manifest.json").write_text(json.dumps(replaced))
     shown: list[str] = []
-    monkeypatch.setattr("papermill.execute_notebook", lambda source, target, **others: shown.append(target))
+
+    def execute_notebook(source: str, target: str, **others: object) -> None:
+        shown.append(target)
+        Path(target).touch()
+
+    monkeypatch.setattr("papermill.execute_notebook", execute_notebook)
     for _ in range(2):
         runs.execute("02_train", params)
     assert shown == [str(tmp_path / "02_train.ipynb")], "the second time it is known to be done"

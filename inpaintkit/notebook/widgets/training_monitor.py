@@ -1,6 +1,5 @@
 """Training monitor: curves and evaluation pictures of a run folder, while this or another process writes it."""
 
-import dataclasses
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -123,13 +122,6 @@ Place = Callable[[ipw.Widget], Callable[[bytes, str], None]]
 """Puts a widget onto the page and returns what exchanges the still picture, PNG and words, that it leaves there."""
 
 
-class _Live(TrainingMonitor):
-    """How this kernel's own run stands: a manifest in its folder tells of a headless one before it."""
-
-    def state(self) -> RunState:
-        return dataclasses.replace(super().state(), status="", last_epoch=None)
-
-
 class LiveCurves(Callback):
     """Shows the monitor of a run, a bar and a button that stops it, while the cell that trains is still running."""
 
@@ -139,7 +131,7 @@ class LiveCurves(Callback):
     def on_start(self, run: RunView) -> None:
         self._bar = HtmlProgress("training", run.total_steps, "steps")
         self._bar.update(run.steps_done, run.total_steps)
-        self._watching = _Watching(_Live(run.folder))
+        self._watching = _Watching(TrainingMonitor(run.folder))
         self._watching.arrange(*self._stop_button(run))
         self._leave = self._place(self._watching)
         self._leave_still()
