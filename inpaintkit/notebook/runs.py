@@ -258,8 +258,9 @@ def _new_manifest(notebook: str, values: Mapping[str, Any], root: Path) -> dict[
 
 def _calls_before(folder: Path) -> list[dict[str, Any]]:
     """Return the manifests of the calls that brought the training in `folder` to where it is, the first one first: options may have
-    changed on the way."""
+    changed on the way. One that never noted its end was killed."""
     last = run_manifest(folder)
+    last |= {"status": "killed"} if last.get("status") == "running" else {}
     before = last.pop("before", [])
     return [*(before if isinstance(before, list) else []), *([last] if last else [])]
 

@@ -105,3 +105,6 @@ def test_a_headless_run_before_it_does_not_stand_for_it(
     calls = runs.run_manifest(tmp_path)["before"]
     assert [call["params"].get("max_epoch") for call in calls] == [2, 2, 3], "what was done on the way"
     assert calls[-1]["status"] == "done"
+    (tmp_path / "manifest.json").write_text(json.dumps(runs.run_manifest(tmp_path) | {"status": "running"}))
+    runs.execute("02_train", params | {"max_epoch": 5, "resume": True})
+    assert runs.run_manifest(tmp_path)["before"][-1]["status"] == "killed"
