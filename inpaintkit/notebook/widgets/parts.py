@@ -3,7 +3,8 @@
 import base64
 import contextlib
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -113,9 +114,17 @@ class Panel(ipw.VBox):  # type: ignore[misc]  # as above
             self.remove_class("inpaintkit-busy")
 
     def on_change(self, controls: Iterable[ipw.Widget], action: Callable[[], object]) -> None:
-        """Run `action` whenever one of `controls` has another value."""
+        """Run `action` whenever one of `controls` has another value.
+
+        A slider that the page has just drawn answers 2.5000000000000004 for 2.5, which isn't another one.
+        """
+
+        def react(change: Mapping[str, Any]) -> None:
+            if not (isinstance(change["new"], float) and math.isclose(change["old"], change["new"])):
+                self.answer(action)
+
         for control in controls:
-            control.observe(lambda change: self.answer(action), names="value")
+            control.observe(react, names="value")
 
     def button(self, description: str, tooltip: str, action: Callable[[], object], **options: Any) -> ipw.Button:
         """Return a button that runs `action`."""
