@@ -39,6 +39,9 @@ SIDEWAYS = (5, 6, 7, 8)
 """Orientations that exchange width and height."""
 
 SAME_SHAPE = 0.02  # by which the aspect ratios of a picture and its map may differ
+SQUEEZED = 0.11
+"""By which those of a network's map do, whose sides were rounded and whose borders cut: iw3 exports it so. 3:2 is further from 4:3."""
+
 EXR_CHANNELS = ("Z", "Y", "RGB")  # distance, grey, colour; looked for in this order
 
 
@@ -182,7 +185,7 @@ def _entries(folder: Path, changed: int) -> dict[str, Path]:
 
 
 def _upright(values: npt.NDArray[np.float32], file: Path, picture: Path) -> npt.NDArray[np.float32]:
-    """Return a map in the picture's shape: as it is, or turned like the picture if it was stored as the sensor saw it."""
+    """Return a map in the picture's shape: as it is, turned like the picture if it was stored as the sensor saw it, or unsqueezed."""
     try:
         with Image.open(picture) as image:
             stored, turn = image.size, image.getexif().get(ORIENTATION_TAG, 1)
@@ -192,15 +195,20 @@ def _upright(values: npt.NDArray[np.float32], file: Path, picture: Path) -> npt.
         return values
     seen = stored[::-1] if turn in SIDEWAYS else stored
     size = values.shape[::-1]
-    if _same_shape(size, seen):
+    upright, sideways = _difference(size, seen), _difference(size, stored) if turn in SIDEWAYS else math.inf
+    if min(upright, sideways) >= SQUEEZED:
+        raise InputError(
+            f"File: {file} is a map of {size[0]}x{size[1]} px, {picture.name} a picture of {seen[0]}x{seen[1]}; their shapes differ"
+        )
+    if sideways < upright:
+        values = np.array(Image.fromarray(values).transpose(TURNS[turn]))
+    if min(upright, sideways) < SAME_SHAPE:
         return values
-    if turn in SIDEWAYS and _same_shape(size, stored):
-        return np.array(Image.fromarray(values).transpose(TURNS[turn]))
-    raise InputError(
-        f"File: {file} is a map of {size[0]}x{size[1]} px, {picture.name} a picture of {seen[0]}x{seen[1]}; their shapes differ"
-    )
+    scale = min(size) / min(seen)
+    fitting: npt.NDArray[np.float32] = cv2.resize(values, (round(seen[0] * scale), round(seen[1] * scale)))
+    return fitting
 
 
-def _same_shape(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    rounding = 1 / min(*one, *other)
-    return abs(math.log(one[0] / one[1] * other[1] / other[0])) < SAME_SHAPE + rounding
+def _difference(one: tuple[int, ...], other: tuple[int, ...]) -> float:
+    """Return by how much the aspect ratios of two sizes differ beyond rounding: a logarithm, 0 = not."""
+    return max(0.0, abs(math.log(one[0] / one[1] * other[1] / other[0])) - 1 / min(*one, *other))

@@ -130,7 +130,7 @@ def put(folder: Path, size: tuple[int, int], turn: int = 1, photo: str = "photo.
 
 
 class TestShape:
-    """A map is never stretched over a picture of another shape."""
+    """A map is never stretched over a picture of another shape, but for what networks do."""
 
     def test_a_smaller_map_of_the_same_shape(self, tmp_path: Path) -> None:
         assert MapFileModel().infer_file(put(tmp_path, (401, 300))).shape == (1, 1, 30, 40)
@@ -147,6 +147,15 @@ class TestShape:
         depth = MapFileModel().infer_file(put(tmp_path, (400, 300), turn, photo))[0, 0].numpy()
         assert depth.shape == (40, 30)
         assert depth[near].min() == 1  # type: ignore[index]
+
+    @pytest.mark.parametrize(("turn", "shape"), [(1, (30, 43)), (6, (43, 30))])
+    def test_a_map_that_a_network_squeezed_gets_the_pictures_shape(
+        self, turn: int, shape: tuple[int, int], tmp_path: Path
+    ) -> None:
+        """As iw3's of ZoeD_N is, by 7 % of 16:9: turned by some degrees with the photo, edges would else lie beside it."""
+        depth = MapFileModel().infer_file(put(tmp_path, (1440, 1000), turn))[0, 0]
+        assert depth.shape == shape
+        assert float(depth.mean()) == pytest.approx(0.5)
 
     def test_another_shape_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"map of 40x30 px, photo.jpg a picture of 400x400; their shapes differ"):

@@ -223,14 +223,25 @@ class TestCommandLine:
         iw3("iw3.cli").main()
         theirs = np.asarray(Image.open(tmp_path / "out" / "photo_LRF_Full_SBS.png")).astype(int)
         x = iw3("torchvision.transforms.functional").to_tensor(Image.open(tmp_path / "photo.png"))[None]
-        depth = _null_depth(x)
+        depth = _null_depth(x, [2, 1])
         ours = stereo_pair(x, depth, 2.0, 0.5, Inpainter(RELEASED), fill_border=False).side_by_side()
         assert np.abs(theirs - ours).max() <= 1
+
+    def test_depth_that_it_exports_is_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with Image.open(SAMPLES / "eval" / "astronaut.jpg") as image:
+            image.convert("RGB").resize((300, 300)).save(tmp_path / "photo.png")
+        words = f"iw3 -i {tmp_path / 'photo.png'} -o {tmp_path / 'out'} --export --depth-model NULL --gpu -1"
+        monkeypatch.setattr(sys, "argv", words.split())
+        iw3("iw3.cli").main()
+        maps = create_depth_model("File", model_path=tmp_path / "out" / "depth", map_name="{name}")
+        depth = maps.infer_file(tmp_path / "out" / "rgb" / "photo.png")  # type: ignore[attr-defined]
+        x = iw3("torchvision.transforms.functional").to_tensor(Image.open(tmp_path / "photo.png"))[None]
+        torch.testing.assert_close(depth, _null_depth(x, 0), rtol=0, atol=1e-4)
 
     def test_frames_of_a_video_are_filled_as_pictures_are(self) -> None:
         with Image.open(SAMPLES / "eval" / "astronaut.jpg") as image:
             x = iw3("torchvision.transforms.functional").to_tensor(image.resize((128, 96)))[None]
-        frames, depth = [x.roll(shift, -1) for shift in range(14)], _null_depth(x)
+        frames, depth = [x.roll(shift, -1) for shift in range(14)], _null_depth(x, 0)
         fill, views = iw3("iw3.forward_inpaint").ForwardInpaint("videos_too", device_id=-1), {}
         for mode in ("image", "video"):
             fill.set_mode(mode)
@@ -240,11 +251,11 @@ class TestCommandLine:
         torch.testing.assert_close(views["video"], views["image"], rtol=0, atol=1e-4)  # batches of 12 round otherwise
 
 
-def _null_depth(x: Tensor) -> Tensor:
-    """Return the depth of iw3's model NULL, grey and nothing else, as its command line gets it."""
+def _null_depth(x: Tensor, edge_dilation: int | list[int]) -> Tensor:
+    """Return the depth of iw3's model NULL, grey and nothing else; [2, 1] is its command line's edge dilation."""
     model = iw3("iw3.null_depth_model").NullDepthModel("NULL")
     model.load(gpu=-1)
-    depth: Tensor = model.minmax_normalize_chw(model.infer(x[0], edge_dilation=[2, 1]))[None]
+    depth: Tensor = model.minmax_normalize_chw(model.infer(x[0], edge_dilation=edge_dilation))[None]
     return depth
 
 
