@@ -38,16 +38,21 @@ def iw3(name: str) -> Any:
     return importlib.import_module(name)
 
 
+def training_options(data: Path, folder: Path, *options: str) -> argparse.Namespace:
+    """Return the options of iw3's trainer for the data set `data`, with its defaults."""
+    parser = argparse.ArgumentParser()
+    defaults = iw3("nunif.training.trainer").create_trainer_default_parser()
+    iw3("iw3.training.inpaint.trainer").register(parser.add_subparsers(), defaults)
+    return parser.parse_args(["inpaint", "-i", str(data), "--model-dir", str(folder), *options])
+
+
 def train(data: Path, folder: Path, *options: str) -> Any:
     """Run iw3's trainer on the data set `data`, on the CPU, and return it; its criterion is the one that was put in LPIPS' place."""
-    trainer = iw3("iw3.training.inpaint.trainer")
-    parser = argparse.ArgumentParser()
-    trainer.register(parser.add_subparsers(), iw3("nunif.training.trainer").create_trainer_default_parser())
-    words = ["inpaint", "-i", str(data), "--model-dir", str(folder), "--gpu", "-1", "--num-workers", "0"]
+    words = ["--gpu", "-1", "--num-workers", "0", "--eval-step", "1", "--seed", "1"]
     words += ["--batch-size", "2", "--backward-step", "1", "--num-samples", "4", "--learning-rate-cycles", "1"]
-    args = parser.parse_args([*words, "--eval-step", "1", "--seed", "1", *options])
+    args = training_options(data, folder, *words, *options)
     args.loss, args.arch, args.diff_aug = "l1lpips", "inpaint.light_inpaint_v1", True
-    run = trainer.InpaintTrainer(args)
+    run = iw3("iw3.training.inpaint.trainer").InpaintTrainer(args)
     run.fit()
     return run
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import io
 import math
 import shutil
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from iw3_at_hand import OurDepth, iw3, require_iw3, train
+from iw3_at_hand import OurDepth, iw3, require_iw3, train, training_options
 from PIL import Image
 from torch import Tensor, nn
 
@@ -141,6 +142,13 @@ class TestDataSets:
 
 
 class TestTraining:
+    def test_defaults_are_its_own_but_for_those_on_the_page(self, tmp_path: Path) -> None:
+        theirs, ours = vars(training_options(tmp_path, tmp_path)), dataclasses.asdict(TrainConfig())
+        others = {name for name in theirs.keys() & ours.keys() if theirs[name] != ours[name]}
+        off = {"clip_grad_norm", "ema_decay"}  # -1 and 0; 0.999, but only with --ema-model
+        assert others == {"num_workers", "save_eval_step", "seed", "data_dir", "model_dir", "loss", *off}
+        assert (theirs["loss"], ours["loss"]) == (None, "l1lpips"), "None: its trainer takes l1lpips for pictures"
+
     def test_iw3_trains_on_our_set_and_we_use_the_result(
         self, our_set: Path, without_lpips: None, tmp_path: Path
     ) -> None:
