@@ -285,7 +285,16 @@ def run_manifest(folder: str | Path) -> dict[str, Any]:
 
 
 def record(config: JobConfig, figures: Mapping[str, Any]) -> None:
-    """Write the figures that a run ends with to ``metrics.csv`` (name, value) in its folder."""
+    """Write the figures that a run ends with to ``metrics.csv`` (name, value) in its folder.
+
+    Raises `InputError` where another notebook began a report of other parameters in the folder meanwhile: there two are mixed now.
+    """
+    begun = _params_of(config.run_folder / "params.yaml") if isinstance(config, InspectConfig) else None
+    if begun not in (None, dataclasses.asdict(config)):
+        raise InputError(
+            f"run_dir: another notebook has begun a report of other parameters in {config.run_folder}; name another run_dir, and "
+            "run all cells again"
+        )
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([("name", "value"), *figures.items()])
     atomic_write_text(config.run_folder / "metrics.csv", text.getvalue())

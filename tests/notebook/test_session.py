@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from inpaintkit.config import TrainConfig
+from inpaintkit.config import InspectConfig, TrainConfig
 from inpaintkit.errors import InputError
 from inpaintkit.notebook import session
 from inpaintkit.training.estimate import estimate_seconds
@@ -78,3 +79,12 @@ def test_the_time_a_training_takes_is_estimated_from_a_step() -> None:
     small = TrainConfig(crop_size=64, perceptual="alex", device="cpu", amp="off", num_samples=100, max_epoch=1)
     seconds = estimate_seconds(small)
     assert 1 < seconds < 1000
+
+
+def test_a_report_whose_folder_another_notebook_has_taken_says_so_in_the_end(tmp_path: Path) -> None:
+    config = InspectConfig(run_dir=str(tmp_path))
+    for job in (config, dataclasses.replace(config, seed=1)):
+        session.write_params(tmp_path, dataclasses.asdict(job))
+        session.record(job, {"photos: records": 1})
+    with pytest.raises(InputError, match="another notebook has begun a report of other parameters"):
+        session.record(config, {"photos: records": 1})
