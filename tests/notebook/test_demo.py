@@ -54,6 +54,8 @@ class TestEveryStep:
 
 def test_the_data_set_holds_pairs_with_holes(demo: Path) -> None:
     manifest = run_manifest(demo / "01_generate")
+    figures = {path.stem for path in (demo / "01_generate" / "figures").glob("*.png")}
+    assert figures == {"one_photo", "parameter_effects", "contact_sheet", "hole_histogram"}
     assert int(manifest["metrics"]["records"]) == len(list((demo / "data").glob("*/*_M.png"))) >= 10
     assert 0.005 < float(manifest["metrics"]["mean_hole_fraction"]) < 0.2
 

@@ -100,7 +100,7 @@ def test_gan_in_two_processes_goes_on_in_one(records: Path, tmp_path: Path) -> N
     """Stopped after a step of two processes and continued by one with the doubled batch, as if nothing had happened."""
     start = str(save_model(LightInpaintV1(torch_rng(1), grey_start=True), tmp_path / "start.pth"))
     gan = {
-        "crop_size": 128,
+        "crop_size": 96,
         "max_epoch": 1,
         "num_samples": 8,
         "generator_warmup_iteration": 1,

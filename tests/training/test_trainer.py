@@ -64,7 +64,7 @@ def comparable(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def run(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
-    longer = {"num_samples": 24, "crop_size": 128, "learning_rate": 3e-4, "hole_l1_weight": 10.0}
+    longer = {"num_samples": 12, "hole_l1_weight": 10.0, "checkpoint_seconds": 1e6}
     folder = tmp_path_factory.mktemp("run")
     return train(small(records, folder, save_epoch=True, max_epoch=3, save_eval_step=1, **longer))
 
@@ -95,21 +95,15 @@ class TestWhatARunLeaves:
         assert totals[-1] < totals[0]
         assert run.run.progress.best_score == min(totals)
 
-    def test_iw3_could_load_the_file(self, run: Trainer) -> None:
-        data = torch.load(run.files.model, weights_only=True)
-        assert {"nunif_model", "name", "kwargs", "state_dict"} <= data.keys()
-        LightInpaintV1().load_state_dict(data["state_dict"], strict=True)
-
 
 RESUMABLE: dict[str, tuple[int, dict[str, Any]]] = {
-    "plain": (3, {}),
     # killed between the two steps of an update
     "accumulation, moving average, warm-up, muon": (4, {
         "optimizer": "muon", "backward_step": 2, "num_samples": 6, "ema_decay": 0.8, "warmup_steps": 5, "clip_grad_norm": 1.0,
     }),
     "loader workers, schedule-free": (3, {"num_workers": 2, "optimizer": "adamw_schedulefree", "warmup_steps": 5}),
     "gan": (3, {
-        "discriminator": "l3cffce", "generator_warmup_iteration": 2, "optimizer": "adamw_schedulefree", "crop_size": 128,
+        "discriminator": "l3cffce", "generator_warmup_iteration": 2, "optimizer": "adamw", "scheduler": "cosine_wd", "crop_size": 96,
     }),
 }  # fmt: skip
 """The step after which a run is killed, and its options."""
@@ -153,7 +147,7 @@ class TestRefusals:
 def gan(records: Path, tmp_path_factory: pytest.TempPathFactory) -> GanTrainer:
     folder = tmp_path_factory.mktemp("gan")
     start = save_model(LightInpaintV1(torch_rng(1), grey_start=True), folder / "start.pth")
-    params = small(records, folder / "run", checkpoint_file=str(start), generator_warmup_iteration=1, crop_size=128)
+    params = small(records, folder / "run", checkpoint_file=str(start), generator_warmup_iteration=1, crop_size=96)
     trainer = GanTrainer(GanConfig.from_params(params), callbacks=[])
     trainer.fit()
     return trainer
