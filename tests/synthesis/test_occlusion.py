@@ -86,11 +86,31 @@ def test_soft_edges_become_steps_at_their_middle() -> None:
     assert edge_width(soft).item() == pytest.approx(4.0)  # 0.8 of depth, at most 0.2 per pixel
     assert torch.equal(split_ramps(soft), depth)
     assert torch.equal(split_ramps(soft.flip(-1)), depth.flip(-1))
+    assert edge_width(torch.cat([soft, 0.1 * soft])).tolist() == pytest.approx([4.0, 4.0]), "each picture on its own"
+
+
+def test_a_soft_edge_becomes_the_same_step_wherever_it_lies() -> None:
+    """Pictures are worked on in blocks of rows, here of 81."""
+    depth = torch.full((1, 1, 200, 400), 0.2)
+    depth[..., 60:100, 150:250] = 1.0
+    soft = degrade_depth(depth, blur=1.5)
+    split = split_ramps(soft)
+    assert ((split - 0.6).abs() > 0.35).all(), "no ramp is left"
+    for rows in range(-22, -16):
+        assert torch.equal(split_ramps(soft.roll(rows, -2)), split.roll(rows, -2))
 
 
 def test_steps_slopes_and_level_places_stay() -> None:
     slope = torch.linspace(0, 1, 100).expand(1, 1, 50, 100)
     assert torch.equal(split_ramps(slope), slope)
+    beside = torch.linspace(0, 0.6, 120).expand(1, 1, 120, 120).clone()
+    beside[..., 70:100, 70:100] = 1.0
+    soft = degrade_depth(beside, blur=1.5)  # soft edges elsewhere in the picture turn no slope into steps
+    for turned in (soft, soft.transpose(-1, -2)):
+        split = split_ramps(turned)
+        assert not torch.equal(split, turned)
+        assert torch.equal(split[..., :60, :60], turned[..., :60, :60])
+    assert torch.equal(split_ramps(0.1 * soft), 0.1 * soft), "nor is shallow relief made of steps"
     step = row(*range(10, 20)).expand(1, 1, 12, WIDTH)
     assert edge_width(step).item() == 1
     assert torch.equal(split_ramps(step), step)

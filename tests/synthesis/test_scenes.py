@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import hypothesis.strategies as st
 import pytest
 import torch
@@ -12,7 +15,7 @@ from inpaintkit.config import HOLE_METHODS
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng
 from inpaintkit.synthesis import Layer, Scene, degrade_depth, draw_scene, find_hole, forward_warp
-from inpaintkit.synthesis.scenes import everywhere, polygon, twig
+from inpaintkit.synthesis.scenes import Outline, blob, ellipse, everywhere, polygon, twig
 
 SIZE = (32, 100)
 few = settings(max_examples=12, deadline=None)
@@ -68,6 +71,33 @@ def test_picture_depth_and_views_show_the_layers_where_they_are() -> None:
     assert columns(left[:, :1] > 0.9) == list(range(50, 70))
     assert columns(right[:, :1] > 0.9) == list(range(30, 50))
     assert torch.equal(scene.view("left", 20, 1.0)[:, :1, :, 40:60] > 0.9, picture[:, :1, :, 40:60] > 0.9)
+
+
+def test_a_soft_border_is_mixed_over_its_width_and_depth_jumps_in_its_middle() -> None:
+    picture, depth = board(replace(rectangle(40, 59, 1.0), softness=6.0)).render()
+    assert columns((picture[:, :1] > 0.21) & (picture[:, :1] < 0.99)) == [*range(37, 43), *range(57, 63)]
+    assert columns(depth > 0.5) == list(range(40, 60))
+
+
+def test_things_have_the_shapes_that_were_asked_for() -> None:
+    def inside(outline: Outline, *points: tuple[float, float]) -> list[bool]:
+        return [bool(outline(torch.tensor([[x]]), torch.tensor([[y]])) < 0) for x, y in points]
+
+    ends = ((18.0, 0.0), (0.0, 4.0), (22.0, 0.0), (0.0, 6.0))
+    assert inside(ellipse((0, 0), (20, 5), 0), *ends) == [True, True, False, False]
+    assert inside(ellipse((0, 0), (20, 5), math.pi / 4), (9, 9), (9, -9)) == [True, False], (
+        "turned to the right and down"
+    )
+    assert inside(blob((0, 0), 12.5, [(0.6, 0.0)]), *ends) == [True, True, False, False]
+    notched = polygon([(0, 0), (10, 0), (10, 10), (5, 4), (0, 10)])
+    assert inside(notched, (5, 3), (1, 7), (9, 7), (5, 6)) == [True, True, True, False]
+
+
+def test_beyond_its_borders_a_texture_goes_on_mirrored() -> None:
+    layer = Layer(everywhere, (0.0, 0.0, 0.0), torch.linspace(0, 1, 11).expand(3, 11, 11))
+    assert layer.colour_at(torch.tensor([[-2.0, 2.0, 13.0]]), torch.tensor([[5.0]]))[0, 0].tolist() == pytest.approx(
+        [0.2, 0.2, 0.7]
+    )
 
 
 def test_left_view_shows_what_the_picture_hides() -> None:
