@@ -86,9 +86,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
 
     source = find_notebook(notebook)
     config, values = resolve(source, params, run_dir)
-    for name, value in values.items():
-        if isinstance(value, str) and value.encode(errors="replace").decode() != value:
-            raise InputError(f"{name}: {value} is not UTF-8 text, as the files of a run have to be; rename it")
+    _require_text(values)
     with in_project(source) as root:
         _check_inputs(config)
         folder = require_writable(config.run_folder, "run_dir").resolve()
@@ -148,6 +146,13 @@ def outcome(report: RunReport) -> str:
     division = f" (division {m['division']})" if m.get("division") else ""
     beside = f"; the same folder holds {m['beside']}, and a training takes that, too" if m.get("beside") else ""
     return f"{m['records']} records: {m['train']} to train on, {m['eval']} to judge on{division}{left_out}{beside}"
+
+
+def _require_text(values: Mapping[str, Any]) -> None:
+    """Raise `InputError` for a value that can't be written into a file of a run."""
+    for name, value in values.items():
+        if isinstance(value, str) and value.encode(errors="replace").decode() != value:
+            raise InputError(f"{name}: {value} is not UTF-8 text, as the files of a run have to be; rename it")
 
 
 def _check_inputs(config: JobConfig) -> None:

@@ -164,18 +164,11 @@ class TestSubsets:
 def test_where_nothing_compiles_training_goes_on_without(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def compiled(model: torch.nn.Module) -> Callable[..., torch.Tensor]:
-        def network(*inputs: torch.Tensor) -> torch.Tensor:
-            model(*inputs).sum().backward()  # what fails may have begun
-            raise RuntimeError("no working C++ compiler\nand where it was looked for")
-
-        return network
-
-    monkeypatch.setattr("torch.compile", compiled)
+    monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
     trainer = Trainer(TrainConfig.from_params(params(records, tmp_path, compile=True)), callbacks=[])
     assert trainer.setup.plain.network is trainer.model
-    said = "compile: not possible here (no working C++ compiler); going on without"
-    assert said in trainer.setup.messages
+    assert any(message.startswith("compile: not possible here") for message in trainer.setup.messages)
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
 
 

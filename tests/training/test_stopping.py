@@ -44,7 +44,7 @@ def start(folder: Path, values: Mapping[str, Any]) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_sigterm_to_a_headless_run_saves_and_the_same_options_go_on_from_there(records: Path, tmp_path: Path) -> None:
+def test_sigterm_to_a_headless_run_saves_and_the_same_command_goes_on(records: Path, tmp_path: Path) -> None:
     """The signal reaches only the process that was started, not the kernel in which the training runs.
 
     The preset's file is found by its name and relative paths from the folder of the command, wherever that is.
@@ -68,8 +68,13 @@ def test_sigterm_to_a_headless_run_saves_and_the_same_options_go_on_from_there(r
     assert stopped.returncode == 130
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "interrupted"
     assert 1 <= steps_done(tmp_path / "run") < 20
-    again = Trainer(TrainConfig(**load_state(tmp_path / "run" / STATE)["train_kwargs"]), [])
-    assert again.found.messages == (f"resumed at epoch {place[1]}, step {place[2]}",)
+    again = start(tmp_path, values)
+    rest, _ = again.communicate(timeout=SECONDS)
+    assert again.returncode == 0, rest
+    assert f"resumed at epoch {place[1]}, step {place[2]}" in rest
+    assert steps_done(tmp_path / "run") == 20
+    assert "02_train done in" in rest
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "done"
 
 
 class StopAt(Callback):

@@ -95,15 +95,21 @@ class TestWhatARunLeaves:
         assert totals[-1] < totals[0]
         assert run.run.progress.best_score == min(totals)
 
+    def test_iw3_could_load_the_file(self, run: Trainer) -> None:
+        data = torch.load(run.files.model, weights_only=True)
+        assert {"nunif_model", "name", "kwargs", "state_dict"} <= data.keys()
+        LightInpaintV1().load_state_dict(data["state_dict"], strict=True)
+
 
 RESUMABLE: dict[str, tuple[int, dict[str, Any]]] = {
+    "plain": (3, {}),
     # killed between the two steps of an update
     "accumulation, moving average, warm-up, muon": (4, {
         "optimizer": "muon", "backward_step": 2, "num_samples": 6, "ema_decay": 0.8, "warmup_steps": 5, "clip_grad_norm": 1.0,
     }),
     "loader workers, schedule-free": (3, {"num_workers": 2, "optimizer": "adamw_schedulefree", "warmup_steps": 5}),
     "gan": (3, {
-        "discriminator": "l3cffce", "generator_warmup_iteration": 2, "optimizer": "adamw", "scheduler": "cosine_wd", "crop_size": 96,
+        "discriminator": "l3cffce", "generator_warmup_iteration": 2, "optimizer": "adamw_schedulefree", "crop_size": 96,
     }),
 }  # fmt: skip
 """The step after which a run is killed, and its options."""
