@@ -22,7 +22,7 @@ from typing import Any
 
 from inpaintkit.data.packed import PACK_FOLDER
 from inpaintkit.errors import InputError
-from inpaintkit.files import TEMPORARY_NAME, atomic_write_text, folder_lock, read_json
+from inpaintkit.files import ABANDONED, atomic_write_text, folder_lock, read_json
 from inpaintkit.text import shown
 
 MANIFEST_FOLDER, VIDEO_FOLDER, FRAME_FOLDER, DELETED_FOLDER = "manifest", "videos", "frames", "deleted"
@@ -192,33 +192,18 @@ def _shard_locks(folder: Path, name: str) -> list[Path]:
     return sorted(path for path in folder.glob("*.lock") if pattern.fullmatch(path.name))
 
 
-def remove_leftovers(files: Iterable[Path]) -> None:
-    """Delete the temporary files that a killed run left beside `files`; those of other shards stay."""
-    # by folder and name, as `files` may be millions and leftovers are few
-    found: dict[Path, dict[str, list[Path]]] = {}
-    for path in files:
-        if path.parent not in found:
-            found[path.parent] = _leftovers(path.parent)
-        for leftover in found[path.parent].pop(path.name, ()):
-            leftover.unlink(missing_ok=True)
+def remove_leftovers(output_dir: str | Path, name: str, alone: bool) -> None:
+    """Delete the temporary files that killed runs of the data set `name` left.
 
-
-def _leftovers(folder: Path) -> dict[str, list[Path]]:
-    by_name: dict[str, list[Path]] = {}
-    for leftover in folder.glob(".*.tmp"):
-        by_name.setdefault(_leftover_of(leftover).name, []).append(leftover)
-    return by_name
-
-
-def _leftover_of(temporary: Path) -> Path:
-    return temporary.with_name(TEMPORARY_NAME.sub(r"\1", temporary.name))
-
-
-def shared_files(folder: Path) -> list[Path]:
-    """Return the files of a manifest `folder` that belong to no single shard, whether they are there or not yet."""
-    places = [folder / split for split in SPLITS]
-    plans = [_leftover_of(path) for place in places for path in (place / VIDEO_FOLDER).glob(".*.tmp")]
-    return [folder / PARAMETERS_FILE, *(place / SOURCES_FILE for place in places), *plans]
+    Unless this run is `alone` at work on it, only those that nobody wrote to for an hour: others may be another shard's.
+    """
+    root, pattern = Path(output_dir), record_pattern(name)
+    own = [path for place in (manifest_folder(root, name), frame_folder(root, name)) for path in place.rglob(".*.tmp")]
+    shared = [path for split in SPLITS for path in (root / split).glob(".*.tmp") if pattern.fullmatch(path.name)]
+    for path in (*own, *shared):
+        with contextlib.suppress(OSError):
+            if alone or time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
 
 
 def record_pattern(name: str) -> re.Pattern[str]:

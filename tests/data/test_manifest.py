@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -146,19 +148,26 @@ def test_another_number_of_shards_is_refused_while_one_is_running(tmp_path: Path
         pass  # one after the other is fine, and so is another data set
 
 
-def test_leftovers_of_other_shards_stay(tmp_path: Path) -> None:
-    for name in (".a_M1_00000000_C.png.5.tmp", ".a_M1_00000009_C.png.5.tmp", "a_M1_00000000_C.png"):
-        (tmp_path / name).write_bytes(b"")
-    manifest.remove_leftovers([tmp_path / "a_M1_00000000_C.png", tmp_path / "absent" / "000001.jsonl"])
-    assert {path.name for path in tmp_path.iterdir()} == {".a_M1_00000009_C.png.5.tmp", "a_M1_00000000_C.png"}
-
-
-def test_leftovers_of_what_all_shards_share_are_found(tmp_path: Path) -> None:
-    (tmp_path / "train" / "videos").mkdir(parents=True)
-    for name in (".parameters.json.5.tmp", "train/.pictures.json.6.tmp", "train/videos/.000003.json.7.tmp"):
-        (tmp_path / name).write_bytes(b"")
-    manifest.remove_leftovers(manifest.shared_files(tmp_path))
-    assert not list(tmp_path.rglob(".*.tmp"))
+@pytest.mark.parametrize(("alone", "goes"), [(True, {"young", "old"}), (False, {"old"})])
+def test_leftovers_of_this_data_set_go_unless_another_shard_may_be_writing_them(
+    alone: bool, goes: set[str], tmp_path: Path
+) -> None:
+    ages = {"young": 60, "old": 7200}
+    own = {
+        "train/.a_M1_00000000_C.png.5.tmp": "young",
+        "eval/.a_M1_00000009_M.png.5.tmp": "old",
+        "manifest/a_M1/.parameters.json.5.tmp": "young",
+        "manifest/a_M1/train/videos/.000003.json.7.tmp": "old",
+        "frames/a_M1/train/2023/.b.mp4#t=1.000.png.7.tmp": "old",
+    }
+    others = {"train/a_M1_00000000_C.png": "old", "train/.a_M10_00000000_C.png.5.tmp": "old"}
+    for name, age in (own | others).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - ages[age],) * 2)
+    manifest.remove_leftovers(tmp_path, "a_M1", alone)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {*others, *(name for name, age in own.items() if age not in goes)}
 
 
 @given(

@@ -97,11 +97,6 @@ class Pipeline:
     def part(self, job: Job) -> Path:
         return manifest.part_path(self.folder, job.split, job.number)
 
-    def files(self, job: Job) -> list[Path]:
-        """Return every file that the job may write; the part, which is the mark of completion, comes last."""
-        crops = [(image, sample) for image in range(IMAGES_PER_VIEW) for sample in range(self.config.num_samples)]
-        return [*(path for crop in crops for path in self._pair(job, *crop)), *self._frames(job), self.part(job)]
-
     def _frames(self, job: Job) -> list[Path]:
         """Return the file in which the job keeps its frame of a video, if it does."""
         if not self.config.save_frames or job.origin.moment is None or job.repeat or job.scene is not None:

@@ -59,9 +59,7 @@ def _generate(config: GenerateConfig, listing: Listing, told: Told) -> GenerateR
         jobs = plan_jobs(config, listing, run.folder, lambda text: told(0, 0, text))
         if not jobs and shards > 1:
             told(0, 0, f"shard {shard}/{shards} makes nothing: there are fewer pictures than shards")
-        manifest.remove_leftovers(path for job in jobs for path in run.files(job))
-        if shards == 1:  # otherwise another shard may just be writing what all of them share
-            manifest.remove_leftovers(manifest.shared_files(run.folder))
+        manifest.remove_leftovers(config.output_dir, run.name, alone=shards == 1)
         waiting = [job for job in jobs if not run.is_finished(job)]
         finished = len(jobs) - len(waiting)
         if finished and told.done < len(jobs):
