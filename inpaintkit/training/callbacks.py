@@ -29,17 +29,12 @@ class RunView(Protocol):
     stop: StopRequest
     """Set it to end the run politely."""
 
-    @property
-    def folder(self) -> Path:
-        """The run folder."""
+    folder: Path
 
-    @property
-    def csv_file(self) -> Path:
-        """One row per epoch and split, a column per figure."""
+    csv_file: Path
+    """One row per epoch and split, a column per figure."""
 
-    @property
-    def total_steps(self) -> int:
-        """Steps of the whole run."""
+    total_steps: int
 
     @property
     def steps_done(self) -> int:

@@ -6,7 +6,6 @@ import dataclasses
 import io
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,39 +27,22 @@ EXCHANGE_EVERY = 16
 """Steps between two readings of the losses where reading costs time: on a GPU, or with several processes."""
 
 
-@dataclass(frozen=True)
 class RunFiles:
-    """Where a run keeps what in its `folder`."""
+    """Where a run keeps what in its `folder`.
 
-    folder: Path
+    `model`: the best model, in iw3's format; `state`: the full training state; `csv`: one row per epoch and split, a column per
+    figure; `strips`: folder of evaluation pictures; `start`: the generator that fine-tuning started from.
+    """
 
-    @property
-    def model(self) -> Path:
-        """The best model, in iw3's format."""
-        return self.folder / f"{LightInpaintV1.name}.pth"
-
-    @property
-    def state(self) -> Path:
-        """The full training state."""
-        return self.folder / f"{LightInpaintV1.name}.checkpoint.pth"
-
-    @property
-    def csv(self) -> Path:
-        """One row per epoch and split, a column per figure."""
-        return self.folder / f"loss_{LightInpaintV1.name}.csv"
-
-    @property
-    def strips(self) -> Path:
-        """Folder of evaluation pictures."""
-        return self.folder / "eval"
-
-    @property
-    def start(self) -> Path:
-        """The generator that fine-tuning started from."""
-        return self.folder / "start" / self.model.name
+    def __init__(self, folder: Path) -> None:
+        name = LightInpaintV1.name
+        self.folder, self.strips = folder, folder / "eval"
+        self.model, self.state = folder / f"{name}.pth", folder / f"{name}.checkpoint.pth"
+        self.csv = folder / f"loss_{name}.csv"
+        self.start = folder / "start" / self.model.name
 
     def of_epoch(self, epoch: int) -> Path:
-        """The weights after `epoch`, where each epoch's are kept."""
+        """Return the file of the weights after `epoch`, where each epoch's are kept."""
         return self.folder / "epoch" / str(epoch) / self.model.name
 
 
@@ -72,24 +54,14 @@ class Run:
         self.config, self.group, self.callbacks = config, group, callbacks
         self.sampler: HardExampleSampler | None = None  # what draws the records here, if anything
         self.files = RunFiles(Path(config.model_dir))
+        self.folder, self.csv_file = self.files.folder, self.files.csv
         self.reads_at_once = group.size == 1 and resolve_device(config.device) == "cpu"
         self.plan = Plan.of(config, config.processes if group.size == 1 else group.size)
+        self.total_steps = self.plan.total_steps
         self.progress, self.losses = Progress(), LossLog()
         self.judged: Mapping[int, Mapping[str, float]] = {}
         self.at_stop: tuple[Row, ...] = ()  # judged within an epoch: told and reported, but the run goes on without it
         self.timer, self.stop = Timer(config.max_seconds, config.checkpoint_seconds), StopRequest()
-
-    @property
-    def folder(self) -> Path:
-        return self.files.folder
-
-    @property
-    def csv_file(self) -> Path:
-        return self.files.csv
-
-    @property
-    def total_steps(self) -> int:
-        return self.plan.total_steps
 
     @property
     def steps_done(self) -> int:

@@ -58,6 +58,7 @@ class Trainer:
         """Check the configuration against the disk; load data and weights if they are needed. Raises `InputError`."""
         config.check_inputs()
         self.config, self.group = config, current_group()
+        self.files = RunFiles(Path(config.model_dir))
         self._lock: FolderLock | None = None
         self.launches = config.processes > 1 and self.group.size == 1
         if self.launches:
@@ -99,11 +100,6 @@ class Trainer:
     def make_task(self, plain: PlainTask) -> Task:
         """Return what is trained; a subclass makes another task out of the plain one."""
         return plain
-
-    @property
-    def files(self) -> RunFiles:
-        """Where the run keeps what."""
-        return RunFiles(Path(self.config.model_dir))
 
     @property
     def model(self) -> LightInpaintV1:
