@@ -68,21 +68,13 @@ class Group:
         return total / self.size
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace each gradient by its mean over all processes; a process without one (a skipped step) counts as 0."""
-        if self.size == 1:
+        """Replace each gradient by its mean over all processes. In all of them the same parameters have one: steps are skipped by all."""
+        used = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
+        if self.size == 1 or not used:
             return
-        every = list(parameters)
-        present = torch.tensor([parameter.grad is not None for parameter in every], dtype=torch.int32)
-        dist.all_reduce(present, op=dist.ReduceOp.MAX)
-        used = [parameter for parameter, known in zip(every, present.tolist(), strict=True) if known]
-        if not used:
-            return
-        for parameter in used:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        flat = self.mean(torch.cat([parameter.grad.flatten() for parameter in used if parameter.grad is not None]))
-        for parameter, gradient in zip(used, flat.split([p.numel() for p in used]), strict=True):
-            parameter.grad = gradient.view_as(parameter).clone(memory_format=torch.preserve_format)
+        flat = self.mean(torch.cat([gradient.flatten() for _, gradient in used]))
+        for (parameter, _), mean in zip(used, flat.split([gradient.numel() for _, gradient in used]), strict=True):
+            parameter.grad = mean.view_as(parameter).clone(memory_format=torch.preserve_format)
 
     @contextlib.contextmanager
     def leader_first(self) -> Iterator[None]:
