@@ -19,14 +19,16 @@ def write_html(executed: str | Path) -> Path:
 
 def write_page(markdown: str, target: str | Path) -> Path:
     """Write Markdown as one HTML file, pictures beside `target` that it names inside; return that file."""
-    return _write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(markdown)]), Path(target))
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(markdown)])
+    return _write(book, Path(target), named_pictures=True)
 
 
-def _write(book: nbformat.NotebookNode, target: Path) -> Path:
+def _write(book: nbformat.NotebookNode, target: Path, named_pictures: bool = False) -> Path:
     exporter = HTMLExporter(exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True, mathjax_url="")
     exporter.require_js_url = ""
     exporter.jquery_url = ""
-    exporter.embed_images = True
+    # Not for notebooks, whose figures are in them: it also closes each HTML tag before the Markdown that the tag is around.
+    exporter.embed_images = named_pictures
     body, _ = exporter.from_notebook_node(book, {"metadata": {"name": target.stem, "path": str(target.parent)}})
     atomic_write_text(target, body)
     return target

@@ -45,6 +45,8 @@ def test_evaluate_leaves_tables_figures_words_and_one_html_file(
     page = (run / "04_inspect.html").read_text(encoding="utf-8")
     assert page.count("data:image/") >= 5
     assert "compared_fills" not in page, "the report shows no code"
+    folded = page[page.index("<b>every table</b>") :].partition("</details>")[0]
+    assert folded.count("<table>") > 8, "all tables are there at a click, and not before"
     assert not re.findall(r"""(?:src|href)=["']https?://""", page), "it opens without a network"
     rows = list(csv.DictReader((run / "evaluation.csv").read_text().splitlines()))
     assert {row["truth"] for row in rows} == {"photos", "scenes", "photo scenes", "holes at the border"}
