@@ -67,7 +67,9 @@ class _Parser(argparse.ArgumentParser):
         unknown = re.match(r"argument COMMAND: invalid choice: (['\"])(.*?)\1 \(choose from (.*)\)", message)
         if unknown:
             raise InputError(_other_command(unknown[2], re.findall(r"\w+", unknown[3])))
-        raise InputError(f"{message}; `{self.prog} -h` explains")
+        apart = message.startswith("unrecognized arguments: ") and " -" not in message
+        advice = "what has a blank in it needs quotes around it, and " if apart else ""
+        raise InputError(f"{message}; {advice}`{self.prog} -h` explains")
 
 
 def _other_command(word: str, commands: list[str]) -> str:
@@ -306,7 +308,7 @@ def _export(options: argparse.Namespace) -> None:
 
     print(f"written: {export_checkpoint(options.checkpoint, options.output, options.format)}")
     if options.checkpoint.suffix == ".pth":
-        print("entry for iw3/inpaint_models.yml, which takes .pth files:")
+        print("entry for iw3/inpaint_models.yml, which takes .pth files (one for films, too: docs/use_in_iw3.md):")
         print(iw3_snippet(options.checkpoint), end="")
 
 

@@ -48,7 +48,7 @@ def check_fill_name(option: str, name: str, word: str) -> None:
     if name in known:
         return
     file = Path(name.rpartition(":")[0] if is_fill_function(name) else name)
-    unknown = not file.suffix and not file.is_file()
+    unknown = not file.suffix and not file.exists()
     if unknown or (file.suffix == ".py" and not is_fill_function(name)):
         hint = nearest_name(name, known)
         raise InputError(

@@ -16,6 +16,7 @@ from PIL import Image
 from inpaintkit.config import StereoConfig, is_fill_function, resolve_device
 from inpaintkit.config.stereo import RELEASED
 from inpaintkit.data import UnreadablePicture, read_picture
+from inpaintkit.data.video import is_video
 from inpaintkit.depth import create_depth_model, depth_of_file
 from inpaintkit.errors import InputError
 from inpaintkit.files import fitting_name, move_aside, require_writable, write_problems_said
@@ -49,7 +50,13 @@ def read_photo(config: StereoConfig) -> Pixels:
     try:
         pixels = read_picture(config.picture, any_shape=True)
     except UnreadablePicture as error:
-        raise InputError(f"picture: {shown(config.picture)} {error}; give a photo") from None
+        film = is_video(Path(config.picture))
+        reason = (
+            "is a video; iw3 converts those, with your model, too: docs/use_in_iw3.md"
+            if film
+            else f"{error}; give a photo"
+        )
+        raise InputError(f"picture: {shown(config.picture)} {reason}") from None
     height, width = pixels.shape[:2]
     if config.format != "png" and (longest := 2 * max(height, width)) > LONGEST_JPEG:
         raise InputError(
@@ -101,10 +108,10 @@ def save_stereo(
 ) -> list[Path]:
     """Save `pair` into `folder`: side by side in full and half width, over-under, red-cyan; return the files.
 
-    `format`: ``jpg``, ``png`` or ``both``; `wiggle`: also a GIF that swings between the eyes. Files of those names that hold something
-    else, such as another fill's, are kept under ``old/DATE``, which is said.
+    `format`: ``jpg``, ``png`` or ``both``; `wiggle`: also a GIF that swings between the eyes. Where a file of those names holds
+    something else, such as another fill's, all that was made with it is kept under ``old/DATE``, which is said.
     """
-    target = require_writable(folder, "output")
+    target, wiggled = require_writable(folder, "output"), fitting_name(name, "_wiggle.gif")
     with write_problems_said(target), tempfile.TemporaryDirectory(prefix=".", dir=target) as place:
         made = []
         for kind, view in VIEWS.items():
@@ -116,10 +123,11 @@ def save_stereo(
                 Image.fromarray(pixels).save(data, **ENCODERS[ending])
                 made[-1].write_bytes(data.getbuffer())
         if wiggle:
-            made.append(pair.save_wiggle(Path(place) / fitting_name(name, "_wiggle.gif")))
+            made.append(pair.save_wiggle(Path(place) / wiggled))
         others = [path for file in made if (path := target / file.name).exists() and not filecmp.cmp(file, path, False)]
         if others:
-            moved = move_aside(target, [glob.escape(path.name) for path in others], others[0])
+            family = [fitting_name(name, f"_{kind}.{ending}") for kind in VIEWS for ending in ENCODERS] + [wiggled]
+            moved = move_aside(target, map(glob.escape, family), others[0])
             print(f"other pictures of these names that were in {target} lie in {moved} now", flush=True)
         for file in made:
             os.replace(file, target / file.name)

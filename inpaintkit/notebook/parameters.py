@@ -163,19 +163,21 @@ def section(value: Any, name: str) -> Values:
 
 def from_file(notebook: str | Path, file: str | Path) -> Values:
     """Return the parameters of a YAML file for a notebook; one of its presets by name, so that the run can say what differs from it."""
-    path, name = find_params(file).resolve(), find_notebook(notebook).stem
+    name = find_notebook(notebook).stem
+    path = find_params(file, name).resolve()
     is_preset = path.parent == find_project() / "params" and path.match(f"{name}.*.yaml")
     return {PRESET: path.stem.removeprefix(f"{name}.")} if is_preset else load_params(path)
 
 
-def find_params(file: str | Path) -> Path:
-    """Return a parameter file given by its path, or by its name in ``params/`` (``02_train.full``)."""
+def find_params(file: str | Path, notebook: str = "") -> Path:
+    """Return a parameter file, for `notebook` if one is named, given by its path, or by its name in ``params/`` (``02_train.full``)."""
     path, folder = Path(os.path.expanduser(file)), find_project() / "params"
     named = path.parent in (Path(), Path("params"))  # anything else is a place of the user's own
     for candidate in (path, folder / path.name, folder / f"{path.name}.yaml") if named else (path,):
         if candidate.is_file():
             return candidate
-    hint = nearest_name(path.stem, [candidate.stem for candidate in folder.glob("*.yaml")])
+    shipped, preset = [candidate.stem for candidate in folder.glob("*.yaml")], f"{notebook}.{path.name}"
+    hint = nearest_name(preset if preset in shipped else path.stem, shipped)
     raise InputError(f"{shown(file)}: there is no such parameter file{hint}; the shipped ones are in params/")
 
 

@@ -70,6 +70,7 @@ def test_evaluate_refuses_before_any_work(
         ("nobody.pth",): "checkpoint: the file",
         (str(model), "--fill", "nobody.py:f"): "nobody.py does not exist",
         (str(model), "--fill", "no, body.py:f"): "no, body.py does not exist",
+        (str(model), "--fill", str(tmp_path)): "is a folder; give a file in it",
         (str(model), "--fill", "rows"): "fills: 'rows' is unknown (did you mean row?)",
         (str(model), "--fill", "rows", "-p", "fills=row"): "fills: 'rows' is unknown",
         (str(model), "-p", "fills= ,"): "fills: none named",

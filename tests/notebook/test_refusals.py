@@ -145,6 +145,8 @@ class TestCommandLine:
             (["stereo", "x.jpg", "--divergence", "much"], "'much'; `inpaintkit stereo -h` explains"),
             (["clean", "--output-dir", "nowhere", "--prefix", "a_b"], "the folder nowhere does not exist"),
             (["run", "02_train", "-f", "nowhere.yaml"], "no such parameter file"),
+            (["run", "02_train", "-f", "try"], "no such parameter file (did you mean 02_train.try?)"),
+            (["stereo", "My", "photo.jpg"], "photo.jpg; what has a blank in it needs quotes around it"),
             (["stereo", "x.png", "--convergence", "50"], "convergence: 50.0 is out of range"),
             (["stereo", "x.png", "--edge-dilation", "-1"], "edge_dilation: -1 is out of range"),
             (["stereo", "x.png", "--outer-dilation", "-1"], "outer_dilation: -1 is out of range"),
@@ -176,11 +178,15 @@ class TestCommandLine:
         (tmp_path / "x.pth").write_text("hello")
         assert "x.pth" in refusal(capsys, "inspect", str(tmp_path / "x.pth"))
 
-    def test_stereo_of_what_is_no_picture(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-        (tmp_path / "x.jpg").write_text("hello")
-        assert "x.jpg is not a picture" in refusal(
-            capsys, "stereo", str(tmp_path / "x.jpg"), "-o", str(tmp_path / "out")
-        )
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [("x.jpg", "is not a picture in a known format; give a photo"), ("x.mkv", "is a video; iw3 converts")],
+    )
+    def test_stereo_of_what_is_no_picture(
+        self, name: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        (tmp_path / name).write_text("hello")
+        assert f"{name} {said}" in refusal(capsys, "stereo", str(tmp_path / name), "-o", str(tmp_path / "out"))
 
     @pytest.mark.parametrize("fill", ["rows", "all"])
     def test_stereo_with_a_fill_that_is_none(

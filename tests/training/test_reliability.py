@@ -52,6 +52,11 @@ def test_an_empty_set_is_refused(split: str, data: Path) -> None:
         trainer(data)
 
 
+def test_the_folder_of_the_records_themselves_is_no_data_set(data: Path) -> None:
+    with pytest.raises(InputError, match=r"train holds no records .*: give the one above it"):
+        trainer(data / "train")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_set_that_may_not_be_read_is_no_empty_one(data: Path) -> None:
     (data / "train").chmod(0)
