@@ -5,7 +5,6 @@ Curves and constants read from iw3's (nagadomi/nunif) results. All keep 0 and 1 
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,87 +15,74 @@ from inpaintkit.errors import InputError
 
 Curve = Callable[[Tensor], Tensor]
 
+_HINGE = 12.0
 _SHIFT_FAR = 16.0
 
 
-def _softplus(depth: Tensor, bias: float, scale: float) -> Tensor:
+def _softplus(bias: float) -> Curve:
     """A soft hinge: flat below `bias`, straight above."""
-    low, high = (math.log1p(math.exp((end - bias) * scale)) for end in (0.0, 1.0))
-    return (F.softplus((depth - bias) * scale) - low) / (high - low)
+    low, high = (math.log1p(math.exp((end - bias) * _HINGE)) for end in (0.0, 1.0))
+    return lambda depth: (F.softplus((depth - bias) * _HINGE) - low) / (high - low)
 
 
-def _inverse_softplus(depth: Tensor, bias: float, scale: float) -> Tensor:
+def _inverse_softplus(bias: float, scale: float) -> Curve:
     """The inverse of a soft hinge: steep near 0, then straight."""
     low, high = (math.log(math.expm1((end - bias) * scale)) for end in (0.0, 1.0))
-    return (torch.log(torch.expm1((depth - bias) * scale)) - low) / (high - low)
+    return lambda depth: (torch.log(torch.expm1((depth - bias) * scale)) - low) / (high - low)
 
 
-def _reciprocal(depth: Tensor, offset: float) -> Tensor:
+def _reciprocal(offset: float) -> Curve:
     """Negated metric distance to disparity: the reciprocal of the distance plus `offset`."""
-    return offset * depth / (offset + 1.0 - depth)
+    return lambda depth: offset * depth / (offset + 1.0 - depth)
 
 
-def _shifted_camera(depth: Tensor, nearest: float) -> Tensor:
+def _shifted_camera(nearest: float) -> Curve:
     """Disparity from a camera moved along its axis: the nearest point goes from distance `nearest` to 1."""
-    farthest = nearest + _SHIFT_FAR
-    far_disparity = 1.0 / farthest
-    distance = 1.0 / (far_disparity + (1.0 / nearest - far_disparity) * depth) + (1.0 - nearest)
-    far_disparity = 1.0 / (1.0 + _SHIFT_FAR)
-    return (1.0 / distance - far_disparity) / (1.0 - far_disparity)
+    before, after = 1.0 / (nearest + _SHIFT_FAR), 1.0 / (1.0 + _SHIFT_FAR)  # of the farthest point
+
+    def curve(depth: Tensor) -> Tensor:
+        distance = 1.0 / (before + (1.0 / nearest - before) * depth) + (1.0 - nearest)
+        return (1.0 / distance - after) / (1.0 - after)
+
+    return curve
 
 
-_CURVES: dict[str, Curve] = {
-    "pow2": torch.square,
-    "softplus": partial(_softplus, bias=0.5, scale=12.0),
-    "softplus2": lambda depth: _softplus(depth, bias=0.5, scale=12.0).square(),
-    "inv_mul_3": partial(_inverse_softplus, bias=-0.0001, scale=3.4343),
-    "inv_mul_2": partial(_inverse_softplus, bias=-0.0003, scale=6.2626),
-    "inv_mul_1": partial(_inverse_softplus, bias=-0.002102, scale=7.8788),
-    "none": lambda depth: depth,
-    "mul_1": partial(_softplus, bias=0.343, scale=12.0),
-    "mul_2": partial(_softplus, bias=0.515, scale=12.0),
-    "mul_3": partial(_softplus, bias=0.687, scale=12.0),
-    "div_25": partial(_reciprocal, offset=2.5),
-    "div_10": partial(_reciprocal, offset=1.0),
-    "div_6": partial(_reciprocal, offset=0.6),
-    "div_4": partial(_reciprocal, offset=0.4),
-    "div_2": partial(_reciprocal, offset=0.2),
-    "div_1": partial(_reciprocal, offset=0.1),
-    "shift_045": partial(_shifted_camera, nearest=0.45),
-    "shift_06": partial(_shifted_camera, nearest=0.6),
-    "shift_08": partial(_shifted_camera, nearest=0.8),
-    "shift_14": partial(_shifted_camera, nearest=1.4),
-    "shift_20": partial(_shifted_camera, nearest=2.0),
-    "shift_30": partial(_shifted_camera, nearest=3.0),
+_TABLE: dict[str, tuple[Curve, str]] = {
+    "none": (lambda depth: depth, "depth as it was estimated"),
+    "mul_1": (_softplus(0.343), "near things stand out a little more, the background is flatter"),
+    "mul_2": (_softplus(0.515), "near things stand out more, the background is flatter"),
+    "mul_3": (_softplus(0.687), "near things stand out most, the background is almost flat"),
+    "inv_mul_1": (
+        _inverse_softplus(-0.002102, 7.8788),
+        "near things stand out a little less, the background has more depth",
+    ),
+    "inv_mul_2": (_inverse_softplus(-0.0003, 6.2626), "near things stand out less, the background has more depth"),
+    "inv_mul_3": (_inverse_softplus(-0.0001, 3.4343), "near things stand out least, the background has most depth"),
+    "shift_045": (_shifted_camera(0.45), "as from much further away: near things stand out least"),
+    "shift_06": (_shifted_camera(0.6), "as from further away: near things stand out less"),
+    "shift_08": (_shifted_camera(0.8), "as from a little further away"),
+    "shift_14": (_shifted_camera(1.4), "as from a little closer"),
+    "shift_20": (_shifted_camera(2.0), "as from closer: near things stand out more"),
+    "shift_30": (_shifted_camera(3.0), "as from much closer: near things stand out most"),
+    "div_25": (_reciprocal(2.5), "for metric depth: distance to disparity, near things stand out a little more"),
+    "div_10": (_reciprocal(1.0), "for metric depth: distance to disparity, near things stand out more"),
+    "div_6": (_reciprocal(0.6), "for metric depth: distance to disparity, the usual curve"),
+    "div_4": (_reciprocal(0.4), "for metric depth: distance to disparity, the background flatter than usual"),
+    "div_2": (_reciprocal(0.2), "for metric depth: distance to disparity, the background much flatter"),
+    "div_1": (_reciprocal(0.1), "for metric depth: distance to disparity, only the nearest things stand out"),
+    "pow2": (torch.square, "depth squared: everything but the nearest moves back"),
+    "softplus": (_softplus(0.5), "the far half flat, the near half as it was"),
+    "softplus2": (
+        lambda depth: _softplus(0.5)(depth).square(),
+        "the far half flat, and in the near half only the nearest stands out",
+    ),
 }
-MAPPERS = tuple(_CURVES)
-"""Names of the single curves, see `map_depth`."""
 
-MAPPER_MEANINGS = {
-    "none": "depth as it was estimated",
-    "mul_1": "near things stand out a little more, the background is flatter",
-    "mul_2": "near things stand out more, the background is flatter",
-    "mul_3": "near things stand out most, the background is almost flat",
-    "inv_mul_1": "near things stand out a little less, the background has more depth",
-    "inv_mul_2": "near things stand out less, the background has more depth",
-    "inv_mul_3": "near things stand out least, the background has most depth",
-    "shift_045": "as from much further away: near things stand out least",
-    "shift_06": "as from further away: near things stand out less",
-    "shift_08": "as from a little further away",
-    "shift_14": "as from a little closer",
-    "shift_20": "as from closer: near things stand out more",
-    "shift_30": "as from much closer: near things stand out most",
-    "div_25": "for metric depth: distance to disparity, near things stand out a little more",
-    "div_10": "for metric depth: distance to disparity, near things stand out more",
-    "div_6": "for metric depth: distance to disparity, the usual curve",
-    "div_4": "for metric depth: distance to disparity, the background flatter than usual",
-    "div_2": "for metric depth: distance to disparity, the background much flatter",
-    "div_1": "for metric depth: distance to disparity, only the nearest things stand out",
-    "pow2": "depth squared: everything but the nearest moves back",
-    "softplus": "the far half flat, the near half as it was",
-    "softplus2": "the far half flat, and in the near half only the nearest stands out",
-}
-"""What each curve does to the picture's depth, by name, in the order in which they are offered to a person."""
+MAPPERS = tuple(_TABLE)
+"""Names of the single curves, in the order in which they are offered to a person, see `map_depth`."""
+
+MAPPER_MEANINGS = {name: meaning for name, (_, meaning) in _TABLE.items()}
+"""What each curve does to the picture's depth."""
 
 
 def map_depth(depth: Tensor, name: str) -> Tensor:
@@ -131,8 +117,8 @@ def _parse_link(link: str, name: str) -> Curve:
 
 
 def _find_curve(single: str, name: str) -> Curve:
-    if single not in _CURVES:
+    if single not in _TABLE:
         where = "" if single == name else f" in {name!r}"
         hint = nearest_name(single, MAPPERS)
         raise InputError(f"mapper: {single!r}{where} is unknown{hint}; choose one of {', '.join(MAPPERS)}")
-    return _CURVES[single]
+    return _TABLE[single][0]
