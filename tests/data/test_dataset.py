@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from inpaintkit.data import sample_draw
 from inpaintkit.data.dataset import InpaintDataset, find_pairs
@@ -103,19 +100,6 @@ def test_equal_keys_give_equal_samples_and_other_keys_others(folder: Path) -> No
     assert all(torch.equal(a, b) for a, b in zip(base[2][:3], base[(2, 0, 0)][:3], strict=True))
     for other in (make(folder, seed=1)[(2, 4, 6)], base[(2, 5, 6)], base[(2, 4, 7)]):
         assert not torch.equal(base[(2, 4, 6)][0], other[0])
-
-
-def loader_samples(data: InpaintDataset, workers: int) -> list[torch.Tensor]:
-    items: Any = [(record, 1, draw) for draw, record in enumerate([4, 0, 2, 2, 1, 3])]
-    options: dict[str, Any] = {"multiprocessing_context": "forkserver"} if workers else {}
-    return [x for batch in DataLoader(data, 2, sampler=items, num_workers=workers, **options) for x in batch]
-
-
-def test_loader_workers_change_nothing(folder: Path) -> None:
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["inpaintkit.data.generate"])
-    here, there = loader_samples(make(folder), 0), loader_samples(make(folder), 2)
-    assert len(here) == len(there) == 12
-    assert all(torch.equal(a, b) for a, b in zip(here, there, strict=True))
 
 
 def test_png_files_are_read_where_no_pack_can_be_written(folder: Path) -> None:

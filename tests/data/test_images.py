@@ -52,7 +52,9 @@ def test_entries_that_are_no_files_are_refused_with_the_reason(tmp_path: Path) -
             read_picture(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["plain.jpg", "cmyk.jpg", "palette.png", "jpeg_named.png", "broken_exif.jpg"])
+@pytest.mark.parametrize(
+    "name", ["plain.jpg", "cmyk.jpg", "palette.png", "jpeg_named.png", "broken_exif.jpg", "wrong_profile.jpg"]
+)
 def test_the_colours_survive(name: str) -> None:
     error = np.abs(decode_picture(GOOD[name]).astype(int) - np.asarray(photo()).astype(int))
     assert error.mean() < (12 if name == "palette.png" else 6)

@@ -98,11 +98,6 @@ def test_a_damaged_pack_is_built_again(damage: str, pairs: list[tuple[Path, Path
     assert data.read_bytes() == good
 
 
-def test_where_it_cannot_be_written_there_is_none(pairs: list[tuple[Path, Path]], tmp_path: Path) -> None:
-    (tmp_path / ".packed").write_bytes(b"a file in the way stops root, too")
-    assert open_packed(pairs[0][0].parent, pairs) is None
-
-
 def test_a_full_disk_only_costs_the_pack(
     pairs: list[tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

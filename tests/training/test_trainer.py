@@ -95,11 +95,6 @@ class TestWhatARunLeaves:
         assert totals[-1] < totals[0]
         assert run.run.progress.best_score == min(totals)
 
-    def test_iw3_could_load_the_file(self, run: Trainer) -> None:
-        data = torch.load(run.files.model, weights_only=True)
-        assert {"nunif_model", "name", "kwargs", "state_dict"} <= data.keys()
-        LightInpaintV1().load_state_dict(data["state_dict"], strict=True)
-
 
 RESUMABLE: dict[str, tuple[int, dict[str, Any]]] = {
     "plain": (3, {}),
