@@ -74,12 +74,28 @@ def printable(name: str) -> str:
 class Content:
     """What a source holds: `key` is the hash that all random numbers of its records depend on.
 
-    `decode` returns the picture (H, W, 3) uint8 without black bars, and which bars it had, px of the whole picture; given a
-    short side (px) it may be smaller, but no smaller than that.
+    `picture` returns its pixels (H, W, 3) uint8 without the black bars that are `known`, see `decode`.
     """
 
     key: str
-    decode: Callable[[int | None], tuple[NDArray[np.uint8], Bars]]
+    picture: Callable[[int | None], NDArray[np.uint8]]
+    known: Bars = NO_BARS
+
+    def decode(self, short_side: int | None) -> tuple[NDArray[np.uint8], Bars]:
+        """Return the picture (H, W, 3) uint8 without black bars, and which bars it had, px of the whole picture.
+
+        Given a short side (px) it may be smaller, but no smaller than that; one with bars that weren't known has full size.
+        """
+        pixels = self.picture(short_side)
+        if not any(bars_of_picture(pixels)):
+            return pixels, self.known
+        whole = self.picture(None)
+        bars = bars_of_picture(whole)
+        if not any(bars):
+            return pixels, self.known
+        seen = bars.cut(whole)
+        check_size(seen.shape[1], seen.shape[0])
+        return np.ascontiguousarray(seen), Bars(*map(sum, zip(self.known, bars, strict=True)))
 
 
 def read_source(source: Source, readers: VideoReaders) -> Content:
@@ -88,30 +104,12 @@ def read_source(source: Source, readers: VideoReaders) -> Content:
         raise UnreadablePicture(source.refused)
     if source.moment is None:
         data = read_file(source.path)
-        return Content(content_key(data), partial(_without_bars, partial(decode_picture, data)))
+        return Content(content_key(data), partial(decode_picture, data))
     decoded = readers.read(source.path, source.moment)
-    picture = partial(frame_picture, decoded.without(source.bars))
     # a film in a broadcast, or in a recording of another shape, has more bars than the whole video
-    return Content(content_key(decoded.pixels.tobytes()), partial(_without_bars, picture, known=source.bars))
-
-
-def _without_bars(
-    decode: Callable[[int | None], NDArray[np.uint8]], short_side: int | None, known: Bars = NO_BARS
-) -> tuple[NDArray[np.uint8], Bars]:
-    """Return what `decode` gives for a short side without black bars, and the bars, those among them that it had left out as `known`.
-
-    A picture with bars is always decoded in full size.
-    """
-    pixels = decode(short_side)
-    if not any(bars_of_picture(pixels)):
-        return pixels, known
-    whole = decode(None)
-    bars = bars_of_picture(whole)
-    if not any(bars):
-        return pixels, known
-    seen = bars.cut(whole)
-    check_size(seen.shape[1], seen.shape[0])
-    return np.ascontiguousarray(seen), Bars(*map(sum, zip(known, bars, strict=True)))
+    return Content(
+        content_key(decoded.pixels.tobytes()), partial(frame_picture, decoded.without(source.bars)), source.bars
+    )
 
 
 def sources_of(
