@@ -38,7 +38,6 @@ Stamp = dict[str, str | int]
 
 
 def stamp_of(picture: Path, hole: Path) -> Stamp:
-    """Return the stamp of a record."""
     first, second = picture.stat(), hole.stat()
     sizes = {"picture_bytes": first.st_size, "picture_mtime": first.st_mtime_ns}
     sizes |= {"hole_bytes": second.st_size, "hole_mtime": second.st_mtime_ns}

@@ -76,7 +76,6 @@ class HardExampleSampler:
         return torch.multinomial(self.weights, count, replacement=True, generator=rng)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return copies of everything that `load_state_dict` needs."""
         return {"weights": self.weights.clone(), "history": self._history.clone(), "count": self._count.clone()}
 
     def load_state_dict(self, state: dict[str, Any], places: Sequence[int] | None = None) -> None:

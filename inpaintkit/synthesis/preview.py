@@ -41,7 +41,6 @@ class Preview:
     hole_fraction: float
 
     def turned(self) -> Preview:
-        """Return the mirror image."""
         return Preview(mirrored(self.depth), mirrored(self.view), mirrored(self.hole_overlay), self.hole_fraction)
 
 

@@ -94,9 +94,7 @@ class AdaptiveWeight:
         return self.average
 
     def state_dict(self) -> dict[str, float | None]:
-        """Return what `load_state_dict` needs."""
         return {"average": self.average}
 
     def load_state_dict(self, state: dict[str, float | None]) -> None:
-        """Restore a `state_dict`."""
         self.average = state["average"]

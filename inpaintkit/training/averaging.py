@@ -20,7 +20,6 @@ class MovingAverage(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Take in the present weights of `model`."""
         share = 1 - self.decay if self.n_averaged else 1.0
         torch._foreach_lerp_(list(self.module.parameters()), list(model.parameters()), share)
         self.n_averaged += 1

@@ -36,7 +36,6 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Move the weights by the gradients that they have."""
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             move = self._move_matrices if group["matrices"] else self._move_plainly

@@ -28,18 +28,15 @@ class Plan:
 
     @classmethod
     def of(cls, config: TrainConfig, processes: int) -> Plan:
-        """Return the plan of `config` for so many processes."""
         together = config.batch_size * processes
         return cls(together, math.ceil(config.num_samples / together), last_epoch(config), config.backward_step)
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole run."""
         return self.steps_per_epoch * self.last_epoch
 
     @property
     def updates_per_epoch(self) -> int:
-        """Optimiser steps of an epoch."""
         return math.ceil(self.steps_per_epoch / self.backward_step)
 
     def updates(self, step: int) -> bool:
@@ -122,7 +119,6 @@ class Progress:
 
     @property
     def updates_skipped_now(self) -> int:
-        """Updates skipped in this epoch."""
         return self.skipped_updates - self.skipped_before
 
     def start_epoch(self, epoch: int) -> None:

@@ -204,13 +204,11 @@ class DataFacts:
 
     @classmethod
     def of(cls, train_set: InpaintDataset, eval_set: InpaintDataset) -> DataFacts:
-        """Return the facts of two sets of records."""
         names = tuple(train_set.names)
         content = derive_seed(train_set.fingerprint(), eval_set.fingerprint())
         return cls(names, train_set.hashes(), derive_seed(*names, len(eval_set)), content, eval_set.fingerprint())
 
     def state(self) -> dict[str, Any]:
-        """Return the facts as a checkpoint keeps them."""
         return {
             "inpaintkit_data_key": self.key,
             "inpaintkit_data_content": self.content,

@@ -50,7 +50,6 @@ class Run:
     """A run in `files`; callbacks see it as a `RunView`."""
 
     def __init__(self, config: TrainConfig, group: Group, callbacks: Sequence[Callback]) -> None:
-        """Take the options, who trains (`group`) and who is told (`callbacks`)."""
         self.config, self.group, self.callbacks = config, group, callbacks
         self.sampler: HardExampleSampler | None = None  # what draws the records here, if anything
         self.files = RunFiles(Path(config.model_dir))
@@ -73,7 +72,6 @@ class Run:
             getattr(callback, hook)(self, *details)
 
     def say(self, message: str) -> None:
-        """Tell a sentence."""
         self.tell("on_message", message)
 
     @contextlib.contextmanager

@@ -110,13 +110,11 @@ class CosineWithWeightDecay(CosineAnnealingWarmRestarts):
     """
 
     def __init__(self, config: TrainConfig, optimizer: torch.optim.Optimizer, cycle: int) -> None:
-        """Take the options, the optimiser that they are for, and the epochs per cycle."""
         self.weight_decay, self.weight_decay_end = config.weight_decay, config.weight_decay_end
         self.decayed_groups = [i for i, group in enumerate(optimizer.param_groups) if group["weight_decay"] > 0]
         super().__init__(optimizer, T_0=cycle, eta_min=config.learning_rate_cosine_min)
 
     def step(self, epoch: float | None = None) -> None:
-        """Set the learning rate and the weight decay of the next epoch."""
         super().step(epoch)
         for i in self.decayed_groups:
             group, highest = self.optimizer.param_groups[i], self.base_lrs[i]

@@ -58,12 +58,10 @@ class Timer:
         self.start()
 
     def start(self) -> None:
-        """Start the clocks."""
         self.started = self.saved_at = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """Seconds since the start."""
         return time.monotonic() - self.started
 
     @property
@@ -77,7 +75,6 @@ class Timer:
         return time.monotonic() - self.saved_at >= self.checkpoint_seconds
 
     def saved(self) -> None:
-        """Note that a checkpoint was written."""
         self.saved_at = time.monotonic()
 
 

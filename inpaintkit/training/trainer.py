@@ -108,7 +108,6 @@ class Trainer:
 
     @property
     def train_set(self) -> InpaintDataset:
-        """The records that are trained on."""
         return self.data.train_set
 
     def hardest(self, count: int = 8) -> list[tuple[int, float]]:
@@ -170,7 +169,6 @@ class Trainer:
         return [f"the run that was in {self.files.folder} lies in {moved} now"]
 
     def save(self) -> None:
-        """Write the full state."""
         run, setup = self.run, self.setup
         run.timer.saved()
         run.progress.skipped_updates = max(updater.skipped() for updater in setup.task.updaters)
@@ -237,9 +235,7 @@ class GanTrainer(Trainer):
         return self.setup.task.realness(picture, target)
 
     def picked_because(self) -> str:
-        """Return in words which epoch was picked and why."""
         return picked_because(self.run.progress.history, self.run.progress.best_epoch)
 
     def epoch_table(self) -> str:
-        """Return a Markdown table of the inside-hole figures of each evaluated epoch, the picked one in bold."""
         return epoch_table(self.run.progress.history, self.run.progress.best_epoch)

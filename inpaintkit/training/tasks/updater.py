@@ -69,7 +69,6 @@ class Updater:
         return {"learning_rate": group["lr"], "weight_decay": float(group["weight_decay"])}
 
     def next_epoch(self) -> None:
-        """Move the learning-rate schedule on."""
         if self.scheduler is not None:
             self.scheduler.step()
 
