@@ -42,20 +42,19 @@ SHOWN_KEYS, SHOWN_LETTERS = 3, 60
 Meta = dict[str, Any]
 
 
-def save_model(model: LightInpaintV1, path: str | Path, half: bool = False, **meta: Any) -> Path:
+def save_model(model: LightInpaintV1, path: str | Path, **meta: Any) -> Path:
     """Write a best-model file, atomically; iw3 loads it as it is.
 
     Args:
         model: its weights are stored as float32, whatever they are now.
         path: file to write, usually ``inpaint.light_inpaint_v1.pth``; missing folders are made.
-        half: store float16: half the size; loaded values become float32 again.
         meta: how the model came to be: plain strings, numbers, lists, dicts. `load_model` gives it back.
 
     Raises:
         InputError: when the file can't be written or a weight isn't finite.
         TypeError: when `meta` holds anything else.
     """
-    payload = {**_layout(model, torch.float16 if half else torch.float32), EXTRA_KEY: meta}
+    payload = {**_layout(model, torch.float32), EXTRA_KEY: meta}
     _require_plain(meta, "meta", tensors=False)
     problem = _weight_problem(payload["state_dict"])
     if problem:
