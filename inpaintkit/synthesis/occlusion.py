@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inpaintkit.neighbours import local_max, running_max
-from inpaintkit.synthesis.warp import Amount, RowBlock, left_positions, leftmost_source, rows_per_block, run_blocks
+from inpaintkit.synthesis.warp import RowBlock, left_positions, leftmost_source, rows_per_block, run_blocks
 
 HALF_PIXEL = 0.5
 
@@ -42,7 +42,7 @@ LEAST_SLOPE = 0.01
 LEAST_RANGE = 0.1
 
 
-def hidden_hole(depth: Tensor, divergence: Amount, convergence: Amount) -> Tensor:
+def hidden_hole(depth: Tensor, divergence: float, convergence: float) -> Tensor:
     """Return the pixels that the left eye cannot see, because a nearer pixel lands within half a pixel of them.
 
     `depth` (B, 1, H, W) is 0..1, 1 = near; `divergence` is in percent of W;

@@ -8,6 +8,7 @@ largest shift started furthest left. So the nearest source is the one with the s
 computed on mirrored rows, where the same holds. Source: the rules of iw3 (nagadomi/nunif), read from its results.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
@@ -22,9 +23,6 @@ from inpaintkit.errors import InputError
 Eye = Literal["left", "right"]
 EYES = get_args(Eye)
 
-Amount = float | Tensor
-"""A number, or one for each picture of a batch, (B,)."""
-
 FILL_REACH = 100
 """Farthest distance, in pixels, over which values are filled in and layers are compared (reference rule)."""
 
@@ -37,7 +35,7 @@ _BLOCK_PIXELS_ACCELERATOR = 1 << 19
 
 
 def forward_warp(
-    values: Tensor, depth: Tensor, divergence: Amount, convergence: Amount, eye: Eye, fill: bool = False
+    values: Tensor, depth: Tensor, divergence: float, convergence: float, eye: Eye, fill: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Shift every pixel sideways by its disparity and return what one eye sees.
 
@@ -66,7 +64,7 @@ class EyeView(NamedTuple):
 
 
 def warp_to_eye(
-    values: Tensor, depth: Tensor, divergence: Amount, convergence: Amount, eye: Eye, fill: bool = False
+    values: Tensor, depth: Tensor, divergence: float, convergence: float, eye: Eye, fill: bool = False
 ) -> EyeView:
     """Do as `forward_warp` does, and tell as well what lies beyond the border."""
     require_known("eye", eye, EYES)
@@ -96,7 +94,7 @@ def warp_to_eye(
     return EyeView(warped, hole, beyond)
 
 
-def warp_back_hole(depth: Tensor, divergence: Amount, convergence: Amount, mirrored: bool = False) -> Tensor:
+def warp_back_hole(depth: Tensor, divergence: float, convergence: float, mirrored: bool = False) -> Tensor:
     """Return the pixels of a picture that the other eye cannot see: the hole, in the picture's own pixels.
 
     `depth` (B, 1, H, W) is 0..1, 1 = near; `divergence` is in percent of W. The depth is warped to the left eye and filled, and emptiness is warped back from there by the same shifts;
@@ -125,7 +123,7 @@ def warp_back_hole(depth: Tensor, divergence: Amount, convergence: Amount, mirro
     return hole
 
 
-def seen_from_left(depth: Tensor, divergence: Amount, convergence: Amount) -> Tensor:
+def seen_from_left(depth: Tensor, divergence: float, convergence: float) -> Tensor:
     """Return the picture's column, 0..W - 1, that the left eye sees at each pixel: int64 (B, 1, H, W).
 
     Parameters and holes as of `forward_warp` with `fill`, rounded to whole pixels: half as much work, for looking at.
@@ -147,7 +145,7 @@ def seen_from_left(depth: Tensor, divergence: Amount, convergence: Amount) -> Te
 
 
 class _Shift(NamedTuple):
-    """How one picture's pixels move: shift in pixels = `gain` * (depth - `plane`); `padding` columns on both sides."""
+    """How pixels move: shift in pixels = `gain` * (depth - `plane`); `padding` columns on both sides."""
 
     gain: float
     plane: float
@@ -171,7 +169,7 @@ class _Landed(NamedTuple):
     column: Tensor
 
 
-def run_blocks(work: Callable[[RowBlock], None], depth: Tensor, divergence: Amount, convergence: Amount) -> None:
+def run_blocks(work: Callable[[RowBlock], None], depth: Tensor, divergence: float, convergence: float) -> None:
     """Call `work` for each block of rows, one after the other, without gradients.
 
     A block fits the cache and is too small for torch to split an operation on it among threads. Two Python threads
@@ -179,17 +177,16 @@ def run_blocks(work: Callable[[RowBlock], None], depth: Tensor, divergence: Amou
     pictures runs them side by side instead. Raises `InputError` for arguments that can't work, before the first call.
     """
     _check_depth(depth)
-    batch, _, height, width = depth.shape
-    strengths = _per_picture(divergence, batch, "divergence")
-    planes = _per_picture(convergence, batch, "convergence")
-    if min(strengths) < 0 or max(strengths) > MAX_DIVERGENCE:
+    if not 0 <= divergence <= MAX_DIVERGENCE:
         raise InputError(f"divergence: {divergence} is out of range; give 0 to 100 (percent of the width)")
-    for b, (percent, plane) in enumerate(zip(strengths, planes, strict=True)):
-        shift = _Shift(0.5 * percent * 0.01 * width, plane, int(width * percent * 0.01 + _EXTRA_PADDING))
-        step = rows_per_block(width + max(2 * shift.padding + 1, FILL_REACH), depth.device)
-        with torch.no_grad():
-            for top in range(0, height, step):
-                work(RowBlock(b, slice(top, top + step), shift))
+    if not math.isfinite(convergence):
+        raise InputError(f"convergence: {convergence} is no depth; give 0 to 1")
+    batch, _, height, width = depth.shape
+    shift = _Shift(0.5 * divergence * 0.01 * width, convergence, int(width * divergence * 0.01 + _EXTRA_PADDING))
+    step = rows_per_block(width + max(2 * shift.padding + 1, FILL_REACH), depth.device)
+    with torch.no_grad():
+        for b, top in itertools.product(range(batch), range(0, height, step)):
+            work(RowBlock(b, slice(top, top + step), shift))
 
 
 def rows_per_block(width: int, device: torch.device) -> int:
@@ -290,13 +287,6 @@ def _background(missing: Tensor) -> tuple[Tensor, Tensor]:
     present = columns.expand_as(missing).masked_fill(missing, -torch.inf)
     last, source = present.cummax(-1)
     return source, columns - last > FILL_REACH
-
-
-def _per_picture(value: Amount, batch: int, name: str) -> list[float]:
-    numbers: list[float] = value.flatten().tolist() if isinstance(value, Tensor) else [float(value)]
-    if len(numbers) not in (1, batch) or not all(math.isfinite(number) for number in numbers):
-        raise InputError(f"{name}: expected one finite number, or one for each of {batch} pictures, got {value}")
-    return numbers * batch if len(numbers) == 1 else numbers
 
 
 def _check_depth(depth: Tensor) -> None:

@@ -52,10 +52,9 @@ def test_batch_equals_loop_and_rows_are_independent(
     key: int, divergence: float, plane: float, height: int, width: int
 ) -> None:
     depth = torch.rand(2, 1, height, width, generator=torch.Generator().manual_seed(key))
-    hole = hidden_hole(depth, torch.tensor([divergence, 3.0]), plane)
-    assert torch.equal(hole[:1], hidden_hole(depth[:1], divergence, plane))
-    assert torch.equal(hole[1:], hidden_hole(depth[1:], 3.0, plane))
-    assert torch.equal(hole[:, :, -1:], hidden_hole(depth[:, :, -1:], torch.tensor([divergence, 3.0]), plane))
+    hole = hidden_hole(depth, divergence, plane)
+    assert torch.equal(hole[1:], hidden_hole(depth[1:], divergence, plane))
+    assert torch.equal(hole[:, :, -1:], hidden_hole(depth[:, :, -1:], divergence, plane))
     assert not hidden_hole(depth, 0.0, plane).any()
     assert not hidden_hole(torch.full_like(depth, 0.7), divergence, plane).any()
 

@@ -219,13 +219,11 @@ def test_hole_grows_with_divergence(start: int, width: int, weak: float, more: f
 
 
 @quick
-@given(levels(40, 4), st.lists(st.floats(0, 12), min_size=2, max_size=2), st.booleans())
-def test_batch_equals_loop(depth: Tensor, strengths: list[float], mirrored: bool) -> None:
+@given(levels(40, 4), st.floats(0, 12), st.booleans())
+def test_batch_equals_loop(depth: Tensor, divergence: float, mirrored: bool) -> None:
     batch = torch.cat([depth, depth.flip(-2)])
-    convergence = torch.tensor([0.25, 1.0])
-    together = warp_back_hole(batch, torch.tensor(strengths, dtype=torch.float64), convergence, mirrored)
-    alone = [warp_back_hole(batch[b : b + 1], strengths[b], float(convergence[b]), mirrored) for b in range(2)]
-    assert torch.equal(together, torch.cat(alone))
+    alone = [warp_back_hole(one, divergence, 0.25, mirrored) for one in batch.split(1)]
+    assert torch.equal(warp_back_hole(batch, divergence, 0.25, mirrored), torch.cat(alone))
 
 
 @quick
@@ -318,12 +316,10 @@ def test_arguments_that_cannot_work_are_refused() -> None:
     for wrong in (depth[0], depth.expand(2, 3, 4, 4), depth.long(), depth[:, :, :0]):
         with pytest.raises(InputError, match=r"expected float \(B, 1, H, W\)"):
             warp_back_hole(wrong, 2.0, 0.5)
-    for divergence in (-1.0, 101.0):
+    for divergence in (-1.0, 101.0, float("nan")):
         with pytest.raises(InputError, match=r"divergence: .* is out of range"):
             warp_back_hole(depth, divergence, 0.5)
-    with pytest.raises(InputError, match="divergence: expected one finite number"):
-        warp_back_hole(depth, torch.ones(3), 0.5)
-    with pytest.raises(InputError, match="convergence: expected one finite number"):
+    with pytest.raises(InputError, match="convergence: nan is no depth"):
         warp_back_hole(depth, 1.0, float("nan"))
     with pytest.raises(InputError, match="eye: 'both' is unknown"):
         forward_warp(depth, depth, 1.0, 0.5, "both")  # type: ignore[arg-type]
