@@ -227,9 +227,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.dry_run:
         import yaml
 
-        from inpaintkit.files import without_new_folders
-
-        with parameters.in_project(options.notebook) as root, without_new_folders(root / config.run_folder):
+        with parameters.in_project(options.notebook):
             config.check_inputs()
         print(f"# run folder: {config.run_folder}\n{yaml.safe_dump(resolved, sort_keys=False)}", end="")
         return
@@ -268,7 +266,7 @@ def _batch(options: argparse.Namespace) -> None:
     from inpaintkit.notebook import batch, parameters
 
     overrides = parameters.parse_assignments(batch.NOTEBOOK, options.param)
-    plan = batch.load_batch(options.file, overrides, options.dry_run)
+    plan = batch.load_batch(options.file, overrides)
     if options.dry_run:
         for job in plan.jobs:
             print(f"{job.name}: {job.config.dataset_dir} -> {job.config.run_folder}")

@@ -161,11 +161,10 @@ def require_file(path: str | Path, name: str) -> None:
 
 
 def require_writable(path: str | Path, name: str) -> Path:
-    """Create folder `path` and prove that a file can be written in it, else raise an `InputError`."""
+    """Return `path` if files can be written in that folder, or a folder that isn't there yet be made; else raise an `InputError`."""
     folder = Path(path)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe_writing(folder)
+        probe_writing(next(place for place in (folder, *folder.parents) if place.exists()))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
@@ -186,18 +185,6 @@ def probe_writing(folder: Path) -> None:
         os.close(handle)
         with contextlib.suppress(OSError):
             probe.unlink()
-
-
-@contextlib.contextmanager
-def without_new_folders(path: Path) -> Iterator[None]:
-    """Remove the folder `path` and those above it after the context if they were made within it and are empty."""
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        yield
-    finally:
-        for folder in made:
-            with contextlib.suppress(OSError):  # one that was never made, or holds something
-                folder.rmdir()
 
 
 def move_aside(folder: Path, names: Iterable[str], dated: Path) -> Path:
@@ -227,7 +214,6 @@ class FolderLock:
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.stat(self.path), os.fstat(self._handle.fileno())):
                 return
-        self.folder.mkdir(parents=True, exist_ok=True)
         removed, self._handle = self._handle, self._take()
         removed.close()
 
@@ -236,6 +222,7 @@ class FolderLock:
         self._handle.close()
 
     def _take(self) -> IO[str]:
+        self.folder.mkdir(parents=True, exist_ok=True)
         try:
             # never through a link, which in a folder from elsewhere may lead to any file
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)

@@ -164,7 +164,6 @@ def lock(output_dir: str | Path, name: str, shard: str) -> Iterator[None]:
     So does a run with another number of shards: its share overlaps with this one's.
     """
     folder = Path(output_dir) / LOCK_FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
     count = shard.partition("/")[2]
     with folder_lock(folder, f"prefix {name}", f"{name}_{shard.replace('/', 'of')}.lock"):
         for other in _shard_locks(folder, name):

@@ -112,6 +112,7 @@ def save_stereo(
     something else, such as another fill's, all that was made with it is kept under ``old/DATE``, which is said.
     """
     target, wiggled = require_writable(folder, "output"), fitting_name(name, "_wiggle.gif")
+    target.mkdir(parents=True, exist_ok=True)
     with write_problems_said(target), tempfile.TemporaryDirectory(prefix=".", dir=target) as place:
         made = []
         for kind, view in VIEWS.items():

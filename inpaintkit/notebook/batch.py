@@ -1,6 +1,5 @@
 """Many data sets in one call: sources x depth models x variants, checked as a whole before the first one starts."""
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from inpaintkit.data import clean_prefix, data_set_name
 from inpaintkit.data.manifest import begun_with, data_set_names, is_record, manifest_folder, read_manifest
 from inpaintkit.depth import available_models
 from inpaintkit.errors import InputError, RunFailed
-from inpaintkit.files import atomic_write_text, without_new_folders
+from inpaintkit.files import atomic_write_text
 from inpaintkit.notebook import parameters, runs
 from inpaintkit.notebook.project import find_project
 
@@ -60,21 +59,18 @@ class BatchPlan:
     unfinished: str
 
 
-def load_batch(file: str | Path, overrides: Mapping[str, Any] | None = None, dry_run: bool = False) -> BatchPlan:
+def load_batch(file: str | Path, overrides: Mapping[str, Any] | None = None) -> BatchPlan:
     """Return the batch that a YAML file describes (see ``params/batch.example.yaml``), checked as a whole.
 
     `overrides` are parameters for all jobs, a shard for instance. Relative paths in the file count from the project's
-    root. A `dry_run` leaves no new folders. Raises one `InputError` that names every job that can't run, and why.
+    root. Raises one `InputError` that names every job that can't run, and why.
     """
     plan = parameters.load_sections(file, SECTIONS)
     on_error, unfinished = plan.get("on_error", "stop"), plan.get("unfinished", "keep")
     require_known(f"{file}: on_error", on_error, ON_ERROR)
     require_known(f"{file}: unfinished", unfinished, UNFINISHED)
     jobs, problems = _build_jobs(plan, str(file), overrides or {})
-    with contextlib.ExitStack() as stack:
-        for job in jobs if dry_run else ():  # otherwise a shard that starts at the same time may need them
-            stack.enter_context(without_new_folders(Path(job.config.output_dir)))
-        problems += _find_problems(jobs, on_error)
+    problems += _find_problems(jobs, on_error)
     if problems:
         raise InputError(f"{file}: nothing was started: " + "; ".join(problems))
     return BatchPlan(Path(file).stem, tuple(jobs), on_error, unfinished)

@@ -304,9 +304,10 @@ class TestCommandLine:
         assert GenerateConfig(output_dir="~no-user", prefix="x").output_dir == "~no-user", "a name that begins so"
         assert GenerateConfig(output_dir=Path("~/data"), prefix="x").output_dir == str(tmp_path / "data")  # type: ignore[arg-type]
 
-    def test_a_dry_run_leaves_no_folders(self, tmp_path: Path) -> None:
+    def test_what_is_only_checked_or_refused_leaves_no_folders(self, tmp_path: Path) -> None:
         words = ["-p", "dataset_dir=data/samples", "-p", f"output_dir={tmp_path / 'new' / 'set'}", "-p", "prefix=x"]
         assert main(["run", "01_generate", *words, "--dry-run"]) == 0
+        assert main(["run", "01_generate", *words, "-p", "device=cuda:99"]) == 2
         assert not list(tmp_path.iterdir())
 
     def test_a_dry_run_looks_at_paths(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
