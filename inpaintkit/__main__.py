@@ -223,13 +223,14 @@ def _run(options: argparse.Namespace) -> None:
 
     values = parameters.from_file(options.notebook, options.params_file) if options.params_file else {}
     values |= parameters.parse_assignments(options.notebook, options.param, options.run_dir)
-    config, resolved = parameters.resolve(options.notebook, values, options.run_dir)
+    config = parameters.resolve(options.notebook, values, options.run_dir)
     if options.dry_run:
         import yaml
 
         with parameters.in_project(options.notebook):
             config.check_inputs()
-        print(f"# run folder: {config.run_folder}\n{yaml.safe_dump(resolved, sort_keys=False)}", end="")
+        print(f"# run folder: {config.run_folder}")
+        print(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False), end="")
         return
     print(f"{config.notebook}: loading ...", flush=True)
     from inpaintkit.notebook import runs

@@ -27,14 +27,17 @@ DONE, DONE_BEFORE, FAILED, NOT_RUN = "done", "done before", "failed", "not run"
 
 @dataclass(frozen=True)
 class BatchJob:
-    """One run of the notebook: its parameters and the configuration that they fill."""
+    """One run of the notebook."""
 
     config: GenerateConfig
-    params: dict[str, Any]
 
     @property
     def name(self) -> str:
         return data_set_name(self.config)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return dataclasses.asdict(self.config)
 
 
 @dataclass(frozen=True)
@@ -108,11 +111,11 @@ def _named(section: Any, name: str, file: str) -> dict[str, dict[str, Any]]:
 
 
 def _job(values: dict[str, Any]) -> BatchJob:
-    _, params = parameters.resolve(NOTEBOOK, values)
+    params = dataclasses.asdict(parameters.resolve(NOTEBOOK, values))
     for field in dataclasses.fields(GenerateConfig):
         if field.metadata["path"] and params[field.name] is not None:
             params[field.name] = str(find_project() / params[field.name])
-    return BatchJob(GenerateConfig(**params), params)
+    return BatchJob(GenerateConfig(**params))
 
 
 def _find_problems(jobs: Iterable[BatchJob], on_error: str) -> list[str]:

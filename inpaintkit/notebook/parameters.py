@@ -230,10 +230,8 @@ def _read_value(name: str, text: str, kind: Any) -> Any:
         ) from None
 
 
-def resolve(
-    notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path | None = None
-) -> tuple[JobConfig, Values]:
-    """Return the checked configuration of a run and all its parameters as values of the right type; starts nothing.
+def resolve(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path | None = None) -> JobConfig:
+    """Return the checked configuration of a run; starts nothing.
 
     `params` may name a ``preset``; `run_dir` wins over the run folder that they name. Raises `InputError` for an unknown name, a
     wrong type, a value out of range.
@@ -241,8 +239,7 @@ def resolve(
     values = with_preset(notebook, params)
     if run_dir is not None:
         values[folder_option(notebook)] = str(run_dir)
-    config = config_of(notebook).from_params(values)
-    return config, dataclasses.asdict(config)
+    return config_of(notebook).from_params(values)
 
 
 def folder_option(notebook: str | Path) -> str:

@@ -90,6 +90,6 @@ def run_recipe(recipe: list[RecipeRun]) -> list[runs.RunReport]:
 
 def is_done(run: RecipeRun) -> bool:
     """Return whether `run` has been finished with these very parameters."""
-    config, _ = parameters.resolve(run.notebook, run.params | {"model_dir": str(find_project() / run.folder)})
+    config = parameters.resolve(run.notebook, run.params | {"model_dir": str(find_project() / run.folder)})
     assert isinstance(config, TrainConfig)
     return find_run(config).finished

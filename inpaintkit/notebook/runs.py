@@ -85,7 +85,8 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
     from papermill.exceptions import PapermillExecutionError
 
     source = find_notebook(notebook)
-    config, values = resolve(source, params, run_dir)
+    config = resolve(source, params, run_dir)
+    values = dataclasses.asdict(config)
     _require_text(values)
     with in_project(source) as root:
         _check_inputs(config)
@@ -102,10 +103,10 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
             if found.replaces:
                 move_old_run(folder, (*RUN_FILES, "figures"))
         if isinstance(config, InspectConfig):
-            keep_old_report(folder, values)
-        write_params(folder, values)
+            keep_old_report(folder, config)
+        write_params(folder, config)
         goes_on = isinstance(config, TrainConfig) and found.state is not None
-        manifest = _new_manifest(source.stem, values, root) | ({"before": _calls_before(folder)} if goes_on else {})
+        manifest = _new_manifest(config, folder, root, goes_on)
         started = time.monotonic()
         try:
             _write_manifest(folder, manifest | {"status": "running"})
@@ -169,16 +170,17 @@ def _check_inputs(config: JobConfig) -> None:
             load_model(file)
 
 
-def write_params(folder: Path, values: Mapping[str, Any]) -> None:
+def write_params(folder: Path, config: JobConfig) -> None:
     """Write the parameters of a run into its folder."""
-    atomic_write_text(folder / "params.yaml", yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
+    atomic_write_text(folder / "params.yaml", text)
 
 
-def keep_old_report(folder: Path, values: Mapping[str, Any]) -> None:
+def keep_old_report(folder: Path, config: InspectConfig) -> None:
     """Move an evaluation's report of other parameters to ``old/DATE``, and say so. Raises `InputError` for the folder of another job."""
     file = folder / "params.yaml"
     before = _params_of(file)
-    if before is not None and before != dict(values):
+    if before not in (None, dataclasses.asdict(config)):
         if before and "fills" not in before:
             raise InputError(f"run_dir: {folder} is the folder of another job; give the report one of its own")
         moved = move_aside(folder, (*RUN_FILES, *REPORT_FILES), file)
@@ -234,10 +236,9 @@ class Noted(Callback):
         if run.steps_done < run.total_steps:  # else it is only shown
             if not run.steps_done and (run.folder / "manifest.json").is_file():
                 move_aside(run.folder, ("manifest.json", "params.yaml", "metrics.csv"), run.folder / "manifest.json")
-            values, self._started = dataclasses.asdict(self._config), time.monotonic()
-            before = {"before": _calls_before(run.folder)} if run.steps_done else {}
-            self._manifest = _new_manifest(self._config.notebook, values, find_project()) | before
-            write_params(run.folder, values)
+            self._started = time.monotonic()
+            self._manifest = _new_manifest(self._config, run.folder, find_project(), run.steps_done > 0)
+            write_params(run.folder, self._config)
             _write_manifest(run.folder, self._manifest | {"status": "running"})
 
     def on_end(self, run: RunView) -> None:
@@ -249,16 +250,19 @@ class Noted(Callback):
             _write_manifest(run.folder, self._manifest | _ending(status, self._started, repr(error) if error else None))
 
 
-def _new_manifest(notebook: str, values: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    return {
-        "notebook": notebook,
+def _new_manifest(config: JobConfig, folder: Path, root: Path, goes_on: bool) -> dict[str, Any]:
+    """Return what the manifest in `folder` says from the start; of a training that `goes_on` also the calls before."""
+    params = dataclasses.asdict(config)
+    manifest = {
+        "notebook": config.notebook,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "params": dict(values),
-        "seed": values.get("seed"),
+        "params": params,
+        "seed": params["seed"],
         "commit": source_revision(root),
         "versions": versions(),
         "machine": machine_facts(),
     }
+    return manifest | ({"before": _calls_before(folder)} if goes_on else {})
 
 
 def _calls_before(folder: Path) -> list[dict[str, Any]]:

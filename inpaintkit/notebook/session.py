@@ -45,9 +45,8 @@ def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Con
     config = config_class.from_params(with_preset(config_class.notebook, given))
     config.check_inputs()
     if isinstance(config, InspectConfig):
-        values = dataclasses.asdict(config)
-        keep_old_report(config.run_folder, values)
-        write_params(config.run_folder, values)
+        keep_old_report(config.run_folder, config)
+        write_params(config.run_folder, config)
     if isinstance(config, TrainConfig) and not headless():
         _tell_duration(config)
     _tell_differences(config, given.get(PRESET), preset_values(config.notebook, given.get(PRESET)))

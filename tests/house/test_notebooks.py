@@ -104,7 +104,7 @@ class TestNotebook:
     @pytest.mark.parametrize("preset", [*PRESETS, None])
     def test_its_cell_is_accepted_with_every_preset(self, path: Path, preset: str | None) -> None:
         needed = {"prefix": "mine"} if path.stem == "01_generate" and preset is None else {}
-        config, _ = resolve(path, parameters_cell(path) | {"preset": preset} | needed)
+        config = resolve(path, parameters_cell(path) | {"preset": preset} | needed)
         assert isinstance(config, CONFIGS[path.stem])
 
     def test_every_option_is_listed_under_a_heading(self, path: Path) -> None:

@@ -84,7 +84,7 @@ def test_the_time_a_training_takes_is_estimated_from_a_step() -> None:
 def test_a_report_whose_folder_another_notebook_has_taken_says_so_in_the_end(tmp_path: Path) -> None:
     config = InspectConfig(run_dir=str(tmp_path))
     for job in (config, dataclasses.replace(config, seed=1)):
-        session.write_params(tmp_path, dataclasses.asdict(job))
+        session.write_params(tmp_path, job)
         session.record(job, {"photos: records": 1})
     with pytest.raises(InputError, match="another notebook has begun a report of other parameters"):
         session.record(config, {"photos: records": 1})
