@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inpaintkit.config import TrainConfig
 from inpaintkit.errors import InputError
 from inpaintkit.notebook import parameters, runs
-from inpaintkit.notebook.project import find_project
 from inpaintkit.text import shown
-from inpaintkit.training import find_run
 from inpaintkit.training.run import RunFiles
 
 SECTIONS = ("common", "folder", "runs")
@@ -70,7 +67,7 @@ def _checked(file: str | Path, name: str, values: dict[str, Any], folder: Path, 
 
 
 def run_recipe(recipe: list[RecipeRun]) -> list[runs.RunReport]:
-    """Run what isn't done yet, in order; return the reports of the runs that were started.
+    """Run all, in order, as `runs.execute` does, which leaves finished ones alone; return their reports.
 
     The first run that reaches `max_seconds` ends the recipe, as the next one needs its last weights. Raises `InputError` or
     `RunFailed` for the first one that fails. Called again, it goes on there.
@@ -78,18 +75,8 @@ def run_recipe(recipe: list[RecipeRun]) -> list[runs.RunReport]:
     reports = []
     for number, run in enumerate(recipe, 1):
         print(f"\n=== {number} of {len(recipe)}: {run.name} ({run.notebook}) -> {run.folder}", flush=True)
-        if is_done(run):
-            print("done before", flush=True)
-        else:
-            reports.append(runs.execute(run.notebook, run.params))
-            if reports[-1].status == runs.OUT_OF_TIME:
-                print(f"{run.name} is out of time (max_seconds); the same command goes on with it", flush=True)
-                break
+        reports.append(runs.execute(run.notebook, run.params))
+        if reports[-1].status == runs.OUT_OF_TIME:
+            print(f"{run.name} is out of time (max_seconds); the same command goes on with it", flush=True)
+            break
     return reports
-
-
-def is_done(run: RecipeRun) -> bool:
-    """Return whether `run` has been finished with these very parameters."""
-    config = parameters.resolve(run.notebook, run.params | {"model_dir": str(find_project() / run.folder)})
-    assert isinstance(config, TrainConfig)
-    return find_run(config).finished
