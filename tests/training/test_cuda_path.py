@@ -20,7 +20,6 @@ from inpaintkit.data.resident import ResidentRecords
 from inpaintkit.data.sample_draw import Chances
 from inpaintkit.depth.fastdepth import FastDepth
 from inpaintkit.inspection.holes import hole_iou, hole_ring, hole_widths, stray_pixels
-from inpaintkit.inspection.likeness import ssim_map
 from inpaintkit.inspection.spectrum import step_products
 from inpaintkit.model import LightInpaintV1, create_discriminator
 from inpaintkit.model.ensembles import DISCRIMINATORS
@@ -129,7 +128,6 @@ def test_every_figure(gpu: FakeGpu) -> None:
     lpips = Lpips("alex").to("cuda")
     figures = [
         metrics.hole_psnr(*pair, missing),
-        ssim_map(*pair),
         metrics.hole_lpips(*pair, missing, lpips),
         metrics.artefact_score(*pair, missing),
         hole_widths(missing),
