@@ -1,12 +1,14 @@
 """The kinds of pictures people hand in, brought to one kind and back, and the eye they belong to."""
 
-from collections.abc import Callable, Iterator
+import io
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from inpaintkit.config import require_known
 from inpaintkit.errors import InputError
@@ -20,6 +22,10 @@ Pixels = NDArray[np.uint8]
 Hole = torch.Tensor | np.ndarray
 """(B, 1, H, W), (1, H, W) or (H, W); bool with True = missing, or numbers where anything above 0 is missing."""
 
+WIGGLE_MS = 140
+"""Time that a wiggle picture shows each eye."""
+
+GIF_COLOURS = 256
 CHANNELS = 3
 UINT8_MAX = 255
 BAND = 256  # rows
@@ -76,6 +82,17 @@ def to_uint8(picture: torch.Tensor) -> np.ndarray:
         part = picture[:, rows].detach().float().clamp(0, 1).mul_(UINT8_MAX).round_().to(torch.uint8)
         cv2.merge(list(part.cpu().numpy()), levels[rows])  # three times as fast as a permuted copy
     return levels
+
+
+def swinging_gif(frames: Sequence[Pixels]) -> bytes:
+    """Return a GIF that shows `frames`, (H, W, 3) each, by turns for ever."""
+    strip = Image.fromarray(np.concatenate(frames, axis=1)).quantize(GIF_COLOURS)  # the same colours in all of them
+    width = strip.width // len(frames)
+    first, *others = (strip.crop((left, 0, left + width, strip.height)) for left in range(0, strip.width, width))
+    data = io.BytesIO()
+    options = {"save_all": True, "append_images": others, "duration": WIGGLE_MS, "loop": 0, "optimize": False}
+    first.save(data, format="GIF", **options)
+    return data.getvalue()
 
 
 def bands(height: int) -> Iterator[slice]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,16 +9,10 @@ import torch
 from PIL import Image
 
 from inpaintkit.errors import InputError
-from inpaintkit.files import atomic_path
 from inpaintkit.inspection.fills import Fill
-from inpaintkit.inspection.pictures import AnyPicture, bands, picture_batch, to_uint8
+from inpaintkit.inspection.pictures import AnyPicture, bands, picture_batch, swinging_gif, to_uint8
 from inpaintkit.synthesis import close_hole, prepare_depth, warp_to_eye
 from inpaintkit.synthesis.warp import MAX_DIVERGENCE, Eye
-
-WIGGLE_MS = 140
-"""Time that a wiggle picture shows each eye."""
-
-GIF_COLOURS = 256
 
 LARGEST_DEPTH = 2.0
 """What is meant as 0..1 may go beyond it by a little, levels of 8 bit and metres do by much."""
@@ -82,18 +75,9 @@ class StereoPair:
             seen[rows] = SRGB[((left + right).clip(0, 1) * (len(SRGB) - 1) + 0.5).astype(np.intp)]
         return seen
 
-    def save_wiggle(self, path: str | Path) -> Path:
-        """Write a GIF that swings between the eyes for ever, atomically; raise `InputError` if it can't be written."""
-        path = Path(path)
-        if path.suffix.lower() != ".gif":
-            raise InputError(f"path: {path} does not end in .gif; a wiggle picture is an animated GIF")
-        both = Image.fromarray(self.side_by_side()).quantize(GIF_COLOURS)
-        width, height = both.width // 2, both.height
-        first, second = (both.crop((left, 0, left + width, height)) for left in (0, width))
-        options = {"save_all": True, "append_images": [second], "duration": WIGGLE_MS, "loop": 0, "optimize": False}
-        with atomic_path(path) as temporary:
-            first.save(temporary, format="GIF", **options)
-        return path
+    def wiggle(self) -> bytes:
+        """Return a GIF that swings between the eyes for ever."""
+        return swinging_gif([to_uint8(self.left[0]), to_uint8(self.right[0])])
 
 
 def stereo_pair(

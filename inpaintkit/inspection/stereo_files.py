@@ -124,7 +124,8 @@ def save_stereo(
                 Image.fromarray(pixels).save(data, **ENCODERS[ending])
                 made[-1].write_bytes(data.getbuffer())
         if wiggle:
-            made.append(pair.save_wiggle(Path(place) / wiggled))
+            made.append(Path(place) / wiggled)
+            made[-1].write_bytes(pair.wiggle())
         others = [path for file in made if (path := target / file.name).exists() and not filecmp.cmp(file, path, False)]
         if others:
             family = [fitting_name(name, f"_{kind}.{ending}") for kind in VIEWS for ending in ENCODERS] + [wiggled]

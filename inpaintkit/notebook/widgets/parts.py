@@ -15,8 +15,7 @@ from PIL import Image
 from inpaintkit import text
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.figures import Figure
-from inpaintkit.inspection.pictures import Pixels
-from inpaintkit.inspection.stereo import WIGGLE_MS
+from inpaintkit.inspection.pictures import Pixels, swinging_gif
 
 JPEG_QUALITY = 88
 LABEL_WIDTH = "104px"
@@ -38,11 +37,10 @@ class Showable(Protocol):
 
 def encoded(frames: Sequence[Pixels]) -> bytes:
     """Return one frame (H, W, 3) as JPEG, several as a GIF that swings between them for ever."""
-    data, images = io.BytesIO(), [Image.fromarray(frame) for frame in frames]
-    if len(images) == 1:
-        images[0].save(data, format="JPEG", quality=JPEG_QUALITY)
-    else:
-        images[0].save(data, format="GIF", save_all=True, append_images=images[1:], duration=WIGGLE_MS, loop=0)
+    if len(frames) > 1:
+        return swinging_gif(frames)
+    data = io.BytesIO()
+    Image.fromarray(frames[0]).save(data, format="JPEG", quality=JPEG_QUALITY)
     return data.getvalue()
 
 
