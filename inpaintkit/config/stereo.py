@@ -1,7 +1,6 @@
 """What the command ``stereo`` takes."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from inpaintkit.config.choices import DEPTH_MODEL_NAMES
 from inpaintkit.config.inspect import FILL_KINDS, InspectConfig, check_fill_name
@@ -32,10 +31,6 @@ class StereoConfig(JobConfig):
     format: str = option("jpg", "format of the pictures", choices=FORMATS)
     wiggle: bool = option(False, "also write a GIF that switches between the two views")
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps")
-
-    @property
-    def run_folder(self) -> Path:
-        return Path(self.output)
 
     def check_inputs(self) -> None:
         require_file(self.picture, "picture")

@@ -185,7 +185,7 @@ def compared_fills(config: InspectConfig) -> tuple[dict[str, Fill], str | None]:
     return fills | {MODEL: Inpainter(config.checkpoint, config.device)}, before
 
 
-def make_fills(names: str, device: str = "auto", amp: str = "off") -> dict[str, Fill]:
+def make_fills(names: str, device: str = "auto") -> dict[str, Fill]:
     """Return fills by the name they get in tables.
 
     Args:
@@ -194,19 +194,19 @@ def make_fills(names: str, device: str = "auto", amp: str = "off") -> dict[str, 
             characters in it replaced), and functions of yours (``mine.py:my_fill``; called by the function's name). Where a
             name is taken already, as ``row`` and ``model`` are, a number is added, and that is said.
         device: where model files run.
-        amp: their arithmetic, see `Inpainter`.
 
     Raises `InputError` for unknown names, and for files that can't be read or hold no such function.
     """
     found: dict[str, Fill] = {}
     for name in fill_names(names):
-        for label, fill in fills_named(name, device, amp).items():
+        for label, fill in fills_named(name, device).items():
             found[label if FILLS.get(label) is fill else _own_label(label, found, name)] = fill
     return found
 
 
-def fills_named(name: str, device: str = "auto", amp: str = "off") -> dict[str, Fill]:
-    """Return what a single one of the names that `make_fills` takes stands for; here a path may have a comma in it."""
+def fills_named(name: str, device: str, amp: str = "off") -> dict[str, Fill]:
+    """Return what a single one of the names that `make_fills` takes stands for; here a path may have a comma in it. `amp`: arithmetic of
+    a model, see `Inpainter`."""
     if name == ALL_FILLS:
         has_skimage = importlib.util.find_spec("skimage") is not None
         return {label: fill for label, fill in FILLS.items() if has_skimage or label != "biharmonic"}

@@ -18,7 +18,7 @@ from inpaintkit.model import LightInpaintV1, load_model
 from inpaintkit.model.generator import HIDDEN_ABOVE, PATCH, SIZE_STEP
 from inpaintkit.model.layers import next_multiple
 from inpaintkit.neighbours import local_max
-from inpaintkit.synthesis import close_hole, dilate_inner, dilate_outer
+from inpaintkit.synthesis import close_hole
 from inpaintkit.training.amp import autocast, choose_amp
 
 BLOCK = 2048
@@ -52,16 +52,7 @@ class Inpainter:
         self.amp = choose_amp(amp, self.device)[0]
 
     @torch.inference_mode()
-    def __call__(
-        self,
-        picture: AnyPicture,
-        hole: Hole,
-        eye: str = "right",
-        closing: bool = True,
-        inner_dilation: int = 0,
-        outer_dilation: int = 0,
-        base_width: int | None = None,
-    ) -> AnyPicture:
+    def __call__(self, picture: AnyPicture, hole: Hole, eye: str = "right", closing: bool = True) -> AnyPicture:
         """Return `picture` with `hole` filled, of the same kind.
 
         Args:
@@ -69,10 +60,7 @@ class Inpainter:
                 Elsewhere NaN counts as 0, and infinity as the limit that it is beyond.
             hole: bool (True = missing) or numbers (above 0 = missing): (B, 1, H, W), (1, H, W) or (H, W).
             eye: ``"right"``: background right of the hole; ``"left"``: the other way round (filled mirrored).
-            closing: fill cracks and pinholes of the hole first.
-            inner_dilation: px by which the hole grows towards the near object.
-            outer_dilation: px by which the hole grows towards the background.
-            base_width: picture width in px that the dilations are meant for, None: this picture's.
+            closing: fill cracks and pinholes of the hole first. To let it grow as well, see `fills.on_grown_hole`.
 
         Raises `InputError` for other shapes or types and for pictures under 16 px.
         """
@@ -90,7 +78,6 @@ class Inpainter:
                 continue
             gap: Tensor = mirror_if(missing_one, left).to(self.device)
             gap = close_hole(gap) if closing else gap
-            gap = dilate_outer(dilate_inner(gap, inner_dilation, base_width), outer_dilation, base_width)
             area = self._soft_area(gap)
             x = mirror_if(picture_one, left).to(self.device, copy=True)
             # one pixel that isn't a number would spread over all that the network sees from it

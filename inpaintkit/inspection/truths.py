@@ -181,12 +181,11 @@ def scene_case(scene: Scene, divergence: float, convergence: float, name: str, e
     return Case(name, name, warped, hole, truth, judged, picture, exact, hidden)
 
 
-def border_truth(truth: Truth, seed: int = 0, cut: bool = True) -> Truth:
+def border_truth(truth: Truth, seed: int = 0) -> Truth:
     """Return the cases of `truth`, by turns cut at the right and at the left, so that a hole touches that border.
 
     What counts is the hole that the border cuts; behind it nothing is known any more. The border runs through a pixel
-    drawn from those that count, and each case's name says at which side. `cut=False`: the same pixels count, but the pictures go on
-    beyond, so the difference is what the border costs.
+    drawn from those that count, and each case's name says at which side.
     """
     names = [f"{name}_{'left' if index % 2 else 'right'}" for index, name in enumerate(truth.names)]
 
@@ -196,13 +195,10 @@ def border_truth(truth: Truth, seed: int = 0, cut: bool = True) -> Truth:
             return case
         column = _draw_column(case.judged, numpy_rng("border", seed, index), at_right)
         window = (..., slice(column + 1) if at_right else slice(column, None))
-        left, right = nearest_known(case.hole[window])
+        picture, hole, content, judged = (x[window] for x in (case.picture, case.hole, case.truth, case.judged))
+        left, right = nearest_known(hole)
         touches = (right == right.shape[-1]) if at_right else (left < 0)
-        counts = torch.zeros_like(case.judged)
-        counts[window] = case.judged[window] & touches
-        bare = replace(case, judged=counts, left_view=None, right_view=None, exact_hole=None)
-        parts = ("picture", "hole", "truth", "judged") if cut else ()
-        return replace(bare, **{part: getattr(bare, part)[window] for part in parts})
+        return Case(case.name, case.source, picture, hole, content, judged & touches)
 
     return Truth("holes at the border", names, load)
 

@@ -27,6 +27,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DPI = 110
 
 TILE_INCHES = 2.1
+LONGEST_NAME = 26  # characters
 
 USUAL_FONT = "DejaVu Sans"
 WIDE_FONTS = (
@@ -108,9 +109,9 @@ def show_picture(ax: Axes, picture: torch.Tensor) -> None:
     ax.imshow(to_uint8(picture), interpolation="nearest" if picture.shape[-1] < 300 else "antialiased")
 
 
-def short(name: str, length: int = 26) -> str:
-    """Return a record's name as it may stand in a figure."""
-    return text.figure(name, length)
+def short(name: str) -> str:
+    """Return a record's name as it may stand above or beside its picture."""
+    return text.figure(name, LONGEST_NAME)
 
 
 def label_axes(ax: Axes, title: str, x: str, y: str) -> None:
