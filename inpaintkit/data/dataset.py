@@ -42,12 +42,11 @@ Sample = tuple[Tensor, Tensor, Tensor, int]
 Only with `mixed_border` do input and target differ, right of holes."""
 
 
-def find_pairs(folder: Path, being_written: bool = False) -> list[tuple[Path, Path]]:
+def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
     """Return the (picture, hole) files of the records in `folder`, sorted by name.
 
     Pairs are told by their suffixes ``_C.png`` and ``_M.png``, as in iw3. Raises `InputError` when one half of a pair
-    is missing or there is none at all. `being_written`: another run may be at work in `folder`, so a picture whose
-    hole isn't there yet is left out instead.
+    is missing or there is none at all.
     """
     with os.scandir(folder) as entries:
         found = {entry.name: entry for entry in entries if entry.name.endswith((PICTURE_SUFFIX, HOLE_SUFFIX))}
@@ -61,9 +60,6 @@ def find_pairs(folder: Path, being_written: bool = False) -> list[tuple[Path, Pa
         suffix: {n.removesuffix(suffix) for n in names if n.endswith(suffix)}
         for suffix in (PICTURE_SUFFIX, HOLE_SUFFIX)
     }
-    if being_written:
-        stems[HOLE_SUFFIX] &= stems[PICTURE_SUFFIX]
-        stems[PICTURE_SUFFIX] = stems[HOLE_SUFFIX]
     for have, lack in ((PICTURE_SUFFIX, HOLE_SUFFIX), (HOLE_SUFFIX, PICTURE_SUFFIX)):
         alone = min(stems[have] - stems[lack], default=None)
         if alone is not None:

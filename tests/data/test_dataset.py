@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from inpaintkit.data import sample_draw
-from inpaintkit.data.dataset import InpaintDataset, find_pairs
+from inpaintkit.data.dataset import InpaintDataset
 from inpaintkit.data.sample_draw import Chances, draw_sample
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng
@@ -200,12 +200,6 @@ def test_half_a_pair_is_named(lost: str, folder: Path) -> None:
     (folder / f"p_00000002{lost}").unlink()
     with pytest.raises(InputError, match=f"has no partner p_00000002{lost}"):
         make(folder)
-
-
-def test_a_pair_that_another_run_is_writing_is_left_out_of_pictures(folder: Path) -> None:
-    pairs = find_pairs(folder)
-    (folder / "p_00000002_M.png").unlink()
-    assert find_pairs(folder, being_written=True) == [pair for pair in pairs if "00000002" not in pair[0].name]
 
 
 def test_an_empty_folder_and_a_missing_one_are_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from toy_records import write_records
 
 from inpaintkit.data import InpaintDataset
+from inpaintkit.data.dataset import find_pairs
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import FILLS, evaluate, figures, row_fill
 from inpaintkit.inspection.zoom import ZOOM_MAXIMUM, zoom_boxes
@@ -35,13 +36,17 @@ def data_folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+def pairs(folder: Path) -> list[tuple[Path, Path]]:
+    return [pair for split in ("train", "eval") for pair in find_pairs(folder / split)]
+
+
 def test_a_saved_figure_is_an_opaque_picture(tmp_path: Path, data_folder: Path) -> None:
-    path = figures.save_figure(figures.contact_sheet(data_folder, 3), tmp_path / "figures" / "sheet.png")
+    path = figures.save_figure(figures.contact_sheet(pairs(data_folder), 3), tmp_path / "figures" / "sheet.png")
     with Image.open(path) as image:
         assert image.mode == "RGB"
         assert image.getpixel((0, 0)) == (255, 255, 255)
     with pytest.raises(InputError, match=r"does not end in \.png"):
-        figures.save_figure(figures.contact_sheet(data_folder, 1), tmp_path / "sheet.jpg")
+        figures.save_figure(figures.contact_sheet(pairs(data_folder), 1), tmp_path / "sheet.jpg")
 
 
 def test_names_in_chinese_signs_take_a_font_that_has_them_and_none_is_no_warning(
@@ -52,7 +57,7 @@ def test_names_in_chinese_signs_take_a_font_that_has_them_and_none_is_no_warning
     drawn = []
     for fonts in ((), ("STIXGeneral",)):  # which has one of these signs, and comes with matplotlib
         monkeypatch.setattr(figures.base, "WIDE_FONTS", fonts)
-        drawn.append(figures.png_bytes(figures.contact_sheet(data_folder, 3)))
+        drawn.append(figures.png_bytes(figures.contact_sheet(pairs(data_folder), 3)))
     assert drawn[0] != drawn[1]
 
 
@@ -60,14 +65,16 @@ def test_statistics_of_a_large_data_set_read_some_of_it_and_say_so(
     data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(figures.records, "MOST_COUNTED", 3)
-    assert "records (3 of 5)" in words(figures.hole_histogram(data_folder))
+    assert "records (3 of 5)" in words(figures.hole_histogram(pairs(data_folder)))
 
 
 def test_contact_sheet_tells_the_hole_share_of_each_record(data_folder: Path) -> None:
     share = (30 * 2 + 50 * 12) / 96**2
-    assert words(figures.contact_sheet(data_folder / "train", 2)).count(f"{share:.1%} hole") == 2
-    assert words(figures.contact_sheet(data_folder, 12)).count("hole") == 5
-    assert words(figures.contact_sheet(data_folder, 2, seed=0)) == words(figures.contact_sheet(data_folder, 2, seed=0))
+    assert words(figures.contact_sheet(find_pairs(data_folder / "train"), 2)).count(f"{share:.1%} hole") == 2
+    assert words(figures.contact_sheet(pairs(data_folder), 12)).count("hole") == 5
+    assert words(figures.contact_sheet(pairs(data_folder), 2, seed=0)) == words(
+        figures.contact_sheet(pairs(data_folder), 2, seed=0)
+    )
 
 
 def test_samples_panel_shows_training_samples(data_folder: Path) -> None:
@@ -163,8 +170,8 @@ def test_whatever_has_a_scale_says_of_what(tmp_path: Path, data_folder: Path, re
     csv_file = tmp_path / "loss.csv"
     csv_file.write_text(LOSSES)
     evaluation = evaluate({"row": row_fill}, records)
-    made = [figures.hole_histogram(data_folder), figures.loss_curves(csv_file), figures.metrics_bars(evaluation)]
-    made += [figures.contact_sheet(data_folder, 2), figures.before_after(records, {"row": row_fill}, n=1)]
+    made = [figures.hole_histogram(pairs(data_folder)), figures.loss_curves(csv_file), figures.metrics_bars(evaluation)]
+    made += [figures.contact_sheet(pairs(data_folder), 2), figures.before_after(records, {"row": row_fill}, n=1)]
     made.append(figures.hole_spectra(records, {"row": row_fill}))
     for figure in made:
         figures.png_bytes(figure)  # draws, so that ticks are known

@@ -17,6 +17,7 @@ from widget_tools import parts
 
 from inpaintkit.config import TrainConfig, joined_fills
 from inpaintkit.data import InpaintDataset
+from inpaintkit.data.review import list_records
 from inpaintkit.depth import create_depth_model
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import FILLS, evaluate, figures, make_fills
@@ -165,7 +166,7 @@ def test_figures(folder: Path) -> None:
     fills, truth = {NAME: FILLS["row"]}, record_truth(records)
     evaluation = evaluate(fills, truth, ())
     drawn = [
-        figures.contact_sheet(folder / "train"),
+        figures.contact_sheet([(record.picture, record.hole) for record in list_records(folder)]),
         figures.samples_panel(records),
         figures.hardest_records(records, [(0, 0.5)]),
         figures.before_after(records, fills),

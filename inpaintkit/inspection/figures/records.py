@@ -12,11 +12,8 @@ from matplotlib.figure import Figure
 
 from inpaintkit.config import HOLE_METHODS
 from inpaintkit.data import InpaintDataset
-from inpaintkit.data.dataset import find_pairs
-from inpaintkit.data.manifest import SPLITS
 from inpaintkit.data.packed import read_record
 from inpaintkit.errors import InputError
-from inpaintkit.files import require_folder
 from inpaintkit.hole_colour import paint_hole
 from inpaintkit.inspection.figures import base
 from inpaintkit.inspection.holes import hole_widths
@@ -38,13 +35,13 @@ VARIED: dict[str, tuple[float | str, ...]] = {
 
 VARIED_DIVERGENCE = 5.0  # % of the width; strong enough that the other parameters' effects can be seen
 
-Records = str | Path | Sequence[tuple[Path, Path]]
-"""A folder of records, a data set folder (with train/ and eval/), or pairs of files (picture, hole)."""
+Pairs = Sequence[tuple[Path, Path]]
+"""Records by their files: picture and hole."""
 
 
-def contact_sheet(records: Records, n: int = 12, seed: int = 0) -> Figure:
+def contact_sheet(pairs: Pairs, n: int = 12, seed: int = 0) -> Figure:
     """Show `n` records drawn by `seed`: holes in magenta, their share of the crop underneath."""
-    pairs = _pairs(records)
+    _require_some(pairs)
     drawn = numpy_rng("contact sheet", seed).permutation(len(pairs))[:n]
     tiles = []
     for index in sorted(drawn):
@@ -75,13 +72,13 @@ def hardest_records(samples: InpaintDataset, hardest: Sequence[tuple[int, float]
     return hole_tiles(tiles, labels)
 
 
-def hole_histogram(records: Records) -> Figure:
+def hole_histogram(pairs: Pairs) -> Figure:
     """Plot how much of each crop is hole, how wide the holes are along the row, and where in the crop they lie.
 
     Of more than `MOST_COUNTED` records so many are read, spread evenly.
     """
+    _require_some(pairs)
     shares, widths, places = [], [], np.zeros((PLACE_CELLS, PLACE_CELLS))
-    pairs = _pairs(records)
     for pair in evenly(pairs, MOST_COUNTED):
         hole = torch.from_numpy(read_record(*pair)[3:] > 0)[None]
         shares.append(100 * float(hole.float().mean()))
@@ -148,14 +145,9 @@ def depth_and_hole(picture: AnyPicture, depth: torch.Tensor | np.ndarray, hole: 
     return figure
 
 
-def _pairs(records: Records) -> list[tuple[Path, Path]]:
-    if isinstance(records, str | Path):
-        folder = require_folder(records, "records")
-        splits = [folder / split for split in SPLITS if (folder / split).is_dir()]
-        return [pair for part in splits or [folder] for pair in find_pairs(part, being_written=True)]
-    if not records:
-        raise InputError("records: the list is empty; give pairs (picture, hole) or a folder of records")
-    return list(records)
+def _require_some(pairs: Pairs) -> None:
+    if not pairs:
+        raise InputError("records: the list is empty; give pairs of files (picture, hole)")
 
 
 def hole_tiles(tiles: Sequence[tuple[torch.Tensor, torch.Tensor, str]], labels: Sequence[str] | None = None) -> Figure:

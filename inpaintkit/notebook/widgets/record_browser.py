@@ -89,8 +89,8 @@ class RecordBrowser:
 
     def figure(self) -> Figure:
         """Return a contact sheet of some records of ``train/``, or of ``eval/`` where there is nothing else."""
-        train = self.folder / "train"
-        return contact_sheet(train if any(train.glob("*_M.png")) else self.folder / "eval")
+        train = [record for record in self.records if record.name.startswith("train/")]
+        return contact_sheet([(record.picture, record.hole) for record in train or self.records])
 
     def widget(self) -> ipw.Widget:
         """Return filters and buttons above a page of thumbnails and the record that is chosen there."""
