@@ -6,7 +6,7 @@ from typing import Any
 
 from inpaintkit.files import require_writable
 from inpaintkit.notebook.html import write_page
-from inpaintkit.notebook.parameters import PRESET, preset_values
+from inpaintkit.notebook.parameters import PRESET
 from inpaintkit.notebook.project import find_project
 from inpaintkit.notebook.runs import RunReport, execute
 from inpaintkit.training.run import RunFiles
@@ -23,7 +23,7 @@ PICTURES = (
 
 
 def step_params(step: str, folder: Path, preset: str) -> dict[str, Any]:
-    """Return the parameters of one step: those of its preset, with its paths inside `folder`."""
+    """Return the parameters of one step: its preset, and its paths inside `folder`."""
     data = str(folder / "data")
     trained, tuned = (RunFiles(folder / step).model for step in ("02_train", "03_finetune_gan"))
     paths: dict[str, dict[str, str]] = {
@@ -37,7 +37,7 @@ def step_params(step: str, folder: Path, preset: str) -> dict[str, Any]:
             "run_dir": str(folder / step),
         },
     }
-    return preset_values(step, preset) | paths[step]
+    return {PRESET: preset, **paths[step]}
 
 
 def run_demo(smoke: bool = False, folder: str | Path | None = None) -> list[RunReport]:
@@ -51,8 +51,7 @@ def run_demo(smoke: bool = False, folder: str | Path | None = None) -> list[RunR
     started, reports = time.monotonic(), []
     for number, step in enumerate(STEPS, 1):
         print(f"\n=== {number} of {len(STEPS)}: {step} -> {shown / step}", flush=True)
-        preset = "smoke" if smoke else "try"
-        reports.append(execute(step, {PRESET: preset, **step_params(step, target, preset)}))
+        reports.append(execute(step, step_params(step, target, "smoke" if smoke else "try")))
     overview = _overview(reports, target)
     page = write_page(overview, target / "report.html")
     minutes = (time.monotonic() - started) / 60

@@ -70,10 +70,10 @@ def write_photos(folder: Path) -> Path:
 
 
 def write_notebooks(folder: Path, work: Path, photos: Path) -> None:
-    """Write copies of the notebooks whose parameters are those of ``params/*.smoke.yaml``, results going to `work`."""
+    """Write copies of the notebooks with the preset smoke, results going to `work`."""
     folder.mkdir()
     for file in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        params = {"preset": None} | step_params(file.stem, work, "smoke")
+        params = step_params(file.stem, work, "smoke")
         if file.stem == "01_generate":
             params["dataset_dir"] = str(photos)
         if file.stem == "04_inspect":
