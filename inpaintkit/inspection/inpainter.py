@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from inpaintkit.config import resolve_device
 from inpaintkit.errors import InputError
-from inpaintkit.inspection.pictures import AnyPicture, Hole, hole_batch, is_left, picture_batch
+from inpaintkit.inspection.pictures import AnyPicture, Hole, as_given, hole_batch, is_left, picture_batch
 from inpaintkit.inspection.windows import GRAIN, REACH, WINDOW, WindowSet, chunked, predict_windows, touched_windows
 from inpaintkit.model import LightInpaintV1, load_model
 from inpaintkit.model.generator import HIDDEN_ABOVE, PATCH, SIZE_STEP
@@ -64,7 +64,7 @@ class Inpainter:
 
         Raises `InputError` for other shapes or types and for pictures under 16 px.
         """
-        batch, restore = picture_batch(picture)
+        batch = picture_batch(picture)
         missing = hole_batch(hole, batch)
         left = is_left(eye)
         if min(batch.shape[-2:]) < MINIMUM_SIDE:
@@ -84,7 +84,7 @@ class Inpainter:
             x.nan_to_num_(nan=0.0, posinf=1.0, neginf=0.0)
             self._fill(x, gap, area)
             filled.append(mirror_if(x, left).to(batch.device))
-        return restore(filled[0][None] if len(filled) == 1 else torch.stack(filled))
+        return as_given(filled[0][None] if len(filled) == 1 else torch.stack(filled), picture)
 
     def _fill(self, x: Tensor, gap: Tensor, everywhere: Tensor) -> None:
         """Fill `gap` (1, H, W), bool, True = missing, of picture x (3, H, W) in place; `everywhere`: see `_soft_area`."""

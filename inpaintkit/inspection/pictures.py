@@ -1,7 +1,7 @@
 """The kinds of pictures people hand in, brought to one kind and back, and the eye they belong to."""
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import cv2
@@ -37,25 +37,26 @@ def is_left(eye: str) -> bool:
     return eye == "left"
 
 
-def picture_batch(picture: AnyPicture) -> tuple[torch.Tensor, Callable[[torch.Tensor], AnyPicture]]:
-    """Return `picture` as float (B, 3, H, W) and the function that turns such a tensor back into the kind given.
-
-    Raises `InputError` for any other shape or type.
-    """
+def picture_batch(picture: AnyPicture) -> torch.Tensor:
+    """Return `picture` as float (B, 3, H, W). Raises `InputError` for any other shape or type."""
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != CHANNELS:
             raise InputError(
                 f"picture: an array must be uint8 (H, W, 3), got {picture.dtype} {picture.shape}; convert it to RGB"
             )
-        batch = torch.tensor(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / UINT8_MAX
-        return batch, lambda filled: to_uint8(filled[0])
+        return torch.tensor(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / UINT8_MAX
     if not picture.is_floating_point() or picture.ndim not in (3, 4) or picture.shape[-3] != CHANNELS:
         raise InputError(
             f"picture: a tensor must be float (B, 3, H, W) or (3, H, W), got {picture.dtype} {tuple(picture.shape)}"
         )
-    if picture.ndim == 3:
-        return picture[None], lambda filled: filled[0]
-    return picture, lambda filled: filled
+    return picture if picture.ndim == 4 else picture[None]
+
+
+def as_given(batch: torch.Tensor, picture: AnyPicture) -> AnyPicture:
+    """Return `batch`, float (B, 3, H, W), as a picture of the kind of `picture`."""
+    if isinstance(picture, np.ndarray):
+        return to_uint8(batch[0])
+    return batch if picture.ndim == 4 else batch[0]
 
 
 def hole_batch(hole: Hole, like: torch.Tensor) -> torch.Tensor:

@@ -106,7 +106,7 @@ def stereo_pair(
 
     Raises `InputError` if `depth` has no such shape, or more than one picture is given.
     """
-    batch, _ = picture_batch(picture)
+    batch = picture_batch(picture)
     if len(batch) != 1:
         raise InputError(f"picture: a stereo pair is made from one picture, got {len(batch)}; call once for each")
     near = depth_like(depth, batch, edge_dilation)

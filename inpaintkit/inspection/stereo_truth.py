@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder
+from inpaintkit.inspection.pictures import picture_batch
 from inpaintkit.inspection.truths import Case, Truth
 from inpaintkit.neighbours import nearest_known
 from inpaintkit.synthesis import close_hole, dilate_edge, forward_warp
@@ -257,7 +258,7 @@ def _read_png(path: Path) -> tuple[np.ndarray, float]:
 
 def _read_picture(path: Path) -> Tensor:
     try:
-        return torch.from_numpy(read_picture(path)).permute(2, 0, 1)[None] / 255
+        return picture_batch(read_picture(path))
     except UnreadablePicture as error:
         raise InputError(f"stereo_dir: {path} can't be read ({error}); give a picture") from None
 

@@ -246,7 +246,7 @@ def read_textures(photos: str | Path) -> list[Tensor]:
             pixels = read_picture(path, TEXTURE_SIDE)
         except UnreadablePicture:
             continue
-        picture, _ = picture_batch(pixels)
+        picture = picture_batch(pixels)
         scale = TEXTURE_SIDE / min(picture.shape[-2:])
         size = [round(side * scale) for side in picture.shape[-2:]]
         found.append(F.interpolate(picture, size, mode="bilinear", antialias=True)[0].clamp(0, 1))

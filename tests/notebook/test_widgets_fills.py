@@ -214,7 +214,7 @@ def test_of_a_model_that_answers_with_distances_disparity_is_made_first(
 ) -> None:
     """By the curve that training sees most often, and iw3 takes: distance itself would pull the background apart."""
     photo, model = stereo.photos.pictures[0], create_depth_model("FastDepth")
-    batch, _ = picture_batch(read_picture(photo))
+    batch = picture_batch(read_picture(photo))
     expected = stereo_pair(batch, map_depth(model.infer(batch), "div_6"), 10.0, 0.5, FILLS["row"])
     model.metric = True  # type: ignore[misc]
     monkeypatch.setattr("inpaintkit.inspection.stereo_files.create_depth_model", lambda name, device: model)

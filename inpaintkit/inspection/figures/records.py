@@ -133,7 +133,7 @@ def parameter_effects(overlay: Callable[..., np.ndarray]) -> Figure:
 
 def depth_and_hole(picture: AnyPicture, depth: torch.Tensor | np.ndarray, hole: Hole) -> Figure:
     """Show a picture, its depth (bright = near) and its hole in magenta, side by side."""
-    batch, _ = picture_batch(picture)
+    batch = picture_batch(picture)
     missing = hole_batch(hole, batch)[0]
     near = depth_like(depth, batch)[0, 0]
     figure, axes = base.image_grid(1, 3, aspect=batch.shape[-2] / batch.shape[-1], inches=3.6)

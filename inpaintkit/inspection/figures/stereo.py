@@ -16,7 +16,7 @@ def stereo_panel(pair: StereoPair) -> Figure:
     figure, axes = base.image_grid(rows, columns, aspect=height / width, inches=min(5.0, 5.0 * width / height))
     holes = paint_hole(torch.ones_like(pair.left[0]), pair.left_hole[0], base.LEFT_HOLE_COLOUR)
     holes = paint_hole(holes, pair.right_hole[0], base.RIGHT_HOLE_COLOUR)
-    anaglyph = picture_batch(pair.anaglyph())[0][0]
+    anaglyph = picture_batch(pair.anaglyph())[0]
     panels = {
         "left": pair.left[0],
         "right": pair.right[0],

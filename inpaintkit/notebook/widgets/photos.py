@@ -63,7 +63,7 @@ class PhotoDepths:
             pixels = read_picture(path, PHOTO_SHORT_SIDE)
         except UnreadablePicture as error:
             raise InputError(f"{text.shown(path.name)} {text.shown(error)}; choose another picture") from None
-        batch, _ = picture_batch(pixels)
+        batch = picture_batch(pixels)
         model = self.depth_model if model_type == self.depth_model.name else self._model(model_type)
         depth = depth_of_file(model, path, batch).cpu()
         return Photo(pixels, fit_width(pixels, SMALL_WIDTH), depth, USUAL_MAPPER[model.metric])

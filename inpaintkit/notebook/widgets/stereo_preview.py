@@ -75,7 +75,7 @@ class StereoPreview:
 
     def _prepare(self, picture: Path, depth_model: str) -> tuple[torch.Tensor, torch.Tensor]:
         photo = self.photos.load(picture, depth_model)
-        small, _ = picture_batch(fit_width(photo.pixels, SHOWN_WIDTH))
+        small = picture_batch(fit_width(photo.pixels, SHOWN_WIDTH))
         return small, depth_like(photo.depth, small, self.options.edge_dilation, photo.mapper)
 
     def figure(self) -> Figure:
