@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from papermill.exceptions import PapermillExecutionError
+from toy_files import SAMPLES, copy_photos
 
 from inpaintkit.__main__ import main
 from inpaintkit.config import GenerateConfig
@@ -22,17 +23,12 @@ from inpaintkit.notebook.project import find_project
 
 pytestmark = pytest.mark.attack
 
-SAMPLES = Path(__file__).parents[2] / "data" / "samples"
-
 
 @pytest.fixture
 def plan(tmp_path: Path) -> dict:
     """Return a batch of two data sets of one photo each half, two models, two variants."""
     for name, photo in {"cats": "cat_face", "flowers": "dahlia"}.items():
-        for split in ("train", "eval"):
-            (tmp_path / name / split).mkdir(parents=True)
-        shutil.copy(SAMPLES / "train" / f"{photo}.jpg", tmp_path / name / "train")
-        shutil.copy(SAMPLES / "eval" / "astronaut.jpg", tmp_path / name / "eval")
+        copy_photos(tmp_path / name, train=photo, eval="astronaut")
     return {
         "on_error": "stop",
         "common": {"output_dir": str(tmp_path / "out"), "size": 256, "num_samples": 1, "resolution": 224, "workers": 0},

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from toy_files import copy_photos
 
 from inpaintkit.__main__ import main
 from inpaintkit.config import GenerateConfig
@@ -19,7 +20,6 @@ from inpaintkit.notebook import TrainingMonitor, runs
 
 pytestmark = pytest.mark.attack
 
-SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 DAMAGE = {
     "empty": b"",
     "cut off": b'{"status": "do',
@@ -41,9 +41,7 @@ WRONG = {
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with two photos in ``in`` and the data set made of them in ``out``."""
     root = tmp_path_factory.mktemp("made")
-    for split, name in {"train": "cat_face", "eval": "astronaut"}.items():
-        (root / "in" / split).mkdir(parents=True)
-        shutil.copy(SAMPLES / split / f"{name}.jpg", root / "in" / split)
+    copy_photos(root / "in", train="cat_face", eval="astronaut")
     generate_dataset(of(root))
     return root
 

@@ -13,6 +13,7 @@ import ipywidgets as ipw
 import numpy as np
 import pytest
 from PIL import Image
+from toy_files import write_record
 from widget_tools import parts
 
 from inpaintkit.config import TrainConfig, joined_fills
@@ -78,11 +79,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hole = np.zeros((SIDE, SIDE), np.uint8)
     hole[60:100, 60:70] = 255
     for split in ("train", "eval"):
-        (root / split).mkdir()
         for number in range(2):
             picture = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-            Image.fromarray(picture).save(root / split / f"{NAME}{number}_C.png")
-            Image.fromarray(hole).save(root / split / f"{NAME}{number}_M.png")
+            write_record(root / split, f"{NAME}{number}", picture, hole)
     return root
 
 

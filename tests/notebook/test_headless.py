@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from ipykernel.kernelapp import IPKernelApp
+from toy_files import copy_photos
 
 from inpaintkit.data import read_manifest
 from inpaintkit.data.dataset import find_pairs
@@ -28,11 +28,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Return a data set folder with two photos for training and one for evaluation."""
-    for split, names in {"train": ("cat_face", "dahlia"), "eval": ("astronaut",)}.items():
-        (tmp_path / "pictures" / split).mkdir(parents=True)
-        for name in names:
-            shutil.copy(ROOT / "data" / "samples" / split / f"{name}.jpg", tmp_path / "pictures" / split)
-    return tmp_path / "pictures"
+    return copy_photos(tmp_path / "pictures", train="cat_face dahlia", eval="astronaut")
 
 
 def params(folder: Path, prefix: str) -> dict[str, object]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from PIL import Image
+from toy_files import copy_photos
 
 from inpaintkit.__main__ import main
 from inpaintkit.config import GenerateConfig
@@ -22,7 +23,6 @@ pytestmark = pytest.mark.attack
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
-SAMPLES = ROOT / "data" / "samples"
 GENERATE = {"prefix": "test", "model_type": "FastDepth"}
 
 
@@ -42,10 +42,7 @@ def generate(*params: str) -> list[str]:
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Return a data set folder with one photo in each half."""
-    for split, name in {"train": "cat_face", "eval": "astronaut"}.items():
-        (tmp_path / "pictures" / split).mkdir(parents=True)
-        shutil.copy(SAMPLES / split / f"{name}.jpg", tmp_path / "pictures" / split)
-    return tmp_path / "pictures"
+    return copy_photos(tmp_path / "pictures", train="cat_face", eval="astronaut")
 
 
 class TestGenerate:

@@ -6,8 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from PIL import Image
+from toy_files import write_record
 
 from inpaintkit.config import InspectConfig, TrainConfig
 from inpaintkit.errors import InputError
@@ -18,9 +19,7 @@ from inpaintkit.training.estimate import estimate_seconds
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     for split in ("train", "eval"):
-        (tmp_path / "data" / split).mkdir(parents=True)
-        for suffix, colour in (("C", 0), ("M", 255)):
-            Image.new("L", (96, 96), colour).save(tmp_path / "data" / split / f"a_{suffix}.png")
+        write_record(tmp_path / "data" / split, "a", np.zeros((96, 96, 3), np.uint8), np.ones((96, 96)))
     return tmp_path / "data"
 
 

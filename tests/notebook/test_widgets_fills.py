@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from toy_files import write_record
 from widget_tools import alts, caption, control, kept_after, parts, pictures
 
 from inpaintkit.config import StereoConfig
@@ -31,14 +32,12 @@ SIDE = 160
 def records(tmp_path_factory: pytest.TempPathFactory) -> InpaintDataset:
     """Two records: a slanted ramp of grey with a large hole at the right and a small one at the left."""
     folder = tmp_path_factory.mktemp("data") / "eval"
-    folder.mkdir()
-    ramp = (np.arange(SIDE)[:, None] + np.arange(SIDE)[None]) % 256
+    ramp = ((np.arange(SIDE)[:, None] + np.arange(SIDE)[None]) % 256).astype(np.uint8)
     for number in range(2):
         hole = np.zeros((SIDE, SIDE), np.uint8)
         hole[30:70, 110:122] = 255
         hole[100:120, 30 + number : 36] = 255
-        Image.fromarray(np.repeat(ramp[..., None], 3, axis=2).astype(np.uint8)).save(folder / f"r{number}_C.png")
-        Image.fromarray(hole).save(folder / f"r{number}_M.png")
+        write_record(folder, f"r{number}", np.repeat(ramp[..., None], 3, axis=2), hole)
     return InpaintDataset(folder, training=False, crop_size=128)
 
 

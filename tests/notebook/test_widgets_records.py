@@ -7,6 +7,7 @@ import ipywidgets as ipw
 import numpy as np
 import pytest
 from PIL import Image
+from toy_files import write_record
 from widget_tools import alts, caption, control, kept_after, parts, pictures
 
 from inpaintkit.data.dataset import find_pairs
@@ -24,14 +25,11 @@ SIDE = 64
 def folder(tmp_path: Path) -> Path:
     """Five records: train 10, 20, 30 %, eval 20, 40 % hole."""
     for split, shares in {"train": (10, 20, 30), "eval": (20, 40)}.items():
-        (tmp_path / split).mkdir()
         for number, share in enumerate(shares):
             hole = np.zeros((SIDE, SIDE), np.uint8)
             hole.flat[: SIDE * SIDE * share // 100] = 255
-            Image.fromarray(np.full((SIDE, SIDE, 3), 40 * number, np.uint8)).save(
-                tmp_path / split / f"a_{number:08d}_C.png"
-            )
-            Image.fromarray(hole).save(tmp_path / split / f"a_{number:08d}_M.png")
+            picture = np.full((SIDE, SIDE, 3), 40 * number, np.uint8)
+            write_record(tmp_path / split, f"a_{number:08d}", picture, hole)
     return tmp_path
 
 
