@@ -31,3 +31,37 @@ from inpaintkit.config.inspect import (
 from inpaintkit.config.options import FIXED, JobConfig, changes, field_types, nearest_name, require_known
 from inpaintkit.config.stereo import StereoConfig
 from inpaintkit.config.train import GanConfig, TrainConfig
+
+__all__ = [
+    "ALL_FILLS",
+    "DEPTH_MODEL_NAMES",
+    "DISCRIMINATOR_NAMES",
+    "FILL_NAMES",
+    "FIXED",
+    "HOLE_METHODS",
+    "LOSSES",
+    "MAP_NAME",
+    "MAP_VALUES",
+    "NEAR_IS_BRIGHT",
+    "OPTIMIZERS",
+    "GanConfig",
+    "GenerateConfig",
+    "InspectConfig",
+    "JobConfig",
+    "StereoConfig",
+    "TrainConfig",
+    "changes",
+    "check_fill_name",
+    "check_processes",
+    "device_of_process",
+    "field_types",
+    "fill_names",
+    "full_fill_name",
+    "is_fill_function",
+    "joined_fills",
+    "nearest_name",
+    "parse_shard",
+    "registry",
+    "require_known",
+    "resolve_device",
+]

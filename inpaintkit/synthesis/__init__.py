@@ -8,3 +8,34 @@ from inpaintkit.synthesis.sampler import HoleDraw, HoleSampler, edges_of_map, fi
 from inpaintkit.synthesis.scene_drawing import draw_photo_scene, draw_scene
 from inpaintkit.synthesis.scenes import Layer, Scene, degrade_depth
 from inpaintkit.synthesis.warp import forward_warp, seen_from_left, warp_back_hole, warp_to_eye
+
+__all__ = [
+    "MAPPERS",
+    "MAPPER_MEANINGS",
+    "HoleDraw",
+    "HoleSampler",
+    "Layer",
+    "Preview",
+    "Scene",
+    "close_hole",
+    "colour_depth",
+    "degrade_depth",
+    "dilate_edge",
+    "dilate_inner",
+    "dilate_outer",
+    "draw_photo_scene",
+    "draw_scene",
+    "edge_width",
+    "edges_of_map",
+    "find_hole",
+    "forward_warp",
+    "hidden_hole",
+    "map_depth",
+    "prepare_depth",
+    "preview",
+    "resize_depth",
+    "seen_from_left",
+    "split_ramps",
+    "warp_back_hole",
+    "warp_to_eye",
+]

@@ -10,3 +10,20 @@ from inpaintkit.training.resume import find_run
 from inpaintkit.training.row_fill import row_fill
 from inpaintkit.training.schedule import create_optimizer
 from inpaintkit.training.trainer import GanTrainer, Trainer
+
+__all__ = [
+    "Callback",
+    "GanTrainer",
+    "Lpips",
+    "ProgressLines",
+    "RunView",
+    "StepInfo",
+    "TrainReport",
+    "Trainer",
+    "create_loss",
+    "create_optimizer",
+    "find_run",
+    "metrics",
+    "open_records",
+    "row_fill",
+]

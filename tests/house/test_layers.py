@@ -3,6 +3,7 @@
 import ast
 import doctest
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,7 +80,17 @@ def test_a_rooms_init_exports_its_names_and_nothing_else(room: str) -> None:
     kinds = [type(node) for node in body]
     if room == "notebook":  # its names are loaded on demand, so that a mistyped command answers at once
         return
-    assert kinds == [ast.Expr], f"{room}/__init__.py holds more than a docstring and imports"
+    assert kinds == [ast.Expr, ast.Assign], f"{room}/__init__.py holds more than a docstring, imports and __all__"
+
+
+def test_type_checkers_and_help_find_the_public_names() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Public names")[2]
+    rooms = re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE)
+    assert {room for room, _ in rooms} == {"config", *ROOMS}
+    for room, names in rooms:
+        assert set(re.findall(r"`(\w+)`", names)) <= set(importlib.import_module(f"inpaintkit.{room}").__all__)
+    assert (PACKAGE / "py.typed").is_file()
+    assert 'inpaintkit = ["py.typed"]' in (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
 
 
 LOADERS = ("torch.load", "torch.serialization.load", "pickle.load", "pickle.loads")

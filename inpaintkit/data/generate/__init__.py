@@ -9,3 +9,5 @@ from inpaintkit.data.generate.plan import data_set_name
 from inpaintkit.data.generate.preview import example_pictures
 from inpaintkit.data.generate.report import GenerateReport
 from inpaintkit.data.generate.run import generate_dataset
+
+__all__ = ["GenerateReport", "data_set_name", "example_pictures", "generate_dataset"]

@@ -14,3 +14,27 @@ from inpaintkit.inspection.figures.records import (
     samples_panel,
 )
 from inpaintkit.inspection.figures.stereo import stereo_panel
+
+__all__ = [
+    "INK",
+    "PALETTE",
+    "QUIET",
+    "Figure",
+    "KitFigure",
+    "before_after",
+    "contact_sheet",
+    "depth_and_hole",
+    "discriminator_maps",
+    "extremes",
+    "gan_epochs",
+    "hardest_records",
+    "hole_histogram",
+    "hole_spectra",
+    "loss_curves",
+    "metrics_bars",
+    "parameter_effects",
+    "png_bytes",
+    "samples_panel",
+    "save_figure",
+    "stereo_panel",
+]

@@ -8,3 +8,16 @@ from inpaintkit.notebook.widgets.record_browser import RecordBrowser
 from inpaintkit.notebook.widgets.stereo_preview import StereoPreview
 from inpaintkit.notebook.widgets.still import Still
 from inpaintkit.notebook.widgets.training_monitor import LiveCurves, TrainingMonitor
+
+__all__ = [
+    "FillComparer",
+    "HtmlProgress",
+    "LiveCurves",
+    "MaskPreview",
+    "RecordBrowser",
+    "Showable",
+    "StereoPreview",
+    "Still",
+    "TrainingMonitor",
+    "close_all",
+]
