@@ -86,7 +86,7 @@ class TrainConfig(JobConfig):
     )
     hole_l1_weight: float = option(1.0, "weight of the L1 term inside the hole, 1: as outside", minimum=0)
     grid_weight: float = option(
-        0.0, "weight of the term against patterns that a fill repeats every 8 px, 0: none", minimum=0
+        0.0, "weight of the term against the grid that a fill shows every 8 px, 0: none", minimum=0
     )
     optimizer: str = option("adamw", "optimiser of the generator", group="Optimiser", choices=OPTIMIZERS)
     learning_rate: float = option(1e-4, "highest learning rate", minimum=0, later=ASKED)

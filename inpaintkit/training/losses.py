@@ -86,19 +86,23 @@ class TrainingLoss(nn.Module):
         Args:
             output: pictures (B, 3, H, W), also outside 0..1.
             target: their truth (B, 3, H, W), 0..1.
-            hole: (B, 1, H, W) bool, True = missing; needed only with a `hole_l1_weight` other than 1.
+            hole: (B, 1, H, W) bool, True = missing; needed only with a `grid_weight`, or a `hole_l1_weight` other than 1.
             generator: source of the pair augmentation (`augment_pair`); None, as in evaluation: no augmentation.
 
         ``losses.terms`` holds ``total`` and the unweighted scalars ``l1``, ``dct``, ``lpips``, ``dinov2``, ``grid``, as far as the loss
         has them, whose weighted sum is the total; ``losses.per_sample`` the total of each sample (B,), whose mean it is.
         """
         output, target = output.float(), target.float()
+        grid = {}
+        if "grid" in self.weights:
+            if hole is None:
+                raise ValueError("grid_weight needs the hole")
+            # of the pictures as they are: turned, the grid would no longer lie along rows and columns
+            grid["grid"] = grid_term(output, target, hole)
         if self.hole_l1_weight == 1:
             hole = None
         elif hole is None:
             raise ValueError("hole_l1_weight other than 1 needs the hole")
-        # of the pictures as they are: turned, the grid would no longer lie along rows and columns
-        grid = {"grid": grid_term(output, target)} if "grid" in self.weights else {}
         if generator is not None:
             output, target, hole = augment_pair(output, target, generator, hole)
         values = self._terms(output, target, hole) | grid

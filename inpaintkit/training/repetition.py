@@ -1,5 +1,6 @@
-"""The grid term of the loss: an error that repeats from cell to cell is the generator's own pattern, not the picture's."""
+"""The grid term of the loss: what an error repeats from cell to cell is the generator's own pattern, not the picture's."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -9,10 +10,23 @@ CELLS = 3
 """Side of the squares of cells that are compared. Fewer find patterns in narrow holes worse, more need wide ones."""
 
 LEAST_ENERGY = 1e-5
-"""Square of the amplitude (0.8 of 255) below which the term fades out, so that its gradient stays finite at 0."""
+"""Square of the amplitude (0.8 of 255) below which a pattern fades out, so that the gradient stays finite at 0."""
+
+UNEVENNESS = 2.0
+"""Weight of the second half of the term, which gives both gradients of about the same length at the output."""
 
 
-def grid_term(output: Tensor, target: Tensor) -> Tensor:
+def grid_term(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
+    """Return per sample, (B,), how strongly ``output`` (B, 3, H, W) shows cells of 8 x 8 px that ``target`` doesn't.
+
+    It is the sum of what the error repeats (`repetition`) and of how unevenly fine detail lies in the cell (`unevenness`).
+    The second half finds what the first can't: dots that are bright in one cell, dark in the next and missing in the third, but
+    always at the same place of the cell. ``hole`` is (B, 1, H, W) bool, True = missing; output and target are equal outside.
+    """
+    return repetition(output, target) + UNEVENNESS * unevenness(output, target, hole)
+
+
+def repetition(output: Tensor, target: Tensor) -> Tensor:
     """Return per sample, (B,), the amplitude of what the error of ``output`` (B, 3, H, W) repeats every 8 px, over all of the picture.
 
     Cut into cells of 8 x 8 px and without the mean of each cell, the error is compared over 3 x 3 cells: the products of all
@@ -20,8 +34,7 @@ def grid_term(output: Tensor, target: Tensor) -> Tensor:
     strong. So a fill isn't pushed to be soft, as by an L1 distance. The square root of that mean, 0 where it is negative, is
     averaged over all such squares. Where output and target are equal, as outside holes, the error is 0.
     """
-    height, width = (size // PERIOD * PERIOD for size in output.shape[-2:])
-    cells = F.pixel_unshuffle((output - target)[..., :height, :width], PERIOD).unflatten(1, (3, PERIOD**2))
+    cells = _cells(output - target).unflatten(1, (3, PERIOD**2))
     cells = (cells - cells.mean(dim=2, keepdim=True)).flatten(1, 2)
     count = CELLS**2
     mean, mean_square = (F.avg_pool2d(x, CELLS, stride=1) for x in (cells, cells.square()))
@@ -30,3 +43,34 @@ def grid_term(output: Tensor, target: Tensor) -> Tensor:
     energy = products.mean(dim=1).relu()
     amplitude: Tensor = (energy + LEAST_ENERGY).sqrt() - LEAST_ENERGY**0.5
     return amplitude.flatten(1).mean(dim=1)
+
+
+def unevenness(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
+    """Return per sample, (B,), how much more unevenly detail lies in the cell than in ``target``, times the hole's share of the picture.
+
+    Detail is what a pixel differs from the mean of the 3 x 3 around it; its RMS over the hole's pixels at one of the 64 places of a
+    cell is compared with the target's. The target's is scaled to the same mean, so a soft fill isn't pushed to be sharp, nor
+    a sharp one to be soft. The value is the RMS of the difference over the hole's pixels.
+    """
+    missing = hole.float()
+    counts = _cells(missing).sum(dim=(2, 3))
+    shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
+    ours, truths = (_detail_by_place(x, missing, counts) for x in (output, target))
+    scale = (
+        (ours * shares).sum(dim=1, keepdim=True) / (truths * shares).sum(dim=1, keepdim=True).clamp(min=LEAST_ENERGY)
+    ).detach()
+    difference: Tensor = torch.linalg.vector_norm((ours - scale * truths) * shares.sqrt(), dim=1)
+    return difference * missing.mean(dim=(1, 2, 3))
+
+
+def _detail_by_place(picture: Tensor, missing: Tensor, counts: Tensor) -> Tensor:
+    """Return the RMS of the detail within the hole at each place of the cell, (B, 64)."""
+    detail = picture - F.avg_pool2d(picture, 3, stride=1, padding=1, count_include_pad=False)
+    energy = detail.square().mean(dim=1, keepdim=True) * missing
+    return (_cells(energy).sum(dim=(2, 3)) / counts.clamp(min=1) + LEAST_ENERGY).sqrt()
+
+
+def _cells(x: Tensor) -> Tensor:
+    """Return (B, C, H, W) as whole cells, (B, C * 64, H // 8, W // 8)."""
+    height, width = (size // PERIOD * PERIOD for size in x.shape[-2:])
+    return F.pixel_unshuffle(x[..., :height, :width], PERIOD)

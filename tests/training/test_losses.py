@@ -77,14 +77,15 @@ def test_terms_add_up_to_the_total(name: str, tiny_dinov2: Path) -> None:
     output, target = torch.rand(3, 3, 64, 80, generator=generator), torch.rand(3, 3, 64, 80, generator=generator)
     path = tiny_dinov2 if name == "l1dinov2" else None
     loss = create_loss(name, "alex", perceptual_path=path, grid_weight=5.0)
-    total, losses = loss(output, target)
+    hole = torch.rand(3, 1, 64, 80, generator=generator) > 0.5
+    total, losses = loss(output, target, hole)
     weights = RECIPES[name].weights | {"grid": 5.0}
     assert losses.terms.keys() == {*weights, "total"}
     assert losses.terms["total"].item() == total.item()
     assert sum(w * losses.terms[n].item() for n, w in weights.items()) == pytest.approx(total.item(), rel=1e-5)
     assert losses.per_sample.shape == (3,)
     assert losses.per_sample.mean().item() == pytest.approx(total.item(), rel=1e-5)
-    alone, _ = loss(output[1:2], target[1:2])
+    alone, _ = loss(output[1:2], target[1:2], hole[1:2])
     assert losses.per_sample[1].item() == pytest.approx(alone.item(), rel=1e-4)
 
 
@@ -100,24 +101,57 @@ def test_hole_weight_counts_the_hole_more_often() -> None:
     assert heavy == pytest.approx(plain)
 
 
-def test_the_grid_term_is_the_amplitude_of_what_repeats_every_8_px_and_nothing_else() -> None:
+def grid_term(error: Tensor, target: Tensor) -> float:
+    hole = torch.ones_like(target[:, :1], dtype=torch.bool)
+    return create_loss("l1lpips", "alex", grid_weight=1.0)(target + error, target, hole)[1].terms["grid"].item()
+
+
+def test_the_grid_term_is_large_for_what_repeats_every_8_px_and_small_for_all_else() -> None:
     rng = torch_rng("grid")
     target = torch.rand(1, 3, 80, 80, generator=rng)
-
-    def term(error: Tensor) -> float:
-        return create_loss("l1lpips", "alex", grid_weight=1.0)(target + error, target)[1].terms["grid"].item()
-
     for period in (2, 4, 8):
         tile = torch.randn(1, 3, period, period, generator=rng)
         tile = tile - tile.mean(dim=(2, 3), keepdim=True)
         pattern = 0.05 * tile.repeat(1, 1, 80 // period, 80 // period)
         pattern[..., 78:, :] = 0  # pictures needn't be made of whole cells
         amplitude = pattern[..., :72, :].square().mean().sqrt().item()
-        assert term(pattern) == pytest.approx(amplitude, rel=0.1), period
-    assert term(torch.full((1, 3, 80, 80), 0.2)) < 1e-4, "a wrong colour is no pattern"
-    assert term(0.2 * torch.randn(1, 3, 80, 80, generator=rng)) < 0.02, "nor is noise"
+        assert 0.9 * amplitude < grid_term(pattern, target) < 2 * amplitude, period
+    assert grid_term(torch.full((1, 3, 80, 80), 0.2), target) < 1e-4, "a wrong colour is no pattern"
     waves = 0.2 * torch.sin(torch.arange(80) * 2 * torch.pi / 6).expand(1, 3, 80, 80)
-    assert term(waves) < 0.02, "nor is another period"
+    assert grid_term(waves, target) < 0.02, "nor is another period"
+
+
+def test_the_grid_term_finds_dots_at_one_place_of_the_cell_whatever_their_sign_and_distance() -> None:
+    rng = torch_rng("dots")
+    target = 0.2 * torch.rand(1, 3, 160, 160, generator=rng) + 0.4
+
+    def dots(step: int, shift: int = 0) -> Tensor:
+        """Return dots `step` px apart of either sign, each up to `shift` px away from its place."""
+        error = torch.zeros(1, 3, 160, 160)
+        for row in range(8, 152, step):
+            for column in range(8, 152, step):
+                down, right = torch.randint(-shift, shift + 1, (2,), generator=rng).tolist()
+                sign = 1 if torch.rand(1, generator=rng) < 0.5 else -1
+                error[..., row + down, column + right] = 0.5 * sign
+        return error
+
+    for step in (8, 16):
+        assert grid_term(dots(step), target) > 3 * grid_term(dots(step, shift=4), target), step
+    hole = torch.zeros(1, 1, 160, 160, dtype=torch.bool)
+    hole[..., :80, :] = True
+    error = dots(8) * ~hole
+    loss = create_loss("l1lpips", "alex", grid_weight=1.0)
+    assert loss(target + error, target, hole)[1].terms["grid"].item() < 0.2 * grid_term(error, target)
+
+
+def test_the_grid_term_pushes_a_fill_neither_to_be_soft_nor_to_be_sharp() -> None:
+    target = torch.rand(1, 3, 80, 80, generator=torch_rng("texture"))
+    soft = 0.3 * (target - target.mean()) + target.mean()
+    for fill in (soft, target):
+        assert grid_term(fill - target, target) < 0.01
+        assert grid_term(0.2 * torch.randn(1, 3, 80, 80, generator=torch_rng("noise")), fill) < 0.05, (
+            "noise is no pattern"
+        )
 
 
 def test_unusable_choices_are_refused() -> None:
