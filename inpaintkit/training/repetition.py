@@ -34,10 +34,10 @@ def repetition(output: Tensor, target: Tensor) -> Tensor:
     strong. So a fill isn't pushed to be soft, as by an L1 distance. The square root of that mean, 0 where it is negative, is
     averaged over all such squares. Where output and target are equal, as outside holes, the error is 0.
     """
-    cells = _cells(output - target).unflatten(1, (3, PERIOD**2))
-    cells = (cells - cells.mean(dim=2, keepdim=True)).flatten(1, 2)
+    errors = cells(output - target).unflatten(1, (3, PERIOD**2))
+    errors = (errors - errors.mean(dim=2, keepdim=True)).flatten(1, 2)
     count = CELLS**2
-    mean, mean_square = (F.avg_pool2d(x, CELLS, stride=1) for x in (cells, cells.square()))
+    mean, mean_square = (F.avg_pool2d(x, CELLS, stride=1) for x in (errors, errors.square()))
     # the square of the sum holds the product of each cell with itself, too
     products = (mean.square() - mean_square / count) * (count / (count - 1))
     energy = products.mean(dim=1).relu()
@@ -48,12 +48,12 @@ def repetition(output: Tensor, target: Tensor) -> Tensor:
 def unevenness(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
     """Return per sample, (B,), how much more unevenly detail lies in the cell than in ``target``, times the hole's share of the picture.
 
-    Detail is what a pixel differs from the mean of the 3 x 3 around it; its RMS over the hole's pixels at one of the 64 places of a
-    cell is compared with the target's. The target's is scaled to the same mean, so a soft fill isn't pushed to be sharp, nor
-    a sharp one to be soft. The value is the RMS of the difference over the hole's pixels.
+    The RMS of `fine_detail` over the hole's pixels at each of the 64 places of a cell is compared with the target's, which is
+    scaled to the same mean: so a soft fill isn't pushed to be sharp, nor a sharp one to be soft. The value is the RMS of the
+    difference over the hole's pixels.
     """
     missing = hole.float()
-    counts = _cells(missing).sum(dim=(2, 3))
+    counts = cells(missing).sum(dim=(2, 3))
     shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
     ours, truths = (_detail_by_place(x, missing, counts) for x in (output, target))
     scale = (
@@ -65,12 +65,16 @@ def unevenness(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
 
 def _detail_by_place(picture: Tensor, missing: Tensor, counts: Tensor) -> Tensor:
     """Return the RMS of the detail within the hole at each place of the cell, (B, 64)."""
-    detail = picture - F.avg_pool2d(picture, 3, stride=1, padding=1, count_include_pad=False)
-    energy = detail.square().mean(dim=1, keepdim=True) * missing
-    return (_cells(energy).sum(dim=(2, 3)) / counts.clamp(min=1) + LEAST_ENERGY).sqrt()
+    energy = fine_detail(picture).square().mean(dim=1, keepdim=True) * missing
+    return (cells(energy).sum(dim=(2, 3)) / counts.clamp(min=1) + LEAST_ENERGY).sqrt()
 
 
-def _cells(x: Tensor) -> Tensor:
+def fine_detail(picture: Tensor) -> Tensor:
+    """Return what each pixel of (B, 3, H, W) differs from the mean of the 3 x 3 px around it."""
+    return picture - F.avg_pool2d(picture, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def cells(x: Tensor) -> Tensor:
     """Return (B, C, H, W) as whole cells, (B, C * 64, H // 8, W // 8)."""
     height, width = (size // PERIOD * PERIOD for size in x.shape[-2:])
     return F.pixel_unshuffle(x[..., :height, :width], PERIOD)

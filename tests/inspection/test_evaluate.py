@@ -177,9 +177,9 @@ def artefacts(*values: float) -> Evaluation:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ((0.3, 0.4, math.nan), "A grid of 8 px or finer shows in f (0.350)."),
-        ((0.03, -0.04, 0.0), "None shows a grid of 8 px or finer."),
-        ((math.nan, math.nan), "Holes are too small to look for a grid in."),
+        ((0.3, 0.4, math.nan), "A pattern repeats every 8 px or less in f (0.350)."),
+        ((0.03, -0.04, 0.0), "In none a pattern repeats every 8 px or less."),
+        ((math.nan, math.nan), "Holes are too small to look for patterns that repeat in."),
         ((0.3, math.nan), "by bootstrap over pictures."),  # one picture: no interval, so nothing is said
     ],
 )

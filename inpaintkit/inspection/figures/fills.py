@@ -136,7 +136,7 @@ def metrics_bars(evaluation: Evaluation) -> Figure:
         axes[name].set_yticklabels([])
     if "artefact" in axes:
         axes["artefact"].axvline(0, color=base.QUIET, linewidth=1, linestyle=":")
-        axes["artefact"].set_xlabel("0: no grid of 8 px or finer", fontsize=base.TEXT_SIZE, color=base.QUIET)
+        axes["artefact"].set_xlabel("0: nothing repeats every 8 px", fontsize=base.TEXT_SIZE, color=base.QUIET)
     ranked = [m for m in RANKED_METRICS if m in shown]
     curves = below.subplots(1, len(ranked), squeeze=False)[0]
     for ax, name in zip(curves, ranked, strict=True):
