@@ -135,6 +135,11 @@ class TestPlan:
             ({"common": {"prefix": "x"}}, "prefix follows from the names under data_sets and variants; leave it out"),
             ({"variants": {"weak": 3}}, "variants: weak must have parameters under it"),
             ({"common": {"sizes": 3}}, "has no parameter sizes (did you mean size?)"),
+            ({"common": 5}, "common must have parameters under it"),
+            ({"common": {"output_dir": "a\0b"}}, "can't be a path"),
+            ({"data_sets": [["a"]]}, "data_sets must be a list of names"),
+            ({"data_sets": [{"a": 1}]}, "data_sets must be a list of names"),
+            ({"data_sets": {"a": {1: 2}}}, "01_generate has no parameter 1;"),
         ],
     )
     def test_what_cannot_be_meant_is_refused(self, change: dict, said: str, plan: dict, tmp_path: Path) -> None:

@@ -143,23 +143,6 @@ class TestBatch:
         assert "| q_FastDepth | done |" in said.out
         assert status == (1 if name != "run" else 0)
 
-    @pytest.mark.parametrize(
-        ("plan", "said"),
-        [
-            ("common: 5\ndata_sets: [a]\ndepth_models: [FastDepth]", "common must have parameters under it"),
-            ("data_sets: [[a]]\ndepth_models: [FastDepth]", "data_sets must be a list of names"),
-            ("data_sets: [{a: 1}]\ndepth_models: [FastDepth]", "data_sets must be a list of names"),
-            ("data_sets: {a: {1: 2}}\ndepth_models: [FastDepth]", "01_generate has no parameter 1;"),
-            ('data_sets: [a]\ndepth_models: [FastDepth]\ncommon: {output_dir: "a\\0b"}', "can't be a path"),
-        ],
-    )
-    def test_a_plan_of_other_types_is_refused(
-        self, plan: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        (tmp_path / "jobs.yaml").write_text(plan)
-        assert main(["batch", str(tmp_path / "jobs.yaml"), "--dry-run"]) == 2
-        assert said in one_line(capsys)
-
 
 @pytest.mark.parametrize(
     ("plan", "said"),
