@@ -174,7 +174,8 @@ _UNPLAIN = re.compile(r"[^\w .+=()-]")
 
 
 def compared_fills(config: InspectConfig) -> tuple[dict[str, Fill], str | None]:
-    """Return all that `config` compares, by the names in tables, the checkpoint as `MODEL`; and the name of `compare_with`, None for none.
+    """Return all that `config` compares, by the names in tables, the checkpoint as `MODEL`, each on holes grown as it says; and the name of
+    `compare_with`, None for none.
 
     Raises `InputError` as `make_fills` does.
     """
@@ -182,7 +183,8 @@ def compared_fills(config: InspectConfig) -> tuple[dict[str, Fill], str | None]:
     if config.compare_with is not None:
         before = _own_label(_label_of(config.compare_with), fills, config.compare_with)
         fills[before] = Inpainter(config.compare_with, config.device)
-    return fills | {MODEL: Inpainter(config.checkpoint, config.device)}, before
+    fills[MODEL] = Inpainter(config.checkpoint, config.device)
+    return {name: on_grown_hole(fill, config.outer_dilation) for name, fill in fills.items()}, before
 
 
 def make_fills(names: str, device: str = "auto") -> dict[str, Fill]:

@@ -17,7 +17,6 @@ from inpaintkit.inspection import (
     compared_fills,
     evaluate,
     make_fills,
-    on_grown_hole,
     read_textures,
     row_fill,
     scene_truth,
@@ -28,6 +27,7 @@ from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import torch_rng
 
 ROOT = Path(__file__).parents[2]
+RELEASED = ROOT / "models" / "released" / "light_inpaint_v1.pth"
 
 
 def one_row(values: list[float], missing: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,9 +59,9 @@ def test_row_fill_takes_the_nearest_pixel_of_the_background_side(eye: str, missi
 def test_a_hole_grows_to_the_background_side_before_it_is_filled(eye: str, expected: list[float]) -> None:
     # The pixel beside the hole on that side is what an edge of mixed colour leaves.
     picture, hole = one_row([0.1, 0.2, 0.3, 0.4, 0.5], "..#.." if eye == "left" else ".##..")
-    filled = on_grown_hole(row_fill, 1)(picture, hole, eye)
+    config = InspectConfig(str(RELEASED), fills="row", outer_dilation=1, device="cpu")
+    filled = compared_fills(config)[0]["row"](picture, hole, eye)
     assert torch.equal(filled, torch.tensor(expected).expand(1, 3, 1, 5))
-    assert on_grown_hole(row_fill, 0) is row_fill
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_fills_that_cannot_work_are_refused(tmp_path: Path, records: InpaintData
 
 
 def test_simpler_fills_in_thin_holes_make_a_network_better_and_leaves_wide_holes_alone() -> None:
-    network = Inpainter(ROOT / "models" / "released" / "light_inpaint_v1.pth")
+    network = Inpainter(RELEASED)
     made: dict[str, torch.Tensor] = {}
 
     def kept(picture: torch.Tensor, hole: torch.Tensor, eye: str) -> torch.Tensor:
