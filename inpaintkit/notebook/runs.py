@@ -55,9 +55,12 @@ class RunReport:
 
     notebook: str
     folder: Path
-    executed: Path
     seconds: float
     metrics: dict[str, str]
+
+    @property
+    def executed(self) -> Path:
+        return self.folder / f"{self.notebook}.ipynb"
 
     @property
     def status(self) -> str:
@@ -99,7 +102,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
                     load_model(found.weights_from)
             if found.finished and _tells_of(run_manifest(folder), config) and (folder / source.name).is_file():
                 print(f"{source.stem}: this run is done, nothing was changed; see {folder / source.name}", flush=True)
-                return RunReport(source.stem, folder, folder / source.name, 0.0, read_metrics(folder))
+                return RunReport(source.stem, folder, 0.0, read_metrics(folder))
             if found.replaces:
                 move_old_run(folder, (*RUN_FILES, "figures"))
         if isinstance(config, InspectConfig):
@@ -122,7 +125,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         except BaseException as error:
             _write_manifest(folder, manifest | _ending("interrupted", started, repr(error)))
             raise
-        report = RunReport(source.stem, folder, folder / source.name, time.monotonic() - started, read_metrics(folder))
+        report = RunReport(source.stem, folder, time.monotonic() - started, read_metrics(folder))
         _write_manifest(folder, manifest | _ending(report.status, started) | {"metrics": report.metrics})
     return report
 

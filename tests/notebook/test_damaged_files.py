@@ -123,7 +123,7 @@ class TestBatch:
         def execute(notebook: str, params: dict[str, Any]) -> runs.RunReport:
             """Do what the notebook does, without its kernel."""
             records = generate_dataset(GenerateConfig(**params)).records
-            return runs.RunReport(notebook, Path(), Path(), 1.0, {"records": str(records)})
+            return runs.RunReport(notebook, Path(), 1.0, {"records": str(records)})
 
         monkeypatch.setattr(runs, "execute", execute)
         out = tmp_path / "out"

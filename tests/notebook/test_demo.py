@@ -101,14 +101,11 @@ def test_the_report_is_one_page_with_its_pictures_inside_and_links_only_to_what_
 
 
 def test_a_run_says_in_the_end_what_it_came_to(demo: Path) -> None:
-    said = {
-        step: outcome(RunReport(step, demo / step, demo / step / f"{step}.ipynb", 1.0, read_metrics(demo / step)))
-        for step in STEPS
-    }
+    said = {step: outcome(RunReport(step, demo / step, 1.0, read_metrics(demo / step))) for step in STEPS}
     records = len(list((demo / "data").glob("*/*_M.png")))
     assert said["01_generate"].startswith(f"{records} records: ")
     again = read_metrics(demo / "01_generate") | {"skipped": "1", "pictures": "0", "beside": "mine_FastDepth"}
-    said_again = outcome(RunReport("01_generate", demo, demo, 1.0, again))
+    said_again = outcome(RunReport("01_generate", demo, 1.0, again))
     more = (
         "; pictures left out: 1, see the notebook; the same folder holds mine_FastDepth, and a training takes that, too"
     )

@@ -62,7 +62,7 @@ def test_a_run_that_is_out_of_time_ends_the_recipe_as_the_next_one_needs_its_las
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def execute(notebook: str, params: dict[str, Any]) -> runs.RunReport:
-        return runs.RunReport(notebook, tmp_path, tmp_path, 1.0, {"finished": "False"})
+        return runs.RunReport(notebook, tmp_path, 1.0, {"finished": "False"})
 
     monkeypatch.setattr(runs, "execute", execute)
     recipe = load_recipe(write(tmp_path, records, first={"notebook": "02_train"}, second={"notebook": "02_train"}))
