@@ -1,6 +1,7 @@
-"""Child processes: started together, followed line by line; none outlives the one that started them."""
+"""Child processes: started together, followed line by line, which may be messages; none outlives the one that started them."""
 
 import contextlib
+import json
 import os
 import queue
 import subprocess
@@ -13,6 +14,8 @@ from typing import Any
 
 TAIL_LINES = 20
 LOOK_SECONDS = 0.5
+MARK = "inpaintkit"
+"""What a line of output that is a message begins with, as JSON."""
 
 
 class Child(subprocess.Popen[str]):
@@ -63,3 +66,18 @@ def follow(children: Sequence[Child], look: Callable[[], None] | None = None) ->
             yield number, line
         if look is not None:
             look()
+
+
+def tell_parent(**said: object) -> None:
+    """Tell the process that started this one, as a line of output that `told` understands."""
+    # in one piece with its end: other processes write there, too
+    print(json.dumps({MARK: said}) + "\n", end="", flush=True)
+
+
+def told(line: str) -> dict[str, Any] | None:
+    """Return what a child has told by `tell_parent`, None for a line that it or a library just printed."""
+    if line.startswith(f'{{"{MARK}": '):
+        with contextlib.suppress(ValueError):  # lines of several children that became one
+            message: dict[str, Any] = json.loads(line)[MARK]
+            return message
+    return None

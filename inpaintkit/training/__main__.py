@@ -8,7 +8,6 @@ call on each of them, for instance with 2 machines of 8 GPUs::
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -19,9 +18,9 @@ import yaml
 
 from inpaintkit.config import GanConfig, TrainConfig
 from inpaintkit.errors import InputError, RunFailed
+from inpaintkit.processes import tell_parent
 from inpaintkit.training.callbacks import ProgressLines, RunView
 from inpaintkit.training.distributed import join_group
-from inpaintkit.training.launch import FAILED, INTERRUPTED, LEADER, REFUSED, ROW
 from inpaintkit.training.stopping import PARENT_VARIABLE
 from inpaintkit.training.trainer import GanTrainer, Trainer
 
@@ -38,27 +37,32 @@ def main(arguments: list[str] | None = None) -> int:
         with join_group(config.device) as group:
             callbacks = [ToParent()] if PARENT_VARIABLE in os.environ else None  # torchrun was called by hand
             if group.leads and callbacks:
-                print(f"{LEADER}{os.getpid()}", flush=True)
+                tell_parent(leader=os.getpid())
             trainer = GanTrainer(config, callbacks) if isinstance(config, GanConfig) else Trainer(config, callbacks)
             trainer.fit()
     except InputError as error:
-        print(f"{REFUSED}{error}", flush=True)
-        return 2
+        return _end(2, refused=str(error))
     except RunFailed as error:
-        print(f"{FAILED}{error}", flush=True)
-        return 1
+        return _end(1, failed=str(error))
     except KeyboardInterrupt as error:
-        print(f"{REFUSED}{INTERRUPTED}{error}", flush=True)
-        return 130
+        return _end(130, stopped=str(error))
     return 0
+
+
+def _end(status: int, **said: str) -> int:
+    """Say what ended the training, to the process that waits for it or else to a person; return the exit `status`."""
+    if PARENT_VARIABLE in os.environ:
+        tell_parent(**said)
+    else:
+        print(f"inpaintkit: {' '.join(said.values())}", flush=True)
+    return status
 
 
 class ToParent(ProgressLines):
     """Plain lines, and rows as the process reads them that started this one."""
 
     def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
-        # in one piece with its end: other processes write there, too
-        print(f"{ROW}{json.dumps(row)}\n", end="", flush=True)
+        tell_parent(row=row)
 
 
 def read_params(file: Path) -> dict[str, Any]:

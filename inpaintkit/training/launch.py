@@ -2,32 +2,21 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 import signal
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from inpaintkit.config import TrainConfig
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import atomic_write_text
-from inpaintkit.processes import Child, follow
+from inpaintkit.processes import Child, follow, told
 from inpaintkit.training.progress import Row
 from inpaintkit.training.run import Run
 from inpaintkit.training.stopping import PARENT_VARIABLE
-
-REFUSED = "inpaintkit: "
-"""How a worker marks an error that a user can mend."""
-LEADER = "leader: "
-"""How the worker that leads tells its process number."""
-ROW = "row: "
-"""How the worker that leads tells a row of the loss CSV, as JSON."""
-FAILED = "failed: "
-"""How a worker marks what ended its training."""
-INTERRUPTED = "interrupted. "
-"""How a worker begins to say, after `REFUSED`, where it was stopped."""
 
 
 def fit_in_processes(config: TrainConfig, run: Run) -> None:
@@ -36,7 +25,7 @@ def fit_in_processes(config: TrainConfig, run: Run) -> None:
     Lines of the workers reach the callbacks of `run` as messages, rows of the loss CSV as rows. Raises `InputError` or
     `RunFailed` with what a worker failed of, `KeyboardInterrupt` after a stop signal, once the workers have saved.
     """
-    said = {LEADER: "", REFUSED: "", FAILED: "", ROW: ""}
+    said: dict[str, Any] = {}
     stopping = False
 
     def pass_stop_on() -> None:
@@ -45,34 +34,34 @@ def fit_in_processes(config: TrainConfig, run: Run) -> None:
             # torchrun would give its processes 30 s to save; the first of them agrees with the others and takes its time
             stopping = True
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(said[LEADER] or torchrun.pid), signal.SIGTERM)
+                os.kill(said.get("leader", torchrun.pid), signal.SIGTERM)
 
     with tempfile.TemporaryDirectory() as folder, _start(config, Path(folder)) as torchrun:
         for _, line in follow([torchrun], pass_stop_on):
             if line is None:
                 continue
-            mark = next((mark for mark in said if line.startswith(mark)), None)
-            if mark is not None:
-                said[mark] = line.removeprefix(mark)
-            if mark == ROW:
-                row: Row = json.loads(said[ROW])
-                run.progress.steps_done = int(row["epoch"]) * run.plan.steps_per_epoch
-                run.tell("on_row", row)
-            elif mark != LEADER:
+            message = told(line)
+            if message is None:
                 torchrun.tail.append(line)
                 run.say(line)
+                continue
+            said |= message
+            if "row" in message:
+                row: Row = message["row"]
+                run.progress.steps_done = int(row["epoch"]) * run.plan.steps_per_epoch
+                run.tell("on_row", row)
         status = torchrun.wait()
     if run.stop.signal is not None:
-        where = said[REFUSED].removeprefix(INTERRUPTED)
-        raise KeyboardInterrupt(where or f"stopped by {signal.Signals(run.stop.signal).name}")
+        raise KeyboardInterrupt(said.get("stopped", f"stopped by {signal.Signals(run.stop.signal).name}"))
     if run.stop.asked and run.files.state.exists():
         return
     if run.stop.asked:
         raise KeyboardInterrupt("stopped before the first step; nothing was kept")
-    if status and said[REFUSED]:
-        raise InputError(said[REFUSED])
+    if status and (reason := said.get("refused", said.get("stopped"))):
+        raise InputError(reason)
     if status:
-        raise RunFailed(said[FAILED] or "a training process failed; its last lines:\n" + "\n".join(torchrun.tail))
+        last_lines = "a training process failed; its last lines:\n" + "\n".join(torchrun.tail)
+        raise RunFailed(said.get("failed", last_lines))
 
 
 def _start(config: TrainConfig, folder: Path) -> Child:

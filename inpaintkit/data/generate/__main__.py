@@ -1,4 +1,4 @@
-"""One of the processes of `processes.generate_in_processes`: what it has to tell goes to its output, a line of JSON each."""
+"""One of the processes of `processes.generate_in_processes`."""
 
 import json
 import sys
@@ -6,20 +6,17 @@ import sys
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data.generate.run import generate_dataset
 from inpaintkit.errors import InputError
+from inpaintkit.processes import tell_parent
 
 
 def main() -> None:
     config = GenerateConfig(**json.loads(sys.argv[1]))
     try:
-        report = generate_dataset(config, lambda done, total, text: _tell(done=done, total=total, text=text))
+        report = generate_dataset(config, lambda done, total, text: tell_parent(done=done, total=total, text=text))
     except InputError as error:
-        _tell(refused=str(error))
+        tell_parent(refused=str(error))
         return
-    _tell(worked=report.pictures)
-
-
-def _tell(**said: object) -> None:
-    print(json.dumps(said), flush=True)
+    tell_parent(worked=report.pictures)
 
 
 if __name__ == "__main__":

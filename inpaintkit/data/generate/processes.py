@@ -6,11 +6,10 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from typing import Any
 
 from inpaintkit.config import GenerateConfig, parse_shard
 from inpaintkit.errors import InputError, RunFailed
-from inpaintkit.processes import Child, follow
+from inpaintkit.processes import Child, follow, told
 
 AGAIN = "run the same again to continue"
 
@@ -29,7 +28,7 @@ def generate_in_processes(config: GenerateConfig, tell: Callable[[int, int, str]
             if line is None:
                 _check(children[rank], process)
                 continue
-            said = _message(line)
+            said = told(line)
             if said is None:
                 children[rank].tail.append(line)
             elif "refused" in said:
@@ -57,15 +56,6 @@ def _start(config: GenerateConfig, rank: int) -> Child:
     threads = max(1, (os.cpu_count() or 1) // parse_shard(config.shard)[1])
     arguments = ["-m", "inpaintkit.data.generate", json.dumps(dataclasses.asdict(config))]
     return Child(arguments, threads, {"LOCAL_RANK": str(rank)})
-
-
-def _message(line: str) -> dict[str, Any] | None:
-    """Return what a child has told about its work, None for lines that it or a library just printed."""
-    with contextlib.suppress(ValueError):
-        said = json.loads(line)
-        if isinstance(said, dict):
-            return said
-    return None
 
 
 def _check(child: Child, process: str) -> None:
