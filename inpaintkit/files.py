@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -92,7 +93,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     On any error the temporary file is removed and the old `path` stays untouched; see `write_problems_said`.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{threading.get_native_id()}.tmp")  # threads of all processes differ
     try:
         with write_problems_said(path):
             path.parent.mkdir(parents=True, exist_ok=True)

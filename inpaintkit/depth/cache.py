@@ -46,7 +46,6 @@ class DepthCache:
         self.folder = require_writable(folder, "depth cache")
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._being_stored = set[str]()
         self._clean()
 
     def find(self, key: str) -> Tensor | None:
@@ -72,29 +71,18 @@ class DepthCache:
 
     def store(self, key: str, depth: Tensor, model: DepthModel) -> None:
         """Keep `depth` (1, 1, h, w) in 0..1 under `key`; raise `InputError` when the disk takes no more."""
-        with self._lock:
-            if key in self._being_stored:  # by another thread, and it is the same depth
-                return
-            self._being_stored.add(key)
-        try:
-            self._write(self._path(key), depth, model)
-        finally:
-            with self._lock:
-                self._being_stored.remove(key)
-
-    def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.png"
-
-    def _write(self, path: Path, depth: Tensor, model: DepthModel) -> None:
         text = PngImagePlugin.PngInfo()
         text.add_text("depth_model", f"{model.name} {model.version} at {model.resolution} px")
-        with atomic_path(path) as temporary:
+        with atomic_path(self._path(key)) as temporary:
             Image.fromarray(_to_levels(depth)).save(temporary, "PNG", pnginfo=text, compress_level=COMPRESS_LEVEL)
             size = temporary.stat().st_size
         with self._lock:
             self._unseen += size
             if self._unseen > min(self.max_bytes * RECOUNT, self.max_bytes - self._bytes):
                 self._clean()
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.png"
 
     def _clean(self) -> None:
         """Count the folder and remove the maps used longest ago. Another process may remove the same ones."""
