@@ -1,5 +1,6 @@
 """Judging a task on the evaluation records: figures of each record, their means, and pictures to look at."""
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -38,22 +39,20 @@ def _mean(values: Sequence[float], skip_nan: bool) -> float:
     return math.fsum(known) / len(known) if known else math.nan
 
 
-def judge_records(setup: Setup, group: Group, strips: Path, save_every: int, epoch: int) -> dict[int, Figures]:
-    """Return the figures of each evaluation record of `setup` by its number; each process of `group` judges its share.
+def judge_records(setup: Setup, group: Group, strips: Path, save_every: int, epoch: int) -> Figures:
+    """Return the mean figures of the evaluation records of `setup`; each process of `group` judges its share.
 
     Of every `save_every`-th batch a picture is kept in the folder `strips`.
     """
-    mine: dict[int, Figures] = {}
+    mine: list[Figures] = []
     for number, batch in enumerate(setup.eval_feed.batches(setup.eval_records[group.rank :: group.size])):
-        x, hole, y, index = batch
+        x, hole, y, _ = batch
         output, figures = setup.task.judge(batch)
         values = torch.stack([value.float() for value in figures.values()], dim=1).tolist()
-        for record, row in zip(index.tolist(), values, strict=True):
-            mine[record] = dict(zip(figures, row, strict=True))
+        mine += [dict(zip(figures, row, strict=True)) for row in values]
         if number % save_every == 0 and group.leads:
             save_strips(x, hole, output, y, strips / f"epoch{epoch:04}_batch{number:04}.png")
-    judged = {record: figures for part in group.gather(mine) for record, figures in part.items()}
-    return dict(sorted(judged.items()))
+    return mean_figures(itertools.chain.from_iterable(group.gather(mine)))
 
 
 def save_strips(x: Tensor, hole: Tensor, output: Tensor, y: Tensor, path: Path) -> None:

@@ -8,17 +8,17 @@ Several processes (see `distributed`) each take their share of every step and of
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from inpaintkit.data import HardExampleSampler
 from inpaintkit.training.feeding import Feed
-from inpaintkit.training.judging import Figures, mean_figures
+from inpaintkit.training.judging import Figures
 from inpaintkit.training.progress import Row, epoch_items
 from inpaintkit.training.run import Run
 from inpaintkit.training.tasks.task import Task
 
-Judge = Callable[[int], Mapping[int, Figures]]
-"""Judges the task after an epoch, on the evaluation records: figures by the record's number."""
+Judge = Callable[[int], Figures]
+"""Judges the task after an epoch: the mean figures of the evaluation records."""
 
 Save = Callable[[], None]
 """Writes the full state."""
@@ -78,8 +78,7 @@ def judge_epoch(run: Run, task: Task, judge: Judge, epoch: int, over: bool = Tru
     """
     progress = run.progress
     with task.judging():
-        run.judged = judge(epoch)
-        row: Row = {"epoch": epoch, "split": "eval", **mean_figures(run.judged.values())}
+        row: Row = {"epoch": epoch, "split": "eval", **judge(epoch)}
         row, score = task.score(row, progress.history)
         run.add_row(row, over)
         if not math.isfinite(float(row["total"])) and epoch:

@@ -58,7 +58,6 @@ class Run:
         self.plan = Plan.of(config, config.processes if group.size == 1 else group.size)
         self.total_steps = self.plan.total_steps
         self.progress, self.losses = Progress(), LossLog()
-        self.judged: Mapping[int, Mapping[str, float]] = {}
         self.at_stop: tuple[Row, ...] = ()  # judged within an epoch: told and reported, but the run goes on without it
         self.timer, self.stop = Timer(config.max_seconds, config.checkpoint_seconds), StopRequest()
 
