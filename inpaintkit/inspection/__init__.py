@@ -9,6 +9,7 @@ from inpaintkit.inspection.stereo_files import make_stereo_files, read_photo, sa
 from inpaintkit.inspection.stereo_truth import stereo_truth
 from inpaintkit.inspection.tables import short_table, tables, versus
 from inpaintkit.inspection.truths import (
+    Case,
     Truth,
     border_truth,
     photo_scene_truth,
@@ -22,6 +23,7 @@ from inpaintkit.training import row_fill
 
 __all__ = [
     "FILLS",
+    "Case",
     "Evaluation",
     "Fill",
     "Inpainter",

@@ -3,6 +3,7 @@
 from inpaintkit.training import metrics
 from inpaintkit.training.callbacks import Callback, ProgressLines, RunView, StepInfo
 from inpaintkit.training.feeding import open_records
+from inpaintkit.training.loss_log import BatchLosses
 from inpaintkit.training.losses import create_loss
 from inpaintkit.training.perceptual import Lpips
 from inpaintkit.training.progress import TrainReport
@@ -12,6 +13,7 @@ from inpaintkit.training.schedule import create_optimizer
 from inpaintkit.training.trainer import GanTrainer, Trainer
 
 __all__ = [
+    "BatchLosses",
     "Callback",
     "GanTrainer",
     "Lpips",
