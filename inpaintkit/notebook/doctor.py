@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from pathlib import Path
 
 import torch
 
@@ -9,7 +10,6 @@ from inpaintkit.config import resolve_device
 from inpaintkit.depth import available_models
 from inpaintkit.errors import InputError
 from inpaintkit.notebook.machine import machine_facts, versions
-from inpaintkit.notebook.project import find_project
 from inpaintkit.training.amp import choose_amp
 from inpaintkit.training.perceptual import find_vgg_trunk
 
@@ -35,7 +35,7 @@ def _vgg_state() -> str:
 
 
 def _sections() -> dict[str, dict[str, str]]:
-    facts, device, root = machine_facts(), resolve_device("auto"), find_project()
+    facts, device, here = machine_facts(), resolve_device("auto"), Path.cwd()
     return {
         "machine": {
             "system": f"{facts['system']} {facts['processor']}, {facts['cores']} cores, torch uses {facts['threads']} threads",
@@ -44,7 +44,7 @@ def _sections() -> dict[str, dict[str, str]]:
             "device=auto means": device,
             "fp32 matrix product": f"{_product_gflops():.0f} GFLOP/s on the CPU",
             "amp=auto means": choose_amp("auto", device)[1],
-            "disk": f"{shutil.disk_usage(root).free / 1e9:.0f} GB free in {root}",
+            "disk": f"{shutil.disk_usage(here).free / 1e9:.0f} GB free in {here}",
         },
         "versions": versions(),
         "perceptual networks": {"alex": "shipped", "vgg": _vgg_state()},

@@ -68,3 +68,25 @@ def test_lines_are_short(page: Path) -> None:
     prose = [line for line in text.splitlines() if not line.startswith(("|", "    ", "!", "#", "["))]
     long = [line for line in prose if len(re.sub(r"\]\([^)]*\)", "]", line)) > LONGEST]
     assert not long, f"longer than {LONGEST} characters: {long[0]}"
+
+
+def rows(table: str) -> dict[str, list[str]]:
+    """Return the cells of each row of a Markdown table by the row's name, without what is bold."""
+    lines = (line.strip("| ").replace("**", "").split(" | ") for line in table.splitlines() if line.startswith("| "))
+    return {name: cells for name, *cells in lines}
+
+
+def test_the_front_page_shows_the_figures_of_the_model_card() -> None:
+    card = (ROOT / "models" / "released" / "README.md").read_text(encoding="utf-8")
+    front = rows(
+        (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where it stands")[2].partition("\n- ")[0]
+    )
+    for title, first in (("**Photos: ", 0), ("**Scenes: ", 3)):
+        exact = rows(card.partition(title)[2].partition("\n| fill | PSNR, 1-2 px")[0])
+        for fill in ("row fill", "Telea", "Navier-Stokes", "biharmonic", "released checkpoint"):
+            psnr, *others = front[fill][first : first + 3]
+            known, *means = exact["this checkpoint" if fill == "released checkpoint" else fill][:3]
+            assert psnr == known
+            assert [float(figure) for figure in others] == pytest.approx(
+                [float(mean.split()[0]) for mean in means], abs=0.00051
+            )

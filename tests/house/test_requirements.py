@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def test_environment_and_pyproject_ask_for_the_same() -> None:
     python = re.search(r'requires-python = "(.+)"', (ROOT / "pyproject.toml").read_text())
     assert python is not None
     assert f"python{python[1]}" in environment
+
+
+def test_windows_itself_is_refused_in_a_sentence() -> None:
+    code = "import sys; sys.platform = 'win32'; import inpaintkit"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("use it in WSL 2, which is a Linux")
 
 
 def test_the_design_cards_packages_are_required() -> None:

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +10,13 @@ from inpaintkit.depth import DEPTH_MODELS
 from inpaintkit.notebook.doctor import report
 
 
-def test_it_names_what_decides_whether_and_how_fast_the_kit_works() -> None:
+def test_it_names_what_decides_whether_and_how_fast_the_kit_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("inpaintkit.__file__", str(tmp_path / "inpaintkit" / "__init__.py"))  # a wheel has no notebooks
     text = report()
+    assert f"GB free in {tmp_path}" in text
     for word in ("torch", "GFLOP/s", "amp=auto means", "GB free", "vgg", "FastDepth", "Any_B", "ZoeD_Any_N"):
         assert word in text
 
