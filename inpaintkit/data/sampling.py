@@ -11,8 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inpaintkit.errors import InputError
-
 HISTORY = 4
 SCALE = 4.0
 Z_LIMIT = 2.0
@@ -32,16 +30,9 @@ class HardExampleSampler:
     A record's loss is the mean of its last `HISTORY` ones. Over all records seen so far it becomes a z-score, clamped
     to ±2 and mapped linearly to a weight of at most 1; never-seen records weigh 1. Weights change only in
     `update_weights`, once per epoch.
-
-    Args:
-        num_records: number of records of the data set.
-
-    Raises `InputError` when there are none.
     """
 
     def __init__(self, num_records: int) -> None:
-        if num_records < 1:
-            raise InputError("data_dir: the training set has no records to draw from; run 01_generate first")
         self.num_records = num_records
         self.weights = torch.ones(num_records, dtype=torch.float64)
         self._history = torch.zeros(num_records, HISTORY, dtype=torch.float64)

@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inpaintkit.data.sampling import CROP_TRIES, HardExampleSampler, Mask, best_crop, crop_candidates, grid_crop
-from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng, torch_rng
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -96,11 +95,6 @@ def test_state_continues_exactly(tmp_path: Path) -> None:
     assert torch.equal(grown.mean_losses()[places], sampler.mean_losses())
     assert torch.equal(grown.weights[places], sampler.weights)
     assert set(grown.weights[[0, 3, 7]].tolist()) == {1.0}
-
-
-def test_a_data_set_without_records_is_refused() -> None:
-    with pytest.raises(InputError, match="no records"):
-        HardExampleSampler(0)
 
 
 def decoded(runs: list[int]) -> Mask:
