@@ -56,21 +56,20 @@ def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
             raise InputError(f"{folder / name} has a name that is not UTF-8 text; rename it")
         if not found[name].is_file():
             raise InputError(f"{folder / name} is a folder, a device, a pipe or a link to nothing; delete it")
-    stems = {
-        suffix: {n.removesuffix(suffix) for n in names if n.endswith(suffix)}
+    pictures, holes = (
+        {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
         for suffix in (PICTURE_SUFFIX, HOLE_SUFFIX)
-    }
-    for have, lack in ((PICTURE_SUFFIX, HOLE_SUFFIX), (HOLE_SUFFIX, PICTURE_SUFFIX)):
-        alone = min(stems[have] - stems[lack], default=None)
-        if alone is not None:
-            raise InputError(
-                f"{folder / (alone + have)} has no partner {alone}{lack}; finish the generation or delete the file"
-            )
-    if not stems[HOLE_SUFFIX]:
+    )
+    if (alone := min(pictures ^ holes, default=None)) is not None:
+        have, lack = (PICTURE_SUFFIX, HOLE_SUFFIX) if alone in pictures else (HOLE_SUFFIX, PICTURE_SUFFIX)
+        raise InputError(
+            f"{folder / (alone + have)} has no partner {alone}{lack}; finish the generation or delete the file"
+        )
+    if not pictures:
         raise InputError(
             f"{folder} has no records (pairs *{PICTURE_SUFFIX}, *{HOLE_SUFFIX}); generate a data set first"
         )
-    return [(folder / (stem + PICTURE_SUFFIX), folder / (stem + HOLE_SUFFIX)) for stem in sorted(stems[HOLE_SUFFIX])]
+    return [(folder / (stem + PICTURE_SUFFIX), folder / (stem + HOLE_SUFFIX)) for stem in sorted(pictures)]
 
 
 class InpaintDataset(Dataset[Sample]):
