@@ -191,12 +191,10 @@ class InpaintDataset(Dataset[Sample]):
         if draw.width:
             hole = thin_holes(torch.from_numpy(hole)[None], torch.tensor([draw.width]))[0].numpy()
         place = best_crop(hole, draw.crops, self.crop_size)
-        cut = (
-            self._cut_at_border(pixels, hole, *place, draw)
-            if draw.inset
-            else self._cut(pixels, hole, *place, self.crop_size)
-        )
-        picture, hole = cut
+        if draw.inset:
+            picture, hole = self._cut_at_border(pixels, hole, *place, draw)
+        else:
+            picture, hole = self._cut(pixels, hole, *place, self.crop_size)
         if draw.jitter:
             picture = _planes(jitter_colours(cv2.merge(list(picture)), draw.jitter))
         if draw.grey:

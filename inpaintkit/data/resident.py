@@ -38,7 +38,7 @@ class ResidentRecords:
             raise InputError(
                 f"resident: the records of {records.folder} differ in size; use resident=off or records of one size"
             )
-        (self.height, self.width), self.records = shapes.pop(), records
+        (self.height, self.width), self.records, self.crop_size = shapes.pop(), records, records.crop_size
         self.pixels = torch.empty(len(records), CHANNELS, self.height, self.width, dtype=torch.uint8, device=device)
         for index in range(len(records)):
             self.pixels[index] = torch.tensor(records.pixels(index))
@@ -70,10 +70,6 @@ class ResidentRecords:
 
     def _sent(self, values: Sequence[object] | NDArray[np.float32]) -> Tensor:
         return sent(values, self.pixels.device)
-
-    @property
-    def crop_size(self) -> int:
-        return self.records.crop_size
 
     def _cut(self, record: Tensor, holes: Tensor, corner: Tensor, pick: Tensor, inset: Tensor) -> tuple[Tensor, Tensor]:
         steps = torch.arange(self.crop_size, device=holes.device)
