@@ -1,6 +1,6 @@
 """Checkpoint -> pictures and judgement. `figures` is imported by whoever wants it, since it needs matplotlib."""
 
-from inpaintkit.inspection.evaluate import choose_truths, evaluate, examples
+from inpaintkit.inspection.evaluate import choose_truths, evaluate
 from inpaintkit.inspection.fills import FILLS, Fill, compared_fills, make_fills, on_grown_hole, simple_in_thin_holes
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.scores import Evaluation, save_scores
@@ -33,7 +33,6 @@ __all__ = [
     "choose_truths",
     "compared_fills",
     "evaluate",
-    "examples",
     "headline",
     "leads_everywhere",
     "make_fills",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -29,16 +28,6 @@ from inpaintkit.inspection.truths import (
 )
 from inpaintkit.training import metrics
 from inpaintkit.training.perceptual import Lpips
-
-
-@dataclass(frozen=True)
-class Example:
-    """One record to look at: float (3, h, w) pictures, bool (1, h, w) hole, True = missing; `fills` by name."""
-
-    record: str
-    picture: torch.Tensor
-    hole: torch.Tensor
-    fills: Mapping[str, torch.Tensor]
 
 
 def evaluate(
@@ -111,16 +100,12 @@ def choose_truths(
     return truths + pairs
 
 
-def examples(fills: Mapping[str, Fill], truth: Truth | InpaintDataset, records: Iterable[str]) -> list[Example]:
-    """Return the named records of `truth` filled by each of `fills`, ready for `figures.before_after`."""
-    truth, found = as_truth(truth), []
-    for name in records:
-        if name not in truth.names:
-            raise InputError(f"records: {name!r} is not among the {truth.title}; the first is {truth.names[0]!r}")
-        case = truth.load(truth.names.index(name))
-        filled = {label: run_fill(label, fill, case)[0] for label, fill in fills.items()}
-        found.append(Example(name, case.truth[0], case.judged[0], filled))
-    return found
+def filled_cases(
+    fills: Mapping[str, Fill], truth: Truth, names: Iterable[str]
+) -> list[tuple[Case, dict[str, torch.Tensor]]]:
+    """Return the cases `names` of `truth`, and what each of `fills` makes of them, (1, 3, H, W). Raises `InputError`."""
+    cases = map(truth.case, names)
+    return [(case, {label: run_fill(label, fill, case) for label, fill in fills.items()}) for case in cases]
 
 
 def as_truth(truth: Truth | InpaintDataset) -> Truth:

@@ -83,6 +83,12 @@ class Truth:
     def __len__(self) -> int:
         return len(self.names)
 
+    def case(self, name: str) -> Case:
+        """Return the case of that name. Raises `InputError` if there is none."""
+        if name not in self.names:
+            raise InputError(f"names: {name!r} is not among the {self.title}; the first is {self.names[0]!r}")
+        return self.load(self.names.index(name))
+
 
 def record_truth(dataset: InpaintDataset) -> Truth:
     """Return the evaluation records of a data set (``training=False``): photos with holes, themselves the truth.

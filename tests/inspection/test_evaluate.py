@@ -14,8 +14,8 @@ from torch import Tensor
 from inpaintkit.config import InspectConfig
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
-from inpaintkit.inspection import evaluate, examples, make_fills
-from inpaintkit.inspection.evaluate import choose_truths
+from inpaintkit.inspection import evaluate, make_fills, record_truth
+from inpaintkit.inspection.evaluate import choose_truths, filled_cases
 from inpaintkit.inspection.scores import METRICS, WIDTH_BINS, Evaluation, Score, bootstrap, save_scores
 from inpaintkit.inspection.tables import short_table, table, tables, versus
 from inpaintkit.inspection.verdict import headline, leads_everywhere, verdict
@@ -136,13 +136,15 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 
 
 def test_examples_are_the_records_asked_for(records: InpaintDataset) -> None:
-    found = examples({"grey": constant(0.6)}, records, ["toy_2", "toy_0"])
-    assert [example.record for example in found] == ["toy_2", "toy_0"]
-    assert found[0].picture.shape == (3, 96, 96)
-    assert found[0].hole.sum() == WIDE_PIXELS + NARROW_PIXELS
-    assert (found[0].fills["grey"][found[0].hole.expand(3, -1, -1)] == 0.6).all()
+    truth = record_truth(records)
+    found = filled_cases({"grey": constant(0.6)}, truth, ["toy_2", "toy_0"])
+    assert [case.name for case, _ in found] == ["toy_2", "toy_0"]
+    case, filled = found[0]
+    assert case.truth.shape == (1, 3, 96, 96)
+    assert case.judged.sum() == WIDE_PIXELS + NARROW_PIXELS
+    assert (filled["grey"][case.judged.expand(-1, 3, -1, -1)] == 0.6).all()
     with pytest.raises(InputError, match="'nobody' is not among the photos"):
-        examples({}, records, ["nobody"])
+        filled_cases({}, truth, ["nobody"])
 
 
 def test_progress_and_max_records(records: InpaintDataset) -> None:

@@ -1,8 +1,8 @@
 """What fills make of holes: pictures side by side, figures, spectra, the discriminator's judgement."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from itertools import chain, cycle
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from itertools import cycle
 
 import numpy as np
 import torch
@@ -13,13 +13,13 @@ from matplotlib.ticker import MaxNLocator
 from inpaintkit import text
 from inpaintkit.data import InpaintDataset
 from inpaintkit.hole_colour import paint_hole
-from inpaintkit.inspection.evaluate import Example, as_truth, examples
+from inpaintkit.inspection.evaluate import as_truth, filled_cases, run_fill
 from inpaintkit.inspection.figures import base
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.scores import MAIN_METRICS, METRICS, RANKED_METRICS, WIDTH_BINS, Evaluation, width_metrics
 from inpaintkit.inspection.spectrum import spectrum, step_products
 from inpaintkit.inspection.tables import title_of
-from inpaintkit.inspection.truths import Truth, evenly
+from inpaintkit.inspection.truths import Case, Truth, evenly
 from inpaintkit.inspection.zoom import zoom_boxes
 from inpaintkit.model.discriminator import CELL, CUT_CELLS
 from inpaintkit.training.metrics import hole_psnr
@@ -34,9 +34,9 @@ def hole_spectra(records: Truth | InpaintDataset, fills: Mapping[str, Fill], n: 
     """Plot the spectrum inside holes of the truth and of each fill; dotted: the generator's grids of 8 and 4 px."""
     truth = as_truth(records)
     totals: dict[str, list[torch.Tensor]] = {}
-    for example in examples(fills, truth, evenly(truth.names, n)):
-        for name, picture in {"truth": example.picture, **example.fills}.items():
-            found = step_products(picture[None].cpu(), example.hole[None].cpu())
+    for case, filled in filled_cases(fills, truth, evenly(truth.names, n)):
+        for name, picture in {"truth": case.truth, **filled}.items():
+            found = step_products(picture.cpu(), case.judged.cpu())
             totals[name] = [a + b for a, b in zip(totals[name], found, strict=True)] if name in totals else list(found)
     figure = base.KitFigure(figsize=(7.5, 3.4), layout="constrained")
     ax = figure.subplots()
@@ -55,21 +55,21 @@ def discriminator_maps(
 ) -> Figure:
     """Show what a discriminator finds real (blue) or filled (red), painted over the truth and over each fill."""
     truth, cut = as_truth(records), CELL * CUT_CELLS
-    rows = examples(fills, truth, evenly(truth.names, n))
+    rows = filled_cases(fills, truth, evenly(truth.names, n))
     figure, axes = base.image_grid(len(rows), len(fills) + 2)
-    for line, example in zip(axes, rows, strict=True):
-        pictures = {"truth": example.picture, **example.fills}
-        maps = {name: realness(p[None], example.picture[None])[0, 0].cpu().numpy() for name, p in pictures.items()}
+    for line, (case, filled) in zip(axes, rows, strict=True):
+        pictures = {"truth": case.truth, **filled}
+        maps = {name: realness(picture, case.truth)[0, 0].cpu().numpy() for name, picture in pictures.items()}
         strongest = max(float(np.abs(logits).max()) for logits in maps.values())
-        base.show_picture(line[0], paint_hole(example.picture, example.hole))
+        base.show_picture(line[0], paint_hole(case.truth, case.judged)[0])
         for ax, (name, logits) in zip(line[1:], maps.items(), strict=True):
-            base.show_picture(ax, pictures[name])
+            base.show_picture(ax, pictures[name][0])
             height, width = pictures[name].shape[-2:]
             extent = (cut, width - cut, height - cut, cut)
             ax.imshow(logits, cmap="RdBu", vmin=-strongest, vmax=strongest, alpha=0.55, extent=extent)
             ax.set_xlim(-0.5, width - 0.5)
             ax.set_ylim(height - 0.5, -0.5)
-        line[0].set_ylabel(base.short(example.record), fontsize=base.SMALL_SIZE, color=base.QUIET)
+        line[0].set_ylabel(base.short(case.name), fontsize=base.SMALL_SIZE, color=base.QUIET)
     base.set_titles(axes[0], (title_of(title, text.figure) for title in ("hole", "truth", *fills)))
     return figure
 
@@ -83,10 +83,10 @@ def before_after(
     stands its PSNR inside the part of the hole that is shown.
     """
     truth = as_truth(records)
-    rows = examples(fills, truth, evenly(truth.names, n) if names is None else names)
+    rows = filled_cases(fills, truth, evenly(truth.names, n) if names is None else names)
     figure, axes = base.image_grid(len(rows), len(fills) + 2)
-    for line, example in zip(axes, rows, strict=True):
-        _example_row(line, example)
+    for line, (case, filled) in zip(axes, rows, strict=True):
+        _case_row(line, case, filled.values())
     base.set_titles(axes[0], (title_of(title, text.figure) for title in ("hole", *fills, "truth")))
     return figure
 
@@ -98,17 +98,15 @@ def extremes(records: Truth | InpaintDataset, fills: Mapping[str, Fill], evaluat
     """
     figure, axes = base.image_grid(len(fills), 9, inches=base.TILE_INCHES * 0.75)
     base.set_heading(figure, evaluation.title)
-    choices = (evaluation.best, evaluation.median, evaluation.worst)
-    chosen = {name: [record for choose in choices for record in choose(name, 1)] for name in fills}
-    filled = {}
-    for record in dict.fromkeys(chain(*chosen.values())):  # several fills choose the same one: it is drawn once
-        those = {name: fill for name, fill in fills.items() if record in chosen[name]}
-        filled[record] = examples(those, records, [record])[0]
-    for line, name in zip(axes, fills, strict=True):
+    case_of = cache(as_truth(records).case)  # several fills choose the same one
+    for line, (name, fill) in zip(axes, fills.items(), strict=True):
         psnr = {score.record: score.figures["psnr"] for score in evaluation.of(name)}
-        for place, record in enumerate(chosen[name]):
+        chosen = [
+            record for choose in (evaluation.best, evaluation.median, evaluation.worst) for record in choose(name, 1)
+        ]
+        for place, record in enumerate(chosen):
             tiles = line[3 * place : 3 * place + 3]
-            _example_row(tiles, replace(filled[record], fills={name: filled[record].fills[name]}))
+            _case_row(tiles, case_of(record), [run_fill(name, fill, case_of(record))])
             _label_psnr(tiles[1], psnr[record], "record: ")
         line[0].set_ylabel(title_of(name, text.figure), fontsize=base.TITLE_SIZE, color=base.INK)
     words = ("best", "median", "worst")
@@ -147,16 +145,16 @@ def metrics_bars(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def _example_row(line: np.ndarray, example: Example) -> None:
-    top, left, side = zoom_boxes(example.hole[0])[0]
+def _case_row(line: np.ndarray, case: Case, fills: Iterable[torch.Tensor]) -> None:
+    top, left, side = zoom_boxes(case.judged[0, 0])[0]
     crop = (..., slice(top, top + side), slice(left, left + side))
-    truth, hole = example.picture[crop], example.hole[crop]
-    base.show_picture(line[0], paint_hole(truth, hole))
-    for ax, filled in zip(line[1:-1], example.fills.values(), strict=True):
-        base.show_picture(ax, filled[crop])
-        _label_psnr(ax, float(hole_psnr(filled[crop][None], truth[None], hole[None])))
-    base.show_picture(line[-1], truth)
-    line[0].set_ylabel(base.short(example.record), fontsize=base.SMALL_SIZE, color=base.QUIET)
+    truth, hole = case.truth[crop], case.judged[crop]
+    base.show_picture(line[0], paint_hole(truth, hole)[0])
+    for ax, filled in zip(line[1:-1], fills, strict=True):
+        base.show_picture(ax, filled[crop][0])
+        _label_psnr(ax, float(hole_psnr(filled[crop], truth, hole)))
+    base.show_picture(line[-1], truth[0])
+    line[0].set_ylabel(base.short(case.name), fontsize=base.SMALL_SIZE, color=base.QUIET)
     line[0].set_xlabel(f"{side} × {side} px", fontsize=base.SMALL_SIZE, color=base.QUIET)
 
 

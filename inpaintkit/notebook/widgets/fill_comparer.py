@@ -41,16 +41,13 @@ class FillComparer:
             raise InputError(
                 f"names: {(unknown or ['nothing'])[0]} is not among the {self.truth.title}; give fills and names"
             )
-        self.case = lru_cache(KEPT_CASES)(self._load)
+        self.case = lru_cache(KEPT_CASES)(self.truth.case)
         self.filled = lru_cache(KEPT_FILLED)(self._fill)
 
     @property
     def stages(self) -> list[str]:
         """What the slider goes through: the hole, every fill, the truth."""
         return [HOLE, *self.fills, TRUTH]
-
-    def _load(self, name: str) -> Case:
-        return self.truth.load(self.truth.names.index(name))
 
     def _fill(self, name: str, stage: str) -> torch.Tensor:
         case = self.case(name)
