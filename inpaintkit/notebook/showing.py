@@ -14,7 +14,7 @@ from inpaintkit.config import JobConfig, TrainConfig
 from inpaintkit.errors import LONGEST_MESSAGE, InputError, RunFailed
 from inpaintkit.files import atomic_write_text
 from inpaintkit.inspection.curve_file import CurveFile
-from inpaintkit.inspection.figures import Figure, save_figure
+from inpaintkit.inspection.figures import Figure, loss_curves, save_figure
 from inpaintkit.notebook.runs import Noted
 from inpaintkit.notebook.widgets import HtmlProgress, LiveCurves, Showable, Still, close_all
 from inpaintkit.notebook.widgets.parts import picture_html
@@ -120,10 +120,15 @@ def callbacks(config: TrainConfig) -> list[Callback]:
 async def fit(trainer: Trainer) -> TrainReport:
     """Return ``trainer.fit()``; where a person watches, widgets answer meanwhile, and an interrupt stops after the step at hand.
 
-    Raises `KeyboardInterrupt` then, and what `fit` raises.
+    Where nobody does, what the monitor shows in the end is displayed: curves and filled evaluation records. Raises `KeyboardInterrupt`
+    after an interrupt, and what `fit` raises.
     """
     if headless():
-        return trainer.fit()
+        report = trainer.fit()
+        show(loss_curves(trainer.files.csv), trainer.config, "loss_curves", "loss terms by epoch")
+        for strip in sorted(trainer.files.folder.glob("eval/*.png"))[-1:]:
+            show_file(strip, "input, output and target of evaluation records")
+        return report
     working, interrupted = asyncio.ensure_future(asyncio.to_thread(trainer.fit)), False
     while not working.done():
         try:

@@ -65,6 +65,14 @@ def test_a_training_says_in_words_that_it_has_finished(demo: Path) -> None:
     assert re.search(r"finished</th><td[^>]*>yes</td>", page)
 
 
+@pytest.mark.parametrize("step", ["02_train", "03_finetune_gan"])
+def test_what_the_monitor_shows_stands_once_where_nobody_watches(demo: Path, step: str) -> None:
+    cells = nbformat.read(demo / step / f"{step}.ipynb", as_version=4).cells
+    shown = " ".join(str(output.get("data")) for cell in cells for output in cell.get("outputs", ()))
+    for alt in ("loss terms by epoch", "input, output and target of evaluation records"):
+        assert shown.count(f'alt="{alt}"') == 1
+
+
 def test_training_moved_the_evaluation_loss(demo: Path) -> None:
     metrics = run_manifest(demo / "02_train")["metrics"]
     assert float(metrics["eval_loss_after"]) != float(metrics["eval_loss_before"])
