@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from inpaintkit.files import require_writable
-from inpaintkit.notebook.html import write_page
+from inpaintkit.notebook.html import write_html, write_page
 from inpaintkit.notebook.parameters import PRESET
 from inpaintkit.notebook.project import find_project
 from inpaintkit.notebook.runs import RunReport, execute
@@ -67,11 +67,10 @@ def _table(folder: Path) -> str:
 
 
 def _overview(reports: list[RunReport], folder: Path) -> str:
-    lines = ["# What the demo made", "", "| step | seconds | executed notebook |", "| --- | ---: | --- |"]
-    lines += [
-        f"| {r.notebook} | {r.seconds:.0f} | [{r.executed.name}]({r.executed.relative_to(folder).as_posix()}) |"
-        for r in reports
-    ]
+    lines = ["# What the demo made", "", "| step | seconds | its page |", "| --- | ---: | --- |"]
+    for report in reports:
+        page = write_html(report.executed).relative_to(folder).as_posix()
+        lines.append(f"| {report.notebook} | {report.seconds:.0f} | [{page}]({page}) |")
     lines += ["", "Inside holes of evaluation records, which no training saw:", "", _table(folder), ""]
     for path, caption in PICTURES:
         if (folder / path).is_file():
