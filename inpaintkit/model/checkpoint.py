@@ -83,11 +83,11 @@ def load_state(path: str | Path) -> dict[str, Any]:
     return _read_pickle(*_start_of(path))
 
 
-def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[LightInpaintV1, Meta]:
+def load_model(path: str | Path) -> tuple[LightInpaintV1, Meta]:
     """Read a generator from a file of inpaintkit or iw3 (best model or ``.checkpoint.pth``) or from safetensors.
 
     Returns:
-        the model in eval mode, float32, on `device`; and what the file says of itself: ``updated_at``, ``train_kwargs``,
+        the model in eval mode, float32, on the CPU; and what the file says of itself: ``updated_at``, ``train_kwargs``,
         ``last_epoch``, ``best_loss`` where known, and the `meta` given to `save_model`.
 
     Raises:
@@ -99,7 +99,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Li
     if problem:
         raise InputError(f"{path}: {problem}")
     model.load_state_dict(payload["state_dict"])
-    return model.to(device).eval(), _meta(payload)
+    return model.eval(), _meta(payload)
 
 
 def describe_checkpoint(path: str | Path) -> dict[str, Any]:

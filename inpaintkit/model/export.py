@@ -124,13 +124,13 @@ def export_checkpoint(checkpoint: str | Path, path: str | Path, format: str | No
     return FORMATS[chosen](model, path, **plain)
 
 
-def iw3_snippet(path: str | Path, name: str | None = None) -> str:
-    """Return the entry for iw3's ``inpaint_models.yml`` that offers the model file `path` under `name`, None: its folder's.
+def iw3_snippet(path: str | Path) -> str:
+    """Return the entry for iw3's ``inpaint_models.yml`` that offers the model file `path` under the name of its folder.
 
     The path is made absolute, because iw3 takes relative ones from its own folder. A folder that is called as iw3's own entry gets
     `my_` before its name.
     """
     file = full_path(path)
-    chosen = name or file.parent.name
-    entry = {f"my_{chosen}" if chosen == IW3_OWN else chosen: {"image": str(file)}}
+    name = file.parent.name
+    entry = {f"my_{name}" if name == IW3_OWN else name: {"image": str(file)}}
     return yaml.safe_dump(entry, default_flow_style=None, allow_unicode=True, width=float("inf"))

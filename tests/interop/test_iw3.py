@@ -61,7 +61,7 @@ def released_model_in_iw3() -> Iterator[None]:
     """Offer the released checkpoint in iw3 by the entry that our export prints, and by the one for videos too."""
     (HOME / "iw3").mkdir(exist_ok=True)
     videos_too = f"videos_too: {{image: {RELEASED}, video: {RELEASED}}}\n"
-    (HOME / "iw3" / "inpaint_models.yml").write_text(iw3_snippet(RELEASED, "ours") + videos_too)
+    (HOME / "iw3" / "inpaint_models.yml").write_text(iw3_snippet(RELEASED) + videos_too)
     yield
     shutil.rmtree(HOME, ignore_errors=True)
 
@@ -207,7 +207,7 @@ class TestStereo:
         depth = create_depth_model("FastDepth").infer(x)
         depth = nn.functional.interpolate(depth, x.shape[-2:], mode="bilinear", align_corners=True, antialias=True)
         with torch.inference_mode():
-            theirs = iw3("iw3.forward_inpaint").ForwardInpaintImage("ours", device_id=-1).infer(x, depth, 4.0, 0.5)
+            theirs = iw3("iw3.forward_inpaint").ForwardInpaintImage("released", device_id=-1).infer(x, depth, 4.0, 0.5)
             masks = iw3("iw3.forward_warp").apply_divergence_forward_warp(
                 x, depth, 4.0, 0.5, return_mask=True, width_base=False
             )[2:]

@@ -46,10 +46,9 @@ def test_the_iw3_entry_is_yaml_with_an_absolute_path(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    snippet = iw3_snippet("models/a model.pth", name)
-    assert yaml.safe_load(snippet) == {name: {"image": str(tmp_path / "models" / "a model.pth")}}
+    snippet = iw3_snippet(f"{name}/a model.pth")
+    assert yaml.safe_load(snippet) == {name: {"image": str(tmp_path / name / "a model.pth")}}
     assert len(snippet.splitlines()) == 1
-    assert iw3_snippet("models/a model.pth").startswith("models: ")
     assert iw3_snippet("light_inpaint_v1/a.pth").startswith("my_light_inpaint_v1: "), "iw3 keeps its own of that name"
 
 
