@@ -17,7 +17,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_write_text
 from inpaintkit.inspection.run_state import describe_run, read_run
 from inpaintkit.notebook import TrainingMonitor, showing
-from inpaintkit.notebook.widgets import LiveCurves, close_all, progress, still
+from inpaintkit.notebook.widgets import LiveCurves, close_all, progress, still, training_monitor
 from inpaintkit.training.stopping import StopRequest
 
 ROWS = ["0,eval,0.5,11.0", "1,train,0.4,", "1,eval,0.3,14.5", "2,train,0.35,", "2,eval,0.31,14.0"]
@@ -102,11 +102,10 @@ def test_it_follows_a_run_that_another_process_writes(run: Path) -> None:
 
 
 def test_nothing_is_drawn_anew_while_nothing_changes(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monitor = TrainingMonitor(run)
-    box = monitor.widget()
+    box = TrainingMonitor(run).widget()
     drawn: list[int] = []
-    original = monitor.figure
-    monkeypatch.setattr(monitor, "figure", lambda: drawn.append(1) or original())
+    original = training_monitor.loss_curves
+    monkeypatch.setattr(training_monitor, "loss_curves", lambda file: drawn.append(1) or original(file))
     for _ in range(3):
         control(box, "look again").click()
     assert not drawn

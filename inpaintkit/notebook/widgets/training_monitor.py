@@ -8,7 +8,7 @@ import ipywidgets as ipw
 
 from inpaintkit import text
 from inpaintkit.errors import LONGEST_MESSAGE
-from inpaintkit.inspection.figures import Figure, loss_curves, png_bytes
+from inpaintkit.inspection.figures import loss_curves, png_bytes
 from inpaintkit.inspection.run_state import RunState, describe_run, read_run
 from inpaintkit.notebook.widgets import parts
 from inpaintkit.notebook.widgets.progress import HtmlProgress
@@ -23,19 +23,11 @@ class TrainingMonitor:
     def __init__(self, model_dir: str | Path) -> None:
         """Take a run folder. Raises `InputError` if it doesn't exist."""
         self.model_dir = Path(model_dir)
-        self.state()
-
-    def state(self) -> RunState:
-        """Return how the run stands now."""
-        return read_run(self.model_dir)
-
-    def figure(self) -> Figure:
-        """Return the loss curves; raise `InputError` before the first row."""
-        return loss_curves(self.state().csv_file or self.model_dir / "loss.csv")
+        read_run(self.model_dir)
 
     def widget(self) -> ipw.Widget:
         """Return the curves above evaluation pictures; while the run goes on, it looks again every few seconds."""
-        watching = _Watching(self)
+        watching = _Watching(self.model_dir)
         watching.arrange(watching.follower())
         return watching
 
@@ -46,9 +38,9 @@ class _Watching(parts.Panel):
     Controls are buttons: while a cell runs, any other kind answers once and then waits for the cell's end.
     """
 
-    def __init__(self, monitor: TrainingMonitor) -> None:
+    def __init__(self, model_dir: Path) -> None:
         super().__init__()
-        self.monitor, self.state = monitor, RunState(None)
+        self.model_dir, self.state = model_dir, RunState(None)
         self.version: tuple[float, int] = (-1.0, 0)
         self.png, self.shown = b"", Path()
         self.epoch: int | None = None  # None: the latest one
@@ -69,7 +61,7 @@ class _Watching(parts.Panel):
 
     def follower(self) -> ipw.Widget:
         """Return a button that looks again by the browser's clock, pressed in while the run goes on."""
-        going = self.monitor.state().status in ("", "running")
+        going = read_run(self.model_dir).status in ("", "running")
         follow = ipw.ToggleButton(value=going, description="follow", tooltip=f"look again every {FOLLOW_MS // 1000} s")
         clock = ipw.Play(interval=FOLLOW_MS, repeat=True, playing=going, layout=ipw.Layout(display="none"))
         follow.observe(lambda change: setattr(clock, "playing", change["new"]), names="value")
@@ -79,11 +71,11 @@ class _Watching(parts.Panel):
     def refresh(self) -> None:
         """Look at the run folder again."""
         with self._lock:
-            self.state = state = self.monitor.state()
+            self.state = state = read_run(self.model_dir)
             self.say(describe_run(state))
             version = (state.written or -1.0, len(state.rows))
             if state.csv_file and version != self.version:
-                self.version, self.png = version, png_bytes(self.monitor.figure())
+                self.version, self.png = version, png_bytes(loss_curves(state.csv_file))
                 self.curves.show_file(self.png, f"loss curves, {describe_run(state)}")
             self._show_strip()
 
@@ -131,7 +123,7 @@ class LiveCurves(Callback):
     def on_start(self, run: RunView) -> None:
         self._bar = HtmlProgress("training", run.total_steps, "steps")
         self._bar.update(run.steps_done, run.total_steps)
-        self._watching = _Watching(TrainingMonitor(run.folder))
+        self._watching = _Watching(run.folder)
         self._watching.arrange(*self._stop_button(run))
         self._leave = self._place(self._watching)
         self._leave_still()
