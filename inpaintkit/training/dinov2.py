@@ -77,27 +77,23 @@ def load_dinov2(path: str | Path | None) -> nn.Module:
     from huggingface_hub import constants
     from transformers import AutoConfig, Dinov2Model
 
-    def read(source: str, **options: Any) -> nn.Module:
-        kind = AutoConfig.from_pretrained(source, **options).model_type
-        if kind != "dinov2":
-            raise InputError(
-                f"perceptual_path: {source} holds a {kind} network; give a folder with a DINOv2 checkpoint"
-            )
-        network: nn.Module = Dinov2Model.from_pretrained(source, **options)
-        return network
-
-    places = [(str(path or CHECKPOINT), {"local_files_only": True})]
-    if path is None and not constants.HF_HUB_OFFLINE and is_reachable(constants.ENDPOINT):
-        places.append((CHECKPOINT, {}))
-    reason = ""
-    for source, options in places:
+    source, reason = str(path or CHECKPOINT), ""
+    for here in (True, False):
+        if not here and (path is not None or constants.HF_HUB_OFFLINE or not is_reachable(constants.ENDPOINT)):
+            break
         try:
-            return read(source, **options)
+            kind = AutoConfig.from_pretrained(source, local_files_only=here).model_type
+            if kind != "dinov2":
+                raise InputError(
+                    f"perceptual_path: {source} holds a {kind} network; give a folder with a DINOv2 checkpoint"
+                )
+            network: nn.Module = Dinov2Model.from_pretrained(source, local_files_only=here)
+            return network
         except InputError:
             raise
         except Exception as error:  # of many kinds: a missing file, a damaged one, no answer
             reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     raise InputError(
-        f"loss: DINOv2 can't be loaded from {places[-1][0]} ({reason}); set perceptual_path to a folder with config.json "
+        f"loss: DINOv2 can't be loaded from {source} ({reason}); set perceptual_path to a folder with config.json "
         f"and model.safetensors of {CHECKPOINT}, connect to the internet, or train with loss=l1lpips"
     )
