@@ -122,7 +122,7 @@ def save_stereo(
                 # through memory, because Pillow doesn't notice when the disk has no room for the rest of a JPEG
                 data = io.BytesIO()
                 Image.fromarray(pixels).save(data, **ENCODERS[ending])
-                made[-1].write_bytes(data.getbuffer())
+                made[-1].write_bytes(data.getvalue())
         if wiggle:
             made.append(Path(place) / wiggled)
             made[-1].write_bytes(pair.wiggle())

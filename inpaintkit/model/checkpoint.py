@@ -161,7 +161,7 @@ def _write(payload: Mapping[str, Any], path: str | Path) -> Path:
     buffer = io.BytesIO()
     torch.save(payload, buffer)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+        temporary.write_bytes(buffer.getvalue())
     return Path(path)
 
 
