@@ -252,4 +252,4 @@ def test_a_network_that_answers_with_nan_gives_a_reason(
     assert dict(report.skipped) == {
         "eval/astronaut.jpg": "gets no depth: the depth model answered with NaN or infinity"
     }
-    assert not list((tmp_path / "depth_cache").iterdir())  # and it isn't remembered
+    assert not list((tmp_path / "depth_cache").glob("*"))  # and it isn't remembered
