@@ -173,8 +173,13 @@ class Trainer:
         run.timer.saved()
         run.progress.skipped_updates = max(updater.skipped() for updater in setup.task.updaters)
         run.take_losses()
-        if not self.group.leads:
-            return
+        if self.group.leads:
+            self._write_state()
+        # a process that ends before the state is written has torchrun end the one that writes it
+        self.group.gather(None)
+
+    def _write_state(self) -> None:
+        run, setup = self.run, self.setup
         if self._lock is not None:
             self._lock.keep()
         payload = {
