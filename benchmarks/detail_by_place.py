@@ -16,7 +16,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from inpaintkit.inspection import Inpainter, Truth, photo_scene_truth
+from inpaintkit.inspection import Fill, Inpainter, Truth, photo_scene_truth
 from inpaintkit.inspection.figures import save_figure
 from inpaintkit.inspection.truths import photo_truth, read_textures
 from inpaintkit.training.repetition import cells, fine_detail
@@ -29,7 +29,7 @@ HIGHEST = 2.5
 """Top of the scale of the drawing."""
 
 
-def energy_by_place(truth: Truth, fill: Inpainter | None) -> Tensor:
+def energy_by_place(truth: Truth, fill: Fill | None) -> Tensor:
     """Return the mean energy of detail inside holes at each place of the cell, (8, 8), relative to the mean; None: the truth's own.
 
     Every picture counts by its hole's pixels, however much contrast it has.
@@ -37,7 +37,7 @@ def energy_by_place(truth: Truth, fill: Inpainter | None) -> Tensor:
     energies, counts = torch.zeros(64), torch.zeros(64)
     for index in range(len(truth)):
         case = truth.load(index)
-        picture = case.truth if fill is None else fill(case.picture, case.hole)
+        picture = case.truth if fill is None else fill(case.picture, case.hole, "right")
         hole = case.judged.float()
         energy = fine_detail(picture).square().mean(dim=1, keepdim=True) * hole
         mean = energy.sum() / hole.sum()

@@ -22,7 +22,6 @@ from inpaintkit.data.resident import ResidentRecords
 from inpaintkit.data.sample_draw import Chances
 from inpaintkit.depth.fastdepth import FastDepth
 from inpaintkit.inspection import Inpainter
-from inpaintkit.inspection.likeness import ssim_map
 from inpaintkit.model import LightInpaintV1, create_discriminator, load_model, load_state
 from inpaintkit.model.ensembles import DISCRIMINATORS
 from inpaintkit.seeds import torch_rng
@@ -33,7 +32,7 @@ Figures = dict[str, float]
 
 LIMITS = {
     "generator, fp32": 1e-3, "generator, soft mask": 1e-5, "loss": 1e-3, "gradient of a loss": 1e-2, "discriminators": 1e-2,
-    "SSIM": 1e-4, "LPIPS": 1e-4, "holes that differ": 1e-3, "warp": 1e-3, "depth": 2e-2, "samples that differ": 0.0,
+    "LPIPS": 1e-4, "holes that differ": 1e-3, "warp": 1e-3, "depth": 2e-2, "samples that differ": 0.0,
     "inpainter against whole frame": 1 / 255, "known pixels that differ": 0.0, "waits of a plain step": 0.0,
     "samples of a resumed run that differ": 0.0, "loss that isn't finite ends a step": 0.0,
 }  # fmt: skip
@@ -110,13 +109,8 @@ def discriminators(place: Place) -> Figures:
 def figures_of_holes(place: Place) -> Figures:
     x, hole = pictures(place.side), holes(place.side)
     y, lpips = (x + 0.02 * torch.rand(x.shape, generator=torch_rng("noise"))).clamp(0, 1), Lpips("alex")
-    found = {}
-    for device in ("cpu", place.device):
-        moved = y.to(device), x.to(device)
-        similarity = metrics.hole_mean(ssim_map(*moved).mean(1, keepdim=True), hole.to(device))
-        found[device] = similarity, metrics.hole_lpips(*moved, hole.to(device), lpips.to(device))
-    pairs = zip(("SSIM", "LPIPS"), found["cpu"], found[place.device], strict=True)
-    return {name: largest(one, other) for name, one, other in pairs}
+    found = [metrics.hole_lpips(y.to(d), x.to(d), hole.to(d), lpips.to(d)) for d in ("cpu", place.device)]
+    return {"LPIPS": largest(*found)}
 
 
 def synthesis(place: Place) -> Figures:

@@ -187,11 +187,12 @@ def scene_case(scene: Scene, divergence: float, convergence: float, name: str, e
     return Case(name, name, warped, hole, truth, judged, picture, exact, hidden)
 
 
-def border_truth(truth: Truth, seed: int = 0) -> Truth:
+def border_truth(truth: Truth, seed: int = 0, cut: bool = True) -> Truth:
     """Return the cases of `truth`, by turns cut at the right and at the left, so that a hole touches that border.
 
     What counts is the hole that the border cuts; behind it nothing is known any more. The border runs through a pixel
-    drawn from those that count, and each case's name says at which side.
+    drawn from those that count, and each case's name says at which side. `cut=False`: the same pixels count, but the pictures go on
+    beyond, so the difference is what the border costs.
     """
     names = [f"{name}_{'left' if index % 2 else 'right'}" for index, name in enumerate(truth.names)]
 
@@ -201,10 +202,12 @@ def border_truth(truth: Truth, seed: int = 0) -> Truth:
             return case
         column = _draw_column(case.judged, numpy_rng("border", seed, index), at_right)
         window = (..., slice(column + 1) if at_right else slice(column, None))
-        picture, hole, content, judged = (x[window] for x in (case.picture, case.hole, case.truth, case.judged))
-        left, right = nearest_known(hole)
+        left, right = nearest_known(case.hole[window])
         touches = (right == right.shape[-1]) if at_right else (left < 0)
-        return Case(case.name, case.source, picture, hole, content, judged & touches)
+        counts = torch.zeros_like(case.judged)
+        counts[window] = case.judged[window] & touches
+        parts = (case.picture, case.hole, case.truth, counts)
+        return Case(case.name, case.source, *(part[window] if cut else part for part in parts))
 
     return Truth("holes at the border", names, load)
 

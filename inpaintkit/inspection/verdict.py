@@ -104,12 +104,12 @@ def _artefact_sentence(result: Evaluation) -> str:
     # The score scatters around 0 where there is no pattern, so only fills that are clearly above 0 are worth a word.
     metric, found = METRICS["artefact"], {fill: result.mean(fill, "artefact") for fill in result.fills}
     if all(np.isnan(value.mean) for value in found.values()):
-        return "Holes are too small to look for patterns that repeat in."
+        return "Holes are too small to look for patterns that repeat."
     if all(np.isnan(value.low) for value in found.values()):
         return ""
     seen = [f"{title_of(fill)} ({metric.text(value.mean)})" for fill, value in found.items() if value.low > 0]
     return (
         f"A pattern repeats every 8 px or less in {', '.join(seen)}."
         if seen
-        else "In none a pattern repeats every 8 px or less."
+        else "None repeats a pattern every 8 px or less."
     )

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import torch
 
+from inpaintkit.inspection import Case, Truth
+from inpaintkit.seeds import torch_rng
 from inpaintkit.training.adversarial import warmup_weight
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -34,6 +36,23 @@ def test_the_network_that_generation_waits_for_is_timed_where_bf16_is_fast(monke
     assert model.seconds == 0
     model.infer(torch.rand(1, 3, 64, 64))
     assert model.seconds >= 0.05
+
+
+def test_where_in_a_cell_detail_lies_is_seen_whatever_its_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import detail_by_place
+
+    rng = torch_rng("places")
+    picture = 0.1 * torch.rand(1, 3, 128, 128, generator=rng) + 0.4
+    signs = torch.randint(-1, 2, (16, 16), generator=rng)
+    dotted = picture.clone()
+    dotted[..., 2::8, 5::8] += 0.3 * signs
+    hole = torch.ones(1, 1, 128, 128, dtype=torch.bool)
+    truth = Truth("toys", ["toy"], lambda _: Case("toy", "toy", picture, hole, picture, hole))
+    even, seen = (detail_by_place.energy_by_place(truth, fill) for fill in (None, lambda picture, hole, eye: dotted))
+    assert even.max() < 1.5
+    assert seen.argmax() == 2 * 8 + 5
+    assert seen.max() > 3
 
 
 def test_the_steps_of_a_sample_are_measured(

@@ -180,8 +180,8 @@ def artefacts(*values: float) -> Evaluation:
     ("values", "words"),
     [
         ((0.3, 0.4, math.nan), "A pattern repeats every 8 px or less in f (0.350)."),
-        ((0.03, -0.04, 0.0), "In none a pattern repeats every 8 px or less."),
-        ((math.nan, math.nan), "Holes are too small to look for patterns that repeat in."),
+        ((0.03, -0.04, 0.0), "None repeats a pattern every 8 px or less."),
+        ((math.nan, math.nan), "Holes are too small to look for patterns that repeat."),
         ((0.3, math.nan), "by bootstrap over pictures."),  # one picture: no interval, so nothing is said
     ],
 )

@@ -127,7 +127,9 @@ def test_a_piece_of_one_photo_hides_another_photo_along_its_own_contour() -> Non
 def test_the_border_runs_through_a_hole_by_turns_right_and_left() -> None:
     scenes = scene_truth(4)
     for index in range(4):
-        whole, cut = scenes.load(index), border_truth(scenes).load(index)
+        whole, cut, inside = (
+            make.load(index) for make in (scenes, border_truth(scenes), border_truth(scenes, cut=False))
+        )
         side = cut.name.rsplit("_", 1)[1]
         assert side == ("right" if index % 2 == 0 else "left")
         width, edge = cut.hole.shape[-1], -1 if side == "right" else 0
@@ -136,6 +138,9 @@ def test_the_border_runs_through_a_hole_by_turns_right_and_left() -> None:
         for part in ("picture", "truth", "hole"):
             assert torch.equal(getattr(cut, part), getattr(whole, part)[..., kept])
         assert not (cut.judged & ~whole.judged[..., kept]).any()
+        assert torch.equal(inside.picture, whole.picture)
+        assert torch.equal(inside.judged[..., kept], cut.judged)
+        assert int(inside.judged.sum()) == int(cut.judged.sum()) > 0
         assert cut.judged[..., edge].any()
         runs = cut.judged if side == "left" else cut.judged.flip(-1)
         assert not (runs[..., 1:] & ~runs[..., :-1]).any(), "what counts goes up to the border"

@@ -18,6 +18,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training.augment import augment_pair, draw_augmentation, rotate, translate
 from inpaintkit.training.losses import RECIPES, DctPart, clamp_l1, create_loss, dct_loss, pad_to_multiple
+from inpaintkit.training.repetition import repetition
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 EXPECTED = json.loads((GOLDEN / "losses.json").read_text())
@@ -106,7 +107,8 @@ def grid_term(error: Tensor, target: Tensor) -> float:
     return create_loss("l1lpips", "alex", grid_weight=1.0)(target + error, target, hole)[1].terms["grid"].item()
 
 
-def test_the_grid_term_is_large_for_what_repeats_every_8_px_and_small_for_all_else() -> None:
+def test_the_grid_term_is_the_amplitude_of_what_repeats_every_8_px_and_nothing_else() -> None:
+    """But for the little that a pattern adds to how unevenly detail lies in the cell."""
     rng = torch_rng("grid")
     target = torch.rand(1, 3, 80, 80, generator=rng)
     for period in (2, 4, 8):
@@ -115,8 +117,11 @@ def test_the_grid_term_is_large_for_what_repeats_every_8_px_and_small_for_all_el
         pattern = 0.05 * tile.repeat(1, 1, 80 // period, 80 // period)
         pattern[..., 78:, :] = 0  # pictures needn't be made of whole cells
         amplitude = pattern[..., :72, :].square().mean().sqrt().item()
-        assert 0.9 * amplitude < grid_term(pattern, target) < 2 * amplitude, period
+        assert repetition(target + pattern, target).item() == pytest.approx(amplitude, rel=0.1), period
+        assert amplitude < grid_term(pattern, target) < 1.2 * amplitude, period
     assert grid_term(torch.full((1, 3, 80, 80), 0.2), target) < 1e-4, "a wrong colour is no pattern"
+    noise = 0.2 * torch.randn(1, 3, 80, 80, generator=rng)
+    assert repetition(target + noise, target).item() < 0.02, "nor is noise"
     waves = 0.2 * torch.sin(torch.arange(80) * 2 * torch.pi / 6).expand(1, 3, 80, 80)
     assert grid_term(waves, target) < 0.02, "nor is another period"
 
