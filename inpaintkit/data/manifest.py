@@ -119,8 +119,17 @@ def iw3_set_names(output_dir: str | Path) -> list[str]:
 def begin(folder: Path, parameters: Mapping[str, Any], pictures: Mapping[str, Mapping[str, int]]) -> None:
     """Start the manifest `folder`, or check that the one there was begun with the same parameters and pictures.
 
-    `pictures` holds file sizes by name, by split. Raises `InputError` naming the first difference.
+    `pictures` holds file sizes by name, by split. Raises `InputError` naming the first difference, and for records whose manifest was
+    lost: nobody knows any more what they were made of.
     """
+    if not (folder / PARAMETERS_FILE).exists():
+        root, pattern = folder.parents[1], record_pattern(folder.name)
+        lost = sorted(path for split in SPLITS for path in (root / split).glob("[!.]*") if pattern.fullmatch(path.name))
+        if lost and not (folder / PARAMETERS_FILE).exists():  # else they are of another shard that has just begun
+            raise InputError(
+                f"prefix: {len(lost)} files of {folder.name} lie in {root} without their manifest, {lost[0].name} first; bring "
+                f"{folder} back, choose another prefix, or clean this one first (`inpaintkit clean -h`)"
+            )
     wanted = json.loads(json.dumps(dict(parameters)))
     for name, value in _read_or_write(folder / PARAMETERS_FILE, wanted).items():
         if wanted.get(name) != value:

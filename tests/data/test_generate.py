@@ -288,6 +288,15 @@ def test_resuming_with_other_pictures_is_refused(
         generate_dataset(dataclasses.replace(config, dataset_dir=str(tmp_path / "more")))
 
 
+def test_records_whose_manifest_was_lost_are_not_overwritten(finished: Finished, config: GenerateConfig) -> None:
+    for split in ("train", "eval"):
+        shutil.copytree(finished[0] / split, Path(config.output_dir) / split)
+    before = contents(Path(config.output_dir))
+    with pytest.raises(InputError, match=rf"^prefix: {len(before)} files of {NAME} lie in .* without their manifest"):
+        generate_dataset(dataclasses.replace(config, seed=4))
+    assert contents(Path(config.output_dir)) == before
+
+
 def test_a_second_run_on_the_same_shard_is_refused_while_the_first_lives(config: GenerateConfig) -> None:
     refusals = []
 
