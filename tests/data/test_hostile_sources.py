@@ -115,6 +115,18 @@ def test_a_picture_exchanged_for_one_of_equal_size_is_noticed(kept: str, root: P
         generate_dataset(config(root))
 
 
+def test_another_folder_whose_pictures_have_the_same_names_and_sizes_is_noticed(root: Path) -> None:
+    """As frames of two films in a format without compression: neither was changed since."""
+    shutil.copytree(root / "in", root / "other")
+    photo, later = root / "other" / "eval" / "a.jpg", time.time() + 9
+    photo.write_bytes(photo.read_bytes()[:-1] + b"x")
+    for part in (root / "out" / "manifest").rglob("*.jsonl"):
+        os.utime(part, (later, later))
+    assert generate_dataset(config(root)).pictures == 0
+    with pytest.raises(InputError, match=r"eval/a\.jpg changed since p_FastDepth was begun"):
+        generate_dataset(replace(config(root), dataset_dir=str(root / "other")))
+
+
 class TestDeletedRecordsStayDeleted:
     """However the same command comes to look at their photo again."""
 

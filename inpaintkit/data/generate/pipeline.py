@@ -88,6 +88,7 @@ class Pipeline:
         self.sampler = HoleSampler(config.divergence_level, self.model.metric, config.hole_method)
         self.scene_sampler = scene_sampler(config.divergence_level, config.hole_method)
         self.readers = VideoReaders(config.workers + 1)
+        self.compared = set[str]()  # splits of which a finished picture was read again
         manifest.begin(self.folder, identity(config, self.model), listing.sizes(Path(config.dataset_dir)))
         self.photo_scenes = PHOTO_SCENES in manifest.begun_with(self.folder)
 
@@ -144,7 +145,9 @@ class Pipeline:
         if made_from and isinstance(self.model, MapFileModel) and made_from != {map_key(self.model, job.origin)}:
             self._refuse(f"the depth map of {job.source}")
         hashes = {row["source_hash"] for row in rows if "source_hash" in row}
-        if hashes and _changed_after(job.origin.path, part):
+        # of another folder, whose pictures have the same names and sizes, none need have been written after its part
+        if hashes and (job.split not in self.compared or _changed_after(job.origin.path, part)):
+            self.compared.add(job.split)
             try:
                 same = hashes == {read_source(job.origin, self.readers).key}
             except UnreadablePicture:
