@@ -107,9 +107,9 @@ def read_source(source: Source, readers: VideoReaders) -> Content:
         return Content(content_key(data), partial(decode_picture, data))
     decoded = readers.read(source.path, source.moment)
     # a film in a broadcast, or in a recording of another shape, has more bars than the whole video
-    return Content(
-        content_key(decoded.pixels.tobytes()), partial(frame_picture, decoded.without(source.bars)), source.bars
-    )
+    seen = decoded.without(source.bars)
+    check_size(*seen.shown_size)  # recordings that were joined may differ in it
+    return Content(content_key(decoded.pixels.tobytes()), partial(frame_picture, seen), source.bars)
 
 
 def sources_of(

@@ -120,6 +120,9 @@ class Stream:
             self.close()
             raise UnreadablePicture("has no video stream, only sound or data")
         self.stream = streams[0]
+        if self.stream.codec_context is None:
+            self.close()
+            raise UnreadablePicture("has pictures in a format that cannot be decoded here; convert it to H.264")
         self.stream.thread_type = "AUTO"
         self.stream.codec_context.thread_count = DECODE_THREADS
         self.frames = self._decode()

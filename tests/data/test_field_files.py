@@ -14,6 +14,7 @@ from videos import FPS, scene, write_video
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import clean_prefix, generate_dataset, iw3_set_names, list_pictures, read_manifest
+from inpaintkit.data.generate.plan import list_sources
 from inpaintkit.data.images import decode_picture
 from inpaintkit.data.sources import plan_video
 from inpaintkit.data.video import Stream
@@ -66,6 +67,13 @@ class TestDivision:
         assert report.train > 0
         assert report.eval > 0
         assert [reason for _, reason in report.skipped] == ["is not a picture in a known format"]
+
+    def test_what_lies_beside_train_and_eval_is_said_to_be_left_out(self, tmp_path: Path) -> None:
+        for place, name in {"train/a": "cat_face", "eval/b": "dahlia", "c": "fig_bowl", ".d": "fig_bowl"}.items():
+            photo(tmp_path / f"{place}.jpg", f"train/{name}")
+        (tmp_path / "notes.txt").write_text("no picture")
+        listing = list_sources(config(tmp_path, tmp_path / "out"))
+        assert listing.division == "by the folders train/ and eval/; pictures and videos left out beside them: 1"
 
     @pytest.mark.parametrize("second", ["copy", "broken", "none"])
     def test_one_good_photo_is_too_few(self, second: str, tmp_path: Path) -> None:
@@ -122,6 +130,18 @@ def test_joined_recordings_are_looked_at_to_their_end(tmp_path: Path, monkeypatc
     assert max(times) > 6, "frames of the last part are decoded again, too"
     assert not report.skipped
     assert [name for name, _ in report.videos] == ["eval/joined.ts", "eval/second/joined.ts"]
+
+
+def test_frames_of_a_recording_of_another_shape_that_was_joined_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    parts = [
+        write_video(tmp_path / f"{w}.ts", scene("train/cat_face", 24, (w, h))) for w, h in ((320, 240), (640, 120))
+    ]
+    (tmp_path / "joined.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    report = generate_dataset(config(tmp_path / "joined.ts", tmp_path / "out", video_interval=0.5))
+    assert report.records > 0
+    assert {reason for _, reason in report.skipped} == {
+        "is 640x120 px: the long side is more than 3 times the short side"
+    }
 
 
 SRGB = ((0.43607, 0.38515, 0.14307), (0.22249, 0.71687, 0.06061), (0.01392, 0.09708, 0.7141))

@@ -236,6 +236,11 @@ class TestBadFiles:
         (tmp_path / "header.mkv").write_bytes(data[: data.index(b"\x1f\x43\xb6\x75")])  # up to the first cluster
         assert "cannot be opened as a video: End of file" in refusal(tmp_path / "header.mkv")
 
+    def test_a_format_that_nobody_here_can_decode(self, tmp_path: Path) -> None:
+        path = write_video(tmp_path / "a.mp4", scene("train/dahlia", 2))
+        path.write_bytes(path.read_bytes().replace(b"avc1", b"new1"))
+        assert "has pictures in a format that cannot be decoded here" in refusal(path)
+
     def test_a_stream_of_rubbish(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.avi", scene("train/dahlia", 6), "mpeg4")
         data = path.read_bytes()

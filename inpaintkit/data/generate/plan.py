@@ -95,7 +95,10 @@ def list_sources(config: GenerateConfig) -> Listing:
     maps = _depth_maps([*files["train"], *files["eval"]], config)
     files = {split: [path for path in paths if path not in maps] for split, paths in files.items()}
     if is_divided(root):
-        division = "by the folders train/ and eval/"
+        beside = sum(not path.name.startswith(".") and usable(path) for path in root.iterdir())
+        division = "by the folders train/ and eval/" + f"; pictures and videos left out beside them: {beside}" * bool(
+            beside
+        )
     else:
         files, division = divide(files["train"], config.eval_fraction)
     listing = Listing({split: files[split] for split in splits}, division)
