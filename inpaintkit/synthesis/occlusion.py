@@ -12,7 +12,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inpaintkit.neighbours import local_max, running_max
-from inpaintkit.synthesis.warp import RowBlock, left_positions, leftmost_source, rows_per_block, run_blocks
+from inpaintkit.synthesis.warp import (
+    RowBlock,
+    left_positions,
+    leftmost_source,
+    nearest_pixel,
+    rows_per_block,
+    run_blocks,
+)
 
 HALF_PIXEL = 0.5
 
@@ -55,9 +62,8 @@ def hidden_hole(depth: Tensor, divergence: float, convergence: float) -> Tensor:
         b, rows, shift = block
         position, sources = left_positions(depth, block)
         nobody = len(sources) - 1
-        cell = position.round()
+        cell = nearest_pixel(position)
         first = leftmost_source(cell, sources)
-        position[:, nobody] = torch.inf
         picture = slice(shift.padding, nobody - shift.padding)
         seen_at, own_cell, columns = position[:, picture], cell[:, picture], sources[picture]
         missing = torch.zeros_like(seen_at, dtype=torch.bool)

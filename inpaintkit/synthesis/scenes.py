@@ -148,7 +148,7 @@ class Scene:
             x = layer.source(seen_x, y, gain, convergence)
             distance = layer.outline(x, y)
             depths.append(layer.depth_at(x, y).expand(size))
-            opacities.append((0.5 - distance / max(layer.softness, 1.0)).clamp(0, 1).expand(size))
+            opacities.append((0.5 - distance / layer.softness).clamp(0, 1).expand(size))
             colours.append(layer.colour_at(x, y))
         farthest_first = torch.stack(depths).argsort(dim=0)
         opacity = torch.stack(opacities).gather(0, farthest_first)

@@ -135,7 +135,7 @@ def seen_from_left(depth: Tensor, divergence: float, convergence: float) -> Tens
         b, rows, shift = block
         position, sources = left_positions(depth, block)
         nobody = len(sources) - 1
-        first = leftmost_source(position.round_(), sources)[:, shift.padding : nobody - shift.padding]
+        first = leftmost_source(nearest_pixel(position), sources)[:, shift.padding : nobody - shift.padding]
         column = first.float()
         source, _ = _background(_behind_nearer_layer(column.masked_fill_(first == nobody, torch.nan)))
         seen[b, 0, rows] = first.gather(-1, source).sub_(shift.padding).clamp_(0, width - 1)
@@ -247,6 +247,11 @@ def left_positions(depth: Tensor, block: RowBlock) -> tuple[Tensor, Tensor]:
     sources = torch.arange(content.shape[1], dtype=torch.int32, device=depth.device)
     position = (content - block.shift.plane).mul_(block.shift.gain).add_(sources.float())
     return position.clamp_(0, len(sources) - 2), sources
+
+
+def nearest_pixel(position: Tensor) -> Tensor:
+    """Return `position` rounded, halves always up: to even numbers, all of them would gather in every other pixel."""
+    return (position + 0.5).floor_()
 
 
 def leftmost_source(target: Tensor, sources: Tensor) -> Tensor:

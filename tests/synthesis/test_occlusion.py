@@ -36,10 +36,16 @@ def columns(hole: Tensor) -> list[int]:
     return hole.flatten().nonzero().flatten().tolist()
 
 
-@pytest.mark.parametrize(("pixels", "hole"), [(0, 0), (0.4, 0), (1, 1), (1.2, 1), (3, 3), (5.9, 6)])
-def test_a_step_opens_a_hole_as_wide_as_its_disparity_from_the_edge_on(pixels: float, hole: int) -> None:
+@pytest.mark.parametrize(
+    ("pixels", "hole", "convergence"),
+    [(0, 0, 0.3), (0.4, 0, 0.3), (1, 1, 0.3), (1.2, 1, 0.3), (3, 3, 0.3), (5.9, 6, 0.3), (2.5, 3, 0), (2.8, 3, 1 / 7)],
+)
+def test_a_step_opens_a_hole_as_wide_as_its_disparity_from_the_edge_on(
+    pixels: float, hole: int, convergence: float
+) -> None:
+    """Also where near and far land between pixels, in the midst of them, or on both sides of one's border."""
     depth = row(*range(10, 20))
-    assert columns(hidden_hole(depth, pixels * 200 / WIDTH, 0.3)) == list(range(20, 20 + hole))
+    assert columns(hidden_hole(depth, pixels * 200 / WIDTH, convergence)) == list(range(20, 20 + hole))
 
 
 def test_a_thin_thing_hides_only_its_own_width() -> None:
@@ -86,6 +92,48 @@ def test_soft_edges_become_steps_at_their_middle() -> None:
     assert torch.equal(split_ramps(soft), depth)
     assert torch.equal(split_ramps(soft.flip(-1)), depth.flip(-1))
     assert edge_width(torch.cat([soft, 0.1 * soft])).tolist() == pytest.approx([4.0, 4.0]), "each picture on its own"
+
+
+def picture_of_two_things(blur: float) -> Tensor:
+    """A sharp one, and one with soft edges."""
+    sharp, soft = torch.zeros(2, 1, 1, 60, 120).unbind()
+    sharp[..., 15:45, 10:40] = soft[..., 15:45, 80:110] = 1.0
+    return torch.maximum(sharp, degrade_depth(soft, blur=blur))
+
+
+def test_the_sharper_edges_of_strong_steps_say_how_wide_edges_are() -> None:
+    assert edge_width(degrade_depth(picture_of_two_things(0.0), blur=2.0)).item() > 3
+    assert edge_width(picture_of_two_things(2.0)).item() == 1, "a map with some sharp edges is sharp"
+    relief = 0.1 * degrade_depth(picture_of_two_things(0.0), blur=2.0)
+    weak = torch.cat([relief, relief, relief, relief, picture_of_two_things(0.0)], dim=-1)
+    assert edge_width(weak).item() == 1, "shallow relief has no edges that count"
+
+
+@pytest.mark.parametrize(("times", "soft"), [(1, False), (2, False), (3, True)])
+def test_a_map_much_smaller_than_its_picture_has_soft_edges(times: int, soft: bool) -> None:
+    depth, draw, size = picture_of_two_things(0.0), HoleDraw("none", 0.5, 0, 4.0, False), (60 * times, 120 * times)
+    holes = [HoleSampler(1, False, method).apply(depth, draw, size) for method in ("auto", "occlusion")]
+    assert torch.equal(*holes) is not soft
+
+
+def test_slopes_of_a_low_picture_stay_beside_soft_edges() -> None:
+    """So low that the surroundings in which both ends of an edge are looked for are cut off above and below."""
+    depth = torch.linspace(0, 0.5, 24)[:, None].expand(1, 1, 24, 200).clone()
+    depth[..., 120:] = 1.0
+    soft = degrade_depth(depth, blur=3.0)
+    split = split_ramps(soft)
+    assert not torch.equal(split, soft)
+    assert torch.equal(split[..., :90], soft[..., :90])
+
+
+def test_wide_soft_edges_become_steps_and_slopes_longer_than_they_stay() -> None:
+    """In a picture so large that both ends of an edge are looked for in cells of several pixels."""
+    near, far, edge, slope = torch.ones(200), torch.zeros(200), torch.linspace(0, 1, 22), torch.linspace(1, 0, 120)
+    edges = torch.cat([far, edge, near, edge.flip(0), far, edge, near])
+    depth = torch.cat([edges, slope, far]).expand(1, 1, 720, -1)
+    split = split_ramps(depth)
+    assert ((split[..., : len(edges)] - 0.5).abs() > 0.49).all()
+    assert torch.equal(split[..., len(edges) :], depth[..., len(edges) :])
 
 
 def test_a_soft_edge_becomes_the_same_step_wherever_it_lies() -> None:

@@ -67,6 +67,12 @@ def test_the_right_eye_is_the_mirror_image_of_the_left_one() -> None:
         preview(picture, depth, 20.0, 0.0, eye="both")  # type: ignore[arg-type]
 
 
+def test_a_thing_that_moves_by_half_a_pixel_keeps_its_columns() -> None:
+    picture, depth = np.zeros((20, 40, 3), np.uint8) + np.arange(40, dtype=np.uint8)[:, None], torch.zeros(1, 1, 20, 40)
+    depth[..., 10:20] = 1.0
+    assert preview(picture, depth, 12.5, 0.0).view[0, 13:23, 0].tolist() == list(range(10, 20))  # by 2.5 px
+
+
 def test_input_stays_untouched_and_may_be_a_view() -> None:
     picture, depth = scene()
     before = picture.copy()

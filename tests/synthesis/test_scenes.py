@@ -171,6 +171,7 @@ def test_methods_beside_the_reference_come_nearer_to_the_truth(soft: dict[str, f
 def test_impossible_scenes_are_refused() -> None:
     with pytest.raises(InputError, match="too small for a scene"):
         draw_scene(numpy_rng(0), (20, 100))
-    steep = Layer(twig([(10, 5), (40, 20)], 4), (0.0, -0.1, 0.0), plain(1.0))
-    with pytest.raises(InputError, match="turns a slanted layer of this scene over"):
-        board(steep).hidden_from_left(60.0, 0.5)
+    for slant in (-0.1, 0.1):
+        steep = Layer(twig([(10, 5), (40, 20)], 4), (0.0, slant, 0.0), plain(1.0))
+        with pytest.raises(InputError, match="turns a slanted layer of this scene over"):
+            board(steep).view("right", 60.0, 0.5)
