@@ -193,13 +193,15 @@ class Stream:
             if frame is not None and frame.pts is not None:
                 self.position = frame.pts
                 if frame.pts >= stamp:
-                    return frame if frame.pts == stamp and not frame.is_corrupt else None
+                    return frame if frame.pts == stamp else None
         return None
 
 
 def _is_cover(stream: Any) -> bool:
     """Tell whether a video stream is only the cover picture of a song."""
-    return "attached_pic" in str(getattr(stream, "disposition", "")).lower()
+    from av.stream import Disposition
+
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[FrameMark]]:

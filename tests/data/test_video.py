@@ -132,6 +132,14 @@ class TestReading:
         assert [moment.time for moment in moments] == pytest.approx((times - times[0]).tolist(), abs=0.002)
         assert np.abs(picture_at(path, moments[11]).astype(int) - frames[11]).max() <= 3
 
+    def test_of_interlaced_frames_one_field_is_kept(self, tmp_path: Path) -> None:
+        fields = list(scene("train/dahlia", 2 * FPS, travel=1.0))
+        odd_rows, pairs = np.arange(192)[:, None, None] % 2, zip(fields[::2], fields[1::2], strict=True)
+        frames = [np.where(odd_rows, second, first) for first, second in pairs]
+        path = write_video(tmp_path / "tv.ts", frames, "mpeg2video", options={"flags": "+ildct+ilme"})
+        seen = picture_at(path, survey(path, 100.0, 0.0)[1][5]).astype(int)
+        assert np.abs(seen - fields[10]).mean() < 12 < 24 < np.abs(seen - fields[11]).mean()
+
     def test_pixels_that_are_not_square_are_stretched(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "in.mp4", still(next(scene("train/dahlia", 1)), 3))
         with av.open(str(path)) as source, av.open(str(tmp_path / "wide.mp4"), "w") as target:
@@ -225,6 +233,8 @@ class TestBadFiles:
 
     def test_sound_alone(self, tmp_path: Path) -> None:
         assert "has no video stream" in refusal(write_sound(tmp_path / "song.mp4"))
+        cover = next(scene("train/dahlia", 1))
+        assert "has no video stream" in refusal(write_sound(tmp_path / "covered.mp4", cover))
 
     def test_a_folder_and_a_missing_file(self, tmp_path: Path) -> None:
         (tmp_path / "folder.mp4").mkdir()

@@ -11,6 +11,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from av.stream import Disposition
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -118,10 +119,17 @@ def turn_movie(path: Path, degrees: float) -> None:
     path.write_bytes(data)
 
 
-def write_sound(path: Path) -> Path:
-    """Write half a second of sound without pictures."""
+def write_sound(path: Path, cover: Frame | None = None) -> Path:
+    """Write half a second of sound, without pictures but for the `cover` of the record."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=44100, layout="mono")
+        if cover is not None:
+            front = container.add_stream("mjpeg", rate=1)
+            front.height, front.width, front.pix_fmt = *cover.shape[:2], "yuvj420p"
+            front.disposition = Disposition.attached_pic
+            picture = av.VideoFrame.from_ndarray(cover, "rgb24").reformat(format="yuvj420p")
+            for packet in [*front.encode(picture), *front.encode()]:
+                container.mux(packet)
         tone = (np.sin(np.arange(22050) / 10) * 8000).astype(np.int16)[None]
         frame = av.AudioFrame.from_ndarray(tone, "s16", "mono")
         frame.sample_rate = 44100
