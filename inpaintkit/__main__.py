@@ -270,7 +270,7 @@ def _batch(options: argparse.Namespace) -> None:
     plan = batch.load_batch(options.file, overrides)
     if options.dry_run:
         for job in plan.jobs:
-            print(f"{job.name}: {job.config.dataset_dir} -> {job.config.run_folder}")
+            print(f"{job.data_set_name}: {job.dataset_dir} -> {job.run_folder}")
         return
     batch.run_batch(plan)
 

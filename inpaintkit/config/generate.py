@@ -150,9 +150,14 @@ class GenerateConfig(JobConfig):
         parse_shard(self.shard)
 
     @property
+    def data_set_name(self) -> str:
+        """``PREFIX_MODEL``, the start of all file names of the data set."""
+        return f"{self.prefix}_{self.model_type}"
+
+    @property
     def run_folder(self) -> Path:
-        name = f"{self.prefix}_{self.model_type}{self.shard_mark}"
-        return Path(self.run_dir) if self.run_dir is not None else Path(self.output_dir) / "runs" / name
+        own = Path(self.output_dir) / "runs" / f"{self.data_set_name}{self.shard_mark}"
+        return own if self.run_dir is None else Path(self.run_dir)
 
     @property
     def shard_mark(self) -> str:

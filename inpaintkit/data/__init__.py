@@ -1,7 +1,7 @@
 """Folder of pictures -> records -> samples."""
 
 from inpaintkit.data.dataset import InpaintDataset
-from inpaintkit.data.generate import GenerateReport, data_set_name, example_pictures, generate_dataset
+from inpaintkit.data.generate import GenerateReport, example_pictures, generate_dataset
 from inpaintkit.data.images import UnreadablePicture, list_pictures, read_picture
 from inpaintkit.data.manifest import clean_prefix, data_set_names, iw3_set_names, read_manifest
 from inpaintkit.data.picture_depth import depth_model
@@ -13,7 +13,6 @@ __all__ = [
     "InpaintDataset",
     "UnreadablePicture",
     "clean_prefix",
-    "data_set_name",
     "data_set_names",
     "depth_model",
     "example_pictures",

@@ -7,8 +7,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from inpaintkit.config import DEPTH_MODEL_NAMES, GenerateConfig, require_known
-from inpaintkit.data import clean_prefix, data_set_name
+from inpaintkit.config import DEPTH_MODEL_NAMES, GenerateConfig, changes, require_known
+from inpaintkit.data import clean_prefix
 from inpaintkit.data.manifest import begun_with, data_set_names, is_record, manifest_folder, read_manifest
 from inpaintkit.depth import available_models
 from inpaintkit.errors import InputError, RunFailed
@@ -26,25 +26,10 @@ DONE, DONE_BEFORE, FAILED, NOT_RUN = "done", "done before", "failed", "not run"
 
 
 @dataclass(frozen=True)
-class BatchJob:
-    """One run of the notebook."""
-
-    config: GenerateConfig
-
-    @property
-    def name(self) -> str:
-        return data_set_name(self.config)
-
-    @property
-    def params(self) -> dict[str, Any]:
-        return dataclasses.asdict(self.config)
-
-
-@dataclass(frozen=True)
 class Outcome:
     """How a job ended: one line of the summary. A job that was refused has `error` and was never `started`."""
 
-    job: BatchJob
+    job: GenerateConfig
     state: str
     records: str = ""
     seconds: float = 0.0
@@ -57,7 +42,7 @@ class BatchPlan:
     """A checked batch: its jobs in order, and what happens when one fails."""
 
     name: str
-    jobs: tuple[BatchJob, ...]
+    jobs: tuple[GenerateConfig, ...]
     on_error: str
     unfinished: str
 
@@ -79,7 +64,9 @@ def load_batch(file: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     return BatchPlan(Path(file).stem, tuple(jobs), on_error, unfinished)
 
 
-def _build_jobs(plan: Mapping[str, Any], file: str, overrides: Mapping[str, Any]) -> tuple[list[BatchJob], list[str]]:
+def _build_jobs(
+    plan: Mapping[str, Any], file: str, overrides: Mapping[str, Any]
+) -> tuple[list[GenerateConfig], list[str]]:
     common = parameters.section(plan.get("common"), f"{file}: common")
     data_sets, models, variants = (_named(plan.get(name), name, file) for name in SECTIONS[3:])
     if not data_sets or not models:
@@ -87,9 +74,9 @@ def _build_jobs(plan: Mapping[str, Any], file: str, overrides: Mapping[str, Any]
     jobs, problems = [], []
     for data_set, source in data_sets.items():
         for model, options in models.items():
-            for variant, changes in (variants or {"": {}}).items():
+            for variant, own in (variants or {"": {}}).items():
                 prefix = f"{data_set}_{variant}" if variant else data_set
-                values = {**common, **options, **source, **changes, **overrides}
+                values = {**common, **options, **source, **own, **overrides}
                 for name in (name for name in NAMED_BY_SECTIONS if name in values):
                     raise InputError(
                         f"{file}: {name} follows from the names under {NAMED_BY_SECTIONS[name]}; leave it out"
@@ -110,63 +97,62 @@ def _named(section: Any, name: str, file: str) -> dict[str, dict[str, Any]]:
     return {key: parameters.section(value, f"{file}: {name}: {key}") for key, value in (section or {}).items()}
 
 
-def _job(values: dict[str, Any]) -> BatchJob:
+def _job(values: dict[str, Any]) -> GenerateConfig:
     params = dataclasses.asdict(parameters.resolve(NOTEBOOK, values))
     for field in dataclasses.fields(GenerateConfig):
         if field.metadata["path"] and params[field.name] is not None:
             params[field.name] = str(find_project() / params[field.name])
-    return BatchJob(GenerateConfig(**params))
+    return GenerateConfig(**params)
 
 
-def _find_problems(jobs: Iterable[BatchJob], on_error: str) -> list[str]:
+def _find_problems(jobs: Iterable[GenerateConfig], on_error: str) -> list[str]:
     problems, taken = [], dict[tuple[str, str], str]()
     states = cache(lambda hub_dir: dict(available_models(hub_dir)))  # the hubs are asked once
     for job in jobs:
-        place = (str(Path(job.config.output_dir).resolve()), job.name.lower())  # some file systems ignore case
-        run_folder = (str(job.config.run_folder.resolve()), "")
+        place = (str(Path(job.output_dir).resolve()), job.data_set_name.lower())  # some file systems ignore case
+        run_folder = (str(job.run_folder.resolve()), "")
         if place in taken:
             problems.append(
-                f"{job.name}: its files would mix with those of {taken[place]}; rename a data set or variant"
+                f"{job.data_set_name}: its files would mix with those of {taken[place]}; rename a data set or variant"
             )
         elif run_folder in taken:
-            problems.append(f"{job.name}: its run_dir is that of {taken[run_folder]}; leave run_dir out")
-        taken[place] = taken[run_folder] = job.name
+            problems.append(f"{job.data_set_name}: its run_dir is that of {taken[run_folder]}; leave run_dir out")
+        taken[place] = taken[run_folder] = job.data_set_name
         for check in (
             partial(_check_model, job, states),
             partial(_check_begun, job, on_error),
-            job.config.check_inputs,
+            job.check_inputs,
         ):
             try:
                 check()
             except InputError as error:
-                problems.append(f"{job.name}: {error}")
+                problems.append(f"{job.data_set_name}: {error}")
     return list(dict.fromkeys(problems))  # a model's name is looked at twice
 
 
-def _check_model(job: BatchJob, states: Callable[[str | None], Mapping[str, str]]) -> None:
+def _check_model(job: GenerateConfig, states: Callable[[str | None], Mapping[str, str]]) -> None:
     """Raise `InputError` where the job's depth model can't be had here; `states` says so of the models of a hub folder."""
-    model = job.config.model_type
+    model = job.model_type
     require_known("model_type", model, DEPTH_MODEL_NAMES)
-    if job.config.model_path is None and not (state := states(job.config.hub_dir)[model]).startswith(USABLE):
+    if job.model_path is None and not (state := states(job.hub_dir)[model]).startswith(USABLE):
         raise InputError(f"depth model {model}: {state}")
 
 
-def _check_begun(job: BatchJob, on_error: str) -> None:
+def _check_begun(job: GenerateConfig, on_error: str) -> None:
     """Raise `InputError` where the job can't continue what lies in its output folder.
 
     What is damaged there is the job's own failure, unless the first failure ends the batch.
     """
     try:
-        begun = begun_with(manifest_folder(job.config.output_dir, job.name))
+        begun = begun_with(manifest_folder(job.output_dir, job.data_set_name))
     except InputError:
         if on_error == "stop":
             raise
         return
-    for name, value in begun.items():
-        if name in job.params and job.params[name] != value:
-            raise InputError(
-                f"was begun with {name}={value}, not {job.params[name]}; clean it first (`inpaintkit clean -h`) or choose another name"
-            )
+    for name, (then, now) in changes(job, begun).items():
+        raise InputError(
+            f"was begun with {name}={then}, not {now}; clean it first (`inpaintkit clean -h`) or choose another name"
+        )
 
 
 def run_batch(batch: BatchPlan, tell: Callable[[str], None] = print) -> list[Outcome]:
@@ -187,10 +173,10 @@ def run_batch(batch: BatchPlan, tell: Callable[[str], None] = print) -> list[Out
         raise KeyboardInterrupt("finished jobs are kept; run the same batch again to continue") from None
     finally:
         _clean_up(batch, outcomes, tell)
-        table, config = summary_table(outcomes), batch.jobs[0].config
+        table, config = summary_table(outcomes), batch.jobs[0]
         atomic_write_text(Path(config.output_dir) / "runs" / f"batch_{batch.name}{config.shard_mark}.md", table)
         tell(table)
-    failed_names = [outcome.job.name for outcome in outcomes if outcome.state == FAILED]
+    failed_names = [outcome.job.data_set_name for outcome in outcomes if outcome.state == FAILED]
     if failed_names:
         raise RunFailed(f"{len(failed_names)} of {len(outcomes)} jobs failed: {', '.join(failed_names)}")
     return outcomes
@@ -199,7 +185,7 @@ def run_batch(batch: BatchPlan, tell: Callable[[str], None] = print) -> list[Out
 def _run_pass(batch: BatchPlan, outcomes: list[Outcome], places: Iterable[int], tell: Callable[[str], None]) -> None:
     for place in places:
         job = outcomes[place].job
-        tell(f"\n=== {place + 1} of {len(outcomes)}: {job.name} -> {job.config.run_folder}")
+        tell(f"\n=== {place + 1} of {len(outcomes)}: {job.data_set_name} -> {job.run_folder}")
         outcomes[place] = run_job(job)
         if outcomes[place].state == FAILED:
             tell(f"failed: {outcomes[place].error}")
@@ -207,52 +193,56 @@ def _run_pass(batch: BatchPlan, outcomes: list[Outcome], places: Iterable[int], 
                 return
 
 
-def run_job(job: BatchJob) -> Outcome:
+def run_job(job: GenerateConfig) -> Outcome:
     """Run one job's notebook, unless it was finished before."""
     try:
-        finished = runs.run_manifest(job.config.run_folder)
+        finished = runs.run_manifest(job.run_folder)
         metrics = finished.get("metrics")
-        if finished.get("status") == "done" and finished.get("params") == job.params and isinstance(metrics, dict):
+        if (
+            finished.get("status") == "done"
+            and finished.get("params") == dataclasses.asdict(job)
+            and isinstance(metrics, dict)
+        ):
             records, seconds = str(metrics.get("records", "")), finished.get("seconds")
             if records.isdecimal() and isinstance(seconds, float) and _is_there(job, int(records)):
                 return Outcome(job, DONE_BEFORE, records, seconds)
-        report = runs.execute(NOTEBOOK, job.params)
+        report = runs.execute(NOTEBOOK, dataclasses.asdict(job))
     except (InputError, RunFailed) as error:
         return Outcome(job, FAILED, error=str(error), started=isinstance(error, RunFailed))
     return Outcome(job, DONE, report.metrics.get("records", ""), report.seconds)
 
 
-def _is_there(job: BatchJob, records: int) -> bool:
+def _is_there(job: GenerateConfig, records: int) -> bool:
     """Tell whether a finished data set hasn't been cleaned since, not even in part."""
-    if job.name not in data_set_names(job.config.output_dir):
+    if job.data_set_name not in data_set_names(job.output_dir):
         return False
-    return sum(map(is_record, read_manifest(job.config.output_dir, job.name))) >= records
+    return sum(map(is_record, read_manifest(job.output_dir, job.data_set_name))) >= records
 
 
 def _clean_up(batch: BatchPlan, outcomes: Iterable[Outcome], tell: Callable[[str], None]) -> None:
     for outcome in outcomes if batch.unfinished == "clean" else ():
         if outcome.state == FAILED and outcome.started:
             try:
-                tell(f"{outcome.job.name}: {_clean(outcome.job)}")
+                tell(f"{outcome.job.data_set_name}: {_clean(outcome.job)}")
             except InputError as error:  # the table is still to come
-                tell(f"{outcome.job.name}: nothing deleted: {error}")
+                tell(f"{outcome.job.data_set_name}: nothing deleted: {error}")
 
 
-def _clean(job: BatchJob) -> str:
+def _clean(job: GenerateConfig) -> str:
     """Delete what a failed job left, unless that is a finished data set or holds other shards; return in words what was done."""
     # not from the manifest of the run folder: that is the failed run's own
-    records = runs.read_metrics(job.config.run_folder).get("records", "")
+    records = runs.read_metrics(job.run_folder).get("records", "")
     if records.isdecimal() and _is_there(job, int(records)):
         return "nothing deleted, it was finished before"
-    if job.config.shard_mark:
+    if job.shard_mark:
         return "nothing deleted, other shards' files are among its own"
-    return f"{len(clean_prefix(job.config.output_dir, job.name, dry_run=False))} unfinished files deleted"
+    return f"{len(clean_prefix(job.output_dir, job.data_set_name, dry_run=False))} unfinished files deleted"
 
 
 def summary_table(outcomes: Iterable[Outcome]) -> str:
     """Return the outcomes as a Markdown table."""
     lines = ["| data set | state | records | seconds | run folder or error |", "| --- | --- | ---: | ---: | --- |"]
     for o in outcomes:
-        note = " ".join(o.error.split()).replace("|", "/") or o.job.config.run_folder
-        lines.append(f"| {o.job.name} | {o.state} | {o.records} | {o.seconds:.0f} | {note} |")
+        note = " ".join(o.error.split()).replace("|", "/") or o.job.run_folder
+        lines.append(f"| {o.job.data_set_name} | {o.state} | {o.records} | {o.seconds:.0f} | {note} |")
     return "\n".join(lines) + "\n"

@@ -53,18 +53,18 @@ def refusal(plan: dict, folder: Path) -> str:
 class TestPlan:
     def test_jobs_are_data_sets_times_models_times_variants(self, plan: dict, tmp_path: Path) -> None:
         batch = load_batch(write(plan, tmp_path))
-        assert [job.name for job in batch.jobs] == [
+        assert [job.data_set_name for job in batch.jobs] == [
             f"{data}_{variant}_{model}"
             for data in ("cats", "flowers")
             for model in ("FastDepth", "File")
             for variant in ("weak", "strong")
         ]
-        assert len({job.config.run_folder for job in batch.jobs}) == 8
-        assert {job.config.divergence_level for job in batch.jobs if "_weak_" in job.name} == {1}
+        assert len({job.run_folder for job in batch.jobs}) == 8
+        assert {job.divergence_level for job in batch.jobs if "_weak_" in job.data_set_name} == {1}
 
     def test_models_may_have_parameters_and_variants_may_be_missing(self, plan: dict, tmp_path: Path) -> None:
         plan |= {"depth_models": {"FastDepth": {"resolution": 256}}, "variants": None}
-        assert [(job.name, job.config.resolution) for job in load_batch(write(plan, tmp_path)).jobs] == [
+        assert [(job.data_set_name, job.resolution) for job in load_batch(write(plan, tmp_path)).jobs] == [
             ("cats_FastDepth", 256), ("flowers_FastDepth", 256),
         ]  # fmt: skip
 
@@ -74,11 +74,11 @@ class TestPlan:
         jobs = write(plan | {"depth_models": ["FastDepth"], "variants": {}, "data_sets": {}}, tmp_path)
         sets = "".join(f"  {name}: {{dataset_dir: {source}, seed: 010}}\n" for name in names)
         jobs.write_text(jobs.read_text().replace("data_sets: {}", f"data_sets:\n{sets}"))
-        assert [job.config.prefix for job in load_batch(jobs).jobs] == names
-        assert {job.config.seed for job in load_batch(jobs).jobs} == {10}, "YAML of old reads eight"
+        assert [job.prefix for job in load_batch(jobs).jobs] == names
+        assert {job.seed for job in load_batch(jobs).jobs} == {10}, "YAML of old reads eight"
         whole = jobs.read_text()
         jobs.write_text(whole.replace("variants: {}", "variants:\n- 007\n- off"))
-        assert [job.config.prefix for job in load_batch(jobs).jobs][:2] == ["007_007", "007_off"]
+        assert [job.prefix for job in load_batch(jobs).jobs][:2] == ["007_007", "007_off"]
         jobs.write_text(whole + "variants: {strong: {}}\n")
         with pytest.raises(InputError, match="variants stands there twice"):
             load_batch(jobs)
@@ -147,7 +147,7 @@ class TestPlan:
 
     def test_the_shipped_example_can_be_run(self) -> None:
         batch = load_batch(find_project() / "params" / "batch.example.yaml")
-        assert [job.name for job in batch.jobs] == ["samples_weak_FastDepth", "samples_strong_FastDepth"]
+        assert [job.data_set_name for job in batch.jobs] == ["samples_weak_FastDepth", "samples_strong_FastDepth"]
 
     def test_the_command_line_lists_jobs_with_overrides(
         self, plan: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -218,7 +218,7 @@ class TestFailures:
 
         extra = tmp_path / "cats" / "eval" / "extra.jpg"
         shutil.copy(SAMPLES / "eval" / "paint_brushes.jpg", extra)
-        first = load_batch(write(small, tmp_path)).jobs[0].config
+        first = load_batch(write(small, tmp_path)).jobs[0]
         with pytest.raises(KeyboardInterrupt):
             generate_dataset(first, stop)
         extra.unlink()

@@ -5,9 +5,8 @@ the picture's place in the sorted list, in which a video stands for the frames c
 interrupted anywhere, resumed, split into shards and spread over any number of workers and processes.
 """
 
-from inpaintkit.data.generate.plan import data_set_name
 from inpaintkit.data.generate.preview import example_pictures
 from inpaintkit.data.generate.report import GenerateReport
 from inpaintkit.data.generate.run import generate_dataset
 
-__all__ = ["GenerateReport", "data_set_name", "example_pictures", "generate_dataset"]
+__all__ = ["GenerateReport", "example_pictures", "generate_dataset"]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import manifest
-from inpaintkit.data.generate.plan import PHOTO_SCENES, Job, Listing, data_set_name, identity
+from inpaintkit.data.generate.plan import PHOTO_SCENES, Job, Listing, identity
 from inpaintkit.data.images import UnreadablePicture, write_png
 from inpaintkit.data.manifest import Row
 from inpaintkit.data.picture_depth import (
@@ -79,7 +79,7 @@ class Pipeline:
 
     def __init__(self, config: GenerateConfig, listing: Listing) -> None:
         self.config, self.output = config, Path(config.output_dir)
-        self.name = data_set_name(config)
+        self.name = config.data_set_name
         self.folder = manifest.manifest_folder(config.output_dir, self.name)
         self.model = depth_model(config)
         self.cache = depth_cache(config, self.model)

@@ -33,11 +33,6 @@ PHOTO_SCENES = "photo_scenes"
 Tell = Callable[[str], None]
 
 
-def data_set_name(config: GenerateConfig) -> str:
-    """Return ``PREFIX_MODEL``, the start of all file names of the data set."""
-    return f"{config.prefix}_{config.model_type}"
-
-
 @dataclass(frozen=True)
 class Job:
     """One pass over one picture, or one procedural scene cut from it and others (`scene`: which one, None: the picture).

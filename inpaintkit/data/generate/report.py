@@ -7,7 +7,7 @@ from pathlib import Path
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import manifest
 from inpaintkit.data.bars import Bars
-from inpaintkit.data.generate.plan import Listing, data_set_name
+from inpaintkit.data.generate.plan import Listing
 from inpaintkit.data.manifest import Row
 from inpaintkit.data.sources import describe_videos
 
@@ -58,7 +58,7 @@ class GenerateReport:
 def make_report(config: GenerateConfig, listing: Listing, rows: Iterable[Row], pictures: int) -> GenerateReport:
     """Return the report of a run that worked on `pictures` passes, from the manifest `rows` of all its jobs."""
     counts, scenes, dropped, area, skipped, bars, files = dict.fromkeys(manifest.SPLITS, 0), 0, 0, 0, {}, {}, []
-    videos = dict(describe_videos(manifest.manifest_folder(config.output_dir, data_set_name(config))))
+    videos = dict(describe_videos(manifest.manifest_folder(config.output_dir, config.data_set_name)))
     own_bars: dict[str, set[str]] = {}
     for row in rows:
         if "bars" in row:
@@ -81,8 +81,8 @@ def make_report(config: GenerateConfig, listing: Listing, rows: Iterable[Row], p
         videos[video] += f"; black bars of their own left out of {len(frames)} frames"
     fraction = area / (len(files) * config.size**2) if files else 0.0
     return GenerateReport(
-        data_set_name(config), **counts, scenes=scenes, dropped=dropped, skipped=tuple(skipped.items()),
+        config.data_set_name, **counts, scenes=scenes, dropped=dropped, skipped=tuple(skipped.items()),
         videos=tuple(videos.items()), bars=tuple(bars.items()), division=listing.division,
         mean_hole_fraction=fraction, pictures=pictures, seconds=0.0, files=tuple(files),
-        beside=tuple(name for name in manifest.data_set_names(config.output_dir) if name != data_set_name(config)),
+        beside=tuple(name for name in manifest.data_set_names(config.output_dir) if name != config.data_set_name),
     )  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from inpaintkit.config import GenerateConfig, parse_shard
 from inpaintkit.data import manifest
 from inpaintkit.data.generate.pipeline import Pipeline
-from inpaintkit.data.generate.plan import Listing, data_set_name, list_sources, plan_jobs
+from inpaintkit.data.generate.plan import Listing, list_sources, plan_jobs
 from inpaintkit.data.generate.processes import generate_in_processes
 from inpaintkit.data.generate.report import GenerateReport, make_report
 from inpaintkit.files import require_writable
@@ -53,7 +53,7 @@ def _generate(config: GenerateConfig, listing: Listing, told: Told) -> GenerateR
     """Make what is missing of the configuration's shard, and report on all of it."""
     shard, shards = parse_shard(config.shard)
     with (
-        manifest.lock(config.output_dir, data_set_name(config), f"{shard}/{shards}"),
+        manifest.lock(config.output_dir, config.data_set_name, f"{shard}/{shards}"),
         contextlib.closing(Pipeline(config, listing)) as run,
     ):
         jobs = plan_jobs(config, listing, run.folder, lambda text: told(0, 0, text))
