@@ -26,6 +26,8 @@ WRITE_PROBLEMS = {
     errno.EFBIG: "the file would be larger than this system allows",
     errno.EACCES: "no write permission",
     errno.EROFS: "the file system is read-only",
+    errno.ENOTDIR: "something that is no folder lies where its folder has to be",
+    errno.EEXIST: "something that is no folder lies where its folder has to be",
 }
 NO_LOCK_FILES = (errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO)
 """A link, a folder or a pipe where a lock should be."""
@@ -106,7 +108,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             os.replace(temporary, path)
             sync_folder(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong is said already
+            temporary.unlink()
 
 
 def remove_temporary_files(folder: Path) -> None:

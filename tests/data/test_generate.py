@@ -386,6 +386,17 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(config: Gen
     assert not messages
 
 
+@pytest.mark.parametrize("place", ["train", "manifest", f"manifest/{NAME}", "eval -> nowhere"])
+def test_what_is_no_folder_in_the_place_of_one_is_told(place: str, config: GenerateConfig) -> None:
+    name, _, target = place.partition(" -> ")
+    in_the_way = Path(config.output_dir) / name
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.symlink_to(target) if target else in_the_way.write_text("precious")
+    with pytest.raises(InputError, match=rf"cannot write .*{name}.*([Nn]ot a directory|no folder)"):
+        generate_dataset(config)
+    assert target or in_the_way.read_text() == "precious"
+
+
 def test_a_folder_of_odd_files_gives_records_or_reasons_for_each(tmp_path: Path) -> None:
     for split in ("train", "eval"):
         (tmp_path / "pictures" / split).mkdir(parents=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -168,6 +169,13 @@ class TestReading:
         for index in order:
             seen = frame_picture(readers.read(path, moments[index]))
             assert np.abs(seen.astype(int) - frames[index]).max() <= 3
+        readers.close()
+
+    def test_only_so_many_videos_stay_open(self, two_scenes: TwoScenes, tmp_path: Path) -> None:
+        readers, moment = VideoReaders(2), taken(two_scenes[0])[0]
+        for number in range(5):
+            readers.read(Path(shutil.copy(two_scenes[0], tmp_path / f"{number}.mkv")), moment)
+        assert sum(str(tmp_path) in one.path for one in psutil.Process().open_files()) == 2
         readers.close()
 
     def test_a_frame_is_found_from_the_beginning_where_seeking_leads_past_it(self, two_scenes: TwoScenes) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from inpaintkit.config import GenerateConfig, parse_shard
 from inpaintkit.data import manifest
@@ -26,7 +27,8 @@ def generate_dataset(config: GenerateConfig, progress: TellProgress | None = Non
     of several processes fails.
     """
     started = time.perf_counter()
-    require_writable(config.output_dir, "output_dir")
+    for folder in ("", manifest.MANIFEST_FOLDER, *manifest.SPLITS):
+        require_writable(Path(config.output_dir, folder), "output_dir")
     listing, told = list_sources(config), Told(progress)
     try:
         worked = generate_in_processes(config, told) if config.processes > 1 else 0
