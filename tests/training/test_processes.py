@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,20 +137,52 @@ def test_a_file_that_holds_no_parameters_is_refused_in_one_sentence(
     assert f"inpaintkit: --config: {tmp_path / 'run.yaml'} {said}" in capsys.readouterr().out
 
 
-class StopAfterStart(Callback):
-    def on_row(self, run: RunView, row: Mapping[str, Any]) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+SLOW_DISK = """
+import atexit, os, pathlib, time
+here, rank = pathlib.Path(__file__).parent, os.environ.get("RANK")
+def slow(handle, fsync=os.fsync):
+    os.fsync = fsync
+    time.sleep(3)
+    fsync(handle)
+    (here / "written").touch()
+def note():
+    (here / "ended").write_text("in time" if (here / "written").exists() else "before the state was written")
+if rank == "0":
+    os.fsync = slow
+if rank == "1":
+    atexit.register(note)
+"""
+"""What Python imports first: the disk takes its time for the first file of the process that writes, the other one notes its end."""
 
 
-def test_a_stop_signal_reaches_all_processes_and_they_save(records: Path, tmp_path: Path) -> None:
-    """In a run that one process has begun, with the batches of both."""
-    options = tiny(records, tmp_path, max_epoch=200, checkpoint_seconds=1e6)
+class StopOnceUnderWay(Callback):
+    def __init__(self) -> None:
+        self.said = 0
+
+    def on_message(self, run: RunView, message: str) -> None:
+        self.said += "resumed at" in message
+        if self.said == 2:  # by this process, and by the one that leads the others
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_stop_signal_reaches_all_processes_and_none_ends_before_they_have_saved(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a run that one process has begun, with the batches of both.
+
+    When the first process ends, torchrun ends the others: with a slow disk that was the one that saved.
+    """
+    options = tiny(records, tmp_path / "run", num_samples=4000, max_epoch=1, checkpoint_seconds=1e6)
     begun = options | {"batch_size": 4, "max_seconds": 0.0}
     assert not Trainer(TrainConfig.from_params(begun), callbacks=[]).fit().finished
-    config = TrainConfig.from_params(options | {"processes": 2})
-    with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
-        Trainer(config, [StopAfterStart()]).fit()
-    assert load_state(tmp_path / STATE)["inpaintkit_processes"] == 2
+    (tmp_path / "sitecustomize.py").write_text(SLOW_DISK)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM at epoch 1, step"):
+        Trainer(TrainConfig.from_params(options | {"processes": 2}), [StopOnceUnderWay()]).fit()
+    assert (tmp_path / "ended").read_text() == "in time"
+    state = load_state(tmp_path / "run" / STATE)
+    assert state["inpaintkit_processes"] == 2
+    assert state["inpaintkit_progress"]["steps_done"] > 1
 
 
 def test_what_a_process_refuses_is_said_in_one_sentence(records: Path, tmp_path: Path) -> None:
