@@ -63,13 +63,26 @@ def _say(sentence: str, status: int) -> int:
 class _Parser(argparse.ArgumentParser):
     """Refuses in one sentence, as everything else here does."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Refuse what is left over here, where the command is known whose options come into question."""
+        found, others = super().parse_known_args(args, namespace)
+        if others:
+            self.error(self._other_word(others))
+        return found, others
+
+    def _other_word(self, words: list[str]) -> str:
+        option = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
+        if option is None:
+            return f"unexpected: {' '.join(words)}; what has a blank in it needs quotes around it"
+        from inpaintkit.config import nearest_name
+
+        return f"there is no option {option}{nearest_name(option, self._option_string_actions)}"
+
     def error(self, message: str) -> NoReturn:
         unknown = re.match(r"argument COMMAND: invalid choice: (['\"])(.*?)\1 \(choose from (.*)\)", message)
         if unknown:
             raise InputError(_other_command(unknown[2], re.findall(r"\w+", unknown[3])))
-        apart = message.startswith("unrecognized arguments: ") and " -" not in message
-        advice = "what has a blank in it needs quotes around it, and " if apart else ""
-        raise InputError(f"{message}; {advice}`{self.prog} -h` explains")
+        raise InputError(f"{message}; `{self.prog} -h` explains")
 
 
 def _other_command(word: str, commands: list[str]) -> str:
@@ -303,6 +316,7 @@ def _inspect(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    print(f"{options.checkpoint}: loading ...", flush=True)
     from inpaintkit.model import export_checkpoint, iw3_snippet
 
     print(f"written: {export_checkpoint(options.checkpoint, options.output, options.format)}")
@@ -331,7 +345,7 @@ def _stereo(options: argparse.Namespace) -> None:
 
     config = StereoConfig(**{name: value for name, value in vars(options).items() if name != "command"})
     config.check_inputs()
-    print(f"{config.picture}: depth by {config.model_type}, holes filled by {config.fill} ...", flush=True)
+    print(f"{config.picture}: depth model {config.model_type}, fill {config.fill} ...", flush=True)
     from inpaintkit.inspection import make_stereo_files
 
     for file in make_stereo_files(config, lambda what: print(f"  {what}", flush=True)):
@@ -339,6 +353,7 @@ def _stereo(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> None:
+    print("looking at this machine and asking the model hubs ...", flush=True)
     from inpaintkit.notebook.doctor import report
 
     print(report())

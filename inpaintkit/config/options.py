@@ -161,8 +161,9 @@ def type_name(kind: Any) -> str:
 
 def nearest_name(name: str, known: typing.Iterable[str]) -> str:
     """Return `` (did you mean X?)`` for the known name nearest to `name`, or an empty string."""
-    match = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {match[0]}?)" if match else ""
+    written = {word.lower(): word for word in known}
+    match = difflib.get_close_matches(name.lower(), written, n=1)
+    return f" (did you mean {written[match[0]]}?)" if match else ""
 
 
 def require_known(what: str, name: object, known: typing.Collection[str]) -> None:

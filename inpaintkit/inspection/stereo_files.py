@@ -76,14 +76,14 @@ def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPa
 
     Raises `InputError` as `read_photo` does, and for an unknown depth model, or a fill that can't be had.
     """
-    pixels, device = read_photo(config), resolve_device(config.device)
+    pixels, device, fill = read_photo(config), resolve_device(config.device), stereo_fill(config)
     tell(f"{pixels.shape[1]}x{pixels.shape[0]} px; depth by {config.model_type} ...")
     batch = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None] / 255
     del pixels
     model = create_depth_model(config.model_type, device)
     depth = depth_of_file(model, config.picture, batch)
     near = depth_like(depth, batch, config.edge_dilation, USUAL_MAPPER[model.metric])
-    return stereo_pair(batch, near, config.divergence, config.convergence, stereo_fill(config), tell=tell)
+    return stereo_pair(batch, near, config.divergence, config.convergence, fill, tell=tell)
 
 
 def stereo_fill(config: StereoConfig) -> Fill:

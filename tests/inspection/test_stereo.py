@@ -257,6 +257,17 @@ def test_one_line_makes_a_stereo_pair_of_a_picture_with_a_checkpoint(
             assert np.abs(np.asarray(image).astype(int) - views).max() > 10, "the option changes nothing"
 
 
+def test_a_fill_that_cannot_be_had_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (80, 72)).save(tmp_path / "x.png")
+    (tmp_path / "cut.pth").write_text("short")
+    assert main(["stereo", str(tmp_path / "x.png"), "--fill", str(tmp_path / "cut.pth"), "-o", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "cut.pth" in said.err
+    assert "depth by" not in said.out
+
+
 def test_a_pair_and_the_fills_beside_it_are_made_on_the_device_that_is_asked_for(tmp_path: Path) -> None:
     Image.new("RGB", (80, 72)).save(tmp_path / "x.png")
     absent = {"device": "cuda:99"}

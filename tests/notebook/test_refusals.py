@@ -143,6 +143,10 @@ class TestCommandLine:
             (["clean", "--output-dir", "nowhere", "--prefix", "a_b"], "the folder nowhere does not exist"),
             (["run", "02_train", "-f", "nowhere.yaml"], "no such parameter file"),
             (["run", "02_train", "-f", "try"], "no such parameter file (did you mean 02_train.try?)"),
+            (
+                ["stereo", "x.jpg", "--divergance=3"],
+                "no option --divergance (did you mean --divergence?); `inpaintkit stereo -h`",
+            ),
             (["stereo", "My", "photo.jpg"], "photo.jpg; what has a blank in it needs quotes around it"),
             (["stereo", "x.png", "--convergence", "50"], "convergence: 50.0 is out of range"),
             (["stereo", "x.png", "--edge-dilation", "-1"], "edge_dilation: -1 is out of range"),
