@@ -14,8 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from inpaintkit.errors import InputError, RunFailed
-from inpaintkit.files import full_path
+from inpaintkit.config import InspectConfig, StereoConfig, fill_names, full_fill_name, joined_fills, nearest_name
+from inpaintkit.errors import LONGEST_MESSAGE, InputError, RunFailed
+from inpaintkit.files import full_path, require_folder
+from inpaintkit.notebook import parameters
+from inpaintkit.text import duration, shown
 
 EPILOG = """examples:
   inpaintkit demo                                       the whole chain on the shipped photos
@@ -66,17 +69,11 @@ class _Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Refuse what is left over here, where the command is known whose options come into question."""
         found, others = super().parse_known_args(args, namespace)
+        for option in (word.partition("=")[0] for word in others if word.startswith("-")):
+            self.error(f"there is no option {option}{nearest_name(option, self._option_string_actions)}")
         if others:
-            self.error(self._other_word(others))
+            self.error(f"unexpected: {' '.join(others)}; what has a blank in it needs quotes around it")
         return found, others
-
-    def _other_word(self, words: list[str]) -> str:
-        option = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
-        if option is None:
-            return f"unexpected: {' '.join(words)}; what has a blank in it needs quotes around it"
-        from inpaintkit.config import nearest_name
-
-        return f"there is no option {option}{nearest_name(option, self._option_string_actions)}"
 
     def error(self, message: str) -> NoReturn:
         unknown = re.match(r"argument COMMAND: invalid choice: (['\"])(.*?)\1 \(choose from (.*)\)", message)
@@ -87,7 +84,6 @@ class _Parser(argparse.ArgumentParser):
 
 def _other_command(word: str, commands: list[str]) -> str:
     """Say what to type instead of a word that is no command: the name of a notebook is the usual one."""
-    from inpaintkit.config import nearest_name
     from inpaintkit.notebook.project import find_notebook
 
     try:
@@ -180,8 +176,6 @@ def _flag(option: str) -> str:
 
 
 def _add_checkpoint_commands(add: AddCommand) -> None:
-    from inpaintkit.config import InspectConfig
-
     inspect = add("inspect", _inspect, "say what a checkpoint file is")
     inspect.add_argument("file", type=_path, help="model file of inpaintkit or iw3, or a training's full state")
 
@@ -207,8 +201,6 @@ def _add_checkpoint_commands(add: AddCommand) -> None:
 
 def _add_stereo(stereo: argparse.ArgumentParser) -> None:
     """Add the options of `StereoConfig`, each under its own name."""
-    from inpaintkit.config import StereoConfig
-
     picture, *others = dataclasses.fields(StereoConfig)
     stereo.add_argument("picture", help=picture.metadata["help"])
     for field in others:
@@ -232,8 +224,6 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from inpaintkit.notebook import parameters
-
     values = parameters.from_file(options.notebook, options.params_file) if options.params_file else {}
     values |= parameters.parse_assignments(options.notebook, options.param, options.run_dir)
     config = parameters.resolve(options.notebook, values, options.run_dir)
@@ -247,7 +237,6 @@ def _run(options: argparse.Namespace) -> None:
         return
     print(f"{config.notebook}: loading ...", flush=True)
     from inpaintkit.notebook import runs
-    from inpaintkit.text import duration
 
     report = runs.execute(options.notebook, values, options.run_dir)
     if report.seconds:
@@ -260,13 +249,17 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _params(options: argparse.Namespace) -> None:
-    from inpaintkit.notebook import parameters
-
     print(parameters.describe(options.notebook))
 
 
+def _say_checking(options: argparse.Namespace) -> None:
+    if not options.dry_run:
+        print(f"{options.file}: checking everything in it ...", flush=True)
+
+
 def _recipe(options: argparse.Namespace) -> None:
-    from inpaintkit.notebook import parameters, recipe
+    _say_checking(options)
+    from inpaintkit.notebook import recipe
 
     plan = recipe.load_recipe(options.file, parameters.parse_assignments(recipe.NOTEBOOKS[0], options.param))
     if options.dry_run:
@@ -277,7 +270,8 @@ def _recipe(options: argparse.Namespace) -> None:
 
 
 def _batch(options: argparse.Namespace) -> None:
-    from inpaintkit.notebook import batch, parameters
+    _say_checking(options)
+    from inpaintkit.notebook import batch
 
     overrides = parameters.parse_assignments(batch.NOTEBOOK, options.param)
     plan = batch.load_batch(options.file, overrides)
@@ -290,7 +284,6 @@ def _batch(options: argparse.Namespace) -> None:
 
 def _clean(options: argparse.Namespace) -> None:
     from inpaintkit.data import clean_prefix, data_set_names, iw3_set_names
-    from inpaintkit.files import require_folder
 
     require_folder(options.output_dir, "--output-dir")
     files = clean_prefix(options.output_dir, options.prefix, dry_run=not options.yes)
@@ -305,9 +298,7 @@ def _clean(options: argparse.Namespace) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    from inpaintkit.errors import LONGEST_MESSAGE
     from inpaintkit.model import describe_checkpoint
-    from inpaintkit.text import shown
 
     for name, value in describe_checkpoint(options.file).items():
         text = ", ".join(f"{key} = {part}" for key, part in value.items()) if isinstance(value, dict) else value
@@ -326,9 +317,6 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from inpaintkit.config import fill_names, full_fill_name, joined_fills
-    from inpaintkit.notebook import parameters
-
     paths = ("checkpoint", "compare_with", "data_dir", "stereo_dir")
     values: dict[str, Any] = {name: str(path) if (path := getattr(options, name)) else None for name in paths}
     values |= {"disparity_scale": options.disparity_scale, "fills": "all"}
@@ -341,8 +329,6 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _stereo(options: argparse.Namespace) -> None:
-    from inpaintkit.config import StereoConfig
-
     config = StereoConfig(**{name: value for name, value in vars(options).items() if name != "command"})
     config.check_inputs()
     print(f"{config.picture}: depth model {config.model_type}, fill {config.fill} ...", flush=True)
