@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from inpaintkit.inspection.scores import CONFIDENCE, METRICS, RANKED_METRICS, WIDTH_BINS, Evaluation, width_metrics
-from inpaintkit.inspection.tables import title_of
+from inpaintkit.inspection.tables import cell, title_of
 
 NOTHING = 0.05
 """Difference in dB of PSNR below which two fills are called equal in the headline."""
@@ -92,8 +92,7 @@ def _sentence(result: Evaluation, name: str) -> str:
     for other in ranked[1:]:
         gap = result.advantage(leader, other, name)
         if gap.leaves_0_out:
-            low, high = sorted((abs(gap.low), abs(gap.high)))
-            ahead.append(f"{title_of(other)} by {metric.text(abs(gap.mean))} [{metric.text(low)}, {metric.text(high)}]")
+            ahead.append(f"{title_of(other)} by {cell(gap, metric)}")
         else:
             unclear.append(title_of(other))
     sentence += f", ahead of {', '.join(ahead)}" if ahead else ""
