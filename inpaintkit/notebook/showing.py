@@ -13,8 +13,7 @@ from inpaintkit import text
 from inpaintkit.config import JobConfig, TrainConfig
 from inpaintkit.errors import LONGEST_MESSAGE, InputError, RunFailed
 from inpaintkit.files import atomic_write_text
-from inpaintkit.inspection.curve_file import CurveFile
-from inpaintkit.inspection.figures import Figure, loss_curves, save_figure
+from inpaintkit.inspection.figures import CurveFile, Figure, loss_curves, save_figure
 from inpaintkit.notebook.runs import Noted
 from inpaintkit.notebook.widgets import HtmlProgress, LiveCurves, Showable, Still, close_all
 from inpaintkit.notebook.widgets.parts import picture_html

@@ -13,7 +13,6 @@ from inpaintkit.config import GanConfig
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import figures
-from inpaintkit.inspection.curve_file import CurveFile
 from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import GanTrainer, row_fill
@@ -32,7 +31,7 @@ def gan(records: Path, tmp_path_factory: pytest.TempPathFactory) -> GanTrainer:
         "max_epoch": 1, "num_samples": 2, "batch_size": 2, "backward_step": 1, "perceptual": "alex", "device": "cpu",
         "amp": "off", "generator_warmup_iteration": 0, "eval_records": 2,
     }  # fmt: skip
-    trainer = GanTrainer(GanConfig.from_params(params), callbacks=[CurveFile()])
+    trainer = GanTrainer(GanConfig.from_params(params), callbacks=[figures.CurveFile()])
     trainer.fit()
     return trainer
 

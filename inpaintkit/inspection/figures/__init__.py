@@ -2,8 +2,8 @@
 
 from matplotlib.figure import Figure
 
-from inpaintkit.inspection.figures.base import INK, PALETTE, QUIET, KitFigure, png_bytes, save_figure
-from inpaintkit.inspection.figures.curves import gan_epochs, loss_curves
+from inpaintkit.inspection.figures.base import INK, PALETTE, QUIET, png_bytes, save_figure
+from inpaintkit.inspection.figures.curves import CurveFile, gan_epochs, loss_curves
 from inpaintkit.inspection.figures.fills import before_after, discriminator_maps, extremes, hole_spectra, metrics_bars
 from inpaintkit.inspection.figures.records import (
     contact_sheet,
@@ -19,8 +19,8 @@ __all__ = [
     "INK",
     "PALETTE",
     "QUIET",
+    "CurveFile",
     "Figure",
-    "KitFigure",
     "before_after",
     "contact_sheet",
     "depth_and_hole",

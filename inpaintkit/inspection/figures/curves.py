@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from inpaintkit.inspection.figures.base import INK, PALETTE, QUIET, SMALL_SIZE, TEXT_SIZE, KitFigure, label_axes
+from inpaintkit.inspection.figures import base
 from inpaintkit.inspection.run_state import loss_rows
+from inpaintkit.training.callbacks import Callback, RunView
 from inpaintkit.training.gan_epochs import FIGURES
 
 EPOCHS = {"integer": True, "min_n_ticks": 1}
@@ -17,6 +18,14 @@ EPOCHS = {"integer": True, "min_n_ticks": 1}
 
 BASELINES = {"hole_psnr": "hole_psnr_row_fill"}
 """Columns of a loss CSV that stand in the panel of another one: what it has to beat."""
+
+
+class CurveFile(Callback):
+    """Draws ``figures/loss_curves.png`` in the run folder anew after every evaluation: for runs that nobody watches."""
+
+    def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
+        if row["split"] == "eval":
+            base.save_figure(loss_curves(run.csv_file), run.folder / "figures" / "loss_curves.png")
 
 
 def loss_curves(csv_path: str | Path) -> Figure:
@@ -27,37 +36,38 @@ def loss_curves(csv_path: str | Path) -> Figure:
     rows = loss_rows(csv_path)
     skipped = {"epoch", "split", "seconds", *BASELINES.values()}
     names = list(dict.fromkeys(name for row in rows for name, value in row.items() if value and name not in skipped))
-    names.sort(key=lambda name: (name != "total", "learning_rate" in name or name == "lr"))
+    names.sort(key=lambda name: (name != "total", name == "learning_rate"))
     columns = min(len(names), 3)
     lines = math.ceil(len(names) / columns)
-    figure = KitFigure(figsize=(3.6 * columns, 2.5 * lines + 0.3), layout="constrained")
+    figure = base.KitFigure(figsize=(3.6 * columns, 2.5 * lines + 0.3), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False)
     for ax, name in zip(axes.flat, names, strict=False):
         _curve(ax, rows, name)
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()
-    axes.flat[0].legend(frameon=False, fontsize=TEXT_SIZE, labelcolor=INK)
+    axes.flat[0].legend(frameon=False, fontsize=base.TEXT_SIZE, labelcolor=base.INK)
     return figure
 
 
 def gan_epochs(csv_path: str | Path, picked: int) -> Figure:
     """Plot the inside-hole figures of each judged epoch of GAN fine-tuning; the start dotted, the `picked` one marked (0: none)."""
     rows = [row for row in loss_rows(csv_path) if row["split"] == "eval" and row.get("score")]
-    figure = KitFigure(figsize=(3.2 * len(FIGURES), 2.8), layout="constrained")
+    figure = base.KitFigure(figsize=(3.2 * len(FIGURES), 2.8), layout="constrained")
     for ax, (name, title) in zip(figure.subplots(1, len(FIGURES)), FIGURES.items(), strict=True):
         epochs, values = [int(row["epoch"]) for row in rows], [float(row[name]) for row in rows]
-        ax.plot(epochs, values, color=PALETTE[0], linewidth=1.8, marker="o", markersize=3.5)
-        ax.axhline(values[0], color=QUIET, linewidth=1, linestyle=":")
+        ax.plot(epochs, values, color=base.PALETTE[0], linewidth=1.8, marker="o", markersize=3.5)
+        ax.axhline(values[0], color=base.QUIET, linewidth=1, linestyle=":")
         if picked and picked in epochs:
-            ax.plot(picked, values[epochs.index(picked)], "o", color=PALETTE[1], markersize=9, fillstyle="none", mew=2)
-        label_axes(ax, title, "epoch", "")
+            ax.plot(
+                picked, values[epochs.index(picked)], "o", color=base.PALETTE[1], markersize=9, fillstyle="none", mew=2
+            )
+        base.label_axes(ax, title, "epoch", "")
         ax.xaxis.set_major_locator(MaxNLocator(**EPOCHS))
     return figure
 
 
 def _curve(ax: Axes, rows: Iterable[Mapping[str, str]], name: str) -> None:
-    is_rate = "learning_rate" in name or name == "lr"
-    splits = {"train": (PALETTE[0], "-", "training"), "eval": (PALETTE[1], "--", "evaluation")}
+    splits = {"train": (base.PALETTE[0], "-", "training"), "eval": (base.PALETTE[1], "--", "evaluation")}
     rows = list(rows)
     for split, (colour, style, label) in splits.items():
         points = [(int(row["epoch"]), float(row[name])) for row in rows if row["split"] == split and row.get(name)]
@@ -68,9 +78,9 @@ def _curve(ax: Axes, rows: Iterable[Mapping[str, str]], name: str) -> None:
     baseline = [(int(row["epoch"]), float(row[BASELINES[name]])) for row in rows if row.get(BASELINES.get(name, ""))]
     if baseline:
         style = ":" if len(baseline) > 1 else "."  # a line of one point can't be seen
-        ax.plot(*zip(*baseline, strict=True), style, color=QUIET, label="row fill", linewidth=1.6)
-        ax.legend(frameon=False, fontsize=SMALL_SIZE, labelcolor=INK)
-    if is_rate:
+        ax.plot(*zip(*baseline, strict=True), style, color=base.QUIET, label="row fill", linewidth=1.6)
+        ax.legend(frameon=False, fontsize=base.SMALL_SIZE, labelcolor=base.INK)
+    if name == "learning_rate":
         ax.set_yscale("log")
-    label_axes(ax, FIGURES.get(name, name.replace("_", " ")), "epoch", "")
+    base.label_axes(ax, FIGURES.get(name, name.replace("_", " ")), "epoch", "")
     ax.xaxis.set_major_locator(MaxNLocator(**EPOCHS))
