@@ -14,9 +14,9 @@ from torch import Tensor
 from inpaintkit.config import InspectConfig
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
-from inpaintkit.inspection import evaluate, make_fills, record_truth
+from inpaintkit.inspection import Fill, evaluate, make_fills, record_truth, scene_truth
 from inpaintkit.inspection.evaluate import choose_truths, filled_cases
-from inpaintkit.inspection.scores import METRICS, WIDTH_BINS, Evaluation, Score, bootstrap, save_scores
+from inpaintkit.inspection.scores import MAIN_METRICS, METRICS, WIDTH_BINS, Evaluation, Score, bootstrap, save_scores
 from inpaintkit.inspection.tables import short_table, table, tables, versus
 from inpaintkit.inspection.verdict import headline, leads_everywhere, verdict
 
@@ -62,6 +62,13 @@ def test_each_hole_width_is_judged_on_its_own(records: InpaintDataset) -> None:
     assert math.isnan(figures["psnr_6-9"])
 
 
+def test_every_width_belongs_to_one_class() -> None:
+    ends = [0, *(high for _, high in WIDTH_BINS.values())]
+    assert [low for low, _ in WIDTH_BINS.values()] == [end + 1 for end in ends[:-1] if end is not None]
+    assert ends[-1] is None
+    assert list(WIDTH_BINS) == [f"{low}-{high}" if high else f"{low}+" for low, high in WIDTH_BINS.values()]
+
+
 def test_no_fill_sees_the_truth(records: InpaintDataset) -> None:
     seen = []
 
@@ -71,6 +78,17 @@ def test_no_fill_sees_the_truth(records: InpaintDataset) -> None:
 
     evaluate({"spy": spy}, records)
     assert seen == [(0.0, "right")] * 4
+
+
+def test_what_a_fill_does_to_its_hole_and_beyond_white_changes_no_figure(records: InpaintDataset) -> None:
+    def rude(picture: Tensor, hole: Tensor, eye: str) -> Tensor:
+        filled = torch.where(hole, 1.7, picture)
+        hole.zero_()
+        return filled
+
+    judged = evaluate({"rude": rude, "white": constant(1.0)}, records, max_records=1)
+    rude_figures, white_figures = (score.figures for score in judged.scores)
+    assert rude_figures == pytest.approx(white_figures, nan_ok=True)
 
 
 def test_the_best_fill_is_named_and_interval_and_direction_fit(evaluation: Evaluation) -> None:
@@ -127,6 +145,11 @@ def test_bootstrap_draws_pictures_not_records() -> None:
     assert bootstrap([*values, math.nan], [str(n) for n in range(21)]).mean == 25
 
 
+def test_everybody_gets_the_same_interval() -> None:
+    interval = bootstrap([1.3**n for n in range(12)], list("abcdefghijkl"))
+    assert (interval.low, interval.high) == pytest.approx((3.3995051, 9.317112), abs=1e-4)
+
+
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     rng, names = np.random.default_rng(0), [str(n) for n in range(30)]
     intervals = [bootstrap(list(rng.normal(5, 2, 30)), names) for _ in range(60)]
@@ -180,7 +203,7 @@ def artefacts(*values: float) -> Evaluation:
     ("values", "words"),
     [
         ((0.3, 0.4, math.nan), "A pattern repeats every 8 px or less in f (0.350)."),
-        ((0.03, -0.04, 0.0), "None repeats a pattern every 8 px or less."),
+        ((0.05, -0.04, 0.0), "None repeats a pattern every 8 px or less."),
         ((math.nan, math.nan), "Holes are too small to look for patterns that repeat."),
         ((0.3, math.nan), "by bootstrap over pictures."),  # one picture: no interval, so nothing is said
     ],
@@ -228,6 +251,20 @@ def test_two_people_get_the_same_table(tmp_path: Path) -> None:
     for one, other in zip(*cases, strict=True):
         assert torch.equal(one.picture, other.picture)
         assert torch.equal(one.hole, other.hole)
+
+
+def test_closer_to_the_truth_is_better_in_every_figure() -> None:
+    truth = scene_truth(1)
+    right = truth.load(0).truth
+    stripes = (torch.arange(right.shape[-1]) % 4 < 2) * 2.0 - 1
+
+    def off_by(strength: float) -> Fill:
+        return lambda picture, hole, eye: torch.where(hole, right + strength * stripes, picture)
+
+    judged = evaluate({"far": off_by(0.3), "near": off_by(0.01)}, truth, ("alex", "vgg"))
+    for name in MAIN_METRICS:
+        assert judged.ranking(name) == ["near", "far"], name
+        assert METRICS[name].better == ("more" if name in ("psnr", "ssim", "siou") else "less")
 
 
 def test_both_networks_of_lpips_can_judge(records: InpaintDataset) -> None:

@@ -86,6 +86,12 @@ def test_a_fill_changes_nothing_outside_the_hole_and_sees_nothing_inside(
     assert not torch.equal(filled, picture)
 
 
+@pytest.mark.parametrize("name", FILLS)
+def test_where_nothing_is_known_nothing_changes(name: str) -> None:
+    picture = torch.rand(1, 3, 8, 8, generator=torch_rng("unknown"))
+    assert torch.equal(FILLS[name](picture, torch.ones(1, 1, 8, 8, dtype=torch.bool), "right"), picture)
+
+
 @pytest.mark.parametrize("name", ["telea", "navier_stokes", "biharmonic"])
 def test_fills_that_know_both_sides_continue_a_ramp(name: str) -> None:
     ramp = torch.linspace(0, 1, 33).expand(1, 3, 33, 33)
@@ -226,6 +232,13 @@ def test_a_thin_hole_at_the_border_stays_the_networks() -> None:
     hole[..., [0, 5, -1]] = True
     filled = simple_in_thin_holes(lambda picture, hole, eye: torch.where(hole, 0.7, picture))(picture, hole, "right")
     assert filled[0, 0, 0].eq(0.7).nonzero().flatten().tolist() == [0, 11]
+
+
+@pytest.mark.parametrize(("width", "share"), [(1, 1.0), (2, 0.5), (3, 0.5), (4, 0.0)])
+def test_the_thinner_a_hole_the_more_of_row_fill_goes_into_it(width: int, share: float) -> None:
+    picture, hole = one_row([0.9] * 3 + [0.0] * width + [0.4] * 3, "..." + "#" * width + "...")
+    filled = simple_in_thin_holes(lambda picture, hole, eye: picture.masked_fill(hole, 0))(picture, hole, "right")
+    assert filled[0, 0, 0, 3 : 3 + width].tolist() == pytest.approx([0.4 * share] * width, abs=0.001)
 
 
 def test_one_surface_goes_on_behind_a_thin_hole_and_another_one_does_not() -> None:

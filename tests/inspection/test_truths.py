@@ -1,5 +1,6 @@
 """Truths: the hole content that fills are measured against is really right, and the same for everybody."""
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -200,6 +201,23 @@ def test_records_leave_out_the_frame(tmp_path: Path) -> None:
     assert case.hole[..., :20].all()
     assert case.judged[0, 0].any(0).nonzero().min() == 16
     assert case.judged[0, 0].any(1).nonzero().flatten().tolist() == list(range(16, 80))
+
+
+def test_hole_pixels_that_do_not_count_have_no_say(tmp_path: Path) -> None:
+    write_records(tmp_path / "eval", 1, textured=True)
+    mask = Image.new("L", (96, 96))
+    mask.paste(255, (0, 30, 20, 60))  # 20 px wide, 4 of them beyond the margin
+    mask.save(tmp_path / "eval" / "toy_0_M.png")
+    truth = record_truth(InpaintDataset(tmp_path / "eval", training=False, crop_size=96))
+    case = truth.load(0)
+
+    def right_where_it_counts(picture: torch.Tensor, hole: torch.Tensor, eye: str) -> torch.Tensor:
+        return torch.where(case.judged | ~hole, case.truth, 1.0)
+
+    figures = evaluate({"f": right_where_it_counts}, truth).scores[0].figures
+    assert (figures["psnr"], figures["psnr_10+"], figures["ssim"]) == (60, 60, pytest.approx(1))
+    assert figures["lpips"] < 1e-6
+    assert math.isnan(figures["psnr_3-5"]), "it is as wide as the whole hole"
 
 
 def test_photo_holes_are_made_once_for_the_same_photos_and_seed(
