@@ -26,5 +26,5 @@ def test_parts_of_ones_own_from_python(
     said = capsys.readouterr().out
     assert "| mine against | PSNR |" in said
     assert "## ramps: 8 records from 8 pictures" in said
-    (losses,) = (tmp_path / "models" / "mine").glob("loss_*.csv")
+    (losses,) = (tmp_path / "models" / "charbonnier").glob("loss_*.csv")
     assert losses.read_text(encoding="utf-8").startswith("epoch,split,total,hole_psnr"), "no term of the kit's own loss"
