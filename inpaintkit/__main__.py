@@ -72,7 +72,9 @@ class _Parser(argparse.ArgumentParser):
         for option in (word.partition("=")[0] for word in others if word.startswith("-")):
             self.error(f"there is no option {option}{nearest_name(option, self._option_string_actions)}")
         if others:
-            self.error(f"unexpected: {' '.join(others)}; what has a blank in it needs quotes around it")
+            goes_before = "=" in others[0]
+            advice = "-p goes before NAME=VALUE" if goes_before else "what has a blank in it needs quotes around it"
+            self.error(f"unexpected: {' '.join(others)}; {advice}")
         return found, others
 
     def error(self, message: str) -> NoReturn:
@@ -252,13 +254,9 @@ def _params(options: argparse.Namespace) -> None:
     print(parameters.describe(options.notebook))
 
 
-def _say_checking(options: argparse.Namespace) -> None:
+def _recipe(options: argparse.Namespace) -> None:
     if not options.dry_run:
         print(f"{options.file}: checking everything in it ...", flush=True)
-
-
-def _recipe(options: argparse.Namespace) -> None:
-    _say_checking(options)
     from inpaintkit.notebook import recipe
 
     plan = recipe.load_recipe(options.file, parameters.parse_assignments(recipe.NOTEBOOKS[0], options.param))
@@ -270,7 +268,8 @@ def _recipe(options: argparse.Namespace) -> None:
 
 
 def _batch(options: argparse.Namespace) -> None:
-    _say_checking(options)
+    if not options.dry_run:
+        print(f"{options.file}: checking everything in it ...", flush=True)
     from inpaintkit.notebook import batch
 
     overrides = parameters.parse_assignments(batch.NOTEBOOK, options.param)

@@ -138,7 +138,7 @@ class TestCommandLine:
             (["evaluat"], "there is no command evaluat (did you mean evaluate?)"),
             (["don't"], "there is no command don't; `inpaintkit -h` lists all"),
             (["run"], "NOTEBOOK"),
-            (["run", "02_train", "max_epoch=3"], "max_epoch=3"),
+            (["run", "02_train", "max_epoch=3"], "max_epoch=3; -p goes before NAME=VALUE"),
             (["stereo", "x.jpg", "--divergence", "much"], "'much'; `inpaintkit stereo -h` explains"),
             (["clean", "--output-dir", "nowhere", "--prefix", "a_b"], "the folder nowhere does not exist"),
             (["run", "02_train", "-f", "nowhere.yaml"], "no such parameter file"),
