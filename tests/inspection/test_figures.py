@@ -18,10 +18,10 @@ from inpaintkit.errors import InputError
 from inpaintkit.inspection import FILLS, evaluate, figures, row_fill
 from inpaintkit.inspection.zoom import ZOOM_MAXIMUM, zoom_boxes
 
-LOSSES = """epoch,split,total,l1,hole_psnr,learning_rate
-0,eval,0.9,0.5,8.0,
-1,train,0.8,0.4,,0.0001
-1,eval,0.7,0.3,9.5,
+LOSSES = """epoch,split,total,l1,hole_psnr,hole_psnr_row_fill,learning_rate
+0,eval,0.9,0.5,8.0,9.0,
+1,train,0.8,0.4,,,0.0001
+1,eval,0.7,0.3,9.5,9.0,
 """
 
 
@@ -92,13 +92,31 @@ def test_loss_curves_has_a_panel_for_each_column(tmp_path: Path) -> None:
     training, evaluation = figure.axes[0].get_lines()
     assert list(training.get_ydata()) == [0.8]
     assert list(evaluation.get_ydata()) == [0.9, 0.7]
+    network, row_fill = figure.axes[2].get_lines()
+    assert (list(network.get_ydata()), list(row_fill.get_ydata())) == ([8.0, 9.5], [9.0, 9.0])
     rate = figure.axes[3]
+    assert rate.get_yscale() == "log"
     assert [tick for tick in rate.get_xticks() if tick % 1] == [], "an epoch alone has no fractions beside it"
     with pytest.raises(InputError, match="does not exist"):
         figures.loss_curves(tmp_path / "none.csv")
     (tmp_path / "loss.csv").write_text(LOSSES.splitlines()[0] + "\n")
     with pytest.raises(InputError, match="holds no epoch yet"):
         figures.loss_curves(tmp_path / "loss.csv")
+
+
+def test_each_parameter_is_varied_alone() -> None:
+    asked: list[dict[str, object]] = []
+
+    def overlay(**values: object) -> np.ndarray:
+        asked.append(values)
+        return np.zeros((8, 12, 3), np.uint8)
+
+    said = words(figures.parameter_effects(overlay))
+    for name in ("convergence", "mapper", "edge_dilation", "hole_method"):
+        tried = [values for values in asked if name in values]
+        assert len({str(values[name]) for values in tried}) == len(tried) >= 3
+        assert all(values == {"divergence": 5.0, name: values[name]} for values in tried)
+        assert f"{name} {tried[0][name]}".replace("_", " ") in said
 
 
 def test_extremes_tell_the_figures_they_were_chosen_by(tmp_path: Path) -> None:

@@ -96,6 +96,9 @@ def test_who_fills_a_scene_with_the_right_view_is_perfect() -> None:
         assert score.figures["lpips"] < 1e-6
         assert 0 < score.figures["siou"] <= 1
     assert [hole.record for hole in evaluation.holes] == list(cases)
+    for hole, case in zip(evaluation.holes, cases.values(), strict=True):
+        assert case.exact_hole is not None
+        assert hole.iou == pytest.approx(hole_iou(case.judged, case.exact_hole).item())
     assert all(0.4 < hole.iou < 1 for hole in evaluation.holes)
     assert "The holes against what is really hidden" in tables(evaluation)
 

@@ -80,6 +80,18 @@ def test_the_time_a_training_takes_is_estimated_from_a_step() -> None:
     assert 1 < seconds < 1000
 
 
+@pytest.mark.parametrize("hours", [0.9, 1.1])
+def test_who_watches_hears_how_long_it_takes_and_of_a_shorter_way_where_that_is_over_an_hour(
+    hours: float, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "headless", lambda: False)
+    monkeypatch.setattr(session, "estimate_seconds", lambda config: 3600 * hours)
+    session.configure(TrainConfig, ran(data))
+    said = capsys.readouterr().out
+    assert "2 epochs of 8 samples: about " in said
+    assert ("Choose preset" in said) == (hours > 1)
+
+
 def test_a_report_whose_folder_another_notebook_has_taken_says_so_in_the_end(tmp_path: Path) -> None:
     config = InspectConfig(run_dir=str(tmp_path))
     for job in (config, dataclasses.replace(config, seed=1)):
