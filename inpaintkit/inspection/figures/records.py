@@ -125,7 +125,7 @@ def parameter_effects(overlay: Callable[..., np.ndarray]) -> Figure:
         varied = [(name, value) for name, values in pair for value in values]
         for ax, (name, value) in zip(line, varied, strict=False):
             ax.imshow(overlay(**{"divergence": VARIED_DIVERGENCE, name: value}))
-        base.set_titles(line, (f"{name} {value}".replace("_", " ") for name, value in varied), base.TEXT_SIZE)
+        base.set_titles(line, (f"{name.replace('_', ' ')} {value}" for name, value in varied), base.TEXT_SIZE)
         for ax in line[len(varied) :]:
             ax.set_visible(False)
     return figure
