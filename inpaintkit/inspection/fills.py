@@ -1,11 +1,7 @@
 """Classical ways to fill a hole: what any trained network has to beat.
 
-A fill is any function ``(picture, hole, eye) -> picture``; an `Inpainter` is one too. To compare your own, write it into
-a file and name it ``mine.py:mean_fill`` where fills are named (`make_fills`)::
-
-    import torch
-    def mean_fill(picture, hole, eye):  # float (B, 3, H, W) 0..1; bool (B, 1, H, W), True = missing; "left" | "right"
-        return torch.where(hole, picture.mean((2, 3), keepdim=True), picture)
+A fill is any function ``(picture, hole, eye) -> picture``; an `Inpainter` is one too. One of your own, in a file, is called
+``mine.py:my_fill`` where fills are named (`make_fills`): docs/evaluation.md.
 """
 
 import importlib.util
@@ -164,7 +160,7 @@ FILLS: dict[str, Fill] = registry(
         "biharmonic": solved_by(_biharmonic),  # Damelin and Hoang 2018, scikit-image
     },
 )
-"""Fills by name. Add your own: ``FILLS["mine"] = my_function``."""
+"""The built-in fills by name."""
 
 
 MODEL = "model"
