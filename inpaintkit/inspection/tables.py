@@ -83,13 +83,14 @@ def tables(result: Evaluation) -> str:
 
 
 def versus(result: Evaluation, fill: str) -> str:
-    """Return by how much `fill` is better (positive) or worse than each other one, paired by record, as Markdown."""
+    """Return by how much `fill` is better (positive) or worse than each other one, paired by record, as Markdown; what is sure in bold."""
     names = [*RANKED_METRICS, *(name for metric in RANKED_METRICS for name in width_metrics(metric))]
-    rows = {
-        other: [cell(result.advantage(fill, other, name), METRICS[name], signed=True) for name in names]
-        for other in result.fills
-        if other != fill
-    }
+    rows: dict[str, list[str]] = {}
+    for other in result.fills:
+        if other != fill:
+            gaps = {name: result.advantage(fill, other, name) for name in names}
+            cells = {name: cell(gap, METRICS[name], signed=True) for name, gap in gaps.items()}
+            rows[other] = [f"**{cells[name]}**" if gap.leaves_0_out else cells[name] for name, gap in gaps.items()]
     return _of_fills(f"{title_of(fill)} against", [METRICS[name].label for name in names], rows)
 
 

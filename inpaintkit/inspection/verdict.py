@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from inpaintkit.inspection.scores import CONFIDENCE, METRICS, RANKED_METRICS, WIDTH_BINS, Evaluation, width_metrics
+from inpaintkit.inspection.scores import CONFIDENCE, METRICS, RANKED_METRICS, WIDTH_BINS, Evaluation
 from inpaintkit.inspection.tables import cell, title_of
 
 NOTHING = 0.05
@@ -56,30 +56,15 @@ def _change(changes: Mapping[str, float]) -> str:
     return ", ".join(f"{change:+.1f} dB on {title}" for title, change in moved.items()) + others
 
 
-def verdict(result: Evaluation, fill: str) -> str:
-    """Return in plain words what is better than what inside holes, by how much, how sure; then how `fill` stands, by hole width too."""
+def verdict(result: Evaluation) -> str:
+    """Return in plain words what is better than what inside holes, by how much, and how sure."""
     opening = (
         f"Judged inside the holes of {result.extent()}, with {CONFIDENCE:.0%} intervals by bootstrap over pictures."
     )
     sentences = [*(_sentence(result, name) for name in RANKED_METRICS), _artefact_sentence(result)]
     widths = [f"{name} px {title_of(ranked[0])}" for name in WIDTH_BINS if (ranked := result.ranking(f"psnr_{name}"))]
     by_width = f"Best PSNR by hole width: {', '.join(widths)}." if widths and len(result.fills) > 1 else ""
-    paragraph = " ".join(sentence for sentence in (opening, *sentences, by_width) if sentence)
-    own = " ".join(_standing(result, fill, other) for other in result.fills if other != fill)
-    return f"{paragraph}\n\n{own}".strip()
-
-
-def _standing(result: Evaluation, fill: str, other: str) -> str:
-    """Say where `fill` is surely better and surely worse than `other`: each metric as a whole, and by width."""
-    sure: dict[bool, list[str]] = {True: [], False: []}
-    for metric in RANKED_METRICS:
-        by_width = zip(width_metrics(metric), (f" at {width} px" for width in WIDTH_BINS), strict=True)
-        for name, place in ((metric, ""), *by_width):
-            gap = result.advantage(fill, other, name)
-            if gap.leaves_0_out:
-                sure[gap.low > 0].append(f"{METRICS[metric].label}{place} ({METRICS[name].text(abs(gap.mean))})")
-    parts = [f"{word} in {', '.join(sure[w])}" for w, word in ((True, "better"), (False, "worse")) if sure[w]]
-    return f"{title_of(fill)} against {title_of(other)}: {'; '.join(parts) if parts else 'nothing tells them apart'}."
+    return " ".join(sentence for sentence in (opening, *sentences, by_width) if sentence)
 
 
 def _sentence(result: Evaluation, name: str) -> str:

@@ -97,17 +97,18 @@ def test_the_best_fill_is_named_and_interval_and_direction_fit(evaluation: Evalu
     gap = evaluation.advantage("near", "far", "psnr")
     assert gap.low <= gap.mean <= gap.high
     assert gap.mean == pytest.approx(20, abs=1e-3)
-    said = verdict(evaluation, "near")
+    said = verdict(evaluation)
     assert "4 records from 4 pictures" in said
     assert "PSNR: near is best with 40.00 dB, ahead of far by 20.00 [20.00, 20.00]" in said
 
 
 def test_equal_fills_are_not_told_apart(records: InpaintDataset) -> None:
     twins = evaluate({"one": constant(0.6), "two": constant(0.6)}, records)
-    said = verdict(twins, "two")
+    said = verdict(twins)
     assert "one is best" in said
     assert "ahead" not in said
     assert "not told apart from two" in said
+    assert "**" not in versus(twins, "two"), "nothing is sure"
 
 
 def test_table_csv_and_summary_hold_the_same_figures(evaluation: Evaluation, tmp_path: Path) -> None:
@@ -210,7 +211,7 @@ def artefacts(*values: float) -> Evaluation:
 )
 def test_the_verdict_says_of_a_grid_what_the_artefact_score_knows(values: tuple[float, ...], words: str) -> None:
     evaluation = artefacts(*values)
-    said = verdict(evaluation, "f")
+    said = verdict(evaluation)
     assert said.endswith(words)
     assert "nan" not in (said + tables(evaluation)).lower()
 
@@ -287,9 +288,9 @@ def test_against_each_other_fill_positive_means_better() -> None:
     assert evaluation.advantage("mine", "other", "psnr").low == pytest.approx(1)
     assert evaluation.advantage("mine", "other", "lpips").low == pytest.approx(0.1)
     assert evaluation.advantage("other", "mine", "lpips").high == pytest.approx(-0.1)
-    assert "| other | +1.00 [+1.00, +1.00] |" in versus(evaluation, "mine")
-    assert "mine against other: better in PSNR (1.00), LPIPS (0.1000)." in verdict(evaluation, "mine")
-    assert "other against mine: worse in PSNR (1.00), LPIPS (0.1000)." in verdict(evaluation, "other")
+    against = {fill: versus(evaluation, fill).splitlines()[2] for fill in ("mine", "other")}
+    assert against["mine"].startswith("| other | **+1.00 [+1.00, +1.00]** | – | **+0.1000 [+0.1000, +0.1000]** | – |")
+    assert against["other"].startswith("| mine | **-1.00 [-1.00, -1.00]** | – | **-0.1000 [-0.1000, -0.1000]** | – |")
 
 
 class TestInOneSentence:
