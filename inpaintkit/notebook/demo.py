@@ -71,7 +71,7 @@ def _overview(reports: list[RunReport], folder: Path) -> str:
     for report in reports:
         page = write_html(report.executed).relative_to(folder).as_posix()
         lines.append(f"| {report.notebook} | {report.seconds:.0f} | [{page}]({page}) |")
-    lines += ["", "Inside holes of evaluation records, which no training saw:", "", _table(folder), ""]
+    lines += ["", "How well pictures that no training saw are filled:", "", _table(folder), ""]
     for path, caption in PICTURES:
         if (folder / path).is_file():
             lines += [f"## {caption}", "", f"![{caption}]({path})", ""]
