@@ -17,7 +17,7 @@ from inpaintkit.data.records import Picture, View, apply_view
 from inpaintkit.data.sources import Source, read_source
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.seeds import Key, numpy_rng
-from inpaintkit.synthesis import HoleSampler, draw_photo_scene, draw_scene
+from inpaintkit.synthesis import draw_photo_scene, draw_scene
 
 OTHER_TEXTURES = 3
 SCENE_SIZE = (720, 960)  # px (H, W): large enough for shifts of full strength, drawn in about a second
@@ -26,11 +26,6 @@ SCENE_SIZE = (720, 960)  # px (H, W): large enough for shifts of full strength, 
 def scene_view(size: int) -> View:
     """Return how pictures are seen that become surfaces of scenes with crops of `size` px."""
     return View(None, max(SCENE_SIZE[0], size), "bilinear")
-
-
-def scene_sampler(divergence_level: int, hole_method: str) -> HoleSampler:
-    """Return what draws holes in scenes: their depth is relative, and exact, so it has no ramps to be split."""
-    return HoleSampler(divergence_level, False, "warp_back" if hole_method == "warp_back" else "occlusion")
 
 
 def pick_textures(first: Source, pictures: Sequence[Source], key: tuple[Key, ...]) -> list[Source]:

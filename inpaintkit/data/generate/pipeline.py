@@ -38,7 +38,7 @@ from inpaintkit.data.records import (
     draw_view,
     make_crops,
 )
-from inpaintkit.data.scene_source import pick_textures, read_surfaces, render_scene, scene_sampler, scene_view
+from inpaintkit.data.scene_source import pick_textures, read_surfaces, render_scene, scene_view
 from inpaintkit.data.sources import read_source
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.depth import MapFileModel, NetworkDepthModel, depth_key
@@ -86,7 +86,7 @@ class Pipeline:
         if isinstance(self.model, NetworkDepthModel):
             self.model.compute_like(manifest.begun_with(self.folder).get("model_version"))
         self.sampler = HoleSampler(config.divergence_level, self.model.metric, config.hole_method)
-        self.scene_sampler = scene_sampler(config.divergence_level, config.hole_method)
+        self.scene_sampler = HoleSampler(config.divergence_level, False, config.hole_method)  # their depth is relative
         self.readers = VideoReaders(config.workers + 1)
         self.compared = set[str]()  # splits of which a finished picture was read again
         manifest.begin(self.folder, identity(config, self.model), listing.sizes(Path(config.dataset_dir)))
