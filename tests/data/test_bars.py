@@ -14,7 +14,7 @@ from videos import SAMPLES, scene, write_video
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import GenerateReport, generate_dataset, read_manifest
-from inpaintkit.data.bars import NO_BARS, Bars, bars_of_picture
+from inpaintkit.data.bars import NO_BARS, Bars, bars_of_picture, bars_of_video
 
 Frame = NDArray[np.uint8]
 BLACK = 26  # levels; blurred by compression, a bar is about this dark at most
@@ -102,6 +102,36 @@ class TestVideos:
         assert "bars" not in report.videos[0][1]
 
 
+class TestWhatIsABar:
+    """Of a video of 640x360 px whose picture is between 60 and 200 bright, but for the lines that are set to `level`."""
+
+    def found(self, *lines: object, level: int = 5, soft: tuple[int, ...] = ()) -> Bars:
+        brightest = np.random.default_rng(0).integers(60, 200, (360, 640), np.uint8)
+        for window in lines:
+            brightest[window] = level
+        for place, brightness in enumerate(soft, 50):
+            brightest[place] = brightest[-1 - place] = brightness
+        return bars_of_video(brightest, (640, 360), 0)
+
+    def test_a_thin_one_may_be_alone_as_at_the_edge_of_recordings_but_no_wide_one(self) -> None:
+        assert self.found(np.s_[:, :8]) == Bars(left=9), "the line beyond may be part bar"
+        assert self.found(np.s_[:, :40]) == NO_BARS
+
+    def test_a_thin_dark_line_before_a_dark_picture_is_none(self) -> None:
+        assert self.found(np.s_[:, :8], np.s_[90:, :60]) == NO_BARS
+
+    def test_two_on_opposite_sides_are_alike(self) -> None:
+        assert self.found(np.s_[:50], np.s_[-50:]) == Bars(top=51, bottom=51)
+        assert self.found(np.s_[:30], np.s_[-60:]) == NO_BARS
+
+    def test_a_slit_of_light_is_no_picture_between_two(self) -> None:
+        assert self.found(np.s_[:130], np.s_[-130:]) == Bars(top=131, bottom=131)
+        assert self.found(np.s_[:140], np.s_[-140:]) == NO_BARS
+
+    def test_a_soft_edge_is_part_of_it(self) -> None:
+        assert self.found(np.s_[:50], np.s_[-50:], soft=(22, 28)) == Bars(top=53, bottom=53)
+
+
 class TestPhotos:
     @pytest.fixture
     def pixels(self) -> Frame:
@@ -118,6 +148,13 @@ class TestPhotos:
         assert said.startswith("black bars left out: 6")
         rows = [row for row in read_manifest(tmp_path / "out", report.name) if "picture" in row]
         assert all(60 <= row["bars"][1] <= 64 for row in rows)
+
+    def test_what_is_left_may_be_too_narrow(self, pixels: Frame, tmp_path: Path) -> None:
+        Image.fromarray(pixels).save(tmp_path / "a.png")
+        Image.fromarray(next(framed([pixels[:150]], top=75))).save(tmp_path / "b.png")
+        assert dict(generated(tmp_path, tmp_path / "out", eval_fraction=0.0).skipped) == {
+            "train/b.png": "is 600x150 px: the long side is more than 3 times the short side"
+        }
 
     def test_a_depth_map_loses_the_same_part(self, pixels: Frame, tmp_path: Path) -> None:
         """A map that knows nothing of the bars gives the records that the photo and the map would give without them."""
