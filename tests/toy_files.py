@@ -20,8 +20,15 @@ def copy_photos(folder: Path, **photos: str) -> Path:
     return folder
 
 
-def write_record(folder: Path, stem: str, picture: np.ndarray, hole: np.ndarray) -> None:
-    """Write a record into `folder`: picture (H, W, 3) uint8, hole (H, W), 0 = known."""
+def noise(seed: int, height: int, width: int) -> np.ndarray:
+    """Return a picture (H, W, 3) uint8 of noise, another one for each `seed`."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def write_record(folder: Path, stem: str, picture: np.ndarray, hole: np.ndarray) -> tuple[Path, Path]:
+    """Write a record into `folder`, picture (H, W, 3) uint8 and hole (H, W), 0 = known, and return its two files."""
     folder.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(folder / f"{stem}_C.png")
-    Image.fromarray((hole > 0).astype(np.uint8) * 255).save(folder / f"{stem}_M.png")
+    files = folder / f"{stem}_C.png", folder / f"{stem}_M.png"
+    Image.fromarray(picture).save(files[0])
+    Image.fromarray((hole > 0).astype(np.uint8) * 255).save(files[1])
+    return files

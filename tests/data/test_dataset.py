@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from toy_files import write_record
 
 from inpaintkit.data import sample_draw
 from inpaintkit.data.dataset import InpaintDataset
@@ -19,22 +20,21 @@ from inpaintkit.seeds import numpy_rng
 SIZE, CROP = 128, 64
 
 
-def write_record(folder: Path, number: int, hole: np.ndarray, size: int = SIZE) -> None:
+def write(folder: Path, number: int, hole: np.ndarray) -> None:
     """Write a record with a colourful picture and the given hole (True = missing)."""
+    size = len(hole)
     y, x = np.mgrid[:size, :size] / size
     picture = np.stack([x, y, 0.5 + 0.4 * np.sin(9 * (x + y) + number)], axis=-1)
-    Image.fromarray((picture * 255).astype(np.uint8)).save(folder / f"p_{number:08d}_C.png")
-    Image.fromarray(hole.astype(np.uint8) * 255).save(folder / f"p_{number:08d}_M.png")
+    write_record(folder, f"p_{number:08d}", (picture * 255).astype(np.uint8), hole)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Five records with one upright bar of hole each, 3 px wide."""
-    (tmp_path / "train").mkdir()
     for number in range(5):
         hole = np.zeros((SIZE, SIZE), bool)
         hole[30:100, 40 + 8 * number : 43 + 8 * number] = True
-        write_record(tmp_path / "train", number, hole)
+        write(tmp_path / "train", number, hole)
     return tmp_path / "train"
 
 
@@ -60,7 +60,7 @@ def test_a_sample_is_picture_hole_target_and_index(training: bool, folder: Path)
 
 
 def test_the_default_crop_is_256_with_a_target_of_224(tmp_path: Path) -> None:
-    write_record(tmp_path, 0, np.eye(300, dtype=bool), 300)
+    write(tmp_path, 0, np.eye(300, dtype=bool))
     x, _, y, _ = InpaintDataset(tmp_path, training=True)[0]
     assert (x.shape, y.shape) == ((3, 256, 256), (3, 224, 224))
 
@@ -69,7 +69,7 @@ def test_evaluation_takes_the_grid_crop_with_the_largest_hole(tmp_path: Path) ->
     hole = np.zeros((SIZE, SIZE), bool)
     hole[70:120, 100:110] = True
     hole[5:10, 5:10] = True
-    write_record(tmp_path, 0, hole)
+    write(tmp_path, 0, hole)
     x, cut, _, _ = make(tmp_path, training=False)[0]
     assert torch.equal(cut[0], torch.from_numpy(hole[64:, 64:]))
     with Image.open(tmp_path / "p_00000000_C.png") as picture:
@@ -78,12 +78,12 @@ def test_evaluation_takes_the_grid_crop_with_the_largest_hole(tmp_path: Path) ->
 
 def test_evaluation_takes_records_of_less_than_256_px_as_large_as_they_are(tmp_path: Path) -> None:
     for number, side in enumerate((100, SIZE, 300)):
-        write_record(tmp_path, number, np.eye(side, dtype=bool), side)
+        write(tmp_path, number, np.eye(side, dtype=bool))
     data = InpaintDataset(tmp_path, training=False)
     assert [tuple(data[index][0].shape[1:]) for index in range(3)] == [(100, 100), (SIZE, SIZE), (256, 256)]
     with pytest.raises(InputError, match="has 100x100 px, less than the crop of 256 px; choose a crop_size of 100 or"):
         InpaintDataset(tmp_path, training=True)
-    write_record(tmp_path, 9, np.eye(60, dtype=bool), 60)
+    write(tmp_path, 9, np.eye(60, dtype=bool))
     with pytest.raises(InputError, match=r"has 60x60 px, less than the crop of 64 px; delete the pair$"):
         InpaintDataset(tmp_path, training=False)
 
@@ -165,7 +165,7 @@ def test_crops_prefer_places_with_holes(tmp_path: Path, monkeypatch: pytest.Monk
     chances(monkeypatch)
     hole = np.zeros((SIZE, SIZE), bool)
     hole[:24, :24] = True  # a single random crop meets it in about one of 7 cases
-    write_record(tmp_path, 0, hole)
+    write(tmp_path, 0, hole)
     data = make(tmp_path)
     met = np.mean([bool(data[(0, 0, draw)][1].any()) for draw in range(200)])
     assert 0.3 < met < 0.7
@@ -211,7 +211,7 @@ def test_an_empty_folder_and_a_missing_one_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_record_smaller_than_the_crop_is_named(packed: bool, folder: Path) -> None:
-    write_record(folder, 9, np.zeros((60, 60), bool), 60)
+    write(folder, 9, np.zeros((60, 60), bool))
     if not packed:
         (folder.parent / ".packed").write_bytes(b"in the way")
     with pytest.raises(InputError, match=r"p_00000009_C\.png has 60x60 px, less than the crop of 64"):
@@ -235,7 +235,7 @@ def test_names_tell_the_records(folder: Path) -> None:
 @pytest.mark.parametrize("kind", ["16 bit", "clear"])
 def test_pictures_of_other_programs_are_read_as_iw3_reads_them(kind: str, tmp_path: Path) -> None:
     """16 bits as the 8 that they mean, and what is clear as white."""
-    write_record(tmp_path, 0, np.eye(SIZE, dtype=bool))
+    write(tmp_path, 0, np.eye(SIZE, dtype=bool))
     grey = np.tile((np.arange(SIZE) % 256).astype(np.uint8), (SIZE, 1))
     clear = Image.fromarray(np.dstack([grey, (grey > 99) * np.uint8(255)]), "LA")
     odd = Image.fromarray(grey.astype(np.uint16) * 257) if kind == "16 bit" else clear
@@ -246,7 +246,7 @@ def test_pictures_of_other_programs_are_read_as_iw3_reads_them(kind: str, tmp_pa
 
 def test_iw3s_own_records_are_read_too(tmp_path: Path) -> None:
     """Any names, the suffixes decide; a hole may be stored in colour."""
-    write_record(tmp_path, 0, np.eye(SIZE, dtype=bool))
+    write(tmp_path, 0, np.eye(SIZE, dtype=bool))
     (tmp_path / "p_00000000_C.png").rename(tmp_path / "some_Any_B_00012_C.png")
     with Image.open(tmp_path / "p_00000000_M.png") as hole:
         hole.convert("RGB").save(tmp_path / "some_Any_B_00012_M.png")

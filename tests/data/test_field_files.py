@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from toy_files import SAMPLES
 from videos import FPS, scene, write_video
 
 from inpaintkit.config import GenerateConfig
@@ -21,8 +22,6 @@ from inpaintkit.data.video import Stream
 from inpaintkit.errors import InputError
 
 pytestmark = pytest.mark.attack
-
-SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
 
 def photo(path: Path, name: str = "train/cat_face") -> Path:

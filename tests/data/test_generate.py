@@ -24,6 +24,7 @@ from broken_pictures import bad_files, build_special, encoded, good_files, photo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from toy_files import SAMPLES
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data.generate import GenerateReport, example_pictures, generate_dataset
@@ -35,7 +36,6 @@ from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng
 from inpaintkit.synthesis import HoleDraw, HoleSampler
 
-SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 NAME = "t_FastDepth"
 Finished = tuple[Path, GenerateReport, list[str]]
 KILLS = 20

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from toy_files import SAMPLES, copy_photos
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import generate_dataset
@@ -24,17 +25,10 @@ from inpaintkit.depth.network_model import NetworkDepthModel
 from inpaintkit.errors import InputError
 from tests.depth.test_hub_models import HUBCONF, put_weights
 
-SAMPLES = Path(__file__).parents[2] / "data" / "samples"
-
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("pictures")
-    for split, names in (("train", ["cat_face", "drum_room"]), ("eval", ["astronaut"])):
-        (root / split).mkdir()
-        for name in names:
-            shutil.copy(next(SAMPLES.rglob(f"{name}.jpg")), root / split)
-    return root
+    return copy_photos(tmp_path_factory.mktemp("pictures"), train="cat_face drum_room", eval="astronaut")
 
 
 @pytest.fixture
@@ -141,8 +135,7 @@ def test_maps_of_distances_in_a_folder_of_their_own(pictures: Path, tmp_path: Pa
 @pytest.fixture
 def with_maps(tmp_path: Path) -> GenerateConfig:
     """A photo with a depth map beside it: something near in front of something far."""
-    (tmp_path / "in" / "eval").mkdir(parents=True)
-    shutil.copy(SAMPLES / "eval" / "astronaut.jpg", tmp_path / "in" / "eval")
+    copy_photos(tmp_path / "in", eval="astronaut")
     depth = np.zeros((300, 300), np.float32)
     depth[100:250, 80:160] = 1
     np.save(tmp_path / "in" / "eval" / "astronaut_depth.npy", depth)

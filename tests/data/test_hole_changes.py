@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from PIL import Image
+from toy_files import noise, write_record
 
 from inpaintkit.config import TrainConfig
 from inpaintkit.data import InpaintDataset
@@ -25,11 +25,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Records of noise with an upright bar of hole, so that every column can be told from every other."""
     root = tmp_path_factory.mktemp("records")
     for number in range(4):
-        rng = np.random.default_rng(number)
         hole = np.zeros((SIZE, SIZE), np.uint8)
         hole[5:190, 60 + 20 * number : 69 + 20 * number] = 255
-        Image.fromarray(rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)).save(root / f"p_{number}_C.png")
-        Image.fromarray(hole).save(root / f"p_{number}_M.png")
+        write_record(root, f"p_{number}", noise(number, SIZE, SIZE), hole)
     return root
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from toy_files import noise, write_record
 
 from inpaintkit.data import InpaintDataset
 from inpaintkit.data.review import delete_records, list_records
@@ -20,12 +20,9 @@ pytestmark = pytest.mark.attack
 
 
 def write(folder: Path, stem: str, inverted: bool = False) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    mask = np.zeros((96, 96), np.uint8)
-    mask[20:60, 30:45] = 255
-    rng = np.random.default_rng(len(stem))
-    Image.fromarray(rng.integers(0, 255, (96, 96, 3), np.uint8)).save(folder / f"{stem}_C.png")
-    Image.fromarray(255 - mask if inverted else mask).save(folder / f"{stem}_M.png")
+    hole = np.zeros((96, 96), bool)
+    hole[20:60, 30:45] = True
+    write_record(folder, stem, noise(len(stem), 96, 96), hole != inverted)
 
 
 @pytest.fixture

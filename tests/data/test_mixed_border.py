@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from PIL import Image
+from toy_files import noise, write_record
 
 from inpaintkit.config import TrainConfig
 from inpaintkit.data.dataset import InpaintDataset
@@ -27,11 +27,9 @@ SIZE, CROP, MARGIN = 96, 64, 16
 def folder(tmp_path: Path) -> Path:
     """Records of noise with two upright bars of hole, so that every change shows."""
     for number in range(4):
-        rng = np.random.default_rng(number)
         hole = np.zeros((SIZE, SIZE), np.uint8)
         hole[10:90, 30:37] = hole[20:80, 50 + number : 52 + number] = 255
-        Image.fromarray(rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)).save(tmp_path / f"p_{number}_C.png")
-        Image.fromarray(hole).save(tmp_path / f"p_{number}_M.png")
+        write_record(tmp_path, f"p_{number}", noise(number, SIZE, SIZE), hole)
     return tmp_path
 
 

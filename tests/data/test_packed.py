@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from toy_files import noise, write_record
 
 from inpaintkit.data import packed
 from inpaintkit.data.packed import open_packed, read_record
@@ -22,16 +23,12 @@ pytestmark = pytest.mark.attack
 
 def write_pair(folder: Path, number: int, size: tuple[int, int] = (40, 30)) -> tuple[Path, Path]:
     """Write a record of `size` (width, height) with content of its own."""
-    rng = np.random.default_rng(number)
-    picture, hole = folder / f"p_{number:08d}_C.png", folder / f"p_{number:08d}_M.png"
-    Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), np.uint8)).save(picture)
-    Image.fromarray((rng.random((size[1], size[0])) < 0.2).astype(np.uint8) * 255).save(hole)
-    return picture, hole
+    picture = noise(number, size[1], size[0])
+    return write_record(folder, f"p_{number:08d}", picture, picture[..., 0] < 50)
 
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> list[tuple[Path, Path]]:
-    (tmp_path / "train").mkdir()
     return [write_pair(tmp_path / "train", number, (40 + number, 30)) for number in range(20)]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from toy_files import write_record
 
 from inpaintkit.data import manifest
 from inpaintkit.data.dataset import find_pairs
@@ -31,21 +31,18 @@ OTHER_DISK = Path("/dev/shm")
 
 
 def write_pair(folder: Path, stem: str, hole_rows: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    hole = np.zeros((SIDE, SIDE), np.uint8)
-    hole[:hole_rows] = 255
-    Image.fromarray(np.zeros((SIDE, SIDE, 3), np.uint8)).save(folder / f"{stem}_C.png")
-    Image.fromarray(hole).save(folder / f"{stem}_M.png")
+    hole = np.arange(SIDE)[:, None].repeat(SIDE, 1) < hole_rows
+    write_record(folder, stem, np.zeros((SIDE, SIDE, 3), np.uint8), hole)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Four records with holes of 5, 10, 15 and 20 %; the first two of one picture and with a manifest."""
+    data_set = manifest.manifest_folder(tmp_path, "a_FastDepth")
+    manifest.begin(data_set, {"seed": 0}, {"train": {}})
     for number in range(3):
         write_pair(tmp_path / "train", f"a_FastDepth_{number:08d}", number + 1)
     write_pair(tmp_path / "eval", "a_FastDepth_00000000", 4)
-    data_set = manifest.manifest_folder(tmp_path, "a_FastDepth")
-    manifest.begin(data_set, {"seed": 0}, {"train": {}})
     rows = [
         {"source": "train/x.jpg", "repeat": 0, "record": record, "sample": 0, "size": SIDE}
         | {half: f"a_FastDepth_{record:08d}_{end}.png" for half, end in (("picture", "C"), ("hole", "M"))}

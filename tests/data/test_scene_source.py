@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from test_generate import contents
+from toy_files import copy_photos
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data.generate import GenerateReport, generate_dataset
@@ -18,16 +18,11 @@ from inpaintkit.data.sources import Source
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.files import atomic_write_text
 
-SAMPLES = Path(__file__).parents[2] / "data" / "samples"
-
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two photos and a broken file to train on, and one photo to judge on."""
-    root = tmp_path_factory.mktemp("pictures")
-    for split, name in (("train", "cat_face"), ("train", "dahlia"), ("eval", "astronaut")):
-        (root / split).mkdir(exist_ok=True)
-        shutil.copy(SAMPLES / split / f"{name}.jpg", root / split)
+    root = copy_photos(tmp_path_factory.mktemp("pictures"), train="cat_face dahlia", eval="astronaut")
     (root / "train" / "broken.jpg").write_bytes(b"no picture")
     return root
 

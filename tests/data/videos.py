@@ -14,8 +14,8 @@ import numpy as np
 from av.stream import Disposition
 from numpy.typing import NDArray
 from PIL import Image
+from toy_files import SAMPLES
 
-SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 FPS = 12
 CLOCK = 12000  # ticks a second
 BIT_RATE = 4_000_000

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torchvision.transforms.functional import pil_to_tensor
+from toy_files import SAMPLES
 
 from inpaintkit.depth import create_depth_model
 from inpaintkit.depth.fastdepth import WEIGHTS, distance_to_depth, load_fastdepth
@@ -14,7 +15,6 @@ from inpaintkit.depth.preparation import limited_size
 from inpaintkit.errors import InputError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "fastdepth.safetensors"
-SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
 
 def photo(name: str) -> torch.Tensor:

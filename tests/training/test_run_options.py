@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from toy_data import tiny
+from toy_files import write_record
 
 from inpaintkit.config import TrainConfig
 from inpaintkit.data import InpaintDataset
@@ -212,8 +213,7 @@ class TestResidentRecords:
     def test_records_of_different_sizes_are_refused(self, tmp_path: Path) -> None:
         for number, size in enumerate((64, 96)):
             picture, hole = np.zeros((size, size, 3), np.uint8), np.eye(size, dtype=np.uint8) * 255
-            Image.fromarray(picture).save(tmp_path / f"p_{number}_C.png")
-            Image.fromarray(hole).save(tmp_path / f"p_{number}_M.png")
+            write_record(tmp_path, f"p_{number}", picture, hole)
         with pytest.raises(InputError, match="differ in size; use resident=off"):
             ResidentRecords(InpaintDataset(tmp_path, training=True, crop_size=64), "cpu")
 
