@@ -166,6 +166,18 @@ def test_small_pictures_are_enlarged_and_long_ones_skipped_beyond_three_to_one(t
     assert all(load(path)[1].shape == (256, 256, 3) for path in report.files)
 
 
+def test_each_pass_looks_at_a_picture_in_its_own_way(tmp_path: Path) -> None:
+    photo((300, 240)).save(tmp_path / "a.png")
+    stripes = np.uint8(255) * (np.arange(300) // 50 % 2).astype(np.uint8)
+    Image.fromarray(stripes[None].repeat(240, axis=0)).save(tmp_path / "a_depth.png")
+    config = GenerateConfig(str(tmp_path), str(tmp_path / "out"), "t", "File", size=256, repeats=6, eval_fraction=0)
+    generate_dataset(dataclasses.replace(config, divergence_level=3))
+    rows = [row for row in read_manifest(tmp_path / "out", "t_File") if row["record"] == 0]
+    assert {row["repeat"] for row in rows} == set(range(6))
+    for keys in (("angle", "short_side", "resample"), ("draw",), ("left", "top")):
+        assert len({json.dumps([row.get(key) for key in keys]) for row in rows if "picture" in row}) > 2, keys
+
+
 def test_the_picture_and_its_mirror_image_get_draws_of_their_own(finished: Finished) -> None:
     rows = [row for row in read_manifest(finished[0], NAME) if is_record(row)]
     draws = {(row["source"], row["record"]): json.dumps(row["draw"]) for row in rows}

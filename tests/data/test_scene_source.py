@@ -47,9 +47,11 @@ def scene_rows(output: Path) -> list[dict]:
 
 
 def test_report_tells_how_many_records_are_scenes(pictures: Path, tmp_path: Path) -> None:
-    report = generate_dataset(config(pictures, tmp_path, eval_only=True, scenes=2))
+    report = generate_dataset(config(pictures, tmp_path, eval_only=True, scenes=2, repeats=2))
     rows = scene_rows(tmp_path)
-    assert report.scenes == len(rows) > 0
+    assert report.scenes == len(rows) == len({row["picture"] for row in rows}) > 4
+    holes = {(row["repeat"], row["scene"], row["record"]): json.dumps(row["draw"]) for row in rows}
+    assert len(set(holes.values())) == len(holes)
     assert report.records > report.scenes  # the photo's own records are there too
     assert {row["scene"] for row in rows} == {0, 1}
 

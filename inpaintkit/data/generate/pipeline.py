@@ -271,8 +271,6 @@ class Pipeline:
         }
         picture, hole = self._pair(job, crop.image, crop.number)
         if crop.hole_pixels < MIN_HOLE_AREA:
-            for old in (hole, picture):
-                old.unlink(missing_ok=True)
             return {**row, "dropped": f"only {crop.hole_pixels} px of hole"}
         write_png(picture, crop.picture)
         write_png(hole, crop.hole.astype(np.uint8) * 255)
