@@ -365,6 +365,15 @@ def test_ctrl_c_says_how_to_go_on_and_loses_nothing(config: GenerateConfig, fini
     assert contents(Path(config.output_dir)) == contents(finished[0])
 
 
+def test_ctrl_c_while_the_depth_model_is_loaded(config: GenerateConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(generate_module, "depth_model", interrupt)
+    with pytest.raises(KeyboardInterrupt, match="stopped before the first picture; run the same again to continue"):
+        generate_dataset(config)
+
+
 def interrupted(config: GenerateConfig) -> None:
     """Generate, with an interrupt from outside while workers are busy with the second picture and those after it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored

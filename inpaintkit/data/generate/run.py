@@ -34,16 +34,18 @@ def generate_dataset(config: GenerateConfig, progress: TellProgress | None = Non
         worked = generate_in_processes(config, told) if config.processes > 1 else 0
         report = _generate(config, listing, told)
     except KeyboardInterrupt:
-        place = f"after {told.done} of {told.total} pictures" if told.total else "while choosing frames of videos"
+        early = {None: "before the first picture", 0: "while choosing frames of videos"}
+        place = early.get(told.total, f"after {told.done} of {told.total} pictures")
         raise KeyboardInterrupt(f"stopped {place}; run the same again to continue") from None
     return dataclasses.replace(report, pictures=worked + report.pictures, seconds=time.perf_counter() - started)
 
 
 class Told:
-    """The progress so far, passed on to `progress`; `total` is 0 as long as it isn't known."""
+    """The progress so far, passed on to `progress`; `total` is 0 as long as it isn't known, None before the first word."""
 
     def __init__(self, progress: TellProgress | None) -> None:
-        self.progress, self.done, self.total = progress, 0, 0
+        self.progress, self.done = progress, 0
+        self.total: int | None = None
 
     def __call__(self, done: int, total: int, message: str) -> None:
         self.done, self.total = done, total
