@@ -35,8 +35,7 @@ NO_LOCK_FILES = (errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO)
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 TEMPORARY_NAME = re.compile(r"^\.(.+)\.\d+\.tmp$")
-"""Name of the file beside another one in which its new content is collected; group 1 is the other one's."""
-
+"""Name of the file beside another one in which its new content is collected."""
 
 ABANDONED = 3600
 """Seconds after which the temporary file of a killed process is nobody's."""
@@ -112,18 +111,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def remove_temporary_files(folder: Path) -> None:
-    """Remove what killed writers left in `folder`. Only for the one that holds the folder's lock."""
-    for path in folder.glob(".*.tmp"):
-        if TEMPORARY_NAME.fullmatch(path.name):
-            path.unlink(missing_ok=True)
-
-
-def remove_abandoned_files(folder: Path) -> None:
-    """Remove what killed writers left in `folder`, which others may be writing into: what nobody wrote to for an hour."""
-    for path in folder.glob(".*.tmp"):
+def remove_leftovers(paths: Iterable[Path], alone: bool) -> None:
+    """Remove those of `paths` that killed writers left: all for who is `alone` at work there, else what nobody wrote to for an hour."""
+    for path in paths:
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > ABANDONED:
+            if TEMPORARY_NAME.fullmatch(path.name) and (alone or time.time() - path.stat().st_mtime > ABANDONED):
                 path.unlink()
 
 

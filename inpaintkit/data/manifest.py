@@ -22,7 +22,7 @@ from typing import Any
 
 from inpaintkit.data.packed import PACK_FOLDER
 from inpaintkit.errors import InputError
-from inpaintkit.files import ABANDONED, atomic_write_text, folder_lock, read_json
+from inpaintkit.files import atomic_write_text, folder_lock, read_json, remove_leftovers
 from inpaintkit.text import shown
 
 MANIFEST_FOLDER, VIDEO_FOLDER, FRAME_FOLDER, DELETED_FOLDER = "manifest", "videos", "frames", "deleted"
@@ -200,18 +200,12 @@ def _shard_locks(folder: Path, name: str) -> list[Path]:
     return sorted(path for path in folder.glob("*.lock") if pattern.fullmatch(path.name))
 
 
-def remove_leftovers(output_dir: str | Path, name: str, alone: bool) -> None:
-    """Delete the temporary files that killed runs of the data set `name` left.
-
-    Unless this run is `alone` at work on it, only those that nobody wrote to for an hour: others may be another shard's.
-    """
+def remove_leftovers_of(output_dir: str | Path, name: str, alone: bool) -> None:
+    """Delete the temporary files that killed runs of the data set `name` left; `alone`: no other shard is being written."""
     root, pattern = Path(output_dir), record_pattern(name)
     own = [path for place in (manifest_folder(root, name), frame_folder(root, name)) for path in place.rglob(".*.tmp")]
     shared = [path for split in SPLITS for path in (root / split).glob(".*.tmp") if pattern.fullmatch(path.name)]
-    for path in (*own, *shared):
-        with contextlib.suppress(OSError):
-            if alone or time.time() - path.stat().st_mtime > ABANDONED:
-                path.unlink()
+    remove_leftovers((*own, *shared), alone)
 
 
 def record_pattern(name: str) -> re.Pattern[str]:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from inpaintkit.data.images import to_rgb
 from inpaintkit.errors import InputError
-from inpaintkit.files import atomic_path, atomic_write_text, probe_writing, read_json, remove_abandoned_files
+from inpaintkit.files import atomic_path, atomic_write_text, probe_writing, read_json, remove_leftovers
 
 PACK_FOLDER = ".packed"
 FORMAT = "inpaintkit-pack-3"
@@ -133,7 +133,7 @@ def open_packed(folder: Path, pairs: list[tuple[Path, Path]]) -> PackedRecords |
     """
     sources = [stamp_of(*pair) for pair in pairs]
     data = folder.parent / PACK_FOLDER / f"{folder.name}.bin"
-    remove_abandoned_files(data.parent)  # as large as the data set
+    remove_leftovers(data.parent.glob(".*"), alone=False)  # as large as the data set
     packed = _open_valid(data, sources, pairs)
     if packed is None and _can_write(data.parent):
         try:

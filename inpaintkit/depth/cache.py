@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from inpaintkit.depth.protocol import DepthModel
-from inpaintkit.files import atomic_path, remove_abandoned_files, require_writable
+from inpaintkit.files import atomic_path, remove_leftovers, require_writable
 
 LEVELS = 65535
 COMPRESS_LEVEL = 1  # depth maps shrink little beyond it
@@ -99,7 +99,7 @@ class DepthCache:
                 self._bytes -= size
                 if self._bytes <= self.max_bytes * ROOM_AFTER_CLEANING:
                     break
-        remove_abandoned_files(self.folder)
+        remove_leftovers(self.folder.glob(".*"), alone=False)
 
 
 def round_depth(depth: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from inpaintkit.config import GanConfig, TrainConfig, check_processes, device_of_process, resolve_device
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError, RunFailed
-from inpaintkit.files import FolderLock, folder_lock, remove_temporary_files
+from inpaintkit.files import FolderLock, folder_lock, remove_leftovers
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.training.callbacks import Callback, default_callbacks
 from inpaintkit.training.checkpoints import put_in_place, save_checkpoint, taking_state
@@ -160,7 +160,7 @@ class Trainer:
         again = find_run(self.config)
         if (again.state is None, again.finished) != (self.found.state is None, False):
             raise InputError(f"model_dir: another run has been at work in {self.files.folder}; start again")
-        remove_temporary_files(self.files.folder)
+        remove_leftovers(self.files.folder.glob(".*"), alone=True)
         if again.source not in (None, self.files.state):
             put_in_place(again.source, self.files.state)
         if not self.found.replaces:

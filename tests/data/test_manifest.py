@@ -165,7 +165,7 @@ def test_leftovers_of_this_data_set_go_unless_another_shard_may_be_writing_them(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (time.time() - ages[age],) * 2)
-    manifest.remove_leftovers(tmp_path, "a_M1", alone)
+    manifest.remove_leftovers_of(tmp_path, "a_M1", alone)
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {*others, *(name for name, age in own.items() if age not in goes)}
 

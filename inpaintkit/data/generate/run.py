@@ -63,7 +63,7 @@ def _generate(config: GenerateConfig, listing: Listing, told: Told) -> GenerateR
         jobs = plan_jobs(config, listing, run.folder, lambda text: told(0, 0, text))
         if not jobs and shards > 1:
             told(0, 0, f"shard {shard}/{shards} makes nothing: there are fewer pictures than shards")
-        manifest.remove_leftovers(config.output_dir, run.name, alone=shards == 1)
+        manifest.remove_leftovers_of(config.output_dir, run.name, alone=shards == 1)
         waiting = [job for job in jobs if not run.is_finished(job)]
         finished = len(jobs) - len(waiting)
         if finished and told.done < len(jobs):
