@@ -172,12 +172,24 @@ def test_a_photo_whose_map_comes_later_gets_its_records(with_maps: GenerateConfi
     assert generate_dataset(with_maps).records > 0
 
 
+def test_a_photo_that_gave_no_hole_is_looked_at_again_when_it_was_exchanged(with_maps: GenerateConfig) -> None:
+    photo = Path(with_maps.dataset_dir) / "eval" / "astronaut.jpg"
+    np.save(photo.with_name("astronaut_depth.npy"), np.ones((30, 30)))
+    assert generate_dataset(with_maps).dropped > 0
+    content = bytearray(photo.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    photo.write_bytes(content)
+    assert generate_dataset(with_maps).pictures == 1
+
+
 def test_maps_below_the_photos_are_no_photos_and_each_serves_one(with_maps: GenerateConfig) -> None:
     photos = Path(with_maps.dataset_dir) / "eval"
     depth = np.load(photos / "astronaut_depth.npy")
     (photos / "depth").mkdir()
     Image.fromarray((depth * 255).astype(np.uint8)).save(photos / "depth" / "astronaut.png")
-    config = dataclasses.replace(with_maps, model_path=str(photos / "depth"), map_name="{name}")
+    link = Path(with_maps.output_dir).with_name("link")
+    link.symlink_to(with_maps.dataset_dir)
+    config = dataclasses.replace(with_maps, dataset_dir=str(link), model_path=str(photos / "depth"), map_name="{name}")
     assert generate_dataset(config).records > 0
     assert {row["source"] for row in read_manifest(config.output_dir, "p_File")} == {"eval/astronaut.jpg"}
     (photos / "more").mkdir()

@@ -93,7 +93,12 @@ def test_a_damaged_manifest_of_a_data_set_is_named(
                 read()
 
 
-@pytest.mark.parametrize("row", ['{"picture": 5}', '{"picture": "../x_C.png", "hole": "y"}', '{"picture": "a_C.png"}'])
+NO_SIZE = '{"picture": "a_C.png", "hole": "a_M.png", "size": 0, "hole_pixels": 5}'
+
+
+@pytest.mark.parametrize(
+    "row", ['{"picture": 5}', '{"picture": "../x_C.png", "hole": "y"}', '{"picture": "a_C.png"}', NO_SIZE]
+)
 def test_rows_of_a_manifest_that_are_none_are_damage(row: str, config: GenerateConfig, tmp_path: Path) -> None:
     part = tmp_path / "out" / "manifest" / "p_FastDepth" / "train" / "000000.jsonl"
     part.write_text(f"{row}\n{row}\n")
