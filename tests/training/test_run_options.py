@@ -149,9 +149,12 @@ class TestKeptCheckpoints:
 
 
 class TestSubsets:
-    def test_evaluation_of_so_many_records(self, records: Path, tmp_path: Path) -> None:
-        run(params(records, tmp_path, eval_records=1, max_seconds=0.0))
+    def test_evaluation_of_so_many_records_and_pictures_of_every_second_batch(
+        self, records: Path, tmp_path: Path
+    ) -> None:
+        run(params(records, tmp_path, eval_records=2, batch_size=1, save_eval_step=2, max_seconds=0.0))
         (strip,) = (tmp_path / "eval").glob("epoch0000*.png")
+        assert strip.name == "epoch0000_batch0000.png"
         with Image.open(strip) as sheet:
             assert sheet.height == 64 - 2 * 16, "a single row, without its margin"
 

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import math
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -95,6 +96,12 @@ class TestWhatARunLeaves:
         assert totals[-1] < totals[0]
         assert run.run.progress.best_score == min(totals)
 
+    def test_each_step_sees_its_pictures_moved_otherwise(self, run: Trainer) -> None:
+        task, batch = run.setup.task, next(run.setup.eval_feed.batches(run.setup.eval_records))
+        seen = [float(task.step(batch, StepPlace(0, 1, step, step, step)).terms["total"]) for step in (1, 1, 2, 3, 4)]
+        assert seen[0] == seen[1]
+        assert len(set(seen)) > 2, "two of three are moved"
+
 
 RESUMABLE: dict[str, tuple[int, dict[str, Any]]] = {
     "plain": (3, {}),
@@ -148,7 +155,15 @@ class TestRefusals:
 def gan(records: Path, tmp_path_factory: pytest.TempPathFactory) -> GanTrainer:
     folder = tmp_path_factory.mktemp("gan")
     start = save_model(LightInpaintV1(torch_rng(1), grey_start=True), folder / "start.pth")
-    params = small(records, folder / "run", checkpoint_file=str(start), generator_warmup_iteration=1, crop_size=96)
+    params = small(
+        records,
+        folder / "run",
+        checkpoint_file=str(start),
+        generator_warmup_iteration=1,
+        crop_size=96,
+        optimizer="adamw",
+        scheduler="cosine_wd",
+    )
     trainer = GanTrainer(GanConfig.from_params(params), callbacks=[])
     trainer.fit()
     return trainer
@@ -172,6 +187,29 @@ class TestGan:
         fresh = GanTrainer(elsewhere, callbacks=[])
         for mine, other in zip(networks(gan), networks(fresh), strict=True):
             assert any(not torch.equal(a, b) for a, b in zip(mine.parameters(), other.parameters(), strict=True))
+
+    def test_both_learning_rates_follow_the_schedule_and_its_changes(self, gan: GanTrainer) -> None:
+        done, rate = gan.setup.task, 3e-5
+        assert [updater.scheduler.last_epoch for updater in done.updaters] == [2, 2]  # type: ignore[union-attr]
+        changed = dataclasses.replace(gan.config, resume=True, max_epoch=8, learning_rate=rate)
+        rates = [updater.rates()["learning_rate"] for updater in GanTrainer(changed, callbacks=[]).setup.task.updaters]
+        assert rates[0] == rates[1] == pytest.approx(rate * (1 + math.cos(math.pi * 2 / 8)) / 2, rel=1e-2)
+
+    def test_every_member_of_the_discriminator_has_its_turn_and_what_is_no_hole_counts_for_none(
+        self, gan: GanTrainer
+    ) -> None:
+        task, turns, place = gan.setup.task, list[int](), StepPlace(seed=0, epoch=1, step=1, update=1, updates_done=1)
+        assert isinstance(task, GanTask)
+        hooks = [
+            member.register_forward_pre_hook(lambda *_, number=number: turns.append(number))
+            for number, member in enumerate(task.discriminator.get_submodule("desc"))
+        ]
+        y = next(gan.setup.eval_feed.batches(gan.setup.eval_records))[2][:1]
+        for seed in (15, 0, 1, 3):  # whose first numbers are 0.01, 0.42, 0.57 and 0.89
+            assert task.discriminate(y, y, torch.zeros_like(y[:, :1]), place, torch_rng(seed)) == (0, 0)
+        for hook in hooks:
+            hook.remove()
+        assert turns == [0, 0, 1, 1, 2, 2, 3, 3], "each judged the fill and the truth"
 
     def test_the_combined_gradient_is_that_of_the_weighted_sum(self, gan: GanTrainer) -> None:
         """The task differentiates each loss once down to the output; autograd of the sum must agree."""

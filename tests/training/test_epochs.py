@@ -1,0 +1,84 @@
+"""What an epoch consists of: an order of its own, hard records more often, and how often its state is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from toy_data import tiny_trainer, write_record
+
+from inpaintkit.config import TrainConfig
+from inpaintkit.data import HardExampleSampler
+from inpaintkit.model import LightInpaintV1, load_state
+from inpaintkit.training import Callback, RunView, StepInfo, stopping
+from inpaintkit.training.progress import epoch_items
+
+STATE = f"{LightInpaintV1.name}.checkpoint.pth"
+
+
+def order(sampler: HardExampleSampler, epoch: int = 1, seed: int = 0, evenly: bool = False) -> list[int]:
+    """Return the records of an epoch of 60 samples."""
+    config = TrainConfig(num_samples=60, seed=seed, disable_hard_example=evenly)
+    return [record for record, _, _ in epoch_items(config, epoch, 1, sampler)]
+
+
+@pytest.mark.parametrize("evenly", [False, True])
+def test_each_epoch_and_each_seed_has_an_order_of_its_own(evenly: bool) -> None:
+    first, again, next_epoch, other_seed = (
+        order(HardExampleSampler(20), epoch, seed, evenly) for epoch, seed in ((1, 0), (1, 0), (2, 0), (1, 1))
+    )
+    assert first == again
+    assert first not in (next_epoch, other_seed)
+    assert next_epoch != other_seed
+
+
+def test_samples_of_one_record_differ_within_an_epoch_and_from_epoch_to_epoch() -> None:
+    """A sample is drawn by these numbers."""
+    items = [
+        item for epoch in (1, 2) for item in epoch_items(TrainConfig(num_samples=9), epoch, 1, HardExampleSampler(1))
+    ]
+    assert len(set(items)) == 18
+
+
+def test_hard_records_are_drawn_more_often_unless_all_count_alike() -> None:
+    sampler = HardExampleSampler(20)
+    sampler.weights[1:] = 0
+    assert set(order(sampler)) == {0}
+    assert len(set(order(sampler, evenly=True))) > 15
+
+
+def test_what_was_hard_in_an_epoch_is_drawn_more_often_in_the_next(tmp_path: Path) -> None:
+    for number in range(5):
+        write_record(tmp_path / "data" / "train", number)
+    write_record(tmp_path / "data" / "eval", 0)
+    run = tiny_trainer(tmp_path / "data", num_samples=12, batch_size=4, max_epoch=1, eval_step=9)
+    run.fit()
+    losses, weights = run.data.sampler.mean_losses(), run.data.sampler.weights
+    assert losses.isfinite().sum() >= 4, "enough of them to compare"
+    by_loss = weights[losses.isfinite()][losses[losses.isfinite()].argsort()]
+    assert torch.equal(by_loss, by_loss.sort().values)
+    assert by_loss[0] < by_loss[-1]
+
+
+class ReadState(Callback):
+    """Lets the clock run ten seconds a step, and notes how many steps the file of the state holds after each."""
+
+    def __init__(self, clock: list[float]) -> None:
+        self.clock, self.kept = clock, list[int]()
+
+    def on_step(self, run: RunView, info: StepInfo) -> None:
+        self.clock[0] += 10
+        self.kept.append(load_state(run.folder / STATE)["inpaintkit_progress"]["steps_done"])
+
+
+def test_the_state_is_written_so_many_seconds_after_the_last_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for split in ("train", "eval"):
+        write_record(tmp_path / "data" / split, 0)
+    clock = [0.0]
+    monkeypatch.setattr(stopping.time, "monotonic", lambda: clock[0])
+    reader = ReadState(clock)
+    tiny_trainer(tmp_path / "data", reader, num_samples=8, batch_size=1, max_epoch=1, checkpoint_seconds=25.0).fit()
+    assert reader.kept == [0, 0, 0, 3, 3, 3, 6, 6]
