@@ -1,11 +1,14 @@
 """Makes helpers in this folder importable from every room's tests, and lets properties take their time on busy machines."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+# Before torch is imported, here and in the processes that tests start: more threads wait for each other on the toys of tests.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
 import own_process  # noqa: F401  says what the fork server imports, before a test starts it

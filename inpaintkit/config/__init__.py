@@ -15,6 +15,7 @@ from inpaintkit.config.choices import (
     MAP_VALUES,
     NEAR_IS_BRIGHT,
     OPTIMIZERS,
+    SCHEDULERS,
     registry,
 )
 from inpaintkit.config.devices import check_processes, device_of_process, resolve_device
@@ -44,6 +45,7 @@ __all__ = [
     "MAP_VALUES",
     "NEAR_IS_BRIGHT",
     "OPTIMIZERS",
+    "SCHEDULERS",
     "GanConfig",
     "GenerateConfig",
     "InspectConfig",

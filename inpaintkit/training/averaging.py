@@ -27,7 +27,7 @@ class MovingAverage(AveragedModel):
 
 @contextlib.contextmanager
 def averaged_weights(
-    optimizer: torch.optim.Optimizer, model: nn.Module, average: AveragedModel | None = None
+    optimizer: torch.optim.Optimizer, model: nn.Module, average: AveragedModel | None
 ) -> Iterator[None]:
     """For the time of the context `model` holds the weights to use: the `average`, or those of a schedule-free `optimizer`.
 

@@ -142,8 +142,8 @@ def create_loss(
 
     `perceptual_path` is a local copy of the perceptual network: a file for LPIPS, a folder for DINOv2. `hole_l1_weight`
     multiplies the clamp-L1 inside the hole; 1 is the reference's loss. `grid_weight` is the weight of `grid_term`, which is
-    ours; 0 leaves it out. Raises `InputError` for an
-    unknown name, for a hole weight without an L1 term, and where the perceptual network's weights are missing.
+    ours; 0 leaves it out. Raises `InputError` for an unknown name, for a hole weight without an L1 term, and where the perceptual
+    network's weights are missing.
     """
     require_known("loss", name, RECIPES)
     recipe = RECIPES[name]

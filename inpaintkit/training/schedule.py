@@ -2,14 +2,14 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
-from inpaintkit.config import OPTIMIZERS, TrainConfig, registry
+from inpaintkit.config import OPTIMIZERS, SCHEDULERS, TrainConfig, registry
 from inpaintkit.errors import InputError
 from inpaintkit.training.muon import Muon
 
@@ -122,14 +122,27 @@ class CosineWithWeightDecay(CosineAnnealingWarmRestarts):
             group["weight_decay"] = self.weight_decay_end + (self.weight_decay - self.weight_decay_end) * share
 
 
+def _cosine(config: TrainConfig, optimizer: torch.optim.Optimizer, cycle: int) -> CosineAnnealingWarmRestarts:
+    return CosineAnnealingWarmRestarts(optimizer, T_0=cycle, eta_min=config.learning_rate_cosine_min)
+
+
+SchedulerMaker = Callable[[TrainConfig, torch.optim.Optimizer, int], CosineAnnealingWarmRestarts]
+"""Makes a schedule of cycles of so many epochs."""
+SCHEDULER_MAKERS: dict[str, SchedulerMaker | None] = registry(
+    SCHEDULERS, {"cosine_wd": CosineWithWeightDecay, "cosine": _cosine, "none": None}
+)
+
+
+def _scheduler_maker(config: TrainConfig) -> SchedulerMaker | None:
+    return None if config.schedule_free else SCHEDULER_MAKERS[config.scheduler]
+
+
 def create_scheduler(config: TrainConfig, optimizer: torch.optim.Optimizer) -> CosineAnnealingWarmRestarts | None:
     """Return the schedule ``config.scheduler``, to be stepped after each epoch; None: the rate stays as it is."""
-    if not _has_schedule(config):
+    make = _scheduler_maker(config)
+    if make is None:
         return None
-    cycle = cycle_length(config.max_epoch, config.learning_rate_cycles)
-    if config.scheduler == "cosine":
-        return CosineAnnealingWarmRestarts(optimizer, T_0=cycle, eta_min=config.learning_rate_cosine_min)
-    return CosineWithWeightDecay(config, optimizer, cycle)
+    return make(config, optimizer, cycle_length(config.max_epoch, config.learning_rate_cycles))
 
 
 def restart_schedule(
@@ -144,10 +157,6 @@ def restart_schedule(
     return scheduler
 
 
-def _has_schedule(config: TrainConfig) -> bool:
-    return config.scheduler != "none" and not config.schedule_free
-
-
 def cycle_length(max_epoch: int, cycles: int) -> int:
     """Return the epochs per cycle; a run too short for `cycles` cycles of two epochs is a single cycle."""
     return max_epoch // cycles if max_epoch >= 2 * cycles else max_epoch
@@ -158,7 +167,7 @@ def last_epoch(config: TrainConfig) -> int:
 
     Without a schedule this is ``max_epoch``. Of the reference's recipe its 199 is kept.
     """
-    if not _has_schedule(config):
+    if _scheduler_maker(config) is None:
         return config.max_epoch
     if (config.max_epoch, config.learning_rate_cycles) == REFERENCE_RECIPE:
         return REFERENCE_LAST_EPOCH
