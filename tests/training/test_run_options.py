@@ -38,16 +38,22 @@ def run(given: dict[str, Any]) -> Trainer:
     return trainer
 
 
+@pytest.fixture(scope="module")
+def averaged(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    """Return a trained run with a moving average."""
+    changes = {"ema_decay": 0.5, "num_samples": 6, "learning_rate": 1e-3, "save_epoch": True}
+    return run(params(records, tmp_path_factory.mktemp("averaged"), **changes))
+
+
 class TestMovingAverage:
-    def test_the_average_is_judged_and_kept_not_the_last_weights(self, records: Path, tmp_path: Path) -> None:
-        trainer = run(params(records, tmp_path, ema_decay=0.5, num_samples=6, learning_rate=1e-3, save_epoch=True))
-        assert trainer.setup.plain.average is not None
-        state = load_state(tmp_path / STATE)
+    def test_the_average_is_judged_and_kept_not_the_last_weights(self, averaged: Trainer) -> None:
+        assert averaged.setup.plain.average is not None
+        state = load_state(averaged.files.state)
         mean, last = state["state_dict"]["to_image.1.bias"], state["training_state_dict"]["to_image.1.bias"]
-        assert torch.equal(mean, dict(trainer.setup.plain.average.module.named_parameters())["to_image.1.bias"])
-        assert torch.equal(last, trainer.model.to_image[1].bias)
+        assert torch.equal(mean, dict(averaged.setup.plain.average.module.named_parameters())["to_image.1.bias"])
+        assert torch.equal(last, averaged.model.to_image[1].bias)
         assert not torch.equal(mean, last)
-        assert torch.equal(load_model(trainer.files.of_epoch(1))[0].to_image[1].bias, mean)
+        assert torch.equal(load_model(averaged.files.of_epoch(1))[0].to_image[1].bias, mean)
 
     def test_it_is_the_decayed_mean_of_what_came_before(self, records: Path, tmp_path: Path) -> None:
         trainer = Trainer(TrainConfig.from_params(params(records, tmp_path, ema_decay=0.75)), callbacks=[])
@@ -62,19 +68,19 @@ class TestMovingAverage:
         assert found[0].item() == pytest.approx(expected)
 
     @pytest.mark.parametrize("way", ["checkpoint_file", "reset_state"])
-    def test_the_next_run_starts_from_the_average(self, way: str, records: Path, tmp_path: Path) -> None:
-        first = run(params(records, tmp_path / "one", ema_decay=0.5, learning_rate=1e-3))
-        assert first.setup.plain.average is not None
-        source = (
-            {"checkpoint_file": str(tmp_path / "one" / STATE), "model_dir": str(tmp_path / "two")}
-            if way == "checkpoint_file"
-            else {"resume": True, "reset_state": True}
-        )
-        second = Trainer(TrainConfig.from_params(params(records, tmp_path / "one") | source), callbacks=[])
-        means = dict(first.setup.plain.average.module.named_parameters())
+    def test_the_next_run_starts_from_the_average(
+        self, way: str, averaged: Trainer, records: Path, tmp_path: Path
+    ) -> None:
+        assert averaged.setup.plain.average is not None
+        source = {
+            "checkpoint_file": {"checkpoint_file": str(averaged.files.state), "model_dir": str(tmp_path)},
+            "reset_state": {"resume": True, "reset_state": True},
+        }[way]
+        second = Trainer(TrainConfig.from_params(params(records, averaged.files.folder) | source), callbacks=[])
+        means = dict(averaged.setup.plain.average.module.named_parameters())
         for name, weight in second.model.named_parameters():
             assert torch.equal(weight, means[name]), name
-        assert not torch.equal(first.model.to_image[1].bias, second.model.to_image[1].bias)
+        assert not torch.equal(averaged.model.to_image[1].bias, second.model.to_image[1].bias)
 
     def test_with_a_schedule_free_optimiser_it_is_refused(self, records: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="averages the weights itself"):
