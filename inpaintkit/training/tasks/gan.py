@@ -24,8 +24,8 @@ from inpaintkit.training.loss_log import BatchLosses
 from inpaintkit.training.metrics import artefact_score, hole_lpips
 from inpaintkit.training.perceptual import Lpips
 from inpaintkit.training.progress import Row, StepPlace
-from inpaintkit.training.tasks.plain import PlainTask, of_updater, without_margin
-from inpaintkit.training.tasks.updater import Updater
+from inpaintkit.training.tasks.plain import PlainTask, without_margin
+from inpaintkit.training.tasks.updater import Updater, of_updater
 
 PSNR_ALLOWANCE = 0.5
 """Decibels of inside-hole PSNR that better texture may cost before an epoch is ranked lower for it."""

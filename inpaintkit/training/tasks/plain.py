@@ -15,13 +15,12 @@ from inpaintkit.seeds import torch_rng
 from inpaintkit.training import amp
 from inpaintkit.training.averaging import MovingAverage, averaged_weights
 from inpaintkit.training.distributed import Group
-from inpaintkit.training.iw3_state import BY_NAME, ORDER_KEY
 from inpaintkit.training.loss_log import BatchLosses
 from inpaintkit.training.losses import create_loss
 from inpaintkit.training.metrics import hole_psnr
 from inpaintkit.training.progress import Row, StepPlace
 from inpaintkit.training.row_fill import row_fill
-from inpaintkit.training.tasks.updater import Updater
+from inpaintkit.training.tasks.updater import Updater, of_updater, updater_state
 
 Network = Callable[[Tensor, Tensor], Tensor]
 
@@ -156,28 +155,3 @@ class PlainTask:
         self.updater.load_state(of_updater(state, 0))
         if state["training_state_dict"] is not None:
             self.model.load_state_dict(state["training_state_dict"])
-
-
-def updater_state(updaters: Sequence[Updater]) -> dict[str, Any]:
-    """Return the states of `updaters` under the names of iw3's checkpoints; schedules are left out where there are none."""
-    states = [updater.state() for updater in updaters]
-    return {
-        "optimizer_state_dict": [state["optimizer"] for state in states],
-        "scheduler_state_dict": [state["scheduler"] for state in states if state["scheduler"] is not None],
-        "grad_scaler_state_dict": [state["scaler"] for state in states],
-        "inpaintkit_skipped_updates": [state["skipped"] for state in states],
-        ORDER_KEY: BY_NAME,
-    }
-
-
-def of_updater(state: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Return the state of updater `number` out of a checkpoint of this or an earlier version."""
-    schedulers = state["scheduler_state_dict"]
-    skipped = state.get("inpaintkit_skipped_updates", ())
-    return {
-        "optimizer": state["optimizer_state_dict"][number],
-        "by_name": state.get(ORDER_KEY) == BY_NAME,
-        "scheduler": schedulers[number] if number < len(schedulers) else None,
-        "scaler": state["grad_scaler_state_dict"][number],
-        "skipped": skipped[number] if number < len(skipped) else 0,
-    }

@@ -1,6 +1,7 @@
 """One network's optimiser with all that belongs to it: schedule, gradient scale, clipping, warm-up, skipped steps."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from inpaintkit.config import TrainConfig
 from inpaintkit.training.amp import gradient_scaler
 from inpaintkit.training.distributed import Group
-from inpaintkit.training.iw3_state import from_names, to_names
+from inpaintkit.training.iw3_state import BY_NAME, ORDER_KEY, from_names, to_names
 from inpaintkit.training.schedule import create_optimizer, create_scheduler, restart_schedule, warmed_up
 
 
@@ -105,3 +106,28 @@ class Updater:
     def change_schedule(self, epochs_done: int) -> None:
         """Go on with the learning rate and schedule of `config` instead of those of the loaded state."""
         self.scheduler = restart_schedule(self.config, self.optimizer, epochs_done)
+
+
+def updater_state(updaters: Sequence[Updater]) -> dict[str, Any]:
+    """Return the states of `updaters` under the names of iw3's checkpoints; schedules are left out where there are none."""
+    states = [updater.state() for updater in updaters]
+    return {
+        "optimizer_state_dict": [state["optimizer"] for state in states],
+        "scheduler_state_dict": [state["scheduler"] for state in states if state["scheduler"] is not None],
+        "grad_scaler_state_dict": [state["scaler"] for state in states],
+        "inpaintkit_skipped_updates": [state["skipped"] for state in states],
+        ORDER_KEY: BY_NAME,
+    }
+
+
+def of_updater(state: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Return the state of updater `number` out of a checkpoint of this or an earlier version."""
+    schedulers = state["scheduler_state_dict"]
+    skipped = state.get("inpaintkit_skipped_updates", ())
+    return {
+        "optimizer": state["optimizer_state_dict"][number],
+        "by_name": state.get(ORDER_KEY) == BY_NAME,
+        "scheduler": schedulers[number] if number < len(schedulers) else None,
+        "scaler": state["grad_scaler_state_dict"][number],
+        "skipped": skipped[number] if number < len(skipped) else 0,
+    }
