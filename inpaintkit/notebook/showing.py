@@ -168,7 +168,7 @@ def show_table(table: str, config: JobConfig, name: str, headline: str = "") -> 
 
 def show_list(figures: Mapping[str, Any]) -> None:
     """Display names and values as a small table."""
-    left = 'style="text-align:left"'
+    left = 'style="text-align:left;overflow-wrap:anywhere"'  # a path has no blanks
     cells = "".join(
         f"<tr><th {left}>{text.html(_words(name))}</th><td {left}>{_value(FORMATS[name](value) if name in FORMATS else value)}</td></tr>"
         for name, value in figures.items()
