@@ -168,9 +168,10 @@ def show_table(table: str, config: JobConfig, name: str, headline: str = "") -> 
 
 def show_list(figures: Mapping[str, Any]) -> None:
     """Display names and values as a small table."""
-    left = 'style="text-align:left;overflow-wrap:anywhere"'  # a path has no blanks
+    left = 'style="text-align:left"'
+    wrapped = 'style="text-align:left;overflow-wrap:anywhere"'  # a path has no blanks
     cells = "".join(
-        f"<tr><th {left}>{text.html(_words(name))}</th><td {left}>{_value(FORMATS[name](value) if name in FORMATS else value)}</td></tr>"
+        f"<tr><th {left}>{text.html(_words(name))}</th><td {wrapped}>{_value(FORMATS[name](value) if name in FORMATS else value)}</td></tr>"
         for name, value in figures.items()
     )
     display(html_output(f"<table>{cells}</table>"), raw=True)
