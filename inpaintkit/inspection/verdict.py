@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from inpaintkit.inspection.scores import CONFIDENCE, METRICS, RANKED_METRICS, WIDTH_BINS, Evaluation
+from inpaintkit.inspection.scores import CONFIDENCE, METRICS, RANKED_METRICS, WIDTH_BINS, Evaluation, Interval
 from inpaintkit.inspection.tables import cell, title_of
 
 NOTHING = 0.05
@@ -15,8 +15,8 @@ def headline(results: Sequence[Evaluation], fill: str, before: str | None = None
     """Return in one sentence how `fill` stands on each truth by inside-hole PSNR, and what changed since the fill `before`."""
     parts = [f"on {result.title} {_standing_in_short(result, fill, before)}" for result in results]
     if before is not None:
-        changes = {result.title: result.advantage(fill, before, "psnr").mean for result in results}
-        parts.append(f"against “{title_of(before)}” {_change(changes)}")
+        gaps = {result.title: result.advantage(fill, before, "psnr") for result in results}
+        parts.append(f"against “{title_of(before)}” {_change(gaps)}")
     sentence = "; ".join(parts)
     return f"{sentence[:1].upper()}{sentence[1:]}."
 
@@ -39,21 +39,24 @@ def _standing_in_short(result: Evaluation, fill: str, before: str | None) -> str
         return METRICS["psnr"].text(result.mean(fill, "psnr").mean) + " dB"
     gap = result.advantage(fill, rivals[0], "psnr")
     amount = f"{abs(gap.mean):.1f} dB"
-    surely = "" if gap.leaves_0_out else " (not for sure)"
     if abs(gap.mean) < NOTHING:
         return f"level with {title_of(rivals[0])}"
     if gap.mean > 0:
         but = f" but for “{title_of(before)}”" if before is not None and _lost(result, fill, before) else ""
-        return f"best{but}, by {amount}{surely}"
-    return f"{amount} behind {title_of(rivals[0])}{surely}"
+        return f"best{but}, by {amount}{_how_sure(gap)}"
+    return f"{amount} behind {title_of(rivals[0])}{_how_sure(gap)}"
 
 
-def _change(changes: Mapping[str, float]) -> str:
-    moved = {title: change for title, change in changes.items() if abs(change) >= NOTHING}
+def _how_sure(gap: Interval) -> str:
+    return "" if gap.leaves_0_out else " (not for sure)"
+
+
+def _change(gaps: Mapping[str, Interval]) -> str:
+    moved = {title: gap for title, gap in gaps.items() if abs(gap.mean) >= NOTHING}
     if not moved:
         return "nothing changed"
-    others = ", nothing on the others" if len(moved) < len(changes) else ""
-    return ", ".join(f"{change:+.1f} dB on {title}" for title, change in moved.items()) + others
+    others = ", nothing on the others" if len(moved) < len(gaps) else ""
+    return ", ".join(f"{gap.mean:+.1f} dB on {title}{_how_sure(gap)}" for title, gap in moved.items()) + others
 
 
 def verdict(result: Evaluation) -> str:

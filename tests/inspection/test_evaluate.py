@@ -331,6 +331,8 @@ class TestInOneSentence:
         assert headline(better, "model", "before").endswith(
             "; against “before” +1.2 dB on photos, nothing on the others."
         )
+        of_one_picture = self.results(1, row=20.0, before=21.1, model=22.3)[:1]
+        assert headline(of_one_picture, "model", "before").endswith("“before” +1.2 dB on photos (not for sure).")
         worse = self.results(row=20.0, before=22.3, model=22.1)[:1]
         assert headline(worse, "model", "before").startswith("On photos best but for “before”, by 2.1 dB;")
         assert not leads_everywhere(worse, "model", "before")
