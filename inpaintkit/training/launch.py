@@ -5,6 +5,7 @@ import dataclasses
 import os
 import signal
 import tempfile
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from inpaintkit.training.progress import Row
 from inpaintkit.training.run import Run
 from inpaintkit.training.stopping import PARENT_VARIABLE
 
+TAIL_LINES = 200
+"""Of a process that crashed, what it says comes before what the others and torchrun say of it."""
+
 
 def fit_in_processes(config: TrainConfig, run: Run) -> None:
     """Train with ``config.processes`` processes, until they end.
@@ -26,6 +30,7 @@ def fit_in_processes(config: TrainConfig, run: Run) -> None:
     `RunFailed` with what a worker failed of, `KeyboardInterrupt` after a stop signal, once the workers have saved.
     """
     said: dict[str, Any] = {}
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
     stopping = False
 
     def pass_stop_on() -> None:
@@ -42,7 +47,7 @@ def fit_in_processes(config: TrainConfig, run: Run) -> None:
                 continue
             message = told(line)
             if message is None:
-                torchrun.tail.append(line)
+                tail.append(line)
                 run.say(line)
                 continue
             said |= message
@@ -60,7 +65,7 @@ def fit_in_processes(config: TrainConfig, run: Run) -> None:
     if status and (reason := said.get("refused", said.get("stopped"))):
         raise InputError(reason)
     if status:
-        last_lines = "a training process failed; its last lines:\n" + "\n".join(torchrun.tail)
+        last_lines = "a training process failed; its last lines:\n" + "\n".join(tail)
         raise RunFailed(said.get("failed", last_lines))
 
 
@@ -70,4 +75,5 @@ def _start(config: TrainConfig, folder: Path) -> Child:
     atomic_write_text(params, yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True))
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={config.processes}"]
     arguments = [*torchrun, "-m", "inpaintkit.training", "--config", str(params)]
-    return Child(arguments, 1, {PARENT_VARIABLE: str(os.getpid())})  # one thread each, as torchrun itself would choose
+    environment = {PARENT_VARIABLE: str(os.getpid()), "PYTHONFAULTHANDLER": "1"}  # a crash says where it was
+    return Child(arguments, 1, environment)  # one thread each, as torchrun itself would choose

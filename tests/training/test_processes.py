@@ -13,7 +13,7 @@ import torch
 from toy_data import Listener, tiny
 
 from inpaintkit.config import GanConfig, TrainConfig
-from inpaintkit.errors import InputError
+from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import folder_lock
 from inpaintkit.model import LightInpaintV1, load_state, save_model
 from inpaintkit.seeds import torch_rng
@@ -183,6 +183,24 @@ def test_a_stop_signal_reaches_all_processes_and_none_ends_before_they_have_save
     state = load_state(tmp_path / "run" / STATE)
     assert state["inpaintkit_processes"] == 2
     assert state["inpaintkit_progress"]["steps_done"] > 1
+
+
+def test_of_a_process_that_crashes_its_own_last_words_are_told(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And where in the code it was, not only what torchrun says of it, which has some twenty lines."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\n"
+        "def crash(handle):\n"
+        "    print('the disk burns', flush=True)\n"
+        "    os.abort()\n"
+        "if os.environ.get('RANK') == '0':\n"
+        "    os.fsync = crash\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    trainer = Trainer(TrainConfig.from_params(tiny(records, tmp_path / "run", processes=2)), callbacks=[])
+    with pytest.raises(RunFailed, match=r"(?s)the disk burns.*Fatal Python error: Aborted.*line 4 in crash"):
+        trainer.fit()
 
 
 def test_what_a_process_refuses_is_said_in_one_sentence(records: Path, tmp_path: Path) -> None:
