@@ -188,12 +188,12 @@ class Stream:
         self._offset, self._step, self._last = 0, 1, None
 
     def find(self, stamp: int) -> VideoFrame | None:
-        """Decode up to the frame at `stamp`; None when there is none."""
+        """Decode up to the frame at `stamp`; None when there is none, or it came out damaged: another way there may not do that."""
         for frame in self.frames:
             if frame is not None and frame.pts is not None:
                 self.position = frame.pts
                 if frame.pts >= stamp:
-                    return frame if frame.pts == stamp else None
+                    return frame if frame.pts == stamp and not frame.is_corrupt else None
         return None
 
 
