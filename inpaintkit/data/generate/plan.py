@@ -91,9 +91,8 @@ def list_sources(config: GenerateConfig) -> Listing:
     files = {split: [path for path in paths if path not in maps] for split, paths in files.items()}
     if is_divided(root):
         beside = sum(not path.name.startswith(".") and usable(path) for path in root.iterdir())
-        division = "by the folders train/ and eval/" + f"; pictures and videos left out beside them: {beside}" * bool(
-            beside
-        )
+        left_out = f"; pictures and videos left out beside them: {beside}" if beside else ""
+        division = f"by the folders train/ and eval/{left_out}"
     else:
         files, division = divide(files["train"], config.eval_fraction)
     listing = Listing({split: files[split] for split in splits}, division)
