@@ -15,6 +15,10 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+# Its functions have the group of the moment of import as a default argument. Imported while there is one, as by torch's compiler
+# with the first optimiser, they keep that group alive after its end, and its threads now and then abort Python's own end.
+import torch.distributed.nn.functional
 from torch import Tensor, nn
 
 from inpaintkit.config import check_processes, resolve_device

@@ -72,7 +72,27 @@ def test_processes_on_the_cpu_leave_the_gpu_alone(monkeypatch: pytest.MonkeyPatc
         assert group.gradients is None
 
 
-def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(records: Path, tmp_path: Path) -> None:
+THREADS_AT_THE_END = """
+import atexit, os, pathlib
+def note():
+    names = {path.read_text().strip() for path in pathlib.Path("/proc/self/task").glob("*/comm")}
+    pathlib.Path(__file__).with_name("rank" + os.environ["RANK"]).write_text(" ".join(names))
+if "RANK" in os.environ:
+    atexit.register(note)
+"""
+
+
+@pytest.fixture
+def ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder in which each process of a training leaves the names of the threads that it ends with, where Linux tells."""
+    folder = tmp_path / "ends"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(THREADS_AT_THE_END)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    return folder
+
+
+def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(records: Path, tmp_path: Path, ends: Path) -> None:
     changes = {"backward_step": 2, "num_samples": 12, "clip_grad_norm": 1.0, "ema_decay": 0.5, "warmup_steps": 3}
     one = Trainer(TrainConfig.from_params(tiny(records, tmp_path / "one", **changes, batch_size=4)), callbacks=[])
     one.fit()
@@ -93,6 +113,9 @@ def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(records: Pat
         twin = load_state(tmp_path / "two" / STATE)["training_state_dict"][name]
         torch.testing.assert_close(twin, weight, rtol=1e-3, atol=1e-5)
     assert torch.allclose(one.data.sampler.weights, two.data.sampler.weights, rtol=1e-3)
+    # a thread of the group that is left at Python's end now and then aborts the process
+    left = [(ends / f"rank{rank}").read_text() for rank in range(2)]
+    assert not any("gloo" in names for names in left), left
 
 
 def test_gan_in_two_processes_goes_on_in_one(records: Path, tmp_path: Path) -> None:
