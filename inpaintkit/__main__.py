@@ -105,7 +105,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def add(name: str, function: Any, help: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help, description=help, add_help=False)
+        command = commands.add_parser(name, help=help, description=help, add_help=False, allow_abbrev=False)
         command.add_argument(
             "-h", "--help", action=_Help, nargs=0, default=argparse.SUPPRESS, help="show this help and stop"
         )

@@ -1,7 +1,9 @@
 """What this machine has, and what that means for the kit."""
 
 import shutil
+import textwrap
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -48,8 +50,16 @@ def _sections() -> dict[str, dict[str, str]]:
         },
         "versions": versions(),
         "perceptual networks": {"alex": "shipped", "vgg": _vgg_state()},
-        "depth models": dict(available_models()),
     }
+
+
+def _by_state(models: Iterable[tuple[str, str]]) -> list[str]:
+    """Return each state once, with the names of the `models` in it below: most of them share one."""
+    names: dict[str, list[str]] = {}
+    for name, state in models:
+        names.setdefault(state, []).append(name)
+    lists = {state: textwrap.indent(textwrap.fill(", ".join(names[state]), 94), " " * 6) for state in names}
+    return [f"  {state}\n{listed}" for state, listed in lists.items()]
 
 
 def report() -> str:
@@ -58,4 +68,4 @@ def report() -> str:
     for title, rows in _sections().items():
         width = max(map(len, rows))
         lines += [title, *(f"  {name:<{width}}  {value}" for name, value in rows.items()), ""]
-    return "\n".join(lines).rstrip()
+    return "\n".join([*lines, "depth models", *_by_state(available_models())])

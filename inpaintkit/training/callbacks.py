@@ -108,11 +108,8 @@ class ProgressLines(Callback):
             return
         elapsed = time.monotonic() - self._started
         left = elapsed / max(done - self._first, 1e-9) * (1 - done)
-        print(
-            f"{done:4.0%} epoch {info.epoch} step {info.step}/{info.steps}, loss {shown_loss(info)}, "
-            f"{duration(elapsed)}, about {duration(left)} left",
-            flush=True,
-        )
+        line = f"{done:4.0%} epoch {info.epoch} step {info.step}/{info.steps}, loss {shown_loss(info)}, {duration(elapsed)}"
+        print(f"{line}, about {duration(left)} left" if done < 1 else line, flush=True)
 
     def on_message(self, run: RunView, message: str) -> None:
         print(shown(message, LONGEST_MESSAGE), flush=True)

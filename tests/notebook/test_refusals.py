@@ -147,6 +147,7 @@ class TestCommandLine:
                 ["stereo", "x.jpg", "--divergance=3"],
                 "no option --divergance (did you mean --divergence?); `inpaintkit stereo -h`",
             ),
+            (["stereo", "x.jpg", "--fil", "row"], "no option --fil (did you mean --fill?)"),
             (["stereo", "My", "photo.jpg"], "photo.jpg; what has a blank in it needs quotes around it"),
             (["stereo", "x.png", "--convergence", "50"], "convergence: 50.0 is out of range"),
             (["stereo", "x.png", "--edge-dilation", "-1"], "edge_dilation: -1 is out of range"),

@@ -105,6 +105,7 @@ def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(records: Pat
     assert report.steps == 6
     assert [file.name for file in (tmp_path / "two" / "old").glob("*/*.checkpoint.pth")] == [STATE]
     assert two.run.steps_done == 6
+    assert [" left" in line for line in heard.said if line.startswith("100%")] == [False], "at its end no time is left"
     assert_same_curve(one, two)
     assert [(row["epoch"], row["split"]) for row in heard.rows] == [
         (row["epoch"], row["split"]) for row in two.run.progress.history
