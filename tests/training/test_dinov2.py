@@ -12,7 +12,7 @@ from transformers import Dinov2Model
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training.dinov2 import DEVIATION, MEAN, DinoDistance
-from inpaintkit.training.losses import create_loss
+from inpaintkit.training.losses import create_loss, pad_to_multiple
 
 
 def pictures(seed: int, size: int = 56) -> torch.Tensor:
@@ -56,6 +56,8 @@ def test_the_loss_pads_to_whole_patches(tiny_dinov2: Path) -> None:
     total, losses = create_loss("l1dinov2", perceptual_path=tiny_dinov2)(pictures(1, 50), pictures(2, 50))
     assert torch.isfinite(total)
     assert float(total) == pytest.approx(float(losses.terms["l1"] + 0.4 * losses.terms["dinov2"]), rel=1e-5)
+    distance = DinoDistance(tiny_dinov2)(*(pad_to_multiple(p, 14) for p in (pictures(1, 50), pictures(2, 50))))
+    assert float(losses.terms["dinov2"]) == pytest.approx(float(distance.mean()), rel=1e-5)
 
 
 class TestRefusals:

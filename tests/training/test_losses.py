@@ -102,6 +102,18 @@ def test_hole_weight_counts_the_hole_more_often() -> None:
     assert heavy == pytest.approx(plain)
 
 
+def test_the_weighted_hole_moves_with_the_pictures_whatever_their_size() -> None:
+    """Else the weight of a hole lands beside it in two of three steps."""
+    output, target = torch.full((1, 3, 72, 60), 0.5), torch.zeros(1, 3, 72, 60)
+    hole = torch.zeros(1, 1, 72, 60, dtype=torch.bool)
+    hole[..., 20:50, 20:36] = True
+    output[~hole.expand_as(output)] = 0  # wrong in the hole only
+    plain, heavy = (create_loss("l1lpips", "alex", weight) for weight in (1.0, 10.0))
+    for seed in range(6):
+        once, often = (loss(output, target, hole, torch_rng(seed))[1].terms["l1"].item() for loss in (plain, heavy))
+        assert often == pytest.approx(10 * once, rel=0.05), seed  # turned, pixels at its rim are half in it
+
+
 def grid_term(error: Tensor, target: Tensor) -> float:
     hole = torch.ones_like(target[:, :1], dtype=torch.bool)
     return create_loss("l1lpips", "alex", grid_weight=1.0)(target + error, target, hole)[1].terms["grid"].item()

@@ -261,3 +261,12 @@ def test_pictures_without_a_hole_are_nan_and_do_not_touch_others() -> None:
         assert values.shape == (2,), name
         assert values.isfinite().tolist() == [True, False], name
         assert values[1].isnan(), name
+
+
+def test_values_outside_0_to_1_count_as_a_file_would_hold_them() -> None:
+    target, hole, lpips = texture(7), slanted_strip(8), Lpips("alex")
+    output = target + 0.4 * texture(8) - 0.2 + CHECKERBOARD / 3
+    assert float(output.min()) < 0
+    assert float(output.max()) > 1
+    for figure in (metrics.hole_psnr, metrics.artefact_score, lambda *given: metrics.hole_lpips(*given, lpips)):
+        assert torch.equal(figure(output, target, hole), figure(output.clamp(0, 1), target, hole))

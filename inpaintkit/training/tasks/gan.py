@@ -149,10 +149,10 @@ class GanTask:
     def judge(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         _, hole, y, _ = batch
         output, figures = self.plain.judge(batch)
-        clean, inner = output.clamp(0, 1), without_margin(hole, self.model.i2i_offset)
+        inner = without_margin(hole, self.model.i2i_offset)
         return output, figures | {
-            "hole_lpips": hole_lpips(clean, y, inner, self.judge_lpips),
-            "artefact": artefact_score(clean, y, inner),
+            "hole_lpips": hole_lpips(output, y, inner, self.judge_lpips),
+            "artefact": artefact_score(output, y, inner),
         }
 
     def score(self, row: Row, history: Sequence[Row]) -> tuple[Row, float]:

@@ -123,7 +123,7 @@ class PlainTask:
         figures = {name: term.expand(len(output)) for name, term in losses.terms.items()}
         return output, figures | {
             "total": losses.per_sample,
-            "hole_psnr": hole_psnr(output.clamp(0, 1), y, inner),
+            "hole_psnr": hole_psnr(output, y, inner),
             "hole_psnr_row_fill": hole_psnr(filled, y, inner),
         }
 

@@ -1,0 +1,103 @@
+"""A step of GAN fine-tuning on toy tensors: what it draws, when the discriminator counts, what a broken loss may move."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from inpaintkit.config import GanConfig
+from inpaintkit.model import LightInpaintV1
+from inpaintkit.seeds import torch_rng
+from inpaintkit.training.distributed import Group
+from inpaintkit.training.progress import StepPlace
+from inpaintkit.training.tasks.gan import GanTask
+from inpaintkit.training.tasks.plain import PlainTask
+
+SIDE, MARGIN = 96, 16
+
+
+def gan_task(**changes: Any) -> GanTask:
+    config = GanConfig(crop_size=SIDE, perceptual="alex", device="cpu", discriminator="l3c", **changes)
+    return GanTask(config, PlainTask(config, LightInpaintV1(torch_rng(1)), "off", "cpu", Group()))
+
+
+@pytest.fixture(scope="module")
+def task() -> GanTask:
+    task = gan_task(generator_warmup_iteration=10)
+    task.train_mode()
+    return task
+
+
+def place(step: int, updates_done: int) -> StepPlace:
+    return StepPlace(seed=0, epoch=1, step=step, update=step, updates_done=updates_done)
+
+
+def batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return a sample: a picture with an upright hole, and its truth without the margin."""
+    picture, hole = torch.rand(1, 3, SIDE, SIDE, generator=torch_rng("gan")), torch.zeros(1, 1, SIDE, SIDE) > 0
+    hole[..., 30:66, 40:56] = True
+    return picture * ~hole, hole, picture[..., MARGIN:-MARGIN, MARGIN:-MARGIN], torch.tensor([0])
+
+
+def test_each_seed_starts_with_a_discriminator_of_its_own() -> None:
+    first, again, other = (gan_task(seed=seed).discriminator.state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(weight, again[name]) for name, weight in first.items())
+    kernels = [name for name, weight in first.items() if weight.dim() == 4]
+    assert not any(torch.equal(first[name], other[name]) for name in kernels)
+
+
+def test_warming_up_counts_the_updates_of_the_whole_run(task: GanTask) -> None:
+    """Not those of the epoch: each would begin without the discriminator again."""
+    begun, warm = (task.step(batch(), place(step, done)).terms for step, done in ((12, 0), (1, 12)))
+    assert float(begun["adversarial_weight"]) == 0
+    assert float(warm["adversarial_weight"]) > 0
+
+
+def test_each_step_hides_the_8_bit_steps_of_the_truth_by_noise_of_its_own(task: GanTask) -> None:
+    seen: list[Tensor] = []
+    hook = task.discriminator.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+    y = batch()[2]
+    for step in (1, 1, 2):
+        task.discriminate(y, y, y[:, :1], place(step, 0), torch_rng(0))
+    hook.remove()
+    first, again, next_step = seen[::2]
+    assert torch.equal(first, again)
+    assert not torch.equal(first, next_step)
+
+
+@pytest.mark.parametrize("broken", [0, 1, 2])
+def test_a_loss_that_is_not_finite_moves_neither_network(broken: int, task: GanTask) -> None:
+    x, hole, y, _ = batch()
+    for updater in task.updaters:
+        updater.optimizer.zero_grad()
+    output, mask = task.plain.generate(x, hole)
+    total, _ = task.plain.reconstruction(output, y, hole)
+    losses = [total, *task.discriminate(output, y, mask, place(1, 12), torch_rng(0))]
+    losses[broken] = losses[broken] * math.nan
+    assert float(task.add_gradients(output, *losses, warmup=1.0)) == 0
+    for network in (task.model, task.discriminator):
+        assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_an_epoch_is_ranked_by_what_it_lost_since_the_start(task: GanTask) -> None:
+    """Not since the epoch before it: half a dB could be lost in each."""
+
+    def row(epoch: int, psnr: float) -> dict[str, Any]:
+        return {"epoch": epoch, "split": "eval", "hole_psnr": psnr, "hole_lpips": 0.1, "artefact": 0.0}
+
+    history = [row(0, 25.0), {"epoch": 1, "split": "train"}, row(1, 24.6), {"epoch": 2, "split": "train"}]
+    judged, score = task.score(row(2, 24.2), history)
+    assert judged["score"] == score == pytest.approx(0.1 + 0.3)
+    assert task.score(row(0, 25.0), [])[1] == math.inf, "the start is never picked"
+
+
+def test_a_look_at_the_judgement_changes_nothing(task: GanTask) -> None:
+    y = batch()[2]
+    before = {name: value.clone() for name, value in task.discriminator.state_dict().items()}
+    first, again = (task.realness(y, y) for _ in range(2))
+    assert torch.equal(first, again)
+    assert all(torch.equal(value, before[name]) for name, value in task.discriminator.state_dict().items())
