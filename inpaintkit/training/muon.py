@@ -28,11 +28,12 @@ class Muon(torch.optim.Optimizer):
     """Muon for groups with ``"matrices": True``, AdamW for the others.
 
     A weight with more than two axes counts as the matrix (its first axis, all others). Both decay weights as AdamW does: by
-    learning rate times `weight_decay`.
+    learning rate times `weight_decay`. `dtype`: what directions are computed in; bfloat16 is exact enough where it is fast.
     """
 
-    def __init__(self, groups: Groups, lr: float) -> None:
+    def __init__(self, groups: Groups, lr: float, dtype: torch.dtype = torch.float32) -> None:
         super().__init__(groups, {"lr": lr, "weight_decay": 0.0, "matrices": False})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -48,7 +49,8 @@ class Muon(torch.optim.Optimizer):
         for weight in weights:
             equal[len(weight), weight[0].numel()].append(weight)
         for shape, of_shape in equal.items():
-            updates = orthogonal(torch.stack([self._momentum(weight).view(shape) for weight in of_shape]))
+            directions = torch.stack([self._momentum(weight).view(shape) for weight in of_shape])
+            updates = orthogonal(directions.to(self.dtype))
             length = rate * STEP_LENGTH * max(shape) ** 0.5
             for weight, update in zip(of_shape, updates, strict=True):
                 weight.sub_(update.view_as(weight), alpha=length)
@@ -76,13 +78,13 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Return `matrices` (N, rows, columns) with singular values brought near 1, in bfloat16.
+    """Return `matrices` (N, rows, columns) with singular values brought near 1, computed in their dtype.
 
     By the Newton-Schulz iteration: products of matrices alone.
     """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x: Tensor = (matrices.mT if tall else matrices).bfloat16()
+    x: Tensor = matrices.mT if tall else matrices
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + TINY)
     for _ in range(ROUNDS):
         square = x @ x.mT

@@ -19,7 +19,7 @@ class Updater:
 
     def __init__(self, config: TrainConfig, network: nn.Module, amp: str, device: str, group: Group) -> None:
         self.config, self.network, self.amp, self.group = config, network, amp, group
-        self.optimizer = create_optimizer(config, network)
+        self.optimizer = create_optimizer(config, network, amp)
         self.scheduler = create_scheduler(config, self.optimizer)
         self.scaler = gradient_scaler(amp, device)
         self._one = torch.ones((), device=device)
