@@ -61,6 +61,14 @@ def test_what_was_hard_in_an_epoch_is_drawn_more_often_in_the_next(tmp_path: Pat
     assert by_loss[0] < by_loss[-1]
 
 
+def test_the_last_epoch_is_judged_whatever_the_distance_of_evaluations(tmp_path: Path) -> None:
+    """Else what it learnt could never be the model."""
+    for split in ("train", "eval"):
+        write_record(tmp_path / "data" / split, 0)
+    report = tiny_trainer(tmp_path / "data", num_samples=2, max_epoch=3, eval_step=2).fit()
+    assert [row["epoch"] for row in report.rows("eval")] == [0, 2, 3]
+
+
 class ReadState(Callback):
     """Lets the clock run ten seconds a step, and notes how many steps the file of the state holds after each."""
 

@@ -140,11 +140,15 @@ class TestAnotherRun:
 
     def test_overwrite_moves_the_old_one_whole(self, data: Path) -> None:
         run = data.parent / "run"
+        for kept in ("epoch/1", "start", "figures", "tensorboard"):
+            (run / kept).mkdir(parents=True)
+            (run / kept / "mine").write_text(kept)
         before, heard = content(run), Listener()
         assert tiny_trainer(data, heard, learning_rate=0.01, overwrite=True).fit().finished
         (old,) = (run / "old").iterdir()
-        assert content(old).items() <= before.items()
-        assert {MODEL, STATE} <= content(old).keys()
+        del before[".lock"]
+        assert {MODEL, STATE, f"loss_{NAME}.csv", "eval/epoch0001_batch0000.png"} <= before.keys()
+        assert content(old) == before
         assert heard.heard(f"lies in {old} now")
         assert not tiny_trainer(data, learning_rate=0.01, overwrite=True).found.replaces, (
             "the same again: done, not moved"
@@ -180,6 +184,16 @@ class TestAnotherRun:
         save_model(LightInpaintV1(), data.parent / "fresh" / MODEL)
         with pytest.raises(InputError, match="is there already, without the state of its training"):
             tiny_trainer(data, model_dir=str(data.parent / "fresh"))
+
+    def test_one_that_ended_since_this_one_looked_is_left_alone(self, data: Path) -> None:
+        """As when a notebook is left open while the same folder is trained in a terminal."""
+        fresh = str(data.parent / "fresh")
+        first, second = (tiny_trainer(data, model_dir=fresh) for _ in range(2))
+        assert first.fit().finished
+        before = content(data.parent / "fresh")
+        with pytest.raises(InputError, match=r"another run has been at work in .*fresh; start again"):
+            second.fit()
+        assert content(data.parent / "fresh") == before
 
 
 class TestARunOfIw3:
@@ -308,6 +322,16 @@ class TestTheRecords:
         heard = Listener()
         assert cut(data, heard, resume=True).finished
         assert heard.heard("1 records were added")
+
+    def test_the_losses_of_the_others_stay_with_them(self, data: Path) -> None:
+        before = tiny_trainer(data)
+        known = {before.train_set.names[record]: loss for record, loss in before.hardest()}
+        write_record(data / "train", 2)
+        for suffix in ("C", "M"):
+            (data / "train" / f"p_2_{suffix}.png").rename(data / "train" / f"a_{suffix}.png")
+        after = tiny_trainer(data, resume=True, max_epoch=3)
+        assert after.train_set.names[0] not in known, "the new one comes first"
+        assert {after.train_set.names[record]: loss for record, loss in after.hardest()} == known
 
     @pytest.mark.parametrize("split", ["train", "eval"])
     def test_exchanged_ones_are_noticed(self, split: str, data: Path) -> None:

@@ -153,6 +153,14 @@ class TestKeptCheckpoints:
         with pytest.raises(InputError, match="damaged"):
             newest_checkpoint(tmp_path / STATE)
 
+    def test_of_several_damaged_ones_the_first_whole_one_serves(self, tmp_path: Path) -> None:
+        for number in range(1, 4):
+            self.save(tmp_path, number)
+        for age in (0, 1):
+            older(tmp_path / STATE, age).write_bytes(b"PK\x03\x04 but no more")
+        state, source = newest_checkpoint(tmp_path / STATE)
+        assert (state["number"], source) == (1, older(tmp_path / STATE, 2))
+
 
 class TestSubsets:
     def test_evaluation_of_so_many_records_and_pictures_of_every_second_batch(

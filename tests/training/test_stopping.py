@@ -22,6 +22,7 @@ from inpaintkit.config import GanConfig, TrainConfig
 from inpaintkit.model import LightInpaintV1, load_model, load_state, save_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import Callback, GanTrainer, RunView, Trainer
+from inpaintkit.training.stopping import STOP_SIGNALS
 
 pytestmark = pytest.mark.attack
 
@@ -100,6 +101,30 @@ def test_a_stop_at_the_end_of_an_epoch_does_not_wait_for_the_evaluation(records:
     assert resumed.run.progress.history == whole.run.progress.history
     for one, other in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_signal_during_the_last_evaluation_is_obeyed_and_nothing_is_left_to_do(records: Path, tmp_path: Path) -> None:
+    """Whoever pressed Ctrl-C doesn't want what comes after the training, either."""
+
+    class StopAtTheLastRow(Callback):
+        def on_row(self, run: RunView, row: Mapping[str, Any]) -> None:
+            if (row["epoch"], row["split"]) == (2, "eval"):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    config = TrainConfig.from_params(params(records, tmp_path))
+    with pytest.raises(KeyboardInterrupt, match="stopped by SIGTERM at epoch 3, step 0, saved in"):
+        Trainer(config, [StopAtTheLastRow()]).fit()
+    again = Trainer(config, [])
+    assert again.found.finished
+    assert [row["epoch"] for row in again.fit().rows("eval")] == [0, 1, 2]
+
+
+def test_after_training_signals_do_what_they_did_before(records: Path, tmp_path: Path) -> None:
+    """Also after a stop: a Ctrl-C of the next cell must reach it."""
+    before = [signal.getsignal(number) for number in STOP_SIGNALS]
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(TrainConfig.from_params(params(records, tmp_path)), [StopAt(1)]).fit()
+    assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
 def test_max_seconds_also_ends_a_run_whose_epochs_are_single_steps_and_the_same_again_goes_on(
