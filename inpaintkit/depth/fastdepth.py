@@ -4,7 +4,6 @@ Encoder and decoder follow Wofk et al., "FastDepth: Fast Monocular Depth Estimat
 in the pruned variant whose weights lie in ``weights/`` (batch norm folded into the convolutions).
 """
 
-import functools
 import hashlib
 from pathlib import Path
 
@@ -90,11 +89,6 @@ def load_fastdepth(weights: Path = WEIGHTS) -> FastDepthNetwork:
     return network.eval().requires_grad_(False)
 
 
-@functools.cache
-def _file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-
-
 def distance_to_depth(distance: Tensor) -> Tensor:
     """Return inverse depth in 0..1 (1 = near) for distance (B, 1, h, w) in metres, scaled by each picture's percentiles.
 
@@ -126,7 +120,8 @@ class FastDepth:
         # float32 convolutions round by the number of threads; in float64 nothing of that is left in the answer
         self._dtype = torch.float64 if self.device.type == "cpu" else torch.float32
         self.network = load_fastdepth(weights).to(self.device, self._dtype).to(memory_format=torch.channels_last)
-        self.version = f"fastdepth-{_file_digest(weights)}-{SHARPEN_VERSION}{'-flip' if flip else ''}"
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+        self.version = f"fastdepth-{digest}-{SHARPEN_VERSION}{'-flip' if flip else ''}"
 
     @torch.inference_mode()
     def infer(self, pictures: Tensor) -> Tensor:

@@ -235,13 +235,16 @@ def _dct2(x: Tensor) -> Tensor:
     return transformed
 
 
-# Constants are kept on the device: copying them there in each step would make the host wait.
+# Constants are kept on the device: copying them there in each step would make the host wait. They are made as training can use
+# them, also where the first loss is asked for in inference mode.
 @lru_cache(maxsize=2)
+@torch.inference_mode(False)
 def _luma(device: torch.device) -> Tensor:
     return torch.tensor(LUMINANCE, device=device).view(1, 3, 1, 1)
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)
 def _dct_matrix(size: int, device: torch.device) -> Tensor:
     n = torch.arange(size, dtype=torch.float64)
     matrix: Tensor = torch.cos(torch.pi / size * (n + 0.5) * n[:, None]) * (2 / size) ** 0.5

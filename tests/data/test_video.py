@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 from collections.abc import Callable
@@ -27,8 +28,8 @@ from inpaintkit.data.hdr import BT2020_TO_BT709, HLG, PQ, tone_map
 from inpaintkit.data.images import UnreadablePicture
 from inpaintkit.data.manifest import is_record, read_manifest
 from inpaintkit.data.sources import plan_video, split_files
-from inpaintkit.data.video import FrameMark, Stream, frame_picture, is_video, look_at, survey
-from inpaintkit.data.video_readers import VideoReaders
+from inpaintkit.data.video import FrameMark, Stream, frame_picture, grid_of, is_video, look_at, survey
+from inpaintkit.data.video_readers import SAME_LOOK, VideoReaders
 from inpaintkit.errors import InputError
 
 NAME = "v_FastDepth"
@@ -302,6 +303,25 @@ class TestBadFiles:
         for moment in moments:
             seen = picture_at(tmp_path / "damaged.mkv", moment)
             assert np.abs(seen.astype(int) - frames[round(moment.time * FPS)]).mean() < 1
+
+    def test_a_frame_that_was_damaged_since_the_survey_is_not_taken(self, tmp_path: Path) -> None:
+        """Also where it is so little that it looks as it did: what is missing is guessed from the frame before."""
+        path = write_video(tmp_path / "a.mkv", scene("train/dahlia", 6, travel=0.05), "mpeg4")
+        *_, before, last = survey(path, 100.0, 0.0)[1]
+        data = path.read_bytes()
+        with av.open(str(path)) as video:
+            packet = bytes([packet for packet in video.demux() if packet.size][-1])
+        for share in (0.45, 0.5, 0.55):
+            place = data.index(packet) + int(share * len(packet))
+            path.write_bytes(data[:place] + bytes(8) + data[place + 8 :])
+            with contextlib.closing(Stream(path)) as stream:
+                *_, frame = stream.frames
+            assert frame is not None
+            differences = np.subtract(grid_of(look_at(frame)[0]), last.grid)
+            assert np.abs(differences).max() <= SAME_LOOK
+            picture_at(path, before)
+            with pytest.raises(UnreadablePicture, match=r"can't be decoded again at 0\.417 s"):
+                picture_at(path, last)
 
     @pytest.mark.parametrize("ending", ["mp4", "mkv", "avi", "webm"])
     def test_videos_are_known_by_content_whatever_their_name(self, ending: str, tmp_path: Path) -> None:

@@ -90,8 +90,14 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
 
 
 def test_other_weights_change_the_version(tmp_path: Path) -> None:
-    tensors = load_file(WEIGHTS)
-    tensors["head.bias"] = tensors["head.bias"] + 1
-    save_file(tensors, tmp_path / "other.safetensors")
-    other = create_depth_model("FastDepth", model_path=tmp_path / "other.safetensors")
-    assert other.version != create_depth_model("FastDepth").version
+    """Also where they were exchanged since the program began: a depth cache must not mix them up."""
+    tensors, file, versions = (
+        load_file(WEIGHTS),
+        tmp_path / "other.safetensors",
+        {create_depth_model("FastDepth").version},
+    )
+    for _ in range(2):
+        tensors["head.bias"] = tensors["head.bias"] + 1
+        save_file(tensors, file)
+        versions.add(create_depth_model("FastDepth", model_path=file).version)
+    assert len(versions) == 3

@@ -324,6 +324,30 @@ def test_out_of_memory_halves_the_batch_with_a_notice(
     assert (halved - whole).abs().max() < 1e-4
 
 
+def test_a_picture_that_does_not_fit_into_memory_alone_says_what_needs_less(checkpoints: dict[str, Path]) -> None:
+    model = create("Any_S", checkpoints, 56)
+
+    def no_memory(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    model.network.register_forward_pre_hook(no_memory)
+    with pytest.raises(InputError, match=r"Any_S: one picture does not fit .* lower resolution or use device=cpu"):
+        model.infer(pictures())
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_an_answer_that_is_no_number_is_never_a_depth(value: float, checkpoints: dict[str, Path]) -> None:
+    """As of a damaged checkpoint: it would become holes, and be kept in the depth cache."""
+    model = create("Any_S", checkpoints, 56)
+
+    def spoil(_: object, __: object, answer: Any) -> None:
+        answer.predicted_depth[0, 3, 4] = value
+
+    model.network.register_forward_hook(spoil)
+    with pytest.raises(InputError, match="Any_S: its answer holds NaN or infinite values; use another checkpoint"):
+        model.infer(pictures())
+
+
 def test_non_commercial_weights_are_announced(checkpoints: dict[str, Path]) -> None:
     with pytest.warns(UserWarning, match="Any_V2_B: its weights are for non-commercial use only"):
         create_depth_model("Any_V2_B", model_path=checkpoints["relative"])

@@ -111,6 +111,7 @@ class TestTrain:
             (["reset_state=True"], "together with resume=True"),
             (["resume=True", "overwrite=True"], "set only one of the two"),
             (["crop_size=102"], "not a multiple of 4"),
+            (["ema_decay=1"], "ema_decay: 1 would never take in new weights"),
             (["loss=l2lpips"], "did you mean l1lpips?"),
             (["learning_rate=-1"], "out of range"),
         ],
@@ -205,6 +206,7 @@ class TestCommandLine:
             ("white", "seed=1", "are hole for 100%"),
             ("quarter", "crop_size=512", "less than the crop of 512 px"),
             ("quarter", "eval_records=b*", "eval_records"),
+            ("quarter", "perceptual_path=no/such.pth", "no/such.pth does not exist; give a file or folder, or None"),
         ],
     )
     def test_records_that_cannot_serve(

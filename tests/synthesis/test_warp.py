@@ -126,6 +126,21 @@ def test_convergence_is_the_depth_that_stays() -> None:
     assert drawn(*forward_warp(depth, depth, STRONG, 1.0, "left")) == "....oo#####........."
 
 
+@pytest.mark.parametrize("pixels", [0.3, 0.9, 1.6, 7.25])
+@pytest.mark.parametrize("near", [True, False])
+def test_a_level_picture_moves_as_a_whole_and_its_borders_are_repeated(pixels: float, near: bool) -> None:
+    """Also by a part of a pixel, and to either side: no border pixel stays behind."""
+    depth, values = torch.full((1, 1, 1, 20), float(near)), torch.arange(20.0).square()[None, None, None]
+    for eye, side in (("left", 1), ("right", -1)):
+        warped, hole = forward_warp(values, depth, pixels * 200 / 20, float(not near), eye)  # type: ignore[arg-type]
+        moved = side * pixels * (1 if near else -1)
+        columns = (torch.arange(20.0) - moved).clamp(0, 19)
+        before, after = (values.flatten()[column.long()] for column in (columns.floor(), columns.ceil()))
+        expected = torch.lerp(before, after, columns.frac())
+        torch.testing.assert_close(warped.flatten(), expected, rtol=0, atol=0.01)
+        assert not hole.any()
+
+
 def test_warp_back_marks_the_background_right_of_near_objects() -> None:
     depth = row("......#####.........")
     for mirrored in (False, True):

@@ -237,6 +237,18 @@ def test_augmentation_changes_the_loss_but_not_in_evaluation() -> None:
     assert first == again != plain
 
 
+def test_a_loss_that_was_first_asked_for_in_inference_mode_can_still_train() -> None:
+    output, target = torch.rand(2, 1, 3, 41, 43, generator=torch_rng("inference"))  # a size that no other test has
+    loss = create_loss("dct")
+    with torch.inference_mode():
+        judged, _ = loss(output, target)
+    trained, _ = loss(output.requires_grad_(), target)
+    trained.backward()  # type: ignore[no-untyped-call]
+    assert judged.item() == trained.item()
+    assert output.grad is not None
+    assert output.grad.any()
+
+
 def test_the_dct_is_exact_in_mixed_precision() -> None:
     """In bf16 its gradient would be off by some 5 %."""
     loss, gradients = create_loss("dct"), []
