@@ -157,8 +157,13 @@ class Trainer:
         self.group.gather(None)  # all have loaded what they need of a run that is moved away
         if not self.group.leads:
             return []
-        again = find_run(self.config)
-        if (again.state is None, again.finished) != (self.found.state is None, False):
+        again, known, reached = find_run(self.config), None, None
+        if self.found.state is not None:
+            known = self.run.progress.steps_done
+        if again.state is not None:
+            with taking_state(self.files.folder):
+                reached = take_progress(again.state, self.run.plan).steps_done
+        if again.finished or reached != known:
             raise InputError(f"model_dir: another run has been at work in {self.files.folder}; start again")
         remove_leftovers(self.files.folder.glob(".*"), alone=True)
         if again.source not in (None, self.files.state):

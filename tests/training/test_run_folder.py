@@ -195,6 +195,17 @@ class TestAnotherRun:
             second.fit()
         assert content(data.parent / "fresh") == before
 
+    def test_one_that_went_on_since_this_one_looked_is_left_alone(self, data: Path) -> None:
+        """Going on from where it was then would throw away what has been learnt since."""
+        begun: dict[str, Any] = {"model_dir": str(data.parent / "cut")}
+        first, second = tiny_trainer(data, **begun, max_seconds=0.0), tiny_trainer(data, **begun)
+        assert not first.fit().finished
+        before = content(data.parent / "cut")
+        with pytest.raises(InputError, match=r"another run has been at work in .*cut; start again"):
+            second.fit()
+        assert content(data.parent / "cut") == before
+        assert tiny_trainer(data, **begun).fit().finished
+
 
 class TestARunOfIw3:
     """Its checkpoint has the keys of ours that aren't called inpaintkit; tests/interop tries real ones."""
