@@ -59,12 +59,13 @@ def markdown(text: object, longest: int = LONGEST) -> str:
 
 
 def figure(text: object, longest: int = LONGEST) -> str:
-    r"""Return `text` as `shown` does, to stand in a matplotlib figure: no formulas.
+    r"""Return `text` as `shown` does, to stand in a matplotlib figure: no formulas, and no name that a legend leaves out.
 
-    >>> figure("$5")
-    '\\$5'
+    >>> figure("$5"), figure("_old")
+    ('\\$5', ' _old')
     """
-    return shown(text, longest).replace("$", r"\$")
+    line = shown(text, longest).replace("$", r"\$")
+    return f" {line}" if line.startswith("_") else line
 
 
 def duration(seconds: float) -> str:

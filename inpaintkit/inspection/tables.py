@@ -96,7 +96,7 @@ def versus(result: Evaluation, fill: str) -> str:
 
 def _of_fills(first: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
     """Return a Markdown table with a row of cells per fill; `first` stands above their names."""
-    lines = [[first, *heads], ["---", *["---:"] * len(heads)], *([title_of(fill), *row] for fill, row in rows.items())]
+    lines = [[first, *heads], [":---", *["---:"] * len(heads)], *([title_of(fill), *row] for fill, row in rows.items())]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from inpaintkit.notebook.runs import Noted
 from inpaintkit.notebook.widgets import HtmlProgress, LiveCurves, Showable, Still, close_all
 from inpaintkit.notebook.widgets.parts import picture_html
 from inpaintkit.notebook.widgets.progress import TimeLeft
-from inpaintkit.notebook.widgets.still import STYLE, compact, html_output
+from inpaintkit.notebook.widgets.still import NO_FORMULAS, STYLE, compact, html_output
 from inpaintkit.training import Trainer, TrainReport
 from inpaintkit.training.callbacks import PROGRESS_VARIABLE, Callback, Pace, default_callbacks
 
@@ -71,7 +72,7 @@ def show_errors_in_one_line() -> None:
 def _show_error(
     shell: Any, kind: type[BaseException], error: BaseException, trace: Any, tb_offset: int | None = None
 ) -> None:
-    style = "border-left:4px solid #d33;padding:.4em .8em;background:#d331;max-width:60em"
+    style = "border-left:4px solid #d33;padding:.4em .8em;background:#d331;max-width:60em;overflow-wrap:anywhere"
     display(HTML(f'<div style="{style}">{text.html(str(error) or "interrupted", LONGEST_MESSAGE)}</div>'))
 
 
@@ -145,33 +146,40 @@ async def fit(trainer: Trainer) -> TrainReport:
 
 
 def show_headline(sentence: str, good: bool) -> None:
-    """Display the outcome in one sentence, green where it is `good`, amber otherwise."""
+    """Display the outcome in one sentence of Markdown, green where it is `good`, amber otherwise."""
     colour = "#1a7f37" if good else "#9a6700"
-    style = f"border-left:6px solid {colour};padding:.5em 1em;font-size:1.15em;font-weight:600;max-width:60em"
-    display(html_output(f'<div style="{style}">{text.html(sentence, len(sentence))}</div>'), raw=True)
+    style = (
+        f"display:block;border-left:6px solid {colour};padding:.5em 1em;font-size:1.15em;font-weight:600;max-width:60em"
+    )
+    display(Markdown(f'<span class="{NO_FORMULAS}" style="{style}">{sentence}</span>'))
 
 
 def show_folded(title: str, table: str, config: JobConfig, name: str) -> None:
     """Display Markdown that is only seen when its `title` is clicked; keep it as ``NAME.md`` in the run folder."""
     atomic_write_text(config.run_folder / f"{name}.md", table.strip() + "\n")
-    opening = f'<details class="mathjax_ignore tex2jax_ignore"><summary><b>{text.html(title)}</b></summary>'
-    display(Markdown(f"{opening}\n\n{table.strip()}\n\n</details>"))
+    opening = f'<details class="{NO_FORMULAS}"><summary><b>{text.html(title)}</b></summary>'
+    display(Markdown(f"{opening}\n\n{_together(table)}\n\n</details>"))
 
 
 def show_table(table: str, config: JobConfig, name: str, headline: str = "") -> None:
     """Display Markdown, a table for instance; keep it, below its `headline`, as ``NAME.md`` in the run folder."""
     atomic_write_text(config.run_folder / f"{name}.md", f"{headline}\n\n{table}".strip() + "\n")
     # Longer ones scroll in a box; the empty lines make Markdown of what is inside.
-    box = f'<div class="mathjax_ignore tex2jax_ignore" style="max-height:{HIGHEST};overflow:auto">'
-    display(Markdown(f"{box}\n\n{table.strip()}\n\n</div>"))
+    box = f'<div class="{NO_FORMULAS}" style="max-height:{HIGHEST};overflow:auto">'
+    display(Markdown(f"{box}\n\n{_together(table)}\n\n</div>"))
+
+
+def _together(table: str) -> str:
+    """Return Markdown in which a column's arrow stays with the words before it."""
+    return re.sub(" (?=[↑↓])", "&nbsp;", table.strip())
 
 
 def show_list(figures: Mapping[str, Any]) -> None:
     """Display names and values as a small table."""
     left = 'style="text-align:left"'
-    wrapped = 'style="text-align:left;overflow-wrap:anywhere"'  # a path has no blanks
+    wrapped = 'style="text-align:left;overflow-wrap:anywhere;min-width:6em"'  # a path has no blanks
     cells = "".join(
-        f"<tr><th {left}>{text.html(_words(name))}</th><td {wrapped}>{_value(FORMATS[name](value) if name in FORMATS else value)}</td></tr>"
+        f"<tr><th {left if name.isidentifier() else wrapped}>{text.html(_words(name))}</th><td {wrapped}>{_value(FORMATS[name](value) if name in FORMATS else value)}</td></tr>"
         for name, value in figures.items()
     )
     display(html_output(f"<table>{cells}</table>"), raw=True)

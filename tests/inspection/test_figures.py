@@ -9,6 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from PIL import Image
 from toy_records import write_records
 
@@ -146,12 +147,15 @@ def test_metrics_bars_plots_every_fill_in_every_panel(records: InpaintDataset) -
     def grey(picture: torch.Tensor, hole: torch.Tensor, eye: str) -> torch.Tensor:
         return torch.where(hole, 0.6, picture)
 
-    evaluation = evaluate({"grey": grey, "darker": lambda *given: grey(*given) * 0.9}, records)
+    evaluation = evaluate({"_grey": grey, "darker": lambda *given: grey(*given) * 0.9}, records)
     figure = figures.metrics_bars(evaluation)
     text = words(figure)
     assert "PSNR by hole width" in text
     assert "LPIPS by hole width" in text
+    assert text.count("dB, more is better") == 2
     assert evaluation.fills[0] in text
+    (legend,) = figure.findobj(Legend)
+    assert [label.get_text().strip() for label in legend.get_texts()] == ["_grey", "darker"]
     assert figure.get_suptitle() == evaluation.title
     assert figures.png_bytes(figure)
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from PIL import Image
 from toy_files import write_record
 from widget_tools import parts
 
+from inpaintkit import text
 from inpaintkit.config import TrainConfig, joined_fills
 from inpaintkit.data import InpaintDataset
 from inpaintkit.data.review import list_records
@@ -24,6 +26,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.inspection import FILLS, evaluate, figures, make_fills
 from inpaintkit.inspection.truths import record_truth
 from inpaintkit.notebook import FillComparer, MaskPreview, RecordBrowser, StereoPreview, TrainingMonitor, showing
+from inpaintkit.notebook.html import write_page
 from inpaintkit.notebook.widgets import HtmlProgress, Still, close_all, progress, still
 from inpaintkit.notebook.widgets.thumbnails import Thumbnails
 
@@ -132,6 +135,20 @@ def test_the_outputs_of_cells(shown: list[str], folder: Path, monkeypatch: pytes
     HtmlProgress(NAME, 3, NAME).update(1, 3, NAME)
     Still().update(picture.read_bytes(), NAME)
     assert len(shown) == 6
+
+
+def test_a_headline_shows_a_name_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    name, said = "_my__model_ <b>x</b> & $5$ *a* [b]", []
+    monkeypatch.setattr(showing, "display", lambda markdown: said.append(markdown.data))
+    showing.show_headline(f"On photos 1.2 dB behind {text.markdown(name)}.", False)
+    page = write_page(said[0], tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"On photos 1.2 dB behind {name}." in unescape(page)
+    assert "<b>x" not in page
+
+
+def test_a_bar_tells_a_screen_reader_how_far_it_is(shown: list[str]) -> None:
+    HtmlProgress("pictures", 4).update(1, 4)
+    assert 'aria-valuenow="25"' in shown[-1], "a number, as ARIA wants it"
 
 
 def test_a_line_of_a_log_stays_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,15 @@ from inpaintkit.hole_colour import paint_hole
 from inpaintkit.inspection.evaluate import as_truth, filled_cases, run_fill
 from inpaintkit.inspection.figures import base
 from inpaintkit.inspection.fills import Fill
-from inpaintkit.inspection.scores import MAIN_METRICS, METRICS, RANKED_METRICS, WIDTH_BINS, Evaluation, width_metrics
+from inpaintkit.inspection.scores import (
+    MAIN_METRICS,
+    METRICS,
+    RANKED_METRICS,
+    WIDTH_BINS,
+    Evaluation,
+    Metric,
+    width_metrics,
+)
 from inpaintkit.inspection.spectrum import spectrum, step_products
 from inpaintkit.inspection.tables import title_of
 from inpaintkit.inspection.truths import Case, Truth, evenly
@@ -108,7 +116,7 @@ def extremes(records: Truth | InpaintDataset, fills: Mapping[str, Fill], evaluat
             tiles = line[3 * place : 3 * place + 3]
             _case_row(tiles, case_of(record), [run_fill(name, fill, case_of(record))])
             _label_psnr(tiles[1], psnr[record], "record: ")
-        line[0].set_ylabel(title_of(name, text.figure), fontsize=base.TITLE_SIZE, color=base.INK)
+        line[0].set_ylabel(title_of(name, base.short), fontsize=base.TEXT_SIZE, color=base.INK)
     words = ("best", "median", "worst")
     base.set_titles(
         axes[0], (title for word in words for title in (f"{word}: hole", "filled", "truth")), base.TEXT_SIZE
@@ -167,7 +175,7 @@ def _points(ax: Axes, evaluation: Evaluation, name: str, colours: Mapping[str, s
             ax.plot(value.mean, place, "o", color=colours[fill], markersize=7)
             label = ax.annotate(metric.text(value.mean), (value.mean, place), (0, 7), textcoords="offset points")
             label.set(ha="center", fontsize=base.SMALL_SIZE, color=base.INK)
-    base.label_axes(ax, metric.label, f"{metric.unit + ', ' if metric.unit else ''}{metric.better} is better", "")
+    base.label_axes(ax, metric.label, _better(metric), "")
     titles = [title_of(fill, text.figure) for fill in evaluation.fills]
     ax.set_yticks(range(len(titles)), titles, fontsize=base.TEXT_SIZE, color=base.INK)
     ax.set_ylim(len(evaluation.fills) - 0.4, -0.7)
@@ -185,8 +193,12 @@ def _width_curves(ax: Axes, evaluation: Evaluation, name: str, colours: Mapping[
         ax.plot(shifted, values[:, 0], "o-", color=colours[fill], label=label, linewidth=1.6, markersize=5)
         ax.vlines(shifted, values[:, 1], values[:, 2], color=colours[fill], linewidth=2.5, alpha=0.45)
     metric = METRICS[name]
-    base.label_axes(ax, f"{metric.label} by hole width", "width along the row, px", f"{metric.better} is better")
+    base.label_axes(ax, f"{metric.label} by hole width", "width along the row, px", _better(metric))
     ax.set_xticks(places, list(WIDTH_BINS))
+
+
+def _better(metric: Metric) -> str:
+    return f"{metric.unit + ', ' if metric.unit else ''}{metric.better} is better"
 
 
 def _label_psnr(ax: Axes, psnr: float, of: str = "") -> None:

@@ -21,13 +21,16 @@ JPEG_QUALITY = 85
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STYLE = "width:auto;height:auto;max-width:100%;max-height:85vh;background:white"
 
+NO_FORMULAS = "mathjax_ignore tex2jax_ignore"
+"""Classes of an element in which dollar signs are no formulas."""
+
 NO_COMPLAINT = "<style>.jp-OutputArea-output.jupyter-widgets:not(:has(*)) { display: none; }</style>"
 """JupyterLab writes "Error displaying widget" where the kernel that had the widget is gone."""
 
 
 def html_output(page: str, plain: str = "") -> dict[str, str]:
     """Return what a cell shows of `page`, HTML, and in words where there is no HTML; dollar signs in it are no formulas."""
-    return {"text/html": f'<div class="mathjax_ignore tex2jax_ignore">{page}</div>', "text/plain": text.shown(plain)}
+    return {"text/html": f'<div class="{NO_FORMULAS}">{page}</div>', "text/plain": text.shown(plain)}
 
 
 class Still:
