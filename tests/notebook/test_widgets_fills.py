@@ -96,10 +96,10 @@ def test_the_slider_goes_from_the_hole_over_the_fills_to_the_truth(comparer: Fil
     slider = control(box, "filled by")
     assert [label for label, _ in slider.options] == ["hole", "row fill", "Telea", "truth"]
     seen = []
-    for _, stage in slider.options:
+    for label, stage in slider.options:
         slider.value = stage
         seen.append(pictures(box)[0])
-        assert stage in alts(box)[0]
+        assert label in alts(box)[0]
     assert len(set(seen)) == 4
     close_all(box)
 

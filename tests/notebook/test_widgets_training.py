@@ -18,6 +18,7 @@ from inpaintkit.files import atomic_write_text
 from inpaintkit.inspection.run_state import describe_run, read_run
 from inpaintkit.notebook import TrainingMonitor, showing
 from inpaintkit.notebook.widgets import LiveCurves, close_all, progress, still, training_monitor
+from inpaintkit.notebook.widgets.parts import Pane
 from inpaintkit.training.stopping import StopRequest
 
 ROWS = ["0,eval,0.5,11.0", "1,train,0.4,", "1,eval,0.3,14.5", "2,train,0.35,", "2,eval,0.31,14.0"]
@@ -75,7 +76,9 @@ def test_damaged_rows_are_left_out(row: str, run: Path) -> None:
 
 
 def test_before_the_first_row_it_says_so(tmp_path: Path) -> None:
-    assert "no epoch yet" in caption(TrainingMonitor(tmp_path).widget())
+    box = TrainingMonitor(tmp_path).widget()
+    assert "no epoch yet" in caption(box)
+    assert [part.title for part in every_part(box) if isinstance(part, Pane) and not part.layout.display] == []
     with pytest.raises(InputError, match="does not exist"):
         TrainingMonitor(tmp_path / "nowhere")
 

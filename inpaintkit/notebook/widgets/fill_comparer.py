@@ -117,12 +117,13 @@ class _Comparing(parts.Panel):
         name, stage = self.name.value, self.stage.value
         case, box = self.comparer.case(name), self.comparer.boxes(name)[self.hole.value - 1]
         where = with_box(case.picture[0], case.hole[0], box)
-        self.zoomed.show([self._zoomed(case, box)], f"hole {self.hole.value} of {name}: {stage}")
+        title = title_of(stage, text.shown)
+        self.zoomed.show([self._zoomed(case, box)], f"hole {self.hole.value} of {name}: {title}")
         self.whole.show([parts.at_least(where, ZOOMED_SIDE)], f"{name} with its holes")
         known = "" if stage in (HOLE, TRUTH) else f" · PSNR in all holes {self.comparer.psnr(name, stage):.2f} dB"
         place = f"hole {self.hole.value} of {self.hole.max}, {box[2]} × {box[2]} px"
         # with the name: the dropdown may be too narrow for its end
-        self.say(f"{title_of(stage, text.shown)} · {name}, {place}{known}")
+        self.say(f"{title} · {name}, {place}{known}")
 
     def _zoomed(self, case: Case, box: Box) -> Pixels:
         """Return the square `box`, filled; right of the wipe's line it is what it is compared with."""

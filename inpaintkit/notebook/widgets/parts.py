@@ -69,6 +69,7 @@ class Pane(ipw.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.place = ipw.HTML()
         self.place.add_class(PANE_CLASS)
         super().__init__([ipw.HTML(f'<span class="inpaintkit-title">{text.html(title)}</span>'), self.place])
+        self.clear()
 
     def show(self, frames: Sequence[Pixels], alt: str) -> None:
         """Show one frame (H, W, 3), or swing between several; `alt` says in words what is seen."""
@@ -76,11 +77,11 @@ class Pane(ipw.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def show_file(self, data: bytes, alt: str) -> None:
         """Show an encoded picture."""
-        self.place.value = picture_html(data, alt)
+        self.place.value, self.layout.display = picture_html(data, alt), ""
 
     def clear(self) -> None:
-        """Show nothing."""
-        self.place.value = ""
+        """Show nothing, no title either."""
+        self.place.value, self.layout.display = "", "none"
 
 
 class Panel(ipw.VBox):  # type: ignore[misc]  # as above
@@ -134,7 +135,7 @@ class Panel(ipw.VBox):  # type: ignore[misc]  # as above
 def box(kind: str, children: Iterable[ipw.Widget]) -> ipw.Widget:
     """Return `children` laid out as ``widgets.css`` says: ``controls`` in columns, ``row`` and ``panes`` side by side.
 
-    Where the page is narrow they are wrapped.
+    ``sides`` are two, of which the one that is a box of panes gets twice the width. Where the page is narrow they are wrapped.
     """
     made = ipw.Box(list(children))
     made.add_class(f"inpaintkit-{kind}")

@@ -64,7 +64,7 @@ class HtmlProgress:
         share = min(done / self._total, 1.0) if self._total else 0.0
         colour = "var(--jp-success-color1,#388e3c)" if share == 1 else "var(--jp-brand-color1,#1976d2)"
         bar = f'<span style="display:block;height:100%;width:{share:.1%};background:{colour}"></span>'
-        label = f'role="progressbar" aria-label="{text.html(self._description)}" aria-valuenow="{share:.0%}"'
+        label = f'role="progressbar" aria-label="{text.html(self._description)}" aria-valuenow="{100 * share:.0f}"'
         said = text.html(f"{self._description}: {' · '.join(self._words(done, message))}")
         return html_output(f'<span {label} style="{_TRACK}">{bar}</span>{said}', f"{self._description}: {share:.0%}")
 

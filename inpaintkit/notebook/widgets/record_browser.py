@@ -142,7 +142,9 @@ class _Browsing(parts.Panel):
             parts.box(
                 "row", [self.bad, self.delete, self.really, self.keep, self.restore, self.marked_only, self.everything]
             ),
-            parts.box("panes", [ipw.VBox([self.grid, self.caption, keys]), self.picture, self.overlay]),
+            parts.box(
+                "sides", [ipw.VBox([self.grid, self.caption, keys]), parts.box("panes", [self.picture, self.overlay])]
+            ),
         )
         self.answer(self._filter)
 

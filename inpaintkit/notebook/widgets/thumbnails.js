@@ -5,6 +5,8 @@ const MOVES = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: (columns) => 
 const KEYS = { x: { kind: "mark" }, " ": { kind: "mark" }, Delete: { kind: "delete" }, u: { kind: "undo" },
                PageUp: { kind: "page", by: -1 }, PageDown: { kind: "page", by: 1 } };
 
+let tiles = 0; // of all grids on the page
+
 function render({ model, el }) {
   const grid = document.createElement("div");
   grid.className = "inpaintkit-grid";
@@ -20,12 +22,15 @@ function render({ model, el }) {
       tile.classList.toggle("inpaintkit-cursor", place === cursor);
       tile.classList.toggle("inpaintkit-marked", marked.has(place));
       tile.setAttribute("aria-selected", place === cursor);
+      tile.setAttribute("aria-label", marked.has(place) ? `${tile.title}, bad` : tile.title);
+      if (place === cursor) grid.setAttribute("aria-activedescendant", tile.id); // what a screen reader says while the grid has the focus
     });
   };
   const draw = () => {
     grid.replaceChildren(...model.get("tiles").map(({ source, name }, place) => {
       const tile = document.createElement("div"), picture = document.createElement("img");
       tile.setAttribute("role", "option");
+      tile.id = `inpaintkit-tile-${++tiles}`;
       tile.title = picture.alt = name;
       picture.src = source;
       tile.append(picture);

@@ -56,13 +56,17 @@ class _Watching(parts.Panel):
 
     def arrange(self, *heading: ipw.Widget) -> None:
         """Put `heading` above what is watched, and look for the first time."""
-        super().arrange(parts.box("row", [*heading, self.caption]), parts.box("panes", [self.curves, self.pictures]))
+        super().arrange(
+            parts.box("row", [*heading, self.caption]),
+            parts.box("sides", [parts.box("panes", [self.curves]), self.pictures]),
+        )
         self.answer(self.refresh)
 
     def follower(self) -> ipw.Widget:
         """Return a button that looks again by the browser's clock, pressed in while the run goes on."""
         going = read_run(self.model_dir).status in ("", "running")
-        follow = ipw.ToggleButton(value=going, description="follow", tooltip=f"look again every {FOLLOW_MS // 1000} s")
+        hint, width = f"look again every {FOLLOW_MS // 1000} s", ipw.Layout(width="auto")
+        follow = ipw.ToggleButton(value=going, description="follow", tooltip=hint, layout=width)
         clock = ipw.Play(interval=FOLLOW_MS, repeat=True, playing=going, layout=ipw.Layout(display="none"))
         follow.observe(lambda change: setattr(clock, "playing", change["new"]), names="value")
         self.on_change([clock], self.refresh)
