@@ -177,6 +177,16 @@ def check_pictures(page: NotebookPage) -> None:
     assert [tall for tall in heights if tall[0] > screen] == []
 
 
+def check_narrow(page: NotebookPage) -> None:
+    """Half of a screen is enough: no output has to be scrolled sideways."""
+    page.page.set_viewport_size({"width": 700, "height": 1000})
+    page.page.wait_for_timeout(500)
+    wide = "all => all.filter(a => a.scrollWidth > a.clientWidth + 1).map(a => a.innerText.slice(0, 60))"
+    assert page.page.eval_on_selector_all(".jp-OutputArea-output", wide) == []
+    page.page.set_viewport_size({"width": 1500, "height": 1000})
+    page.page.wait_for_timeout(500)
+
+
 def check_themes(page: NotebookPage, name: str, cell: Locator) -> None:
     """Texts of all outputs can be read in both themes; figures bring their own background."""
     for theme in ("JupyterLab Dark", "JupyterLab Light"):
@@ -241,7 +251,9 @@ def check_preview(page: NotebookPage) -> None:
     page.page.wait_for_timeout(500)
     assert min(image.bounding_box()["width"] for image in preview.locator(".inpaintkit img").all()) > 250  # type: ignore[index]
     keep(page, "mask_preview_narrow", preview)
-    page.page.set_viewport_size({"width": 1500, "height": 1000})
+    record, hole = page.cell("RecordBrowser(").locator(".inpaintkit-pane img").all()
+    assert record.bounding_box()["y"] == hole.bounding_box()["y"], "side by side, to be compared"  # type: ignore[index]
+    check_narrow(page)
     page.run_cell(preview)
     page.page.wait_for_timeout(500)
     assert len(sources(preview)) == 3, "a cell that runs again replaces its widget"
@@ -287,6 +299,7 @@ def check_train(page: NotebookPage) -> None:
     job.get_by_role("button", name="earlier epoch").click()
     wait_for_change(job, before)
     check_themes(page, "training_monitor", job)
+    check_narrow(page)
 
 
 def check_inspect(page: NotebookPage) -> None:
@@ -317,3 +330,4 @@ def check_inspect(page: NotebookPage) -> None:
         stereo.get_by_role("button", name=view).click()
         wait_for_change(stereo, before)
     check_themes(page, "fill_comparer", comparer)
+    check_narrow(page)
