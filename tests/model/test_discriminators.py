@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -73,13 +74,15 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
         create_discriminator("l4c")
 
 
-@pytest.mark.parametrize("name", ["l3c", "ffc"])
+@pytest.mark.parametrize("name", ["l3c", "ffc", "l3ce"])
 def test_the_first_weights_depend_on_the_generator_only(name: str) -> None:
     states = []
     for seed in (1, 2):
         torch.manual_seed(seed)
         states.append(create_discriminator(name, torch_rng("same")).state_dict())
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    first = [value for key, value in states[0].items() if key.endswith("features.1.weight") and value.dim() == 4]
+    assert all(not torch.equal(*pair) for pair in itertools.combinations(first, 2)), "each member starts elsewhere"
 
 
 def test_spectral_norm_starts_exact() -> None:

@@ -12,7 +12,7 @@ from inpaintkit.config import TrainConfig
 from inpaintkit.data import HardExampleSampler
 from inpaintkit.model import LightInpaintV1, load_state
 from inpaintkit.training import Callback, RunView, StepInfo, stopping
-from inpaintkit.training.progress import epoch_items
+from inpaintkit.training.progress import Plan, Progress, epoch_items
 
 STATE = f"{LightInpaintV1.name}.checkpoint.pth"
 
@@ -67,6 +67,20 @@ def test_the_last_epoch_is_judged_whatever_the_distance_of_evaluations(tmp_path:
         write_record(tmp_path / "data" / split, 0)
     report = tiny_trainer(tmp_path / "data", num_samples=2, max_epoch=3, eval_step=2).fit()
     assert [row["epoch"] for row in report.rows("eval")] == [0, 2, 3]
+
+
+def test_no_gradient_is_left_at_an_epochs_end_and_updates_are_numbered_through() -> None:
+    """By their numbers the learning rate warms up; a gradient that is left would be lost with the next stop."""
+    plan = Plan(samples_per_step=2, steps_per_epoch=5, last_epoch=3, backward_step=2)
+    progress, done = Progress(), 0
+    for epoch in (1, 2, 3):
+        for step in (1, 2, 3, 4, 5):
+            place = progress.next_step(0, plan)
+            assert (place.epoch, place.step, place.update) == (epoch, step, done + 1)
+            done += plan.updates(step)
+            progress.step += 1
+        assert done == epoch * plan.updates_per_epoch == 3 * epoch
+        progress.start_epoch(epoch + 1)
 
 
 class ReadState(Callback):

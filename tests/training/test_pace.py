@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from inpaintkit.text import duration
 from inpaintkit.training import callbacks
-from inpaintkit.training.callbacks import Pace
+from inpaintkit.training.callbacks import Pace, ProgressLines, StepInfo
 
 
 @pytest.fixture
@@ -37,3 +40,15 @@ def test_a_job_of_many_hours_speaks_within_seconds_and_then_every_ten_minutes(cl
 
 def test_a_short_job_says_a_line_per_twentieth(clock: list[float]) -> None:
     assert 18 <= len(lines(clock, 60, 1000)) <= 21
+
+
+def test_the_time_left_of_a_run_that_goes_on_is_told_by_its_own_steps(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not by those before the stop, which took no time now."""
+    run: Any = SimpleNamespace(steps_done=80, total_steps=100)
+    lines = ProgressLines()
+    lines.on_start(run)
+    run.steps_done, clock[0] = 85, 300.0  # a minute a step
+    lines.on_step(run, StepInfo(epoch=9, step=5, steps=10, terms={"total": 0.5}))
+    assert f"85% epoch 9 step 5/10, loss 0.5, {duration(300)}, about {duration(900)} left" in capsys.readouterr().out

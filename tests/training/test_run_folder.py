@@ -19,6 +19,7 @@ from inpaintkit.seeds import torch_rng
 from inpaintkit.training import Callback, RunView, StepInfo, Trainer, TrainReport
 from inpaintkit.training.callbacks import ProgressBar
 from inpaintkit.training.checkpoints import older
+from inpaintkit.training.run import csv_text
 from inpaintkit.training.schedule import weight_decay_groups
 
 pytestmark = pytest.mark.attack
@@ -412,6 +413,11 @@ class TestWhichModelWasKept:
         assert report.summary()["eval_loss_after"] == start["total"], "of the model that is kept"
         assert load_model(report.model_file)[1]["epoch"] == 0
         assert load_state(data.parent / "slice" / STATE)["inpaintkit_progress"]["history"] == [start]
+        curve = data.parent / "slice" / f"loss_{NAME}.csv"
+        assert curve.read_text() == csv_text([start, stop]), "until the run goes on, the curve ends with it"
+        whole = tiny_trainer(data, model_dir=str(data.parent / "slice"), learning_rate=1e-5).fit()
+        assert curve.read_text() == csv_text(whole.history)
+        assert [row["epoch"] for row in whole.rows("eval")] == [0, 1, 2]
 
     @pytest.mark.parametrize("amp", ["bf16", "auto"])
     def test_it_goes_on_in_its_own_arithmetic_and_says_so(
