@@ -298,6 +298,8 @@ class TestBadFiles:
         (tmp_path / "damaged.mkv").write_bytes(data)
         looks, _ = survey(tmp_path / "damaged.mkv", 100.0, 0.0)
         assert len(looks) < len(frames) or not looks.intact.all()
+        after = [looks.intact[(looks.times > start) & (looks.times < end)] for start, end in ((2.3, 2.8), (3.8, 4.0))]
+        assert all(len(intact) and intact.all() for intact in after), "what follows a whole key frame counts again"
         moments = taken(tmp_path / "damaged.mkv", 0.3)
         assert len(moments) > 3
         for moment in moments:

@@ -120,6 +120,24 @@ def test_the_folder_stays_below_its_limit_and_the_least_used_go_first(tmp_path: 
     assert model.calls == 12
 
 
+def test_a_smaller_limit_holds_from_the_start(tmp_path: Path) -> None:
+    first = DepthCache(tmp_path, 10**6)
+    for seed in range(6):
+        answer(first, picture(seed, 48), Counting())
+    DepthCache(tmp_path, 12_000)
+    assert 0 < sum(path.stat().st_size for path in tmp_path.glob("*.png")) <= 12_000
+
+
+def test_what_a_killed_writer_left_goes_and_what_another_one_writes_stays(tmp_path: Path) -> None:
+    """Else the folder grows beyond its limit unseen."""
+    left, written = (tmp_path / f".{key}.png.{number}.tmp" for key, number in (("a", 1), ("b", 2)))
+    for path in (left, written):
+        path.write_bytes(b"half a map")
+    os.utime(left, (1e9, 1e9))
+    DepthCache(tmp_path, 10**6)
+    assert (left.exists(), written.exists()) == (False, True)
+
+
 def test_maps_carry_the_name_of_their_model(tmp_path: Path) -> None:
     answer(DepthCache(tmp_path, 10**6), picture(), Counting("Any_B", "v7", 392))
     (path,) = tmp_path.iterdir()
