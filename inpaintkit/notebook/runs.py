@@ -4,6 +4,7 @@ papermill only warns about misspelt parameters and accepts any type; `execute` r
 starts, checks the disk, and leaves a run folder that says how the run ended, whatever happened.
 """
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -317,5 +318,6 @@ def read_metrics(folder: str | Path) -> dict[str, str]:
     path = Path(folder) / "metrics.csv"
     if not path.is_file():
         return {}
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+    with contextlib.suppress(csv.Error), path.open(encoding="utf-8", errors="replace", newline="") as file:
         return {row["name"]: row["value"] for row in csv.DictReader(file) if "name" in row and row.get("value")}
+    return {}  # damaged

@@ -30,6 +30,7 @@ DAMAGE = {
     "no text": b"\xff\xfe\x00",
     "zeros": bytes(300),
     "deep": b"[" * 100_000,
+    "one long line": b"a" * 200_000,
 }
 WRONG = {
     "other types within": b'{"params": 5, "status": [1], "metrics": 7, "seconds": "x"}',
