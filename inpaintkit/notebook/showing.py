@@ -151,7 +151,8 @@ def show_headline(sentence: str, good: bool) -> None:
     style = (
         f"display:block;border-left:6px solid {colour};padding:.5em 1em;font-size:1.15em;font-weight:600;max-width:60em"
     )
-    display(Markdown(f'<span class="{NO_FORMULAS}" style="{style}">{sentence}</span>'))
+    page = f'<span class="{NO_FORMULAS}" style="{style}">{sentence}</span>'
+    display({"text/markdown": page, "text/plain": sentence}, raw=True)
 
 
 def show_folded(title: str, table: str, config: JobConfig, name: str) -> None:

@@ -139,7 +139,7 @@ def test_the_outputs_of_cells(shown: list[str], folder: Path, monkeypatch: pytes
 
 def test_a_headline_shows_a_name_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     name, said = "_my__model_ <b>x</b> & $5$ *a* [b]", []
-    monkeypatch.setattr(showing, "display", lambda markdown: said.append(markdown.data))
+    monkeypatch.setattr(showing, "display", lambda page, raw: said.append(page["text/markdown"]))
     showing.show_headline(f"On photos 1.2 dB behind {text.markdown(name)}.", False)
     page = write_page(said[0], tmp_path / "page.html").read_text(encoding="utf-8")
     assert f"On photos 1.2 dB behind {name}." in unescape(page)
