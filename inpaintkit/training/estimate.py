@@ -23,8 +23,8 @@ HOLE_SHARE = 8  # of the crop's width, 1/8
 def estimate_seconds(config: TrainConfig) -> float:
     """Return how many seconds the training of `config` takes on this machine, evaluation and loading left out.
 
-    Times one step with `TIMED_SAMPLES` samples of noise after one to warm up: some seconds on a CPU. A GPU with larger batches
-    is faster than that.
+    Times a step of `TIMED_SAMPLES` samples of noise and the optimiser's move after it, once more than needed to warm up: some
+    seconds on a CPU. A GPU with larger batches is faster than that.
     """
     device = resolve_device(config.device)
     task = PlainTask(config, LightInpaintV1(torch_rng(0)), choose_amp(config.amp, device)[0], device, Group())
@@ -34,13 +34,21 @@ def estimate_seconds(config: TrainConfig) -> float:
     hole[..., : side // HOLE_SHARE] = True
     batch = (x, hole, x[..., margin:-margin, margin:-margin], torch.arange(TIMED_SAMPLES))
     task.train_mode()
-    seconds = 0.0
-    for number in (1, 2):
-        started = time.perf_counter()
+    for number in (1, 2):  # the first one warms up
         place = StepPlace(0, 1, number, number, number)
-        losses = task.step(batch, place)
+        started = time.perf_counter()
+        task.step(batch, place)
+        stepped = _now(task)
         task.update(place)
-        losses.per_sample.tolist()  # waits for the device
-        seconds = time.perf_counter() - started
-    per_sample = seconds / TIMED_SAMPLES * (GAN_STEP if isinstance(config, GanConfig) else 1)
+        moved = _now(task)
+    moves = 1 / (config.batch_size * config.backward_step)  # per sample
+    per_sample = (stepped - started) / TIMED_SAMPLES + (moved - stepped) * moves
+    if isinstance(config, GanConfig):
+        per_sample *= GAN_STEP
     return per_sample * config.num_samples * last_epoch(config) / config.processes
+
+
+def _now(task: PlainTask) -> float:
+    """Return the time once the device has done all it was given."""
+    task.last_layer.detach().flatten()[0].item()
+    return time.perf_counter()

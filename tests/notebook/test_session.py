@@ -80,6 +80,19 @@ def test_the_time_a_training_takes_is_estimated_from_a_step() -> None:
     assert 1 < seconds < 1000
 
 
+def test_the_estimate_counts_as_many_moves_of_the_optimiser_as_the_training_makes() -> None:
+    options = {
+        "crop_size": 64,
+        "perceptual": "alex",
+        "optimizer": "muon",
+        "device": "cpu",
+        "amp": "off",
+        "batch_size": 2,
+    }
+    often, seldom = (estimate_seconds(TrainConfig(**options, backward_step=steps)) for steps in (1, 64))
+    assert often > 1.3 * seldom
+
+
 @pytest.mark.parametrize("hours", [0.9, 1.1])
 def test_who_watches_hears_how_long_it_takes_and_of_a_shorter_way_where_that_is_over_an_hour(
     hours: float, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
