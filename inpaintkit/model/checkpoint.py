@@ -149,7 +149,7 @@ def _layout(model: LightInpaintV1, dtype: torch.dtype | None) -> dict[str, Any]:
     return {
         "nunif_model": 1,
         "name": model.name,
-        "updated_at": str(datetime.now(timezone.utc)),
+        "updated_at": str(datetime.now(timezone.utc).replace(microsecond=0)),
         "kwargs": {},
         "train_kwargs": None,
         "state_dict": OrderedDict(weights),

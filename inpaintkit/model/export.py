@@ -31,7 +31,7 @@ TRACED_SHAPE = (2, 200, 328)  # pictures, height, width: no multiple of 64, so t
 
 
 def _header(model: LightInpaintV1, meta: dict[str, Any]) -> dict[str, str]:
-    return {"name": model.name, "updated_at": str(datetime.now(timezone.utc)), EXTRA_KEY: json.dumps(meta)}
+    return {"name": model.name, "updated_at": str(datetime.now(timezone.utc).replace(microsecond=0)), EXTRA_KEY: json.dumps(meta)}
 
 
 def export_safetensors(model: LightInpaintV1, path: str | Path, **meta: Any) -> Path:
