@@ -68,6 +68,17 @@ class Feed:
         for x, hole, y, index in self.loader if items else ():
             yield (*(part.to(self.device, non_blocking=True) for part in (x, hole, y)), index)  # type: ignore[misc]
 
+    def close(self) -> None:
+        """End the loader processes; the next batches start new ones.
+
+        An interrupted cell keeps all that it used in its traceback, and a kernel that ends stops its children: torch then
+        complains of loader processes that were killed.
+        """
+        workers = None if self.resident is not None else self.loader._iterator
+        if workers is not None:
+            workers._shutdown_workers()  # type: ignore[attr-defined]  # torch offers no other way
+            self.loader._iterator = None
+
 
 def outlive_stop_signal(worker: int) -> None:
     """Make this loader process deaf to SIGINT and to the first SIGTERM.

@@ -123,7 +123,6 @@ class Trainer:
         reads what they leave. Raises `RunFailed` when training diverges or a GPU's memory doesn't suffice.
         """
         with catch_stop_signals(self.run.stop):
-            # not an attribute: a cycle of references would keep loader processes alive
             way = self._show if self.found.finished else self._launch if self.launches else self._train
             return way()
 
@@ -149,8 +148,8 @@ class Trainer:
         with lock as self._lock, run.under_way([*self._begin(), *setup.messages]):
             stop_without_parent()
             judge = partial(judge_records, setup, self.group, self.files.strips, config.save_eval_step)
-            with enough_memory(config):
-                return self._report(fit(run, setup.task, setup.feed, setup.data.sampler, judge, self.save))
+            with enough_memory(config), contextlib.closing(setup.feed) as feed:
+                return self._report(fit(run, setup.task, feed, setup.data.sampler, judge, self.save))
 
     def _begin(self) -> list[str]:
         """Make the folder ready, in which nothing may have changed since it was looked at; return what to tell."""
