@@ -144,12 +144,17 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return payload
 
 
+def now() -> str:
+    """Return the time as model files have it, in UTC and to the second."""
+    return str(datetime.now(timezone.utc).replace(microsecond=0))
+
+
 def _layout(model: LightInpaintV1, dtype: torch.dtype | None) -> dict[str, Any]:
     weights = ((name, tensor.detach().to("cpu", dtype)) for name, tensor in model.state_dict().items())
     return {
         "nunif_model": 1,
         "name": model.name,
-        "updated_at": str(datetime.now(timezone.utc).replace(microsecond=0)),
+        "updated_at": now(),
         "kwargs": {},
         "train_kwargs": None,
         "state_dict": OrderedDict(weights),

@@ -7,7 +7,6 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path, full_path
-from inpaintkit.model.checkpoint import EXTRA_KEY, load_model
+from inpaintkit.model.checkpoint import EXTRA_KEY, load_model, now
 from inpaintkit.model.generator import LightInpaintV1
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
@@ -31,7 +30,7 @@ TRACED_SHAPE = (2, 200, 328)  # pictures, height, width: no multiple of 64, so t
 
 
 def _header(model: LightInpaintV1, meta: dict[str, Any]) -> dict[str, str]:
-    return {"name": model.name, "updated_at": str(datetime.now(timezone.utc).replace(microsecond=0)), EXTRA_KEY: json.dumps(meta)}
+    return {"name": model.name, "updated_at": now(), EXTRA_KEY: json.dumps(meta)}
 
 
 def export_safetensors(model: LightInpaintV1, path: str | Path, **meta: Any) -> Path:
