@@ -249,7 +249,7 @@ def gan(place: Place) -> Figures:
             next(task.model.parameters()).fill_(torch.nan)
         losses = one_step(trainer)(1)
         failed = float(torch.isfinite(torch.stack([term.double() for term in losses.terms.values()])).all())
-    return {"spread of a realness map": spread, "hinge loss": float(report.rows("train")[-1]["discriminator"]),
+    return {"spread of a realness map": spread, "discriminator's loss": float(report.rows("train")[-1]["discriminator"]),
             "loss that isn't finite ends a step": failed}  # fmt: skip
 
 

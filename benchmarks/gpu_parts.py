@@ -264,8 +264,12 @@ def gan(scope: Scope) -> dict[str, Any]:
     trainer = make_trainer("gan", options)
     report = trainer.fit()
     assert isinstance(trainer, GanTrainer)
-    hinge = [row["discriminator"] for row in report.rows("train")]
-    return report.summary() | {"hinge": hinge, "table": trainer.epoch_table(), "picked": trainer.picked_because()}
+    losses = [row["discriminator"] for row in report.rows("train")]
+    return report.summary() | {
+        "discriminator": losses,
+        "table": trainer.epoch_table(),
+        "picked": trainer.picked_because(),
+    }
 
 
 def start_judging(scope: Scope, model: Path, name: str) -> tuple[subprocess.Popen[bytes], Path]:

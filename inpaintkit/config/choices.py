@@ -39,6 +39,10 @@ DISCRIMINATOR_NAMES: Choices = {
     "ffce": "ensemble of three ffc",
     "l3cffce": "ensemble of two l3c and two ffc, iw3's",
 }
+ADVERSARIAL_LOSSES: Choices = {
+    "paired": "fill and truth of the same place compared",
+    "hinge": "fill and truth judged apart, iw3's",
+}
 HOLE_METHODS: Choices = {
     "auto": "what the left eye can't see; soft edges of the depth map are made sharp first",
     "occlusion": "what the left eye can't see, from the depth map as it is",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inpaintkit.config.choices import (
+    ADVERSARIAL_LOSSES,
     AMP_MODES,
     DISCRIMINATOR_NAMES,
     LOSSES,
@@ -204,6 +205,9 @@ class GanConfig(TrainConfig):
     save_epoch: bool = option_of(TrainConfig, "save_epoch", default=True)
     discriminator: str = option(
         "l3cffce", "discriminator to train against", group="Discriminator", choices=DISCRIMINATOR_NAMES
+    )
+    adversarial_loss: str = option(
+        "paired", "how the discriminator tells fills from truth, see docs/gan.md", choices=ADVERSARIAL_LOSSES
     )
     discriminator_weight: float = option(0.2, "weight of the adversarial term", minimum=0)
     generator_warmup_iteration: int = option(

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from inpaintkit.model.discriminator import CELL, CUT_CELLS
+
 STE_OVERSHOOT = 0.1
 WEIGHT_LIMITS = (1e-3, 10.0)
 WEIGHT_MOMENTUM = 0.99
@@ -13,6 +15,7 @@ WARMUP_STEEPNESS = 4.0
 WARMUP_CUTOFF = 0.1
 MASK_EPS = 1e-4
 HALF_STEP_8BIT = 0.5 / 255
+SMALLEST_CELLS = 2 * CUT_CELLS + 1  # of which one is judged
 
 
 class MaskedHingeLoss:
@@ -36,6 +39,14 @@ class MaskedHingeLoss:
         """Return the discriminator's loss: real logits below 1 and fake logits above -1 cost."""
         return 0.5 * (self._mean(torch.relu(1 - real), mask) + self._mean(torch.relu(1 + fake), mask))
 
+    def paired(self, real: Tensor, fake: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return both losses of the game in which the truth shall be rated above the fill of the same place by at least 1.
+
+        What a whole picture adds to its logits falls out of the differences (relativistic pairing: Jolicoeur-Martineau, "The
+        relativistic discriminator", 2018, of pictures drawn independently).
+        """
+        return self._mean(torch.relu(1 + real.detach() - fake), mask), self._mean(torch.relu(1 + fake - real), mask)
+
     def _mean(self, values: Tensor, mask: Tensor | None) -> Tensor:
         values = values.float()
         if mask is None:
@@ -43,6 +54,19 @@ class MaskedHingeLoss:
         counted = mask > 0
         count = counted.sum(dtype=values.dtype)
         return (values * counted).sum() / ((count if self.mean_count is None else self.mean_count(count)) + MASK_EPS)
+
+
+def moved_window(height: int, width: int, rng: torch.Generator) -> tuple[slice, slice]:
+    """Return rows and columns of a window that begins up to 7 px inside a picture, so that cells of 8 px lie anywhere.
+
+    Its sides are multiples of 8; a small picture leaves less room to move, as it must keep a cell to judge.
+    """
+    ways = []
+    for side in (height, width):
+        kept = max((side - CELL + 1) // CELL, SMALLEST_CELLS) * CELL
+        start = int(torch.randint(min(side - kept, CELL - 1) + 1, (), generator=rng))
+        ways.append(slice(start, start + kept))
+    return ways[0], ways[1]
 
 
 def ste_clamp(x: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from inpaintkit.training.adversarial import (
     AdaptiveWeight,
     MaskedHingeLoss,
     dequantisation_noise,
+    moved_window,
     ste_clamp,
     warmup_weight,
 )
@@ -40,6 +41,32 @@ def test_hinge_values() -> None:
         "discriminator_loss method with mask=None": hinge.discriminator(real, fake),
     }
     assert {k: v.item() for k, v in computed.items()} == pytest.approx(expected, rel=1e-6)
+
+
+def test_pairs_cost_only_where_the_truth_is_not_clearly_above_its_own_fill() -> None:
+    real, fake = (
+        torch.tensor([3.0, -3.0, 0.5]),
+        torch.tensor([0.0, -6.0, 0.5]),
+    )  # as far apart, at another level; no difference
+    hinge, fooled = MaskedHingeLoss(), fake.clone().requires_grad_()
+    assert [float(loss) for loss in hinge.paired(real[:2], fake[:2])] == [4.0, 0.0]
+    assert [float(loss) for loss in hinge.paired(real[2:], fake[2:])] == [1.0, 1.0]
+    hinge.paired(real.requires_grad_(), fooled)[0].backward()
+    assert real.grad is None, "the truth isn't the generator's to move"
+    assert fooled.grad is not None
+    assert (fooled.grad < 0).all()
+
+
+@pytest.mark.parametrize("side", [40, 44, 96, 156])
+def test_a_window_of_whole_cells_begins_at_every_place_of_a_cell_that_there_is_room_for(side: int) -> None:
+    windows = [moved_window(side, side, torch_rng(number)) for number in range(200)]
+    rows = {window[0].start for window in windows}
+    (size,) = {part.stop - part.start for window in windows for part in window}
+    assert size % 8 == 0
+    assert size >= 40, "of which a discriminator judges one cell"
+    assert size >= side - 15
+    assert rows == set(range(min(side - size, 7) + 1))
+    assert len({(window[0].start, window[1].start) for window in windows}) > len(rows) or side == 40
 
 
 def test_soft_masks_count_where_they_are_above_zero() -> None:

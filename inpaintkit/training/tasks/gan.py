@@ -11,12 +11,14 @@ from torch import Tensor
 from inpaintkit.config import GanConfig
 from inpaintkit.data.resident import Batch
 from inpaintkit.model import create_discriminator
+from inpaintkit.model.discriminator import crop_centre
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import amp
 from inpaintkit.training.adversarial import (
     AdaptiveWeight,
     MaskedHingeLoss,
     dequantisation_noise,
+    moved_window,
     ste_clamp,
     warmup_weight,
 )
@@ -79,13 +81,19 @@ class GanTask:
     ) -> tuple[Tensor, Tensor]:
         """Return the generator's adversarial loss and the discriminator's loss.
 
-        Both come from one pass over the output: the two gradients are taken apart in `add_gradients`.
+        Both come from one pass over the output: the two gradients are taken apart in `add_gradients`. What is judged begins
+        anywhere in a cell: the generator's cells would follow those of a discriminator that lie on them.
         """
-        noise = self._noise(y, place)
+        size = (y.shape[-2], y.shape[-1])
         member = self.discriminator.pick(float(torch.rand((), generator=rng)))
+        rows, columns = moved_window(*size, rng)
+        parts = (output, y, self._noise(y, place), crop_centre(mask, size))
+        output, y, noise, mask = (part[..., rows, columns] for part in parts)
         with amp.autocast(self.arithmetic, self.device):
             fake, counted = self.discriminator(ste_clamp(output) + noise, y, mask=mask, member=member)
             real, _ = self.discriminator(y + noise, y, mask=mask, member=member)
+        if self.config.adversarial_loss == "paired":
+            return self.hinge.paired(real, fake, counted)
         return self.hinge.generator(fake, counted), self.hinge.discriminator(real, fake, counted)
 
     def _noise(self, y: Tensor, place: StepPlace) -> Tensor:
@@ -167,14 +175,20 @@ class GanTask:
         """Return how real the discriminator finds each place of `picture`, (B, 1, h, w) logits, high = real.
 
         `picture` and its truth `target` are (B, 3, H, W), 0..1; the map covers them but for a frame of two cells of 8 px. The
-        members of an ensemble judge as much as each of them is picked.
+        members of an ensemble judge as much as each of them is picked. Who learnt by pairs only knows more or less real: 0 is
+        the mean of the truth then.
         """
         self.discriminator.eval()
-        shares = self.discriminator.probabilities
         picture, target = picture.to(self.device), target.to(self.device)
+        logits = self._logits(picture, target)
+        if self.config.adversarial_loss == "paired":
+            logits = logits - self._logits(target, target).mean(dim=(-2, -1), keepdim=True)
+        return logits.cpu()
+
+    def _logits(self, picture: Tensor, target: Tensor) -> Tensor:
+        shares = self.discriminator.probabilities
         judged = [self.discriminator(picture, target, member=member) for member in range(len(shares))]
-        weighted = [share * logits.float() for share, logits in zip(shares, judged, strict=True)]
-        return torch.stack(weighted).sum(dim=0).cpu()
+        return torch.stack([share * logits.float() for share, logits in zip(shares, judged, strict=True)]).sum(dim=0)
 
     def state(self) -> dict[str, Any]:
         return {
