@@ -1,9 +1,11 @@
 """Writing files so that a crash at any moment leaves the old file or the new one, never half of one."""
 
 import contextlib
+import csv
 import errno
 import fcntl
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -123,6 +125,13 @@ def atomic_write_text(path: str | Path, text: str) -> None:
     """Write `text` as UTF-8 to `path`, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def atomic_write_csv(path: str | Path, rows: Iterable[Iterable[object]]) -> None:
+    """Write `rows` as CSV to `path`, atomically."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    atomic_write_text(path, text.getvalue())
 
 
 def read_json(path: str | Path) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """Scores of fills inside holes, and what they say together: means, differences, ranks, and how sure each is."""
 
-import csv
 import functools
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from inpaintkit.errors import InputError
-from inpaintkit.files import atomic_write_text
+from inpaintkit.files import atomic_write_csv
 from inpaintkit.seeds import numpy_rng
 
 WIDTH_BINS: dict[str, tuple[int, int | None]] = {"1-2": (1, 2), "3-5": (3, 5), "6-9": (6, 9), "10+": (10, None)}
@@ -202,14 +200,12 @@ def count_of(number: int, noun: str) -> str:
 
 def save_scores(path: str | Path, evaluations: Iterable[Evaluation]) -> Path:
     """Write one row per truth, record and fill as CSV, atomically; raise `InputError` where that is impossible."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["truth", "record", "picture", "fill", "hole_pixels", *METRICS])
+    rows: list[list[object]] = [["truth", "record", "picture", "fill", "hole_pixels", *METRICS]]
     for evaluation in evaluations:
         for score in evaluation.scores:
             figures = ["" if np.isnan(score.figures[name]) else f"{score.figures[name]:.6g}" for name in METRICS]
-            writer.writerow([evaluation.title, score.record, score.picture, score.fill, score.hole_pixels, *figures])
-    atomic_write_text(path, text.getvalue())
+            rows.append([evaluation.title, score.record, score.picture, score.fill, score.hole_pixels, *figures])
+    atomic_write_csv(path, rows)
     return Path(path)
 
 

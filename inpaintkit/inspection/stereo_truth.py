@@ -7,7 +7,6 @@ left picture is seen at x - disparity in the right one. Files: PFM and NPY (not 
 """
 
 import math
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,7 +49,6 @@ MOST_PIXELS = 120_000_000
 """Disparities of more pixels are refused before anything of them is read: bounds the memory."""
 
 _ALL_MEASURED = 0.999
-_PFM_HEADER = re.compile(rb"(Pf|PF)\s+(\d{1,9})\s+(\d{1,9})\s+([-+.eE\d]{1,32})\s")
 
 
 def stereo_truth(folder: str | Path, scale: float | None = None, edge_dilation: int = 0) -> Truth:
@@ -208,14 +206,11 @@ def read_disparity(path: str | Path, scale: float | None = None) -> Tensor:
     """
     path = Path(path)
     try:
-        if path.suffix == ".pfm":
-            values = _read_pfm(path)
-        elif path.suffix == ".npy":
+        if path.suffix == ".npy":
             # mapped, so that a header that lies about the shape asks for no memory
-            values = np.load(path, mmap_mode="r", allow_pickle=False)
+            values, usual_scale = np.asarray(np.lib.format.open_memmap(path, mode="r")), 1.0
         else:
-            values, depth_scale = _read_png(path)
-            scale = scale or depth_scale
+            values, usual_scale = _read_grey(path)
         if values.ndim != 2 or values.dtype.kind not in "fiu":
             raise ValueError(f"it holds {values.dtype} {values.shape} instead of one number per pixel")
         _check_size(values.shape[1], values.shape[0])
@@ -224,7 +219,7 @@ def read_disparity(path: str | Path, scale: float | None = None) -> Tensor:
             f"stereo_dir: {shown(path)} is no disparity map ({shown(error)}); give PFM, NPY or grey PNG"
         ) from None
     with np.errstate(over="ignore"):  # what float32 can't hold is infinite, hence not measured
-        numbers = torch.from_numpy(values.astype(np.float32))[None, None] / (scale or 1.0)
+        numbers = torch.from_numpy(values.astype(np.float32))[None, None] / (scale or usual_scale)
     return numbers.masked_fill(~numbers.isfinite(), torch.nan)
 
 
@@ -233,25 +228,15 @@ def _check_size(width: int, height: int) -> None:
         raise ValueError(f"it is said to have {width}x{height} px, and 1 to {MOST_PIXELS:,} in all can be read")
 
 
-def _read_pfm(path: Path) -> np.ndarray:
-    with path.open("rb") as file:
-        header = _PFM_HEADER.match(file.read(128))
-    if header is None or header[1] != b"Pf":
-        raise ValueError("it is not a grey PFM file")
-    width, height = int(header[2]), int(header[3])
-    _check_size(width, height)
-    kind = "<f4" if float(header[4]) < 0 else ">f4"
-    # Rows run from the bottom to the top.
-    return np.fromfile(path, kind, width * height, offset=header.end()).reshape(height, width)[::-1]
-
-
-def _read_png(path: Path) -> tuple[np.ndarray, float]:
-    """Return what a PNG holds, NaN for 0, and its usual scale."""
-    with Image.open(path, formats=["PNG"]) as image:
+def _read_grey(path: Path) -> tuple[np.ndarray, float]:
+    """Return what a PFM or PNG file holds, NaN for the 0 of a PNG, and its usual scale."""
+    with Image.open(path, formats=["PPM" if path.suffix == ".pfm" else "PNG"]) as image:
         _check_size(*image.size)
         if image.mode in ("1", "P"):
             raise ValueError("its numbers stand for colours of a palette, or for black and white")
         stored = np.array(image)
+    if image.mode == "F":
+        return stored, 1.0
     scale = 1.0 if stored.dtype == np.uint8 else SCALE_16_BIT
     return np.where(stored == 0, np.nan, stored.astype(np.float32)), scale
 

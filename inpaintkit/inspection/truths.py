@@ -46,8 +46,6 @@ PHOTO_RECORDS = {"prefix": "photos", "size": 256, "num_samples": 2, "divergence_
 LEAST_SHARE = 0.25
 """Share of a picture's width that a cut at a hole leaves, unless there is no hole in its middle."""
 
-_NEARER = 1e-5
-
 _Item = TypeVar("_Item")
 
 
@@ -180,10 +178,10 @@ def scene_case(scene: Scene, divergence: float, convergence: float, name: str, e
     warped, hole = forward_warp(picture, depth, divergence, convergence, "right")
     hole = close_hole(hole)
     exact = scene.view("right", divergence, convergence)
-    gain = 0.5 * divergence / 100 * scene.size[1]
-    strip = math.ceil(gain * max(convergence, 1 - convergence))
+    strip = math.ceil(0.5 * divergence / 100 * scene.size[1] * max(convergence, 1 - convergence))
     truth = torch.where(hole, exact, warped)
-    judged, hidden = (without_border(x, 0, strip) for x in (hole, hidden_in_right_view(scene, gain, convergence)))
+    hidden = scene.hidden_in_right_view(divergence, convergence)
+    judged, hidden = (without_border(x, 0, strip) for x in (hole, hidden))
     return Case(name, name, warped, hole, truth, judged, picture, exact, hidden)
 
 
@@ -223,23 +221,6 @@ def _draw_column(judged: Tensor, rng: np.random.Generator, at_right: bool) -> in
     if len(middle):
         return int(middle[int(rng.integers(len(middle)))])
     return int(columns.max() if at_right else columns.min())
-
-
-def hidden_in_right_view(scene: Scene, gain: float, convergence: float) -> Tensor:
-    """Return the pixels of the right view whose centre the scene's own picture doesn't show: bool (1, 1, H, W), exact.
-
-    `gain`: px that a point of depth 1 moves further to the left than one of depth 0; `convergence`: the depth that stays.
-    """
-    height, width = scene.size
-    seen_x, y = torch.arange(width, dtype=torch.float32)[None], torch.arange(height, dtype=torch.float32)[:, None]
-    nearest, place = torch.full(scene.size, -torch.inf), torch.zeros(scene.size)
-    for layer in scene.layers:
-        x = layer.source(seen_x, y, -gain, convergence)
-        depth = layer.depth_at(x, y)
-        wins = (layer.outline(x, y) < 0) & (depth > nearest)
-        nearest, place = torch.where(wins, depth, nearest), torch.where(wins, x, place)
-    covered = [(layer.outline(place, y) < 0) & (layer.depth_at(place, y) > nearest + _NEARER) for layer in scene.layers]
-    return torch.stack(covered).any(dim=0)[None, None]
 
 
 def read_textures(photos: str | Path) -> list[Tensor]:

@@ -7,7 +7,6 @@ starts, checks the disk, and leaves a run folder that says how the run ended, wh
 import contextlib
 import csv
 import dataclasses
-import io
 import json
 import logging
 import os
@@ -26,7 +25,7 @@ from traitlets.config import Config
 from inpaintkit.config import GenerateConfig, InspectConfig, JobConfig, TrainConfig, changes, resolve_device
 from inpaintkit.data.generate.plan import list_sources
 from inpaintkit.errors import InputError, RunFailed
-from inpaintkit.files import atomic_write_text, folder_lock, move_aside, read_json, require_writable
+from inpaintkit.files import atomic_write_csv, atomic_write_text, folder_lock, move_aside, read_json, require_writable
 from inpaintkit.model import load_model
 from inpaintkit.notebook.machine import machine_facts, source_revision, versions
 from inpaintkit.notebook.parameters import PRESET, in_project, load_params, resolve
@@ -308,9 +307,7 @@ def record(config: JobConfig, figures: Mapping[str, Any]) -> None:
             f"run_dir: another notebook has begun a report of other parameters in {config.run_folder}; name another run_dir, and "
             "run all cells again"
         )
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("name", "value"), *figures.items()])
-    atomic_write_text(config.run_folder / "metrics.csv", text.getvalue())
+    atomic_write_csv(config.run_folder / "metrics.csv", [("name", "value"), *figures.items()])
 
 
 def read_metrics(folder: str | Path) -> dict[str, str]:

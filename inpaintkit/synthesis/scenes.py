@@ -74,7 +74,7 @@ class Scene:
     def render(self) -> tuple[Tensor, Tensor]:
         """Return the picture (1, 3, H, W), 0..1, and its depth (1, 1, H, W), 0..1, 1 = near."""
         x, y = self._grid(1)
-        depth = torch.cat([self._nearest(x, block) for block in self._serial_rows(y)])
+        depth = torch.cat([self._nearest(x, block, 0.0, 0.0)[0] for block in self._serial_rows(y)])
         return self._compose(0.0, 0.0), depth[None, None]
 
     def view(self, eye: Eye, divergence: float, convergence: float) -> Tensor:
@@ -96,9 +96,13 @@ class Scene:
         height, width = self.size
         x, y = self._grid(SUBPIXELS)
         rows = max(1, _BLOCK_POINTS // x.numel())
-        parts = [self._hidden(x, block, gain, convergence) for block in y.split(rows)]
+        parts = [self._hidden(x, block, 0.0, gain, convergence) for block in y.split(rows)]
         share = torch.cat(parts).reshape(height, width, SUBPIXELS).float().mean(dim=-1)
         return (share > 0.5)[None, None]
+
+    def hidden_in_right_view(self, divergence: float, convergence: float) -> Tensor:
+        """Return the pixels of the right view whose centre the scene's own picture doesn't show: bool (1, 1, H, W), exact."""
+        return self._hidden(*self._grid(1), -self._gain(divergence), 0.0, convergence)[None, None]
 
     def _gain(self, divergence: float) -> float:
         """Return the px that a point of depth 1 moves further than one of depth 0."""
@@ -117,21 +121,25 @@ class Scene:
         """Split rows so that torch divides no operation among threads: where it does, last bits depend on their number."""
         return list(y.split(max(1, _SERIAL_ELEMENTS // (3 * self.size[1]))))
 
-    def _nearest(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the depth of what is seen in the centre picture at x (1, N), y (M, 1): (M, N); -inf if nothing is."""
-        nearest = torch.full((y.shape[0], x.shape[1]), -torch.inf)
+    def _nearest(self, seen_x: Tensor, y: Tensor, gain: float, convergence: float) -> tuple[Tensor, Tensor]:
+        """Return the depth of what is seen at seen_x (1, N), y (M, 1) when points have moved by gain * (depth - convergence),
+        -inf if nothing is, and the x that it had before: (M, N) each."""
+        nearest, place = torch.full((y.shape[0], seen_x.shape[1]), -torch.inf), torch.zeros(y.shape[0], seen_x.shape[1])
         for layer in self.layers:
-            depth = layer.depth_at(x, y).expand_as(nearest)
-            nearest = torch.where((layer.outline(x, y) < 0) & (depth > nearest), depth, nearest)
-        return nearest
+            x = layer.source(seen_x, y, gain, convergence)
+            depth = layer.depth_at(x, y)
+            wins = (layer.outline(x, y) < 0) & (depth > nearest)
+            nearest, place = torch.where(wins, depth, nearest), torch.where(wins, x, place)
+        return nearest, place
 
-    def _hidden(self, x: Tensor, y: Tensor, gain: float, convergence: float) -> Tensor:
-        depth = self._nearest(x, y)
-        seen_x = x + gain * (depth - convergence)
-        hidden = torch.zeros_like(depth, dtype=torch.bool)
+    def _hidden(self, seen_x: Tensor, y: Tensor, here: float, there: float, convergence: float) -> Tensor:
+        """Return what is seen at seen_x (1, N), y (M, 1) with gain `here`, but hidden with gain `there`: bool (M, N)."""
+        nearest, place = self._nearest(seen_x, y, here, convergence)
+        seen_there = place + there * (nearest - convergence)
+        hidden = torch.zeros_like(nearest, dtype=torch.bool)
         for layer in self.layers:
-            source = layer.source(seen_x, y, gain, convergence)
-            hidden |= (layer.outline(source, y) < 0) & (layer.depth_at(source, y) > depth + _NEARER)
+            x = layer.source(seen_there, y, there, convergence)
+            hidden |= (layer.outline(x, y) < 0) & (layer.depth_at(x, y) > nearest + _NEARER)
         return hidden
 
     def _compose(self, gain: float, convergence: float) -> Tensor:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from inpaintkit.config import require_known
 from inpaintkit.errors import InputError
+from inpaintkit.neighbours import running_max
 
 Eye = Literal["left", "right"]
 EYES = get_args(Eye)
@@ -273,14 +274,9 @@ def _behind_nearer_layer(column: Tensor) -> Tensor:
 
     True for NaN as well, which has no influence on others.
     """
-    covered = 1
-    smallest = F.pad(column[:, 1:], (0, FILL_REACH), value=torch.inf).nan_to_num_(nan=torch.inf)
-    # Windows of 1, 2, 4 ... pixels, joined in pairs, cost a logarithm of the reach.
-    while covered < FILL_REACH:
-        step = min(covered, FILL_REACH - covered)
-        smallest = torch.minimum(smallest[:, :-step], smallest[:, step:])
-        covered += step
-    return torch.less_equal(column, smallest).logical_not_()
+    negated = -column
+    to_the_right = F.pad(negated[:, 1:], (0, 1), value=-torch.inf).nan_to_num_(nan=-torch.inf)
+    return torch.ge(negated, running_max(to_the_right, 0, FILL_REACH - 1, -1)).logical_not_()
 
 
 def _background(missing: Tensor) -> tuple[Tensor, Tensor]:

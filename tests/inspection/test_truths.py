@@ -27,7 +27,7 @@ from inpaintkit.inspection import (
 )
 from inpaintkit.inspection.holes import hole_iou, stray_pixels
 from inpaintkit.inspection.tables import tables
-from inpaintkit.inspection.truths import hidden_in_right_view, scene_case
+from inpaintkit.inspection.truths import scene_case
 from inpaintkit.seeds import torch_rng
 from inpaintkit.synthesis import Layer, Scene
 from inpaintkit.synthesis.scenes import everywhere, polygon
@@ -62,7 +62,7 @@ def test_the_hole_of_exact_depth_is_the_exact_one() -> None:
     assert case.exact_hole[0, 0].any(0).nonzero().flatten().tolist() == list(range(42, 50))
     assert hole_iou(case.judged, case.exact_hole).item() == 1
     assert stray_pixels(case.judged, case.exact_hole).item() == 0
-    assert not hidden_in_right_view(post(depth=0.0), 8.0, CONVERGENCE).any()
+    assert not post(depth=0.0).hidden_in_right_view(DIVERGENCE, CONVERGENCE).any()
 
 
 def test_edge_dilation_moves_mixed_colours_along_with_the_near_object() -> None:

@@ -132,7 +132,7 @@ def test_the_outputs_of_cells(shown: list[str], folder: Path, monkeypatch: pytes
     assert "train/IMG_0002.HEIC" in shown[0], "a file's name, unlike an option's, stays as it is"
     assert "eval only" in shown[0]
     showing.show_file(picture, NAME)
-    HtmlProgress(NAME, 3, NAME).update(1, 3, NAME)
+    HtmlProgress(NAME, NAME).update(1, 3, NAME)
     Still().update(picture.read_bytes(), NAME)
     assert len(shown) == 6
 
@@ -147,7 +147,7 @@ def test_a_headline_shows_a_name_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_a_bar_tells_a_screen_reader_how_far_it_is(shown: list[str]) -> None:
-    HtmlProgress("pictures", 4).update(1, 4)
+    HtmlProgress("pictures").update(1, 4)
     assert 'aria-valuenow="25"' in shown[-1], "a number, as ARIA wants it"
 
 

@@ -43,15 +43,15 @@ class TimeLeft:
 class HtmlProgress:
     """A bar in the output of the cell that makes it."""
 
-    def __init__(self, description: str, total: int = 0, unit: str = "") -> None:
-        """Show an empty bar; a `total` of 0 is not known yet."""
-        self._description, self._unit, self._total = description, unit, total
+    def __init__(self, description: str, unit: str = "") -> None:
+        """Show an empty bar."""
+        self._description, self._unit, self._total = description, unit, 0
         self._started, self._shown = time.monotonic(), -math.inf
         self._clock, self._left = TimeLeft(), ""
         self._handle = display(self._page(0, ""), raw=True, display_id=True)
 
     def update(self, done: int, total: int, message: str = "") -> None:
-        """Show how far the work is; `message` is what is worked on."""
+        """Show how far the work is; a `total` of 0 is not known yet, `message` is what is worked on."""
         now = time.monotonic()
         other = total != self._total
         self._left, self._total = self._clock.left(done, total) or "", total

@@ -125,7 +125,7 @@ class LiveCurves(Callback):
         self._place = place
 
     def on_start(self, run: RunView) -> None:
-        self._bar = HtmlProgress("training", run.total_steps, "steps")
+        self._bar = HtmlProgress("training", "steps")
         self._bar.update(run.steps_done, run.total_steps)
         self._watching = _Watching(run.folder)
         self._watching.arrange(*self._stop_button(run))
