@@ -19,7 +19,7 @@ MARK = "inpaintkit"
 
 
 class Child(subprocess.Popen[str]):
-    """A Python process that finds this package and ends with the context; `tail`: the last lines worth keeping, as noted."""
+    """A Python process that finds this package and ends with the context; `tail`: for whoever follows it to note its last lines in."""
 
     def __init__(self, arguments: Sequence[str], threads: int, environment: Mapping[str, str]) -> None:
         """Start ``python ARGUMENTS`` with so many threads, unless the user has set their number, and with `environment`."""

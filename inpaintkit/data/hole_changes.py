@@ -55,10 +55,10 @@ def thin_holes(holes: Tensor, widths: Tensor) -> Tensor:
 def border_columns(holes: Tensor, lefts: Tensor, width: int, picks: Tensor, insets: Tensor) -> Tensor:
     """Return the columns of records `width` px wide that crops show, one of whose sides may be the picture's border.
 
-    The border runs through the hole: through the column of the pixel that `picks` (B,) chooses among those of
-    `holes` (B, S, S) bool, the crops that begin at column `lefts` (B,). Beyond it that column repeats, as the network pads pictures.
-    `insets` (B,): that many columns of the crop lie beyond the right border; negative: beyond the left one; 0: there is
-    no border. The crop moves to get there; where the record ends it is mirrored. Returns (B, S) int64.
+    `holes` (B, S, S) bool: those of the crops, which begin at column `lefts` (B,). The border is the column of one hole pixel, chosen
+    by `picks` (B,). Beyond the border that column repeats, as the network pads pictures. `insets` (B,): how many columns of the crop lie
+    beyond the right border; negative: beyond the left one; 0: there is no border. The crop moves so that the border comes to its place;
+    where that leads out of the record, the record is mirrored. Returns (B, S) int64.
     """
     size = holes.shape[-1]
     steps = torch.arange(size, device=holes.device)

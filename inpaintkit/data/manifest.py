@@ -170,7 +170,7 @@ def _read(path: Path) -> Row:
 def lock(output_dir: str | Path, name: str, shard: str) -> Iterator[None]:
     """Hold the shard ``i/n`` of the data set `name` for this process; a second one gets an `InputError`.
 
-    So does a run with another number of shards: its share overlaps with this one's.
+    A run with another number of shards gets one, too: its share overlaps with this one's.
     """
     folder = Path(output_dir) / LOCK_FOLDER
     count = shard.partition("/")[2]
@@ -184,7 +184,7 @@ def lock(output_dir: str | Path, name: str, shard: str) -> Iterator[None]:
 
 
 def _require_unlocked(folder: Path, purpose: str, name: str) -> None:
-    """Raise `InputError` if a process holds the lock for longer than others take to look at it, too."""
+    """Raise `InputError` if a run holds the lock; one that is gone after some looks was held by another process that only looked."""
     for last in (False,) * LOOKS + (True,):
         try:
             with folder_lock(folder, purpose, name):

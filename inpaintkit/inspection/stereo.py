@@ -110,7 +110,7 @@ def stereo_pair(
     if len(batch) != 1:
         raise InputError(f"picture: a stereo pair is made from one picture, got {len(batch)}; call once for each")
     near = depth_like(depth, batch, edge_dilation)
-    # The warp counts in percent of the width; what is right for the longer side may be more of a very narrow picture than it takes.
+    # The warp counts in percent of the width: of a very narrow picture the longer side's percentage may be more than it allows.
     most, wanted = max(MAX_DIVERGENCE, divergence), divergence * max(batch.shape[-2:]) / batch.shape[-1]
     if wanted > most:
         tell("too narrow a picture for this divergence: it gets the strongest effect that there is")

@@ -22,7 +22,7 @@ NAMED_BY_SECTIONS = {"prefix": "data_sets and variants", "model_type": "depth_mo
 ON_ERROR = ("stop", "skip", "retry")
 UNFINISHED = ("keep", "clean")
 USABLE = ("ready", "not downloaded yet")  # how the sentences of `available_models` begin where a model can be had
-DONE, DONE_BEFORE, FAILED, NOT_RUN = "done", "done before", "failed", "not run"
+DONE_BEFORE, FAILED, NOT_RUN = "done before", "failed", "not run"
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _find_problems(jobs: Iterable[GenerateConfig], on_error: str) -> list[str]:
                 check()
             except InputError as error:
                 problems.append(f"{job.data_set_name}: {error}")
-    return list(dict.fromkeys(problems))  # a model's name is looked at twice
+    return list(dict.fromkeys(problems))  # an unknown model is found by two of the checks
 
 
 def _check_model(job: GenerateConfig, states: Callable[[str | None], Mapping[str, str]]) -> None:
@@ -196,27 +196,29 @@ def _run_pass(batch: BatchPlan, outcomes: list[Outcome], places: Iterable[int], 
 def run_job(job: GenerateConfig) -> Outcome:
     """Run one job's notebook, unless it was finished before."""
     try:
-        finished = runs.run_manifest(job.run_folder)
-        metrics = finished.get("metrics")
+        last = runs.run_manifest(job.run_folder)
+        same, seconds = last.get("params") == dataclasses.asdict(job), last.get("seconds")
         if (
-            finished.get("status") == "done"
-            and finished.get("params") == dataclasses.asdict(job)
-            and isinstance(metrics, dict)
+            last.get("status") == runs.DONE
+            and same
+            and isinstance(seconds, float)
+            and (records := _finished_records(job))
         ):
-            records, seconds = str(metrics.get("records", "")), finished.get("seconds")
-            if records.isdecimal() and isinstance(seconds, float) and _is_there(job, int(records)):
-                return Outcome(job, DONE_BEFORE, records, seconds)
+            return Outcome(job, DONE_BEFORE, records, seconds)
         report = runs.execute(NOTEBOOK, dataclasses.asdict(job))
     except (InputError, RunFailed) as error:
         return Outcome(job, FAILED, error=str(error), started=isinstance(error, RunFailed))
-    return Outcome(job, DONE, report.metrics.get("records", ""), report.seconds)
+    return Outcome(job, runs.DONE, report.metrics.get("records", ""), report.seconds)
 
 
-def _is_there(job: GenerateConfig, records: int) -> bool:
-    """Tell whether a finished data set hasn't been cleaned since, not even in part."""
-    if job.data_set_name not in data_set_names(job.output_dir):
-        return False
-    return sum(map(is_record, read_manifest(job.output_dir, job.data_set_name))) >= records
+def _finished_records(job: GenerateConfig) -> str:
+    """Return how many records a finished run of the job made; empty if none was finished, or some were cleaned since."""
+    # not from the manifest of the run folder: that is the last run's, which may have failed
+    records = runs.read_metrics(job.run_folder).get("records", "")
+    if not records.isdecimal() or job.data_set_name not in data_set_names(job.output_dir):
+        return ""
+    there = sum(map(is_record, read_manifest(job.output_dir, job.data_set_name)))
+    return records if there >= int(records) else ""
 
 
 def _clean_up(batch: BatchPlan, outcomes: Iterable[Outcome], tell: Callable[[str], None]) -> None:
@@ -230,9 +232,7 @@ def _clean_up(batch: BatchPlan, outcomes: Iterable[Outcome], tell: Callable[[str
 
 def _clean(job: GenerateConfig) -> str:
     """Delete what a failed job left, unless that is a finished data set or holds other shards; return in words what was done."""
-    # not from the manifest of the run folder: that is the failed run's own
-    records = runs.read_metrics(job.run_folder).get("records", "")
-    if records.isdecimal() and _is_there(job, int(records)):
+    if _finished_records(job):
         return "nothing deleted, it was finished before"
     if job.shard_mark:
         return "nothing deleted, other shards' files are among its own"

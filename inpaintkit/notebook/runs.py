@@ -299,7 +299,7 @@ def run_manifest(folder: str | Path) -> dict[str, Any]:
 def record(config: JobConfig, figures: Mapping[str, Any]) -> None:
     """Write the figures that a run ends with to ``metrics.csv`` (name, value) in its folder.
 
-    Raises `InputError` where another notebook began a report of other parameters in the folder meanwhile: there two are mixed now.
+    Raises `InputError` where another notebook has begun a report of other parameters in the same folder: the two are mixed there.
     """
     begun = _params_of(config.run_folder / "params.yaml") if isinstance(config, InspectConfig) else None
     if begun not in (None, dataclasses.asdict(config)):

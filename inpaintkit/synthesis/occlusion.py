@@ -33,7 +33,8 @@ WHOLE_EDGE = 1.3
 """Range of depth in twice a window, relative to that in the window, up to which the window shows a whole edge."""
 
 SHARPEST_SHARE = 0.25
-"""Share of a map's strong edges that are narrower than what counts as their width: a map with some sharp edges shows hills as hills."""
+"""Share of a map's strong edges that are narrower than what counts as their width. A quarter, not half, because where some edges are
+sharp the map can show steps, and its wide edges are slopes of the scene."""
 
 MEASURED_ROWS = 256
 

@@ -35,13 +35,12 @@ def generate_in_processes(config: GenerateConfig, tell: Callable[[int, int, str]
                 raise InputError(said["refused"])
             else:
                 worked += said.get("worked", 0)
-                # A total of 0 isn't known yet; what a process tells at its end has no numbers of its own.
-                if said.get("total") != 0:
-                    known = progress.get(rank, (0, 0))
-                    progress[rank] = said.get("done", known[0]), said.get("total", known[1])
+                if said.get("total"):  # of 0 it isn't known yet
+                    progress[rank] = said["done"], said["total"]
+                elif "worked" in said:  # its last word, and perhaps the only one
+                    progress.setdefault(rank, (0, 0))
                 done, total = (sum(part) for part in zip((0, 0), *progress.values(), strict=True))
-                text = said.get("text", f"{process} is done")
-                tell(done if len(progress) == len(children) else 0, total, text)
+                tell(done if len(progress) == len(children) else 0, total, said.get("text", f"{process} is done"))
     return worked
 
 
