@@ -32,10 +32,13 @@ DELETED_ROW = "deleted_row"  # what a record's row is kept as when the record wa
 LOOKS, LOOK_SECONDS = 40, 0.05
 PARAMETERS_FILE, SOURCES_FILE = "parameters.json", "pictures.json"
 SPLITS = ("train", "eval")
+DATA_SET_FOLDERS = (*SPLITS, MANIFEST_FOLDER, FRAME_FOLDER, DELETED_FOLDER, "depth_cache", "runs")
+"""What lies in the folder of a data set where no option says otherwise."""
+
 SEQUENCE_DIGITS = 8
 PICTURE_SUFFIX, HOLE_SUFFIX = "_C.png", "_M.png"
 
-IW3_RECORD = re.compile(r"(.+)_[0-9a-f]{8}_[0-9]+_[0-9]+_[CM]\.png")
+IW3_RECORD = re.compile(r"(.+)_([0-9a-f]{8})_([0-9]+)_[0-9]+_[CM]\.png")
 """A record file of iw3's generator: name, hash of the source folder, number of the picture, number of its crop."""
 
 Row = dict[str, Any]
@@ -114,6 +117,15 @@ def iw3_set_names(output_dir: str | Path) -> list[str]:
     """Return the names (``PREFIX_MODEL``, or ``MODEL`` alone) of the data sets in `output_dir` that iw3's generator wrote."""
     names = (path.name for split in SPLITS for path in _entries(Path(output_dir) / split))
     return sorted({found[1] for name in names if (found := IW3_RECORD.fullmatch(name))})
+
+
+def iw3_source(record_file: str) -> str | None:
+    """Return a name for the picture that a record of iw3's generator was cut from, None for another file.
+
+    It gives a picture and its mirror image a number each, 2n - 1 and 2n.
+    """
+    found = IW3_RECORD.fullmatch(record_file)
+    return f"{found[1]}_{found[2]}_{(int(found[3]) + 1) // 2}" if found else None
 
 
 def begin(folder: Path, parameters: Mapping[str, Any], pictures: Mapping[str, Mapping[str, int]]) -> None:

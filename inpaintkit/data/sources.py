@@ -27,7 +27,7 @@ from inpaintkit.data.images import (
     list_pictures,
     read_file,
 )
-from inpaintkit.data.manifest import SPLITS, VIDEO_FOLDER
+from inpaintkit.data.manifest import DATA_SET_FOLDERS, MANIFEST_FOLDER, PARAMETERS_FILE, SPLITS, VIDEO_FOLDER
 from inpaintkit.data.video import FrameMark, frame_picture, is_video, survey
 from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.errors import InputError
@@ -185,8 +185,11 @@ def describe_videos(folder: Path) -> tuple[tuple[str, str], ...]:
 def list_files(dataset_dir: Path, written: Collection[Path]) -> dict[str, list[Path]]:
     """Return the picture and video files of train and eval, sorted by path; all are "train" where there are no such folders.
 
-    The folders that are `written` into are left out.
+    The folders that are `written` into are left out, and what the kit wrote elsewhere: records and masks are no photos.
     """
+    runs = [path.parent for path in dataset_dir.rglob("params.yaml") if path.with_name("manifest.json").is_file()]
+    data_sets = {path.parents[2] for path in dataset_dir.rglob(f"{MANIFEST_FOLDER}/*/{PARAMETERS_FILE}")}
+    written = [*written, *runs, *(data_set / name for data_set in data_sets for name in DATA_SET_FOLDERS)]
     if is_divided(dataset_dir):
         folders = {split: dataset_dir / split for split in SPLITS}
         return {split: list_pictures(folder, written) if folder.is_dir() else [] for split, folder in folders.items()}

@@ -55,6 +55,25 @@ def test_what_is_written_into_a_folder_of_photos_is_not_read_again(tmp_path: Pat
     assert generate_dataset(config(tmp_path, tmp_path / "data")).records == first.records > 0
 
 
+def test_other_data_sets_and_runs_among_the_photos_are_no_photos(tmp_path: Path) -> None:
+    for name in ("cat_face", "dahlia", "fig_bowl"):
+        photo(tmp_path / f"{name}.jpg", f"train/{name}")
+    before = list_sources(config(tmp_path, tmp_path / "second")).files
+    generate_dataset(config(tmp_path, tmp_path / "first"))
+    photo(tmp_path / "trained" / "figures" / "samples.png")
+    for name in ("params.yaml", "manifest.json"):
+        (tmp_path / "trained" / name).write_text("{}")
+    assert list_sources(config(tmp_path, tmp_path / "second")).files == before
+    with pytest.raises(
+        InputError, match=r"first is a data set that this kit made, of records; give the folder of the photos"
+    ):
+        list_sources(config(tmp_path / "first", tmp_path / "second"))
+    photo(tmp_path / "first" / "album" / "mine.jpg", "train/bird_lamp")
+    assert sum(map(len, list_sources(config(tmp_path, tmp_path / "second")).files.values())) == 4, (
+        "a photo is one anywhere"
+    )
+
+
 class TestDivision:
     """Only what can be read is divided into train and eval."""
 

@@ -76,10 +76,14 @@ class Listing:
 def list_sources(config: GenerateConfig) -> Listing:
     """Return the source files of `config`.
 
-    Raises `InputError` when a side would have no picture at all, when records would be written among the sources, and when one depth map
-    would serve two photos.
+    Raises `InputError` when a side would have no picture at all, when the sources are records or records would be written among them, and
+    when one depth map would serve two photos.
     """
     root = Path(config.dataset_dir)
+    if manifest.data_set_names(root):
+        raise InputError(
+            f"dataset_dir: {shown(root)} is a data set that this kit made, of records; give the folder of the photos and videos"
+        )
     _require_apart(root, Path(config.output_dir))
     splits = ("eval",) if config.eval_only else manifest.SPLITS
     files = list_files(
