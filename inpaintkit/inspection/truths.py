@@ -21,7 +21,7 @@ from inpaintkit.config import GenerateConfig
 from inpaintkit.data import InpaintDataset, UnreadablePicture, generate_dataset, list_pictures, read_picture
 from inpaintkit.data.generate.plan import identity, list_sources
 from inpaintkit.data.images import is_picture
-from inpaintkit.data.manifest import PICTURE_SUFFIX, Row, data_set_names, is_record, read_manifest
+from inpaintkit.data.manifest import PICTURE_SUFFIX, Row, data_set_names, is_record, iw3_source, read_manifest
 from inpaintkit.depth import create_depth_model
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.pictures import picture_batch
@@ -103,7 +103,8 @@ def record_truth(dataset: InpaintDataset) -> Truth:
         x, hole, y, number = dataset[numbers[index]]
         margin, file, missing = (x.shape[-1] - y.shape[-1]) // 2, dataset.names[number], hole[None] > 0
         name = record_name(file)
-        return Case(name, sources.get(file, name), x[None], missing, x[None], without_border(missing, margin, margin))
+        source = sources.get(file) or iw3_source(file) or name
+        return Case(name, source, x[None], missing, x[None], without_border(missing, margin, margin))
 
     return Truth(
         "photos" if photos else "drawn records", [record_name(dataset.names[number]) for number in numbers], load

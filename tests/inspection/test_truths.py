@@ -206,6 +206,20 @@ def test_records_leave_out_the_frame(tmp_path: Path) -> None:
     assert case.judged[0, 0].any(1).nonzero().flatten().tolist() == list(range(16, 80))
 
 
+def test_crops_of_one_picture_are_drawn_together_also_in_a_set_of_iw3s(tmp_path: Path) -> None:
+    write_records(tmp_path / "eval", 4)
+    for number, name in enumerate(("1_0", "2_1", "3_0", "11_0")):
+        for kind in "CM":
+            (tmp_path / "eval" / f"toy_{number}_{kind}.png").rename(
+                tmp_path / "eval" / f"p_Any_B_0a1b2c3d_{name}_{kind}.png"
+            )
+    truth = record_truth(InpaintDataset(tmp_path / "eval", training=False))
+    sources = {name: truth.case(name).source for name in truth.names}
+    picture, mirrored, second, sixth = (sources[f"p_Any_B_0a1b2c3d_{name}"] for name in ("1_0", "2_1", "3_0", "11_0"))
+    assert picture == mirrored, "a picture and its mirror image have numbers of their own"
+    assert len({picture, second, sixth}) == 3
+
+
 def test_hole_pixels_that_do_not_count_have_no_say(tmp_path: Path) -> None:
     write_records(tmp_path / "eval", 1, textured=True)
     mask = Image.new("L", (96, 96))
