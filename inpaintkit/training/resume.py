@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from inpaintkit.config import FIXED, TrainConfig, changes
+from inpaintkit.config import FIXED, GanConfig, TrainConfig, changes
 from inpaintkit.data import HardExampleSampler, InpaintDataset
 from inpaintkit.errors import InputError
 from inpaintkit.files import OLD, move_aside
@@ -85,8 +85,15 @@ def _with_state(config: TrainConfig, files: RunFiles, state: State, source: Path
         return replacing if config.overwrite or config.reset_state else _of_iw3(config, files, state)
     with taking_state(files.folder):
         before = dict(state["train_kwargs"])
-    if any(getattr(config, name) and not before.get(name, False) for name in MADE_ANEW):
+    asked_anew = [name for name in MADE_ANEW if getattr(config, name)]
+    notebook = (GanConfig if "discriminator" in before else TrainConfig).notebook
+    if any(not before.get(name, False) for name in asked_anew) or (asked_anew and notebook != config.notebook):
         return replacing
+    if notebook != config.notebook:
+        raise InputError(
+            f"model_dir: {config.model_dir} holds a run of {notebook}, which {config.notebook} can't go on with; name another model_dir, "
+            f"take its weights alone with resume=True and reset_state=True, or set overwrite=True, which moves it to {OLD}/"
+        )
     with taking_state(files.folder):
         progress = state["inpaintkit_progress"]
         epoch, step = progress["epoch"], progress["step"]

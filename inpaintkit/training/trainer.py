@@ -131,7 +131,7 @@ class Trainer:
         self.run.stop.asked = True
 
     def _show(self) -> TrainReport:
-        done = f"this run is done: {self.run.plan.last_epoch} epochs in {self.files.folder}; nothing was changed"
+        done = f"this run is done: {self.run.progress.epoch - 1} epochs in {self.files.folder}; nothing was changed"
         ways = "To go on, set resume=True and a larger max_epoch; for a new run name another model_dir"
         with self.run.under_way([f"{done}. {ways}"]):
             return self._report(finished=True)
@@ -206,7 +206,7 @@ class Trainer:
             self.files.model,
             progress.best_epoch,
             progress.best_score,
-            min(progress.epoch - 1, self.run.plan.last_epoch),
+            progress.epoch - 1,
             progress.steps_done,
             self.run.timer.seconds,
             finished,

@@ -10,13 +10,13 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from toy_data import TINY, Listener, tiny_trainer, write_record
+from toy_data import TINY, Listener, tiny, tiny_trainer, write_record
 
-from inpaintkit.config import TrainConfig
+from inpaintkit.config import GanConfig, TrainConfig
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.model import LightInpaintV1, load_model, load_state, save_model
 from inpaintkit.seeds import torch_rng
-from inpaintkit.training import Callback, RunView, StepInfo, Trainer, TrainReport
+from inpaintkit.training import Callback, GanTrainer, RunView, StepInfo, Trainer, TrainReport
 from inpaintkit.training.callbacks import ProgressBar
 from inpaintkit.training.checkpoints import older
 from inpaintkit.training.run import csv_text
@@ -167,6 +167,20 @@ class TestAnotherRun:
         torch.save(load_state(state) | {key: 5}, state)
         assert tiny_trainer(data, overwrite=True).found.replaces
 
+    def test_one_of_the_other_notebook_is_not_gone_on_with_even_if_asked(self, data: Path) -> None:
+        run = data.parent / "run"
+        gan = GanConfig.from_params(tiny(data, run, crop_size=72, resume=True, max_epoch=3))
+        with pytest.raises(InputError, match="holds a run of 02_train, which 03_finetune_gan can't go on with"):
+            GanTrainer(gan, [])
+        state = load_state(run / STATE)
+        torch.save(state | {"train_kwargs": state["train_kwargs"] | {"discriminator": "l3c"}}, run / STATE)
+        with pytest.raises(
+            InputError, match=r"a run of 03_finetune_gan, which 02_train can't .*resume=True and reset_state=True"
+        ):
+            tiny_trainer(data, resume=True, max_epoch=3)
+        assert tiny_trainer(data, resume=True, reset_state=True).found.weights_from == run / STATE
+        assert tiny_trainer(data, overwrite=True).found.replaces
+
     def test_overwrite_contradicts_resume(self) -> None:
         with pytest.raises(InputError, match="overwrite: it contradicts resume"):
             TrainConfig(overwrite=True, resume=True)
@@ -299,6 +313,12 @@ class TestChangedOptions:
         assert heard.heard("options changed on the way: max_epoch 2, now 3")
         rate = report.rows("train")[-1]["learning_rate"]
         assert rate == pytest.approx(1e-4 * (1 + math.cos(math.pi * 2 / 3)) / 2, rel=1e-3), "as in the third of three"
+
+    def test_a_finished_run_is_not_shortened(self, data: Path) -> None:
+        heard = Listener()
+        report = tiny_trainer(data, heard, max_epoch=1, resume=True).fit()
+        assert (report.epochs, report.steps, report.finished) == (2, 4, True)
+        assert heard.heard("this run is done: 2 epochs")
 
     def test_smaller_batches(self, data: Path) -> None:
         report = cut(data, batch_size=1, backward_step=2, resume=True)
