@@ -235,7 +235,7 @@ def _run(options: argparse.Namespace) -> None:
         with parameters.in_project(options.notebook):
             config.check_inputs()
         print(f"# run folder: {config.run_folder}")
-        print(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False), end="")
+        print(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True), end="")
         return
     print(f"{config.notebook}: loading ...", flush=True)
     from inpaintkit.notebook import runs

@@ -68,12 +68,11 @@ def require_records(data_dir: str, *splits: str) -> None:
     """Raise `InputError` unless the data set folder `data_dir` holds records in each of `splits`."""
     for folder in (require_folder(data_dir, "data_dir") / split for split in splits):
         if not folder.is_dir() or not any(require_folder(folder, "data_dir").glob("*_M.png")):
-            here = any(Path(data_dir).glob("*_M.png"))
-            advice = (
-                "the records lie in the folder that you gave: give the one above it"
-                if here
-                else "run 01_generate first"
-            )
+            advice = "run 01_generate first"
+            if any(Path(data_dir).glob("*_M.png")):
+                advice = "the records lie in the folder that you gave: give the one above it"
+            elif any(Path(data_dir, "deleted", folder.name).glob("*_M.png")):
+                advice = "all of them were deleted in the record browser: bring some back there"
             raise InputError(f"data_dir: {folder} holds no records (pairs *_C.png, *_M.png); {advice}")
 
 

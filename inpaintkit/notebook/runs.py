@@ -117,13 +117,15 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         except PapermillExecutionError as error:
             stopped = error.ename == "KeyboardInterrupt"
             status = "interrupted" if stopped else "failed"
-            _write_manifest(folder, manifest | _ending(status, started, f"{error.ename}: {error.evalue}"))
+            with contextlib.suppress(InputError):  # a full disk, which is the reason more often than not
+                _write_manifest(folder, manifest | _ending(status, started, f"{error.ename}: {error.evalue}"))
             if stopped:
                 raise KeyboardInterrupt(f"{source.stem} {error.evalue or AGAIN}") from None
             reason = error.evalue if error.ename == "InputError" else f"{error.ename}: {error.evalue}"
             raise RunFailed(f"{source.stem} failed: {reason} (see {folder / source.name})") from None
         except BaseException as error:
-            _write_manifest(folder, manifest | _ending("interrupted", started, repr(error)))
+            with contextlib.suppress(InputError):
+                _write_manifest(folder, manifest | _ending("interrupted", started, repr(error)))
             raise
         report = RunReport(source.stem, folder, time.monotonic() - started, read_metrics(folder))
         _write_manifest(folder, manifest | _ending(report.status, started) | {"metrics": report.metrics})

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from toy_files import write_record
 
+from inpaintkit.config import TrainConfig
 from inpaintkit.data import manifest
 from inpaintkit.data.dataset import find_pairs
 from inpaintkit.data.manifest import DELETION_FILE, MARKS_FILE
@@ -217,6 +218,17 @@ def test_bringing_back_leaves_alone_what_was_made_meanwhile(folder: Path) -> Non
     made = (folder / f"{name}_M.png").read_bytes()
     restore_records(folder, [name])
     assert (folder / f"{name}_M.png").read_bytes() == made
+
+
+def test_a_training_without_a_side_that_was_deleted_whole_says_how_it_comes_back(folder: Path) -> None:
+    delete_records(folder, {name for name in names(folder) if name.startswith("eval/")})
+    config = TrainConfig(data_dir=str(folder), model_dir=str(folder / "model"))
+    with pytest.raises(
+        InputError, match=r"eval holds no records .* deleted in the record browser: bring some back there"
+    ):
+        config.check_inputs()
+    restore_records(folder, deleted_records(folder))
+    config.check_inputs()
 
 
 def test_a_name_with_line_breaks_is_marked_and_deleted_like_any_other(folder: Path) -> None:

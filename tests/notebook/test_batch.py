@@ -206,6 +206,21 @@ def test_each_job_has_a_run_folder_and_a_second_call_does_nothing(
     assert ran == 2 * ["flowers_strong"]
 
 
+def test_a_run_that_cannot_even_note_its_failure_still_tells_the_reason(
+    plan: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fill_the_disk(source: str, target: str, **others: object) -> None:
+        folder = Path(target).parent
+        shutil.rmtree(folder)
+        folder.touch()  # nothing more can be written there
+        raise PapermillExecutionError(0, 1, "", "InputError", "cannot write c.png: the disk is full", [])
+
+    monkeypatch.setattr("papermill.execute_notebook", fill_the_disk)
+    source, out = plan["data_sets"]["flowers"]["dataset_dir"], tmp_path / "out"
+    assert main(["run", "01_generate", "-p", f"dataset_dir={source}", "-p", f"output_dir={out}", "-p", "prefix=f"]) == 1
+    assert "01_generate failed: cannot write c.png: the disk is full" in capsys.readouterr().err
+
+
 class TestFailures:
     """A job fails for real: its pictures turn out to be changed since its data set was begun."""
 

@@ -252,11 +252,13 @@ class TestCommandLine:
         self, capsys: pytest.CaptureFixture[str], tmp_path: Path
     ) -> None:
         words = ["-p", "max_epoch=3", "-p", f"data_dir={some_records(tmp_path)}"]
-        assert main(["run", "02_train", *words, "--run-dir", str(tmp_path / "m"), "--dry-run"]) == 0
-        shown = yaml.safe_load(capsys.readouterr().out)
+        assert main(["run", "02_train", *words, "--run-dir", str(tmp_path / "für"), "--dry-run"]) == 0
+        said = capsys.readouterr().out
+        shown = yaml.safe_load(said)
         assert shown["max_epoch"] == 3
-        assert shown["model_dir"] == str(tmp_path / "m")
-        assert not (tmp_path / "m").exists()
+        assert shown["model_dir"] == str(tmp_path / "für")
+        assert f"model_dir: {tmp_path / 'für'}\n" in said, "as people write it"
+        assert not (tmp_path / "für").exists()
 
     def test_the_run_folder_of_the_command_line_wins_over_that_of_the_parameter_file(
         self, capsys: pytest.CaptureFixture[str], tmp_path: Path
