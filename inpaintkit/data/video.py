@@ -112,7 +112,8 @@ class Stream:
         try:
             if self.path.stat().st_size == 0:
                 raise UnreadablePicture("is empty")
-            self.container: av.container.InputContainer = av.open(str(self.path), metadata_errors="replace")
+            whole = str(self.path.absolute())  # FFmpeg takes what stands before a colon for the name of a protocol
+            self.container: av.container.InputContainer = av.open(whole, metadata_errors="replace")
         except (av.error.FFmpegError, OSError) as error:
             raise UnreadablePicture(f"cannot be opened as a video: {error.strerror}") from error
         streams = [s for s in self.container.streams.video if not _is_cover(s)]

@@ -623,3 +623,12 @@ def test_a_survey_keeps_no_frames_however_long_the_video(tmp_path: Path, monkeyp
     survey(path, 100.0, 0.0)
     assert len(used) == 120
     assert max(used[40:]) - used[40] < 100 << 20  # 80 frames kept would be 189 MB
+
+
+def test_in_the_working_folder_a_name_with_a_colon_is_a_file_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video(Path("v.mp4"), scene("train/dahlia", FPS))
+    Path("v.mp4").rename("http:day 1.mp4")
+    assert survey(Path("http:day 1.mp4"), 8.0, 0.0)[1]
