@@ -208,10 +208,10 @@ def move_aside(folder: Path, names: Iterable[str], dated: Path) -> Path:
 
 
 class FolderLock:
-    """A lock on `folder` for one process; `purpose` begins the sentences about it."""
+    """A lock on `folder` for one process; `purpose` begins the sentences about it. `shared`: for all that only ask whether it is free."""
 
-    def __init__(self, folder: str | Path, purpose: str, name: str) -> None:
-        self.folder, self.path, self.purpose = Path(folder), Path(folder) / name, purpose
+    def __init__(self, folder: str | Path, purpose: str, name: str, shared: bool = False) -> None:
+        self.folder, self.path, self.purpose, self.shared = Path(folder), Path(folder) / name, purpose, shared
         self._handle = self._take()
 
     def keep(self) -> None:
@@ -238,14 +238,15 @@ class FolderLock:
             ) from None
         handle = os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
             with handle:
                 raise InputError(f"{self.purpose}: {self._reason(error, handle)}") from None
-        handle.seek(0)
-        handle.truncate()
-        handle.write(str(os.getpid()))
-        handle.flush()
+        if not self.shared:
+            handle.seek(0)
+            handle.truncate()
+            handle.write(str(os.getpid()))
+            handle.flush()
         return handle
 
     def _reason(self, error: OSError, handle: IO[str]) -> str:

@@ -15,21 +15,19 @@ import contextlib
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from inpaintkit.data.packed import PACK_FOLDER
 from inpaintkit.errors import InputError
-from inpaintkit.files import atomic_write_text, folder_lock, read_json, remove_leftovers
+from inpaintkit.files import FolderLock, atomic_write_text, folder_lock, read_json, remove_leftovers
 from inpaintkit.text import shown
 
 MANIFEST_FOLDER, VIDEO_FOLDER, FRAME_FOLDER, DELETED_FOLDER = "manifest", "videos", "frames", "deleted"
 LOCK_FOLDER = ".locks"
 MARKS_FILE, DELETION_FILE = "marked_bad.txt", ".being_deleted.txt"  # lists of records, see `review`
 DELETED_ROW = "deleted_row"  # what a record's row is kept as when the record was deleted in the browser
-LOOKS, LOOK_SECONDS = 40, 0.05
 PARAMETERS_FILE, SOURCES_FILE = "parameters.json", "pictures.json"
 SPLITS = ("train", "eval")
 DATA_SET_FOLDERS = (*SPLITS, MANIFEST_FOLDER, FRAME_FOLDER, DELETED_FOLDER, "depth_cache", "runs")
@@ -189,22 +187,9 @@ def lock(output_dir: str | Path, name: str, shard: str) -> Iterator[None]:
     with folder_lock(folder, f"prefix {name}", f"{name}_{shard.replace('/', 'of')}.lock"):
         for other in _shard_locks(folder, name):
             if other.stem.rpartition("of")[2] != count:
-                _require_unlocked(
-                    folder, f"prefix {name}: it runs in another number of shards than {count}", other.name
-                )
+                purpose = f"prefix {name}: it runs in another number of shards than {count}"
+                FolderLock(folder, purpose, other.name, shared=True).close()
         yield
-
-
-def _require_unlocked(folder: Path, purpose: str, name: str) -> None:
-    """Raise `InputError` if a run holds the lock; one that is gone after some looks was held by another process that only looked."""
-    for last in (False,) * LOOKS + (True,):
-        try:
-            with folder_lock(folder, purpose, name):
-                return
-        except InputError:
-            if last:
-                raise
-            time.sleep(LOOK_SECONDS)
 
 
 def _shard_locks(folder: Path, name: str) -> list[Path]:

@@ -71,9 +71,9 @@ def describe_run(state: RunState, now: float | None = None) -> str:
     if not state.rows:
         return "no epoch yet: curves appear with the first evaluation"
     parts = [f"epoch {state.rows[-1]['epoch']}" + (f" of {state.last_epoch}" if state.last_epoch else "")]
-    judged = [row for row in state.rows if row["split"] == "eval" and _number(row, "total") is not None]
+    judged = [row for row in state.rows if row["split"] == "eval" and not math.isnan(_number(row, "total"))]
     if judged:
-        best = min(judged, key=lambda row: _number(row, "total") or 0.0)
+        best = min(judged, key=lambda row: _number(row, "total"))
         parts.append(
             f"evaluation loss {_text(judged[-1], 'total')} (least {_text(best, 'total')}, epoch {best['epoch']})"
         )
@@ -112,13 +112,10 @@ def _strips(folder: Path) -> dict[int, tuple[Path, ...]]:
     return {epoch: tuple(path for *_, path in those) for epoch, those in groupby(strips, key=itemgetter(0))}
 
 
-def _number(row: Mapping[str, str], name: str) -> float | None:
-    with contextlib.suppress(ValueError):
-        value = float(row.get(name) or "nan")
-        return None if math.isnan(value) else value
-    return None
+def _number(row: Mapping[str, str], name: str) -> float:
+    return float(row.get(name) or "nan")
 
 
 def _text(row: Mapping[str, str], name: str) -> str:
     value = _number(row, name)
-    return "?" if value is None else f"{value:.4g}"
+    return "?" if math.isnan(value) else f"{value:.4g}"

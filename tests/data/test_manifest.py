@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from inpaintkit.__main__ import main
 from inpaintkit.data import manifest
 from inpaintkit.data.manifest import clean_prefix, data_set_names, read_manifest
 from inpaintkit.errors import InputError
+from inpaintkit.files import FolderLock
 
 pytestmark = pytest.mark.attack
 
@@ -146,6 +148,9 @@ def test_another_number_of_shards_is_refused_while_one_is_running(tmp_path: Path
         pass
     with manifest.lock(tmp_path, "a_M1", "2/3"), manifest.lock(tmp_path, "a_M10", "0/2"):
         pass  # one after the other is fine, and so is another data set
+    asking = FolderLock(tmp_path / manifest.LOCK_FOLDER, "asked", "a_M1_0of2.lock", shared=True)
+    with contextlib.closing(asking), manifest.lock(tmp_path, "a_M1", "2/3"):
+        pass  # who only asks whether a shard is being written keeps nobody off who asks the same
 
 
 @pytest.mark.parametrize(("alone", "goes"), [(True, {"young", "old"}), (False, {"old"})])
