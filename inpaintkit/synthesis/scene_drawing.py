@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inpaintkit.errors import InputError
-from inpaintkit.synthesis.scenes import Layer, Outline, Scene, blob, ellipse, everywhere, polygon, twig
+from inpaintkit.synthesis.scenes import Layer, Outline, Scene, blob, ellipse, everywhere, polygon, twig, values_at
 
 MOST_LAYERS = 6
 _SMALLEST_SIDE = 32
@@ -86,15 +86,8 @@ def _piece(photo: Tensor) -> np.ndarray:
 def drawn(piece: np.ndarray) -> Outline:
     """Return the outline of a drawn thing, bool (H, W); outside the picture it goes on as at the border."""
     inside, outside = (cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 5) for part in (piece, ~piece))
-    distance = torch.from_numpy(cv2.GaussianBlur(outside - inside, (0, 0), 1.0))[None, None]
-    height, width = piece.shape
-
-    def outline(x: Tensor, y: Tensor) -> Tensor:
-        x, y = torch.broadcast_tensors(x, y)
-        grid = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1)[None]
-        return F.grid_sample(distance, grid, padding_mode="border", align_corners=True)[0, 0]
-
-    return outline
+    distance = torch.from_numpy(cv2.GaussianBlur(outside - inside, (0, 0), 1.0))[None]
+    return lambda x, y: values_at(distance, x, y, "border")[0]
 
 
 def _draw_layer(rng: np.random.Generator, size: tuple[int, int], textures: Sequence[Tensor]) -> Layer:

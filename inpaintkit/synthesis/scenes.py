@@ -58,10 +58,7 @@ class Layer:
 
     def colour_at(self, x: Tensor, y: Tensor) -> Tensor:
         """Return (3, H, W), bilinear."""
-        height, width = self.texture.shape[-2:]
-        x, y = torch.broadcast_tensors(x, y)
-        grid = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1)[None]
-        return F.grid_sample(self.texture[None], grid, padding_mode="reflection", align_corners=True)[0]
+        return values_at(self.texture, x, y, "reflection")
 
 
 @dataclass(frozen=True)
@@ -165,6 +162,14 @@ class Scene:
         for above, cover in zip(colour, opacity, strict=True):
             picture = torch.lerp(picture, above, cover)
         return picture
+
+
+def values_at(values: Tensor, x: Tensor, y: Tensor, beyond: str) -> Tensor:
+    """Return `values` (C, h, w) at `x`, `y` in px, which are broadcast to (H, W): (C, H, W), bilinear; `beyond`: `F.grid_sample`'s padding mode."""
+    height, width = values.shape[-2:]
+    x, y = torch.broadcast_tensors(x, y)
+    grid = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1)[None]
+    return F.grid_sample(values[None], grid, padding_mode=beyond, align_corners=True)[0]
 
 
 def degrade_depth(depth: Tensor, blur: float = 0.0, factor: float = 1.0) -> Tensor:
