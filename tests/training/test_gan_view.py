@@ -95,6 +95,7 @@ class TestTheReason:
 
 def test_an_epoch_is_judged_by_likeness_grid_and_lost_closeness() -> None:
     assert epoch_score(0.2, 0.08, -0.03) == 0.08  # half a dB may be lost, and less pattern than the truth earns nothing
-    assert epoch_score(1.0, 0.08, 0.02) == pytest.approx(0.6)
-    assert epoch_score(0.0, 0.08, 7.0) == pytest.approx(1.08)
+    assert epoch_score(1.0, 0.08, 0.04) == pytest.approx(0.6)
+    assert epoch_score(0.0, 0.08, 0.02) == 0.08  # no more than chance makes of it
+    assert epoch_score(0.0, 0.08, 7.0) == pytest.approx(1.06)
     assert epoch_score(0.0, 0.08, math.nan) == 0.08  # no hole is wide enough for a score

@@ -32,21 +32,25 @@ from inpaintkit.training.tasks.updater import Updater, of_updater
 PSNR_ALLOWANCE = 0.5
 """Decibels of inside-hole PSNR that better texture may cost before an epoch is ranked lower for it."""
 
+ARTEFACT_ALLOWANCE = 0.02
+"""Artefact score that isn't counted: twice what its mean scatters by, and on a flat surface a pattern of half an 8-bit step."""
+
 
 def epoch_score(lost_psnr: float, lpips: float, artefact: float) -> float:
-    """Return what an epoch is judged by, the lower the better: LPIPS, artefact score within 0..1 and each dB lost beyond half a dB.
+    """Return what an epoch is judged by, the lower the better: LPIPS, and what the other two have beyond their allowances.
 
-    `artefact` is NaN where no hole is wide enough for that score; then the others decide.
+    `lost_psnr` is in dB. `artefact` counts within 0..1, and is NaN where no hole is wide enough for that score; then the
+    others decide.
     """
-    grid = 0.0 if math.isnan(artefact) else min(max(artefact, 0.0), 1.0)
-    return lpips + grid + max(0.0, lost_psnr - PSNR_ALLOWANCE)
+    pattern = 0.0 if math.isnan(artefact) else max(0.0, min(artefact, 1.0) - ARTEFACT_ALLOWANCE)
+    return lpips + pattern + max(0.0, lost_psnr - PSNR_ALLOWANCE)
 
 
 class GanTask:
     """Trains the generator of `plain` against a discriminator; see `Task` for what the methods promise.
 
-    The best epoch has the lowest ``score`` = inside-hole LPIPS + artefact score (within 0..1) + every decibel of
-    inside-hole PSNR that is lost beyond `PSNR_ALLOWANCE`, among the epochs after the start.
+    The best epoch has the lowest ``score`` among the epochs after the start: inside-hole LPIPS + artefact score (within
+    0..1) beyond `ARTEFACT_ALLOWANCE` + every decibel of inside-hole PSNR that is lost beyond `PSNR_ALLOWANCE`.
     """
 
     def __init__(self, config: GanConfig, plain: PlainTask) -> None:
