@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -51,9 +52,12 @@ def test_each_seed_starts_with_a_discriminator_of_its_own() -> None:
 
 
 def test_warming_up_counts_the_updates_of_the_whole_run(task: GanTask) -> None:
-    """Not those of the epoch: each would begin without the discriminator again."""
-    begun, warm = (task.step(batch(), place(step, done)).terms for step, done in ((12, 0), (1, 12)))
+    """Not those of the epoch: each would begin without the discriminator again. The weight is averaged only while it counts."""
+    before = task.adaptive.average
+    begun = task.step(batch(), place(12, 0)).terms
     assert float(begun["adversarial_weight"]) == 0
+    assert task.adaptive.average == before
+    warm = task.step(batch(), place(1, 12)).terms
     assert float(warm["adversarial_weight"]) > 0
 
 
@@ -67,6 +71,49 @@ def test_each_step_hides_the_8_bit_steps_of_the_truth_by_noise_of_its_own(task: 
     first, again, next_step = seen[::2]
     assert torch.equal(first, again)
     assert not torch.equal(first, next_step)
+
+
+def test_fill_and_truth_are_judged_beside_the_truth_and_the_hole_of_the_same_place(task: GanTask) -> None:
+    y, seen = batch()[2], list[tuple[Tensor, Tensor, Tensor]]()
+    mask = torch.nn.functional.pad(y[:, :1], [MARGIN] * 4)  # as large as the crop, and as bright as the truth is red
+
+    def look(_: torch.nn.Module, given: tuple[Tensor, Tensor], named: dict[str, Any]) -> None:
+        seen.append((*given, named["mask"]))
+
+    hook = task.discriminator.register_forward_pre_hook(look, with_kwargs=True)
+    for seed in range(3):
+        task.discriminate(1 - y, y, mask, place(1, 0), torch_rng(seed))
+    hook.remove()
+    for number, (picture, truth, hole) in enumerate(seen):
+        assert float((picture - (truth if number % 2 else 1 - truth)).abs().max()) <= 0.51 / 255
+        assert torch.equal(hole, truth[:, :1])
+    assert not torch.equal(seen[0][1], seen[2][1]), "the place moves"
+
+
+def test_a_perfect_fill_costs_both_networks_1_by_pairs_and_by_hinge_what_its_own_logits_say(
+    task: GanTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    y, seen = batch()[2], list[Tensor]()
+    hook = task.discriminator.register_forward_hook(lambda _, given, judged: seen.append(judged[0].detach()))
+    found = []
+    for name in ("paired", "hinge"):
+        monkeypatch.setattr(task, "config", dataclasses.replace(task.config, adversarial_loss=name))
+        losses = task.discriminate(y, y, torch.ones_like(y[:, :1]), place(1, 0), torch_rng(0))
+        found += [loss.item() for loss in losses]
+    hook.remove()
+    fake, real = seen[2:]
+    apart = 0.5 * (torch.relu(1 - real).mean() + torch.relu(1 + fake).mean())
+    assert found == pytest.approx([1, 1, float(-fake.mean()), float(apart)], abs=1e-3)
+
+
+def test_a_step_without_a_hole_to_judge_leaves_the_weight_of_the_adversarial_loss(task: GanTask) -> None:
+    x, hole, y, index = batch()
+    at_the_edge = torch.zeros_like(hole)
+    at_the_edge[..., : MARGIN + 1] = True  # reaches beyond the margin, but not into what the discriminator judges
+    task.step((x, hole, y, index), place(1, 12))
+    before = task.adaptive.average
+    assert float(task.step((x, at_the_edge, y, index), place(2, 12)).terms["adversarial_weight"]) == 0
+    assert task.adaptive.average == before
 
 
 @pytest.mark.parametrize("broken", [0, 1, 2])

@@ -135,12 +135,13 @@ class GanTask:
     ) -> tuple[bool, float]:
         """Return whether all `losses` are finite, and how many times `gradient` is as long as `towards_real` at the last layer.
 
-        NaN where one of the two isn't finite there, as in fp16 now and then. Here alone the host waits for the device.
+        NaN where one of the two isn't finite there, as in fp16 now and then, or the discriminator asks for nothing, as where no
+        hole lies in what it judged. Here alone the host waits for the device.
         """
         ratio = torch.zeros_like(losses[0])
         if towards_real is not None:
             length, other = self._length(output, gradient), self._length(output, towards_real)
-            ratio = torch.where(torch.isfinite(length) & torch.isfinite(other), length / other, torch.nan)
+            ratio = torch.where(torch.isfinite(length / other) & torch.isfinite(other), length / other, torch.nan)
         finite, known_ratio = torch.stack([torch.isfinite(losses).all().to(ratio), ratio]).tolist()
         return bool(finite), known_ratio
 
