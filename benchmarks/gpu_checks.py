@@ -243,7 +243,7 @@ def gan(place: Place) -> Figures:
         trainer = GanTrainer(GanConfig.from_params(options), [])
         report = trainer.fit()
         x = pictures(place.side)
-        spread = float(trainer.realness(x, x).std())
+        spread = float(trainer.realness(1 - x, x).std())
         task = trainer.setup.task
         with torch.no_grad():
             next(task.model.parameters()).fill_(torch.nan)

@@ -36,15 +36,19 @@ def gan(records: Path, tmp_path_factory: pytest.TempPathFactory) -> GanTrainer:
     return trainer
 
 
-def test_the_map_is_the_mean_judgement_of_the_ensemble(gan: GanTrainer) -> None:
-    picture = torch.rand(1, 3, 128, 128, generator=torch_rng("picture"))
-    found = gan.realness(picture, picture)
+def test_the_map_is_the_mean_judgement_of_the_ensemble_beside_that_of_the_truth(gan: GanTrainer) -> None:
+    truth, picture = torch.rand(2, 1, 3, 128, 128, generator=torch_rng("picture"))
+    found = gan.realness(picture, truth)
     assert found.shape == (1, 1, 12, 12)  # 16 cells of 8 px without a frame of two
     discriminator = gan.setup.task.discriminator.eval()
+    weights = (1 / 3, 1 / 6, 1 / 3, 1 / 6)
     with torch.no_grad():
-        members = [discriminator(picture, picture, member=member) for member in range(4)]
-    expected = (members[0] + 0.5 * members[1] + members[2] + 0.5 * members[3]) / 3
-    torch.testing.assert_close(found, expected - expected.mean())  # 0: the mean of the truth, which it is itself
+        real, fake = (
+            sum(weight * discriminator(x, truth, member=member) for member, weight in enumerate(weights))
+            for x in (truth, picture)
+        )
+    torch.testing.assert_close(found, fake - real)
+    assert not gan.realness(truth, truth).any()
 
 
 def test_maps_spectra_and_epochs_are_drawn(gan: GanTrainer, records: Path) -> None:
@@ -53,6 +57,10 @@ def test_maps_spectra_and_epochs_are_drawn(gan: GanTrainer, records: Path) -> No
     maps = figures.discriminator_maps(data, fills, gan.realness, n=2)
     assert [ax.get_title() for ax in maps.axes[:3]] == ["hole", "truth", "row fill"]
     assert [len(ax.images) for ax in maps.axes[:3]] == [1, 2, 2]
+    alike = (
+        figures.discriminator_maps(data, fills, lambda picture, truth: torch.zeros(1, 1, 4, 4), n=1).axes[1].images[1]
+    )
+    assert alike.norm(0.0) == 0.5, "neither blue nor red"
     spectra = figures.hole_spectra(data, fills, n=2).axes[0]
     assert [line.get_label() for line in spectra.get_lines()[:2]] == ["truth", "row"]
     epochs = figures.gan_epochs(gan.files.csv, picked=1)

@@ -61,14 +61,17 @@ def hole_spectra(records: Truth | InpaintDataset, fills: Mapping[str, Fill], n: 
 def discriminator_maps(
     records: Truth | InpaintDataset, fills: Mapping[str, Fill], realness: Realness, n: int = 4
 ) -> Figure:
-    """Show what a discriminator finds real (blue) or filled (red), painted over the truth and over each fill."""
+    """Show what a discriminator finds real (blue) or filled (red), painted over the truth and over each fill.
+
+    After training by pairs that is more real than the truth of the same place, or less; over the truth stands nothing then.
+    """
     truth, cut = as_truth(records), CELL * CUT_CELLS
     rows = filled_cases(fills, truth, evenly(truth.names, n))
     figure, axes = base.image_grid(len(rows), len(fills) + 2)
     for line, (case, filled) in zip(axes, rows, strict=True):
         pictures = {"truth": case.truth, **filled}
         maps = {name: realness(picture, case.truth)[0, 0].cpu().numpy() for name, picture in pictures.items()}
-        strongest = max(float(np.abs(logits).max()) for logits in maps.values())
+        strongest = max(float(np.abs(logits).max()) for logits in maps.values()) or 1.0
         base.show_picture(line[0], paint_hole(case.truth, case.judged)[0])
         for ax, (name, logits) in zip(line[1:], maps.items(), strict=True):
             base.show_picture(ax, pictures[name][0])
