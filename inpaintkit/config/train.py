@@ -178,6 +178,8 @@ class TrainConfig(JobConfig):
         if self.perceptual_path and not Path(self.perceptual_path).exists():
             raise InputError(f"perceptual_path: {self.perceptual_path} does not exist; give a file or folder, or None")
         require_writable(self.model_dir, "model_dir")
+        if any(Path(self.model_dir, "eval").glob("*_M.png")):  # its pictures come there, and overwrite moves all away
+            raise InputError(f"model_dir: {self.model_dir} holds the records of a data set; name a folder of its own")
 
 
 @dataclass(frozen=True)

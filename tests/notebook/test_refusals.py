@@ -177,6 +177,11 @@ class TestCommandLine:
         assert "max_epoch: int = 200" in capsys.readouterr().out
         assert "02_train_mine: not one of the kit's notebooks" in refusal(capsys, "params", "02_train_mine")
 
+    def test_a_run_in_the_folder_of_its_data_set(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        data = some_records(tmp_path, hole="quarter")
+        said = refusal(capsys, "run", "02_train", "-p", f"data_dir={data}", "-p", f"model_dir={data}", "--dry-run")
+        assert f"model_dir: {data} holds the records of a data set; name a folder of its own" in said
+
     def test_inspecting_what_is_no_checkpoint(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         (tmp_path / "x.pth").write_text("hello")
         assert "x.pth" in refusal(capsys, "inspect", str(tmp_path / "x.pth"))
