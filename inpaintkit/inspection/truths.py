@@ -46,6 +46,9 @@ PHOTO_RECORDS = {"prefix": "photos", "size": 256, "num_samples": 2, "divergence_
 LEAST_SHARE = 0.25
 """Share of a picture's width that a cut at a hole leaves, unless there is no hole in its middle."""
 
+ROUNDING = 1e-3
+"""By how much a picture may leave 0..1."""
+
 _Item = TypeVar("_Item")
 
 
@@ -56,7 +59,8 @@ class Case:
     `picture` and `truth` are float (1, 3, H, W), 0..1, equal outside the hole; `hole` bool (1, 1, H, W), True = missing:
     what a fill has to fill; `judged` bool (1, 1, H, W): the hole pixels that count. `source`: the photo or scene that it
     comes from. `left_view` and `right_view`: the true pair (1, 3, H, W), where there is one; `exact_hole`: bool
-    (1, 1, H, W), the pixels that really are hidden, where that is known.
+    (1, 1, H, W), the pixels that really are hidden, where that is known. Raises `InputError` for anything else: its figures
+    would mean nothing.
     """
 
     name: str
@@ -68,6 +72,19 @@ class Case:
     left_view: Tensor | None = None
     right_view: Tensor | None = None
     exact_hole: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        size, case = self.picture.shape[2:], f"truth: {shown(self.name)}"
+        kinds = [(x, 3, torch.float32) for x in (self.picture, self.truth)]
+        kinds += [(x, 1, torch.bool) for x in (self.hole, self.judged)]
+        if len(size) != 2 or any(x.shape != (1, depth, *size) or x.dtype != kind for x, depth, kind in kinds):
+            raise InputError(
+                f"{case}: picture and truth must be float32 (1, 3, H, W), hole and judged bool (1, 1, H, W); convert them"
+            )
+        if not all(bool(((x > -ROUNDING) & (x < 1 + ROUNDING)).all()) for x in (self.picture, self.truth)):
+            raise InputError(f"{case}: picture and truth must lie in 0..1; divide 0..255 by 255, and replace NaN")
+        if bool((self.judged & ~self.hole).any()):
+            raise InputError(f"{case}: only hole pixels can be judged; give judged & hole")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from inpaintkit.config import GenerateConfig, InspectConfig
 from inpaintkit.data import InpaintDataset, generate_dataset, read_manifest
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import (
+    Case,
     Inpainter,
     border_truth,
     choose_truths,
@@ -204,6 +206,25 @@ def test_records_leave_out_the_frame(tmp_path: Path) -> None:
     assert case.hole[..., :20].all()
     assert case.judged[0, 0].any(0).nonzero().min() == 16
     assert case.judged[0, 0].any(1).nonzero().flatten().tolist() == list(range(16, 80))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda case: {"hole": case.hole.float()}, r"hole and judged bool \(1, 1, H, W\); convert them"),
+        (lambda case: {"truth": case.truth[0]}, r"picture and truth must be float32 \(1, 3, H, W\)"),
+        (lambda case: {"truth": case.truth[..., 1:]}, r"must be float32 \(1, 3, H, W\)"),
+        (lambda case: {"picture": case.picture * 255}, r"must lie in 0\.\.1; divide 0\.\.255 by 255"),
+        (lambda case: {"truth": case.truth * torch.nan}, "replace NaN"),
+        (lambda case: {"judged": ~case.hole}, "only hole pixels can be judged; give judged & hole"),
+    ],
+)
+def test_a_truth_of_ones_own_whose_figures_would_mean_nothing_is_refused(
+    wrong: Callable[[Case], dict[str, torch.Tensor]], said: str
+) -> None:
+    case = scene_case(post(), DIVERGENCE, CONVERGENCE, "post")
+    with pytest.raises(InputError, match=f"truth: post: .*{said}"):
+        replace(case, **wrong(case))
 
 
 def test_crops_of_one_picture_are_drawn_together_also_in_a_set_of_iw3s(tmp_path: Path) -> None:
