@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ HOLE_THRESHOLD = 0
 """A pixel is missing where its byte is larger: iw3 writes 127 for its second kind of hole and trains on both."""
 
 READ_AHEAD = 16  # records decoded at once while packing: bounds the memory
+SAY_EVERY = 10.0  # s; some thousand records take minutes, before a training can say anything of its own
 
 Bytes = NDArray[np.uint8]
 
@@ -179,7 +181,7 @@ def _build(data: Path, sources: list[Stamp], pairs: list[tuple[Path, Path]]) -> 
     facts = Facts([], [], [])
     with atomic_path(data) as temporary, open(temporary, "wb") as handle:
         handle.write(bytes(HEADER_BYTES))
-        for record in _read_ahead(pairs):
+        for record in _told(_read_ahead(pairs), data, len(pairs)):
             content = record.tobytes()
             facts.shapes.append((record.shape[1], record.shape[2]))
             facts.hole_shares.append(float(record[3].mean()))
@@ -189,6 +191,16 @@ def _build(data: Path, sources: list[Stamp], pairs: list[tuple[Path, Path]]) -> 
         handle.write(_key(sources, facts).encode())
     index = {"key": _key(sources, facts), "written": data.stat().st_mtime_ns, **asdict(facts)}
     atomic_write_text(data.with_suffix(".json"), json.dumps(index))
+
+
+def _told(records: Iterable[Bytes], data: Path, count: int) -> Iterator[Bytes]:
+    """Yield `records`, and print now and then how many of `count` there were."""
+    said = time.monotonic()
+    for done, record in enumerate(records, 1):
+        yield record
+        if time.monotonic() - said >= SAY_EVERY:
+            said = time.monotonic()
+            print(f"{data}: {done} of {count} records packed; later starts take them from there", flush=True)
 
 
 def _read_ahead(pairs: Iterable[tuple[Path, Path]]) -> Iterator[Bytes]:

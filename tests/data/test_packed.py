@@ -43,6 +43,16 @@ def test_a_packed_record_is_the_pngs_bytes(pairs: list[tuple[Path, Path]]) -> No
         np.testing.assert_array_equal(records.read(number), read_record(picture, hole))
 
 
+def test_a_long_wait_for_it_is_not_silent(
+    pairs: list[tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_packed(pairs[0][0].parent, pairs[:10])
+    assert capsys.readouterr().out == "", "a short one is"
+    monkeypatch.setattr(packed, "SAY_EVERY", 0.0)
+    open_packed(pairs[0][0].parent, pairs)
+    assert "train.bin: 15 of 20 records packed" in capsys.readouterr().out
+
+
 def test_it_is_built_once(pairs: list[tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch) -> None:
     folder = pairs[0][0].parent
     open_packed(folder, pairs)
