@@ -62,8 +62,9 @@ def test_a_second_run_infers_nothing_and_writes_the_same_files(
     generate_dataset(first)
     assert len(inferences) == 3
     # another prefix in the same folder shares its cache
+    (tmp_path / "a" / "train" / "theirs_Any_B_0a1b2c3d_1_0_M.png").touch()
     second = generate_dataset(dataclasses.replace(first, prefix="two"))
-    assert second.summary()["beside"] == "one_FastDepth", "a training takes that one, too"
+    assert second.summary()["beside"] == "one_FastDepth, theirs_Any_B", "a training takes these, iw3's too"
     assert len(inferences) == 3
     assert records(tmp_path / "a", "two") == records(tmp_path / "a", "one")
     # and so does another folder that is told where it is, with other holes from the same depth

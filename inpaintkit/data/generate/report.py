@@ -19,7 +19,7 @@ class GenerateReport:
     `scenes`: how many of the records show scenes; `videos`: (file, what was taken from it and what left out);
     `bars`: (photo, black bars that were left out of its records); `division`: how files came to be in train or eval; `skipped`: (source, reason) of pictures that gave nothing;
     `dropped`: crops whose hole was too small; `files`: the records' pictures, train before eval; `beside`: names of other data sets in the
-    same folder, which a training takes as well; `seconds` and `pictures`: this run alone.
+    same folder, iw3's too, which a training takes as well; `seconds` and `pictures`: this run alone.
     """
 
     name: str
@@ -79,10 +79,11 @@ def make_report(config: GenerateConfig, listing: Listing, rows: Iterable[Row], p
             skipped[row["source"]] = row["skipped"]
     for video, frames in own_bars.items():
         videos[video] += f"; black bars of their own left out of {len(frames)} frames"
+    names = {*manifest.data_set_names(config.output_dir), *manifest.iw3_set_names(config.output_dir)}
     fraction = area / (len(files) * config.size**2) if files else 0.0
     return GenerateReport(
         config.data_set_name, **counts, scenes=scenes, dropped=dropped, skipped=tuple(skipped.items()),
         videos=tuple(videos.items()), bars=tuple(bars.items()), division=listing.division,
         mean_hole_fraction=fraction, pictures=pictures, seconds=0.0, files=tuple(files),
-        beside=tuple(name for name in manifest.data_set_names(config.output_dir) if name != config.data_set_name),
+        beside=tuple(sorted(names - {config.data_set_name})),
     )  # fmt: skip
