@@ -6,6 +6,7 @@ Nothing here loads torch.
 """
 
 from inpaintkit.config.choices import (
+    ADVERSARIAL_LOSSES,
     DEPTH_MODEL_NAMES,
     DISCRIMINATOR_NAMES,
     FILL_NAMES,
@@ -34,6 +35,7 @@ from inpaintkit.config.stereo import StereoConfig
 from inpaintkit.config.train import GanConfig, TrainConfig
 
 __all__ = [
+    "ADVERSARIAL_LOSSES",
     "ALL_FILLS",
     "DEPTH_MODEL_NAMES",
     "DISCRIMINATOR_NAMES",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from inpaintkit.config import ADVERSARIAL_LOSSES, registry
 from inpaintkit.model.discriminator import CELL, CUT_CELLS
 
 STE_OVERSHOOT = 0.1
@@ -18,42 +19,42 @@ HALF_STEP_8BIT = 0.5 / 255
 SMALLEST_CELLS = 2 * CUT_CELLS + 1  # of which one is judged
 
 
-class MaskedHingeLoss:
-    """Hinge loss on the logits (B, 1, h, w) of a patch discriminator (Lim & Ye, "Geometric GAN", 2017), counted in a mask only.
+Mean = Callable[[Tensor], Tensor]
+"""Mean of values (B, 1, h, w) where they count."""
 
-    A mask counts where it is > 0 (so bool and soft masks do); None counts everywhere.
 
-    Args:
-        mean_count: turns the number of counted values into its mean over all processes of a run, so that several
-            processes with small batches have the loss of one with all of them; None: one process.
+def masked_mean(values: Tensor, mask: Tensor | None = None, mean_count: Mean | None = None) -> Tensor:
+    """Return the mean of `values` where `mask`, of the same shape, is > 0 (so bool and soft masks do); None: everywhere.
+
+    `mean_count` turns the number of counted values into its mean over all processes of a run, so that several processes with
+    small batches have the loss of one with all of them; None: one process.
     """
+    values = values.float()
+    if mask is None:
+        return values.mean()
+    counted = mask > 0
+    count = counted.sum(dtype=values.dtype)
+    return (values * counted).sum() / ((count if mean_count is None else mean_count(count)) + MASK_EPS)
 
-    def __init__(self, mean_count: Callable[[Tensor], Tensor] | None = None) -> None:
-        self.mean_count = mean_count
 
-    def generator(self, fake: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the generator's loss: minus the mean logit of its pictures."""
-        return self._mean(-fake, mask)
+def paired(real: Tensor, fake: Tensor, mean: Mean) -> tuple[Tensor, Tensor]:
+    """Return both losses of the game in which the truth shall be rated above the fill of the same place by at least 1.
 
-    def discriminator(self, real: Tensor, fake: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the discriminator's loss: real logits below 1 and fake logits above -1 cost."""
-        return 0.5 * (self._mean(torch.relu(1 - real), mask) + self._mean(torch.relu(1 + fake), mask))
+    What a whole picture adds to its logits falls out of the differences (relativistic pairing: Jolicoeur-Martineau, "The
+    relativistic discriminator", 2018, of pictures drawn independently).
+    """
+    return mean(torch.relu(1 + real.detach() - fake)), mean(torch.relu(1 + fake - real))
 
-    def paired(self, real: Tensor, fake: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return both losses of the game in which the truth shall be rated above the fill of the same place by at least 1.
 
-        What a whole picture adds to its logits falls out of the differences (relativistic pairing: Jolicoeur-Martineau, "The
-        relativistic discriminator", 2018, of pictures drawn independently).
-        """
-        return self._mean(torch.relu(1 + real.detach() - fake), mask), self._mean(torch.relu(1 + fake - real), mask)
+def hinge(real: Tensor, fake: Tensor, mean: Mean) -> tuple[Tensor, Tensor]:
+    """Return both losses of the game in which the truth shall be rated above 1 and the fill below -1 (Lim & Ye, "Geometric GAN", 2017)."""
+    return mean(-fake), 0.5 * (mean(torch.relu(1 - real)) + mean(torch.relu(1 + fake)))
 
-    def _mean(self, values: Tensor, mask: Tensor | None) -> Tensor:
-        values = values.float()
-        if mask is None:
-            return values.mean()
-        counted = mask > 0
-        count = counted.sum(dtype=values.dtype)
-        return (values * counted).sum() / ((count if self.mean_count is None else self.mean_count(count)) + MASK_EPS)
+
+ADVERSARIAL: dict[str, Callable[[Tensor, Tensor, Mean], tuple[Tensor, Tensor]]] = registry(
+    ADVERSARIAL_LOSSES, {"paired": paired, "hinge": hinge}
+)
+"""Functions of a patch discriminator's logits (B, 1, h, w) of truth and fill: the generator's loss, and the discriminator's."""
 
 
 def moved_window(height: int, width: int, rng: torch.Generator) -> tuple[slice, slice]:

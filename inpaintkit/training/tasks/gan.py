@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,9 +16,10 @@ from inpaintkit.model.discriminator import crop_centre
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import amp
 from inpaintkit.training.adversarial import (
+    ADVERSARIAL,
     AdaptiveWeight,
-    MaskedHingeLoss,
     dequantisation_noise,
+    masked_mean,
     moved_window,
     ste_clamp,
     warmup_weight,
@@ -60,7 +62,6 @@ class GanTask:
         self.discriminator = create_discriminator(config.discriminator, weights).to(self.device)
         self.updater = Updater(config, self.discriminator, self.arithmetic, self.device, self.group)
         self.updaters: Sequence[Updater] = (plain.updater, self.updater)
-        self.hinge = MaskedHingeLoss(mean_count=self.group.mean)
         self.adaptive = AdaptiveWeight()
         self.judge_lpips = Lpips("alex").to(self.device)
 
@@ -96,9 +97,8 @@ class GanTask:
         with amp.autocast(self.arithmetic, self.device):
             fake, counted = self.discriminator(ste_clamp(output) + noise, y, mask=mask, member=member)
             real, _ = self.discriminator(y + noise, y, mask=mask, member=member)
-        if self.config.adversarial_loss == "paired":
-            return self.hinge.paired(real, fake, counted)
-        return self.hinge.generator(fake, counted), self.hinge.discriminator(real, fake, counted)
+        mean = partial(masked_mean, mask=counted, mean_count=self.group.mean)
+        return ADVERSARIAL[self.config.adversarial_loss](real, fake, mean)
 
     def _noise(self, y: Tensor, place: StepPlace) -> Tensor:
         """Return this process's share of the step's dequantisation noise, drawn on the device."""
