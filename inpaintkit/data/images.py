@@ -27,6 +27,8 @@ MAX_PIXELS = 120_000_000  # beyond a 108 megapixel phone; bounds the memory of o
 MAX_FILE_BYTES = 1 << 30
 HASH_BYTES = 16
 DEPTH_MAP_ENDINGS = tuple(f"_depth{ending}" for ending in ENDINGS)
+STEREO_ENDINGS = ("_lrf_full_sbs", "_lr", "_tbf_fulltb", "_redcyan", "_wiggle")
+"""How names of a stereo pair's files end, in small letters. The first is of nothing else; the others may be of a photo where it isn't there."""
 # Measured on 512 px photo crops: level 1 with run-length matching writes files within 4 % of level 6 in a third of its time.
 PNG_OPTIONS: dict[str, Any] = {"compress_level": 1, "compress_type": 3}
 # Decoders that only read the file's bytes. Left out on purpose: EPS, which starts another program, and rarities.
@@ -67,8 +69,8 @@ class UnreadablePicture(Exception):
 def list_pictures(folder: str | Path, leave_out: Iterable[Path] = ()) -> list[Path]:
     """Return everything in `folder` and the folders below it that claims to be a picture, sorted by path.
 
-    That is every entry but hidden ones, depth maps that lie beside their picture (``name_depth.png`` beside ``name.jpg``), and what is
-    in the folders `leave_out`. Links to folders are not followed, but listed. Whether an entry really is a picture only its
+    That is every entry but hidden ones, depth maps that lie beside their picture (``name_depth.png`` beside ``name.jpg``), stereo pairs
+    (``name_LRF_Full_SBS`` and its like), and what is in the folders `leave_out`. Links to folders are not followed, but listed. Whether an entry really is a picture only its
     content tells, see `read_picture`. Raises `InputError` if the folder can't be listed.
     """
     folder, outside = Path(folder), {Path(path).resolve() for path in leave_out}
@@ -84,7 +86,7 @@ def list_pictures(folder: str | Path, leave_out: Iterable[Path] = ()) -> list[Pa
         path = folder / entry.name
         if entry.is_dir(follow_symlinks=False):
             found += list_pictures(path, outside) if path.resolve() not in outside else []
-        elif not _is_depth_map(entry.name, stems):
+        elif not _is_depth_map(entry.name, stems) and not _is_stereo(entry.name, stems):
             found.append(path)
     return found
 
@@ -92,6 +94,11 @@ def list_pictures(folder: str | Path, leave_out: Iterable[Path] = ()) -> list[Pa
 def _is_depth_map(name: str, stems: set[str]) -> bool:
     name = seen_name(name)
     return any(name.endswith(ending) and name.removesuffix(ending) in stems for ending in DEPTH_MAP_ENDINGS)
+
+
+def _is_stereo(name: str, stems: set[str]) -> bool:
+    stem = seen_name(Path(name).stem)
+    return any(stem.endswith(end) and stem.removesuffix(end) + STEREO_ENDINGS[0] in stems for end in STEREO_ENDINGS)
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:

@@ -13,13 +13,14 @@ from PIL import Image, ImageCms
 from toy_files import SAMPLES
 from videos import FPS, scene, write_video
 
-from inpaintkit.config import GenerateConfig
+from inpaintkit.config import GenerateConfig, StereoConfig
 from inpaintkit.data import clean_prefix, generate_dataset, iw3_set_names, list_pictures, read_manifest
 from inpaintkit.data.generate.plan import list_sources
 from inpaintkit.data.images import decode_picture
 from inpaintkit.data.sources import plan_video
 from inpaintkit.data.video import Stream
 from inpaintkit.errors import InputError
+from inpaintkit.inspection.stereo_files import make_stereo_files
 
 pytestmark = pytest.mark.attack
 
@@ -72,6 +73,18 @@ def test_other_data_sets_and_runs_among_the_photos_are_no_photos(tmp_path: Path)
     assert sum(map(len, list_sources(config(tmp_path, tmp_path / "second")).files.values())) == 4, (
         "a photo is one anywhere"
     )
+
+
+def test_stereo_pairs_made_of_the_photos_are_no_photos(tmp_path: Path) -> None:
+    photos = [photo(tmp_path / f"{name}.jpg", f"train/{name}") for name in ("cat_face", "dahlia")]
+    photos.append(photo(tmp_path / "mine_LR.jpg", "train/fig_bowl"))
+    photos.sort()
+    made = make_stereo_files(
+        StereoConfig(str(photos[0]), "row", output=str(tmp_path / "stereo"), format="both", wiggle=True)
+    )
+    assert len(made) == 9
+    assert list_pictures(tmp_path) == photos
+    assert list_pictures(shutil.copytree(tmp_path / "stereo", tmp_path / "elsewhere")) == []
 
 
 class TestDivision:
