@@ -117,15 +117,13 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         except PapermillExecutionError as error:
             stopped = error.ename == "KeyboardInterrupt"
             status = "interrupted" if stopped else "failed"
-            with contextlib.suppress(InputError):  # a full disk, which is the reason more often than not
-                _write_manifest(folder, manifest | _ending(status, started, f"{error.ename}: {error.evalue}"))
+            _note_failure(folder, manifest | _ending(status, started, f"{error.ename}: {error.evalue}"))
             if stopped:
                 raise KeyboardInterrupt(f"{source.stem} {error.evalue or AGAIN}") from None
             reason = error.evalue if error.ename == "InputError" else f"{error.ename}: {error.evalue}"
             raise RunFailed(f"{source.stem} failed: {reason} (see {folder / source.name})") from None
         except BaseException as error:
-            with contextlib.suppress(InputError):
-                _write_manifest(folder, manifest | _ending("interrupted", started, repr(error)))
+            _note_failure(folder, manifest | _ending("interrupted", started, repr(error)))
             raise
         report = RunReport(source.stem, folder, time.monotonic() - started, read_metrics(folder))
         _write_manifest(folder, manifest | _ending(report.status, started) | {"metrics": report.metrics})
@@ -252,7 +250,8 @@ class Noted(Callback):
             stopped = run.stop.asked or run.stop.signal is not None
             status = DONE if over else "interrupted" if stopped else OUT_OF_TIME
             status = status if error is None or stopped else "failed"
-            _write_manifest(run.folder, self._manifest | _ending(status, self._started, repr(error) if error else None))
+            write = _note_failure if error else _write_manifest
+            write(run.folder, self._manifest | _ending(status, self._started, repr(error) if error else None))
 
 
 def _new_manifest(config: JobConfig, folder: Path, root: Path, goes_on: bool) -> dict[str, Any]:
@@ -286,6 +285,12 @@ def _ending(status: str, started: float, error: str | None = None) -> dict[str, 
 
 def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     atomic_write_text(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+
+
+def _note_failure(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest of a run that failed, unless that fails, too: a full disk is the reason more often than not."""
+    with contextlib.suppress(InputError):
+        _write_manifest(folder, manifest)
 
 
 def run_manifest(folder: str | Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from inpaintkit.config import TrainConfig
+from inpaintkit.errors import InputError
 from inpaintkit.model import load_model
 from inpaintkit.notebook import runs, showing
 from inpaintkit.training import Callback, RunView, StepInfo, Trainer
@@ -79,6 +81,18 @@ def test_an_interrupt_stops_it_after_the_step_and_the_same_again_goes_on(
     assert (tmp_path / "params.yaml").is_file()
     asyncio.run(showing.fit(trainer(data, tmp_path, (noted(),))))
     assert runs.run_manifest(tmp_path) == manifest, "a finished run is only shown"
+
+
+def test_a_failure_that_cannot_be_noted_is_told_all_the_same(data: Path, tmp_path: Path) -> None:
+    class Fail(Callback):
+        def on_step(self, run: RunView, info: StepInfo) -> None:
+            shutil.rmtree(run.folder)
+            run.folder.touch()  # nothing more can be written there
+            raise InputError("the disk is full")
+
+    noted = runs.Noted(TrainConfig(data_dir=str(data), model_dir=str(tmp_path / "run"), **TINY))
+    with pytest.raises(InputError, match=r"^the disk is full$"):
+        trainer(data, tmp_path / "run", (noted, Fail())).fit()
 
 
 @pytest.mark.usefixtures("watched")
