@@ -27,8 +27,12 @@ MAX_PIXELS = 120_000_000  # beyond a 108 megapixel phone; bounds the memory of o
 MAX_FILE_BYTES = 1 << 30
 HASH_BYTES = 16
 DEPTH_MAP_ENDINGS = tuple(f"_depth{ending}" for ending in ENDINGS)
-STEREO_ENDINGS = ("_lrf_full_sbs", "_lr", "_tbf_fulltb", "_redcyan", "_wiggle")
-"""How names of a stereo pair's files end, in small letters. The first is of nothing else; the others may be of a photo where it isn't there."""
+STEREO_PAIR = "_LRF_Full_SBS"
+"""How the name of a stereo pair ends, in iw3, too."""
+
+STEREO_ENDINGS = tuple(map(seen_name, (STEREO_PAIR, "_LR", "_TBF_fulltb", "_redcyan", "_wiggle")))
+"""How files of a pair end. A photo's name may end like the others, so they count only beside the first."""
+
 # Measured on 512 px photo crops: level 1 with run-length matching writes files within 4 % of level 6 in a third of its time.
 PNG_OPTIONS: dict[str, Any] = {"compress_level": 1, "compress_type": 3}
 # Decoders that only read the file's bytes. Left out on purpose: EPS, which starts another program, and rarities.
@@ -70,8 +74,8 @@ def list_pictures(folder: str | Path, leave_out: Iterable[Path] = ()) -> list[Pa
     """Return everything in `folder` and the folders below it that claims to be a picture, sorted by path.
 
     That is every entry but hidden ones, depth maps that lie beside their picture (``name_depth.png`` beside ``name.jpg``), stereo pairs
-    (``name_LRF_Full_SBS`` and its like), and what is in the folders `leave_out`. Links to folders are not followed, but listed. Whether an entry really is a picture only its
-    content tells, see `read_picture`. Raises `InputError` if the folder can't be listed.
+    (``name_LRF_Full_SBS`` and its like), and what is in the folders `leave_out`. Links to folders are not followed, but listed. Whether an
+    entry really is a picture only its content tells, see `read_picture`. Raises `InputError` if the folder can't be listed.
     """
     folder, outside = Path(folder), {Path(path).resolve() for path in leave_out}
     found: list[Path] = []

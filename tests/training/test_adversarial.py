@@ -55,10 +55,8 @@ def test_hinge_values() -> None:
 
 
 def test_pairs_cost_only_where_the_truth_is_not_clearly_above_its_own_fill() -> None:
-    real, fake = (
-        torch.tensor([3.0, -3.0, 0.5]),
-        torch.tensor([0.0, -6.0, 0.5]),
-    )  # as far apart, at another level; no difference
+    # as far apart, at another level; no difference
+    real, fake = torch.tensor([3.0, -3.0, 0.5]), torch.tensor([0.0, -6.0, 0.5])
     fooled = fake.clone().requires_grad_()
     assert [float(loss) for loss in paired(real[:2], fake[:2], torch.mean)] == [4.0, 0.0]
     assert [float(loss) for loss in paired(real[2:], fake[2:], torch.mean)] == [1.0, 1.0]

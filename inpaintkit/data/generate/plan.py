@@ -10,6 +10,7 @@ from typing import Any
 
 from inpaintkit.config import FIXED, GenerateConfig, parse_shard
 from inpaintkit.data import manifest
+from inpaintkit.data.images import STEREO_PAIR
 from inpaintkit.data.picture_depth import depth_model
 from inpaintkit.data.sources import (
     Source,
@@ -99,6 +100,8 @@ def list_sources(config: GenerateConfig) -> Listing:
         division = f"by the folders train/ and eval/{left_out}"
     else:
         files, division = divide(files["train"], config.eval_fraction)
+    pairs = len({path.with_suffix("") for path in root.rglob(f"*{STEREO_PAIR}.*")})
+    division += f"; stereo pairs left out: {pairs}" if pairs else ""
     listing = Listing({split: files[split] for split in splits}, division)
     wanted = [split for split in splits if is_divided(root) or 0 < config.eval_fraction < 1]
     for split in wanted:
