@@ -13,6 +13,7 @@ In such a line, `record` is 0 for a crop of the picture and 1 for one of its mir
 
 import contextlib
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -180,21 +181,23 @@ def _read(path: Path) -> Row:
 def lock(output_dir: str | Path, name: str, shard: str) -> Iterator[None]:
     """Hold the shard ``i/n`` of the data set `name` for this process; a second one gets an `InputError`.
 
-    A run with another number of shards gets one, too: its share overlaps with this one's.
+    A run with another number of shards gets one, too, if it has pictures of this share; the processes of another share have none.
     """
     folder = Path(output_dir) / LOCK_FOLDER
-    count = shard.partition("/")[2]
-    with folder_lock(folder, f"prefix {name}", f"{name}_{shard.replace('/', 'of')}.lock"):
-        for other in _shard_locks(folder, name):
-            if other.stem.rpartition("of")[2] != count:
+    index, count = map(int, shard.split("/"))
+    with folder_lock(folder, f"prefix {name}", f"{name}_{index}of{count}.lock"):
+        for file, other, others in _shard_locks(folder, name):
+            if others != count and (other - index) % math.gcd(others, count) == 0:
                 purpose = f"prefix {name}: it runs in another number of shards than {count}"
-                FolderLock(folder, purpose, other.name, shared=True).close()
+                FolderLock(folder, purpose, file, shared=True).close()
         yield
 
 
-def _shard_locks(folder: Path, name: str) -> list[Path]:
-    pattern = re.compile(rf"{re.escape(name)}_\d+of\d+\.lock")
-    return sorted(path for path in folder.glob("*.lock") if pattern.fullmatch(path.name))
+def _shard_locks(folder: Path, name: str) -> list[tuple[str, int, int]]:
+    """Return the file's name, i and n of each shard ``i/n`` of the data set `name` that was ever held."""
+    pattern = re.compile(rf"{re.escape(name)}_(\d+)of(\d+)\.lock")
+    found = (pattern.fullmatch(path.name) for path in folder.glob("*.lock"))
+    return sorted((file[0], int(file[1]), int(file[2])) for file in found if file)
 
 
 def remove_leftovers_of(output_dir: str | Path, name: str, alone: bool) -> None:
@@ -310,6 +313,6 @@ def all_locks(output_dir: str | Path, name: str) -> Iterator[None]:
     """Hold every shard of the data set `name`; raise `InputError` while a run writes one of them."""
     folder = Path(output_dir) / LOCK_FOLDER
     with contextlib.ExitStack() as stack:
-        for path in _shard_locks(folder, name):
-            stack.enter_context(folder_lock(folder, f"prefix {name}", path.name))
+        for file, _, _ in _shard_locks(folder, name):
+            stack.enter_context(folder_lock(folder, f"prefix {name}", file))
         yield

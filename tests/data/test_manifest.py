@@ -148,6 +148,14 @@ def test_another_number_of_shards_is_refused_while_one_is_running(tmp_path: Path
         pass
     with manifest.lock(tmp_path, "a_M1", "2/3"), manifest.lock(tmp_path, "a_M10", "0/2"):
         pass  # one after the other is fine, and so is another data set
+    with manifest.lock(tmp_path, "a_M1", "1/4"), manifest.lock(tmp_path, "a_M1", "0/2"):
+        pass  # a process of the other machine, which has other pictures
+    with (
+        manifest.lock(tmp_path, "a_M1", "2/4"),
+        pytest.raises(InputError, match="another number of shards than 2"),
+        manifest.lock(tmp_path, "a_M1", "0/2"),
+    ):
+        pass
     asking = FolderLock(tmp_path / manifest.LOCK_FOLDER, "asked", "a_M1_0of2.lock", shared=True)
     with contextlib.closing(asking), manifest.lock(tmp_path, "a_M1", "2/3"):
         pass  # who only asks whether a shard is being written keeps nobody off who asks the same
