@@ -38,6 +38,7 @@ PNG_OPTIONS: dict[str, Any] = {"compress_level": 1, "compress_type": 3}
 # Decoders that only read the file's bytes. Left out on purpose: EPS, which starts another program, and rarities.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+TIFF_STARTS, SUBFILE_TAG, REDUCED = (b"II*\0", b"MM\0*"), 254, 1
 JPEG2000_START, JPEG2000_BITS = b"\xff\x4f\xff\x51", 42  # of the code stream; where it tells its bits
 WHITE = (255, 255, 255, 255)
 
@@ -118,7 +119,7 @@ def is_picture(path: Path) -> bool:
             return False
         with _SILENCE, Image.open(path, formats=_formats()) as image:
             check_size(*image.size)
-        return True
+            return not _is_preview(image)
     except Exception:  # what is wrong is said when its turn comes
         return False
 
@@ -166,6 +167,10 @@ def decode_picture(data: bytes, short_side: int | None = None, any_shape: bool =
         try:
             with Image.open(io.BytesIO(data), formats=_formats()) as image:
                 check_size(*image.size, any_shape)
+                if _is_preview(image):
+                    raise UnreadablePicture(
+                        "is a raw photo, of which only a small preview can be read; save it as JPEG"
+                    )
                 if image.format == "JPEG2000" and image.mode.startswith("RGB") and _bits_of_jpeg2000(data) > 8:
                     raise UnreadablePicture(
                         "is a JPEG 2000 picture of more than 8 bits, whose white comes out black; save it as PNG"
@@ -203,9 +208,16 @@ def _bits_of_jpeg2000(data: bytes) -> int:
     return (data[start + JPEG2000_BITS] & 0x7F) + 1 if start >= 0 else 8
 
 
+def _is_preview(image: Image.Image) -> bool:
+    """Return whether the first picture of a TIFF is a reduced copy of another one in it, as in raw photos (DNG, NEF)."""
+    return image.format == "TIFF" and bool(image.getexif().get(SUBFILE_TAG, 0) & REDUCED)
+
+
 def _unknown_format(data: bytes) -> str:
     if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
         return "is a HEIC picture; `pip install pillow-heif`, or save it as JPEG"
+    if data.startswith(TIFF_STARTS):
+        return "is a TIFF of a kind that can't be read, with raw or floating-point colours; save it as PNG"
     return "is not a picture in a known format"
 
 

@@ -111,6 +111,11 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
             encoded(Image.fromarray(np.random.default_rng(0).random((100, 100), np.float32)), "TIFF"),
             "floating",
         ),
+        "raw.dng": (encoded(photo(), "TIFF", tiffinfo={254: 1}), "raw photo"),
+        "float_colours.tif": (
+            cv2.imencode(".tif", np.zeros((100, 100, 3), np.float32))[1].tobytes(),
+            "TIFF of a kind that can't be read",
+        ),
         "32_bit.tif": (encoded(Image.fromarray(np.full((100, 100), 1 << 20, np.int32)), "TIFF"), "32-bit"),
     }
 
