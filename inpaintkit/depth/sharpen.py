@@ -3,7 +3,7 @@
 Every pixel is asked whether it belongs to the near or the far side of what lies around it. The answer is not read
 from the blurred depth itself but from a colour-guided fit of it (He et al., "Guided Image Filtering", ECCV 2010), so
 the border between the two sides runs along the picture's own edge. Where the colours don't explain the depth (flat
-regions, slopes, gravel) nothing is changed. Measured variants: ``docs/depth_models.md``.
+regions, slopes, gravel) nothing is changed. Measured variants: ``docs/LOG.md``, Depth.
 """
 
 from dataclasses import dataclass
