@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import InpaintDataset, generate
 from inpaintkit.data import records as records_module
-from inpaintkit.data.colours import draw_jitter, jitter_colours
+from inpaintkit.data.colours import change_colours, draw_jitter
 from inpaintkit.data.frame_choice import choose_frames
 from inpaintkit.data.generate import pipeline
 from inpaintkit.data.hole_changes import grow_hole
@@ -249,7 +249,7 @@ def bench_samples(folder: Path) -> None:
         ),
         "grow the hole by 10 px": lambda: grow_hole(hole, left=0, right=10),
         "best crop of 4": lambda: best_crop(hole, crop_candidates(*hole.shape, 256, rng), 256),
-        "colour jitter (one sample of 4)": lambda: jitter_colours(picture, draw_jitter(rng)),
+        "colour jitter (one sample of 4)": lambda: change_colours(picture, draw_jitter(rng)),
         "whole training sample": lambda: data[(next(count) % records, 0, next(count))],
     }
     for name, work in steps.items():

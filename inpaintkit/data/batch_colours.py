@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inpaintkit.data.colours import ALL_LUMINANCE, HUES, LUMINANCE, SAME, Jitter
+from inpaintkit.data.colours import ALL_LUMINANCE, HUES, LUMINANCE, SAME, Changes
 
 FIXED_POINT = 1 << 10  # OpenCV mixes the channels of bytes in numbers of 1/1024
 GREY_WEIGHTS, GREY_POINT = (9798, 19235, 3735), 1 << 15  # so it takes `LUMINANCE`
@@ -24,7 +24,7 @@ def sent(values: Any, device: torch.device, dtype: torch.dtype | None = None) ->
     return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
 
 
-def change_colours(pictures: Tensor, draws: Sequence[Jitter]) -> Tensor:
+def change_colours(pictures: Tensor, draws: Sequence[Changes]) -> Tensor:
     """Return `pictures` (B, 3, H, W) uint8, each changed by its own draw."""
     pictures = pictures.clone()
     for place in range(max(map(len, draws), default=0)):
@@ -36,8 +36,7 @@ def change_colours(pictures: Tensor, draws: Sequence[Jitter]) -> Tensor:
     return pictures
 
 
-def grey(pictures: Tensor) -> Tensor:
-    """Return the luminance of `pictures` (B, 3, H, W) uint8 in three equal channels."""
+def _grey(pictures: Tensor, _: Sequence[float]) -> Tensor:
     red, green, blue = (weight * pictures[:, c].int() for c, weight in enumerate(GREY_WEIGHTS))
     return ((red + green + blue + GREY_POINT // 2) // GREY_POINT).to(torch.uint8)[:, None].expand_as(pictures)
 
@@ -101,5 +100,6 @@ CHANGES: dict[str, Callable[[Tensor, Sequence[float]], Tensor]] = {
     "contrast": _contrast,
     "saturation": _saturation,
     "hue": _hue,
+    "grey": _grey,
 }
 """The colour changes by name, as `colours.CHANGES` has them for one picture."""

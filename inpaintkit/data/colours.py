@@ -21,19 +21,19 @@ LEVELS = np.arange(256, dtype=np.float32)
 Picture8 = NDArray[np.uint8]
 """A picture (H, W, 3), RGB, 0..255."""
 
-Jitter = Sequence[tuple[str, float]]
+Changes = Sequence[tuple[str, float]]
 """Changes of a picture's colours by name, with their amounts, in the order in which they come; may be empty."""
 
 
-def jitter_colours(picture: Picture8, changes: Jitter) -> Picture8:
-    """Return `picture` with brightness, contrast, saturation and hue changed one after the other, see `draw_jitter`."""
+def change_colours(picture: Picture8, changes: Changes) -> Picture8:
+    """Return `picture` with its colours changed."""
     for change, amount in changes:
         picture = CHANGES[change](picture, amount)
     return picture
 
 
-def draw_jitter(rng: np.random.Generator) -> Jitter:
-    """Draw colour changes, by name, with their amounts, in the order in which they come."""
+def draw_jitter(rng: np.random.Generator) -> Changes:
+    """Draw a change of each of brightness, contrast, saturation and hue, in an order drawn as well."""
 
     def around_one(reach: float) -> float:
         return float(rng.uniform(1 - reach, 1 + reach))
@@ -47,8 +47,8 @@ def draw_jitter(rng: np.random.Generator) -> Jitter:
     return [changes[place] for place in rng.permutation(len(changes))]
 
 
-def to_grey(picture: Picture8) -> Picture8:
-    """Return the luminance (ITU-R BT.601) of `picture` in three equal channels."""
+def to_grey(picture: Picture8, _: float) -> Picture8:
+    """Return the luminance (ITU-R BT.601) of `picture` in three equal channels; there is nothing to choose."""
     return _array(cv2.merge([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)] * 3))
 
 
@@ -89,5 +89,6 @@ CHANGES = {
     "contrast": adjust_contrast,
     "saturation": adjust_saturation,
     "hue": adjust_hue,
+    "grey": to_grey,
 }
 """The colour changes by name."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from inpaintkit.data.colours import jitter_colours, to_grey
+from inpaintkit.data.colours import change_colours
 from inpaintkit.data.hole_changes import MARGIN, border_columns, grow_hole, thin_holes
 from inpaintkit.data.manifest import HOLE_SUFFIX, PICTURE_SUFFIX
 from inpaintkit.data.mixed_border import draw_mixed_border, mix_borders
@@ -195,10 +195,8 @@ class InpaintDataset(Dataset[Sample]):
             picture, hole = self._cut_at_border(pixels, hole, *place, draw)
         else:
             picture, hole = self._cut(pixels, hole, *place, self.crop_size)
-        if draw.jitter:
-            picture = _planes(jitter_colours(cv2.merge(list(picture)), draw.jitter))
-        if draw.grey:
-            picture = _planes(to_grey(cv2.merge(list(picture))))
+        if draw.colours:
+            picture = np.stack(cv2.split(change_colours(cv2.merge(list(picture)), draw.colours)))
         return _as_sample(picture, hole, record, draw.shares)
 
     def _sample(self, pixels: Bytes, record: int) -> Sample:
@@ -218,11 +216,6 @@ class InpaintDataset(Dataset[Sample]):
         lefts, picks, insets = torch.tensor([[left], [draw.pick], [draw.inset]])
         columns = border_columns(crop, lefts, hole.shape[1], picks, insets)[0].numpy()
         return pixels[:3, rows][..., columns], hole[rows, columns]
-
-
-def _planes(picture: Bytes) -> Bytes:
-    """Return `picture` (H, W, 3) as (3, H, W)."""
-    return np.stack(cv2.split(picture))
 
 
 def _as_sample(picture: Bytes, hole: Mask, record: int, shares: Pixels) -> Sample:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inpaintkit.data.batch_colours import change_colours, grey, sent
+from inpaintkit.data.batch_colours import change_colours, sent
 from inpaintkit.data.dataset import InpaintDataset
 from inpaintkit.data.hole_changes import MARGIN, border_columns, grow_holes, thin_holes
 from inpaintkit.data.mixed_border import mix_borders
@@ -57,11 +57,7 @@ class ResidentRecords:
             holes = thin_holes(holes, width)
         corner = best_corners(holes, places, self.crop_size)
         pictures, hole = self._cut(record, holes, corner, pick, inset)
-        pictures = change_colours(pictures, [draw.jitter for draw in draws])
-        greys = [index for index, draw in enumerate(draws) if draw.grey]
-        if greys:
-            which = self._sent(greys)
-            pictures[which] = grey(pictures[which])
+        pictures = change_colours(pictures, [draw.colours for draw in draws])
         x = pictures * (1 / 255)
         y = x[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN].contiguous()
         if self.records.chances.mixed_border:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inpaintkit.data.colours import Jitter, draw_jitter
+from inpaintkit.data.colours import Changes, draw_jitter
 from inpaintkit.data.hole_changes import MARGIN, THIN_MAX
 from inpaintkit.data.mixed_border import draw_mixed_border
 from inpaintkit.data.sampling import crop_candidates
@@ -39,8 +39,8 @@ class SampleDraw:
     """The draws of one training sample.
 
     `right`, `left`: px by which the hole grows; `width`: px that it stays wide at most, 0: any; `crops`: (top, left) of those to
-    choose from; `pick`, `inset`: where the picture ends, see `hole_changes.border_columns`; `jitter`: see `draw_jitter`, may be
-    empty; `shares`: see `draw_mixed_border`, (crop size, 4).
+    choose from; `pick`, `inset`: where the picture ends, see `hole_changes.border_columns`; `colours`: how they
+    change; `shares`: see `draw_mixed_border`, (crop size, 4).
     """
 
     right: int
@@ -49,8 +49,7 @@ class SampleDraw:
     crops: list[tuple[int, int]]
     pick: int
     inset: int
-    jitter: Jitter
-    grey: bool
+    colours: Changes
     shares: NDArray[np.float32]
 
 
@@ -62,9 +61,9 @@ def draw_sample(rng: np.random.Generator, height: int, width: int, crop_size: in
     crops = crop_candidates(height, width, crop_size, rng)
     pick, inset = _draw_border_hole(rng) if _happens(rng, chances.border_hole) else (0, 0)
     jitter = draw_jitter(rng) if rng.random() < JITTER_CHANCE else []
-    grey = bool(rng.random() < GREY_CHANCE)
+    colours = [*jitter, ("grey", 1.0)] if rng.random() < GREY_CHANCE else jitter
     shares = draw_mixed_border(rng, chances.mixed_border, crop_size)
-    return SampleDraw(right, left, thin, crops, pick, inset, jitter, grey, shares)
+    return SampleDraw(right, left, thin, crops, pick, inset, colours, shares)
 
 
 def _happens(rng: np.random.Generator, chance: float) -> bool:

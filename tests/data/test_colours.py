@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as reference
 
 from inpaintkit.data import colours
 from inpaintkit.data.batch_colours import change_colours
-from inpaintkit.data.colours import Picture8, draw_jitter, jitter_colours
+from inpaintkit.data.colours import Picture8, draw_jitter
 from inpaintkit.seeds import numpy_rng
 
 ROUNDING = 0.51  # levels
@@ -48,7 +48,7 @@ def test_colour_changes_are_torchvisions(name: str, amounts: tuple[float, float]
 def test_a_batch_is_changed_as_its_pictures_are_bit_by_bit(name: str) -> None:
     rng = numpy_rng("batch", name)
     pictures = rng.integers(0, 256, (24, 40, 56, 3), np.uint8)
-    draws = [[change for change in draw_jitter(rng) if change[0] == name] for _ in pictures]
+    draws = [[change for change in [*draw_jitter(rng), ("grey", 1.0)] if change[0] == name] for _ in pictures]
     changed = change_colours(torch.from_numpy(pictures).permute(0, 3, 1, 2), draws)
     for picture, draw, mine in zip(pictures, draws, changed, strict=True):
         expected = colours.CHANGES[name](picture, draw[0][1])
@@ -63,13 +63,13 @@ def test_a_third_of_a_turn_makes_red_green_and_back_again_red() -> None:
 
 
 def test_grey_is_the_luminance_in_three_channels() -> None:
-    grey = colours.to_grey(noise())
+    grey = colours.to_grey(noise(), 1.0)
     assert (grey == grey[..., :1]).all()
     np.testing.assert_allclose(grey[..., 0], noise() @ np.array([0.299, 0.587, 0.114]), atol=0.6)
 
 
 def test_jitter_changes_every_draw_and_leaves_the_given_picture_alone() -> None:
     picture = noise(16)
-    results = [jitter_colours(picture, draw_jitter(numpy_rng(draw))) for draw in range(50)]
+    results = [colours.change_colours(picture, draw_jitter(numpy_rng(draw))) for draw in range(50)]
     assert len({result.tobytes() for result in results}) == 50
     assert (picture == noise(16)).all()
