@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +31,10 @@ HOLE_THRESHOLD = 0
 """A pixel is missing where its byte is larger: iw3 writes 127 for its second kind of hole and trains on both."""
 
 READ_AHEAD = 16  # records decoded at once while packing: bounds the memory
-SAY_EVERY = 10.0  # s; some thousand records take minutes, before a training can say anything of its own
+SAY_EVERY = 10.0  # s; some thousand records take minutes, before anything else can be said
 
 Bytes = NDArray[np.uint8]
+_Item = TypeVar("_Item")
 
 
 Stamp = dict[str, str | int]
@@ -181,7 +183,7 @@ def _build(data: Path, sources: list[Stamp], pairs: list[tuple[Path, Path]]) -> 
     facts = Facts([], [], [])
     with atomic_path(data) as temporary, open(temporary, "wb") as handle:
         handle.write(bytes(HEADER_BYTES))
-        for record in _told(_read_ahead(pairs), data, len(pairs)):
+        for record in told(_read_ahead(pairs), len(pairs), data, "records packed; later starts take them from there"):
             content = record.tobytes()
             facts.shapes.append((record.shape[1], record.shape[2]))
             facts.hole_shares.append(float(record[3].mean()))
@@ -193,14 +195,14 @@ def _build(data: Path, sources: list[Stamp], pairs: list[tuple[Path, Path]]) -> 
     atomic_write_text(data.with_suffix(".json"), json.dumps(index))
 
 
-def _told(records: Iterable[Bytes], data: Path, count: int) -> Iterator[Bytes]:
-    """Yield `records`, and print now and then how many of `count` there were."""
+def told(items: Iterable[_Item], count: int, place: Path, what: str) -> Iterator[_Item]:
+    """Yield `items`, and print now and then ``PLACE: n of COUNT WHAT``."""
     said = time.monotonic()
-    for done, record in enumerate(records, 1):
-        yield record
+    for done, item in enumerate(items, 1):
+        yield item
         if time.monotonic() - said >= SAY_EVERY:
             said = time.monotonic()
-            print(f"{data}: {done} of {count} records packed; later starts take them from there", flush=True)
+            print(f"{place}: {done} of {count} {what}", flush=True)
 
 
 def _read_ahead(pairs: Iterable[tuple[Path, Path]]) -> Iterator[Bytes]:

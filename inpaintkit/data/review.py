@@ -26,7 +26,7 @@ from inpaintkit.data.manifest import (
     read_names,
     write_names,
 )
-from inpaintkit.data.packed import HOLE_THRESHOLD
+from inpaintkit.data.packed import HOLE_THRESHOLD, told
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder, require_writable
 
@@ -52,9 +52,9 @@ def list_records(folder: str | Path) -> list[RecordFiles]:
     finish_deletion(root)
     found = []
     for split in SPLITS:
-        stems = _stems(root / split, PICTURE_SUFFIX) & _stems(root / split, HOLE_SUFFIX)
+        stems = sorted(_stems(root / split, PICTURE_SUFFIX) & _stems(root / split, HOLE_SUFFIX))
         known = _fractions(root, split)
-        for stem in sorted(stems):
+        for stem in told(stems, len(stems), root / split, "masks measured"):  # without a manifest they are decoded
             picture, hole = _pair(root, f"{split}/{stem}")
             fraction = known[picture.name] if picture.name in known else _measured(hole)
             found.append(RecordFiles(f"{split}/{stem}", picture, hole, fraction))

@@ -10,7 +10,7 @@ import pytest
 from toy_files import write_record
 
 from inpaintkit.config import TrainConfig
-from inpaintkit.data import manifest
+from inpaintkit.data import manifest, packed
 from inpaintkit.data.dataset import find_pairs
 from inpaintkit.data.manifest import DELETION_FILE, MARKS_FILE
 from inpaintkit.data.review import (
@@ -54,6 +54,16 @@ def folder(tmp_path: Path) -> Path:
     with manifest.lock(tmp_path, "a_FastDepth", "0/1"):
         pass
     return tmp_path
+
+
+def test_a_long_look_at_the_masks_of_iw3_is_not_silent(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    list_records(folder)
+    assert capsys.readouterr().out == "", "a short one is"
+    monkeypatch.setattr(packed, "SAY_EVERY", 0.0)
+    list_records(folder)
+    assert "train: 2 of 3 masks measured" in capsys.readouterr().out
 
 
 def names(folder: Path) -> list[str]:
