@@ -39,6 +39,14 @@ def test_the_filter_takes_records_by_hole_size_and_half(folder: Path) -> None:
     assert [r.name for r in browser.chosen(15, 35, "eval/")] == ["eval/a_00000000"]
 
 
+def test_the_largest_hole_is_within_the_filters_largest_limit(tmp_path: Path) -> None:
+    write_record(
+        tmp_path / "train", "a_00000000", np.zeros((20, 20, 3), np.uint8), np.arange(400).reshape(20, 20) < 220
+    )
+    browser = RecordBrowser(tmp_path)
+    assert browser.chosen(high=browser.largest()) == browser.records
+
+
 def test_a_record_is_shown_with_its_hole_in_magenta(folder: Path) -> None:
     picture, overlay = record_pictures(RecordBrowser(folder).records[1])
     assert (picture == 40).all()

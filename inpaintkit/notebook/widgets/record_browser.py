@@ -53,7 +53,7 @@ class RecordBrowser:
         return [
             record
             for record in self.records
-            if low <= 100 * record.hole_fraction <= high
+            if low <= round(100 * record.hole_fraction, 6) <= high  # 0.55 is 55.00000000000001 %
             and record.name.startswith(start)
             and (record.name in marks or not marked_only)
         ]
