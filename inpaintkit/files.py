@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import re
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -180,16 +181,8 @@ def require_writable(path: str | Path, name: str) -> Path:
 
 def probe_writing(folder: Path) -> None:
     """Raise `OSError` unless a file can be written in `folder`."""
-    probe = folder / f".write_test.{os.getpid()}"
-    probe.unlink(missing_ok=True)
-    # made new and by nobody else, as in `atomic_path`: a link of that name may lead to any file
-    handle = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    try:
-        os.write(handle, b"x")
-    finally:
-        os.close(handle)
-        with contextlib.suppress(OSError):
-            probe.unlink()
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
+        probe.write(b"x")
 
 
 def move_aside(folder: Path, names: Iterable[str], dated: Path) -> Path:

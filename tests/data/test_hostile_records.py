@@ -14,7 +14,6 @@ from toy_files import noise, write_record
 from inpaintkit.data import InpaintDataset
 from inpaintkit.data.review import delete_records, list_records
 from inpaintkit.errors import InputError
-from inpaintkit.files import require_writable
 
 pytestmark = pytest.mark.attack
 
@@ -92,17 +91,3 @@ def test_a_mask_that_is_no_picture_is_listed_so_that_it_can_be_deleted(train: Pa
     assert "train/b" in [record.name for record in list_records(train.parent)]
     assert delete_records(train.parent, ["train/b"]) == 1
     assert len(opened(train)) == 3
-
-
-@pytest.mark.parametrize("folder", ["run", ".packed"])
-def test_no_test_of_writing_goes_through_a_link(folder: str, train: Path) -> None:
-    place, victim = train.parent / folder, train.parent / "victim"
-    victim.write_text("precious")
-    place.mkdir()
-    (place / f".write_test.{os.getpid()}").symlink_to(victim)
-    if folder == "run":
-        require_writable(place, "model_dir")
-    else:
-        opened(train)
-    assert victim.read_text() == "precious"
-    assert not (place / f".write_test.{os.getpid()}").is_symlink()
