@@ -10,8 +10,8 @@ import itertools
 import json
 import os
 import re
+import secrets
 import tempfile
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -97,11 +97,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     On any error the temporary file is removed and the old `path` stays untouched; see `write_problems_said`.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{threading.get_native_id()}.tmp")  # threads of all processes differ
+    # drawn: containers and machines that share the folder count their processes alike
+    temporary = path.with_name(f".{path.name}.{secrets.randbelow(10**9)}.tmp")
     try:
         with write_problems_said(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.unlink(missing_ok=True)
             # made new and by nobody else: a link of that name in a folder from elsewhere would lead the writer astray
             os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
             yield temporary

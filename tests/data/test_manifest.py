@@ -15,7 +15,7 @@ from inpaintkit.__main__ import main
 from inpaintkit.data import manifest
 from inpaintkit.data.manifest import clean_prefix, data_set_names, read_manifest
 from inpaintkit.errors import InputError
-from inpaintkit.files import FolderLock
+from inpaintkit.files import FolderLock, atomic_path
 
 pytestmark = pytest.mark.attack
 
@@ -159,6 +159,17 @@ def test_another_number_of_shards_is_refused_while_one_is_running(tmp_path: Path
     asking = FolderLock(tmp_path / manifest.LOCK_FOLDER, "asked", "a_M1_0of2.lock", shared=True)
     with contextlib.closing(asking), manifest.lock(tmp_path, "a_M1", "2/3"):
         pass  # who only asks whether a shard is being written keeps nobody off who asks the same
+
+
+def test_machines_that_write_the_same_file_of_a_shared_folder_dont_meet(tmp_path: Path) -> None:
+    file = tmp_path / "parameters.json"
+    with atomic_path(file) as mine:
+        mine.write_text("mine")
+        with atomic_path(file) as theirs:  # of a process with the same number, as containers have
+            theirs.write_text("theirs")
+        assert file.read_text() == "theirs"
+    assert file.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize(("alone", "goes"), [(True, {"young", "old"}), (False, {"old"})])
