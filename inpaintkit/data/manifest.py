@@ -96,7 +96,8 @@ def is_record(row: Row) -> bool:
 def read_manifest(output_dir: str | Path, name: str) -> Iterator[Row]:
     """Yield all rows of the data set `name` (``PREFIX_MODEL``), train before eval, in order of their numbers.
 
-    Rows with a key ``picture`` are records; the others have a key ``skipped`` with the reason. Raises `InputError` if there is no such data set.
+    Rows with a key ``picture`` are records; the others have a key ``dropped`` (a crop) or ``skipped`` (a source) with the reason.
+    Raises `InputError` if there is no such data set.
     """
     folder = manifest_folder(output_dir, name)
     if not folder.is_dir():

@@ -119,7 +119,7 @@ class _Comparing(parts.Panel):
         where = with_box(case.picture[0], case.hole[0], box)
         title = title_of(stage, text.shown)
         self.zoomed.show([self._zoomed(case, box)], f"hole {self.hole.value} of {name}: {title}")
-        self.whole.show([parts.at_least(where, ZOOMED_SIDE)], f"{name} with its holes")
+        self.whole.show([parts.enlarged_within(where, ZOOMED_SIDE)], f"{name} with its holes")
         known = "" if stage in (HOLE, TRUTH) else f" · PSNR in all holes {self.comparer.psnr(name, stage):.2f} dB"
         place = f"hole {self.hole.value} of {self.hole.max}, {box[2]} × {box[2]} px"
         # with the name: the dropdown may be too narrow for its end

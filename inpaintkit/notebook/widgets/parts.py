@@ -44,7 +44,7 @@ def encoded(frames: Sequence[Pixels]) -> bytes:
     return data.getvalue()
 
 
-def at_least(pixels: Pixels, side: int) -> Pixels:
+def enlarged_within(pixels: Pixels, side: int) -> Pixels:
     """Return `pixels` (H, W, 3) enlarged a whole number of times, to at most `side` px; pixels stay sharp squares."""
     times = max(1, side // pixels.shape[1])
     return pixels.repeat(times, axis=0).repeat(times, axis=1)

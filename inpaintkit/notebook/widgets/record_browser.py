@@ -102,7 +102,7 @@ def record_pictures(record: RecordFiles) -> tuple[Pixels, Pixels]:
     pixels = read_record(record.picture, record.hole)
     picture = np.ascontiguousarray(pixels[:3].transpose(1, 2, 0))
     overlay = np.where(pixels[3][..., None] > 0, np.array(HOLE_COLOUR, np.uint8), picture)
-    return parts.at_least(picture, SHOWN_SIDE), parts.at_least(overlay, SHOWN_SIDE)
+    return parts.enlarged_within(picture, SHOWN_SIDE), parts.enlarged_within(overlay, SHOWN_SIDE)
 
 
 def _thumbnail(record: RecordFiles) -> bytes:
