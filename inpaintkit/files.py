@@ -200,10 +200,14 @@ def move_aside(folder: Path, names: Iterable[str], dated: Path) -> Path:
     return target
 
 
-class FolderLock:
-    """A lock on `folder` for one process; `purpose` begins the sentences about it. `shared`: for all that only ask whether it is free."""
+class FolderLock(contextlib.AbstractContextManager["FolderLock"]):
+    """Holds `folder` for one process, from when it is made to the end of its context.
 
-    def __init__(self, folder: str | Path, purpose: str, name: str, shared: bool = False) -> None:
+    A second one gets an `InputError` that names the first one's number; `purpose` begins these sentences. `shared`: for all that only
+    ask whether it is free. The operating system drops the lock when its process ends, however it ends: nothing stale remains.
+    """
+
+    def __init__(self, folder: str | Path, purpose: str, name: str = ".lock", shared: bool = False) -> None:
         self.folder, self.path, self.purpose, self.shared = Path(folder), Path(folder) / name, purpose, shared
         self._handle = self._take()
 
@@ -215,8 +219,7 @@ class FolderLock:
         removed, self._handle = self._handle, self._take()
         removed.close()
 
-    def close(self) -> None:
-        """Give the lock back."""
+    def __exit__(self, *_: object) -> None:
         self._handle.close()
 
     def _take(self) -> IO[str]:
@@ -248,11 +251,3 @@ class FolderLock:
         handle.seek(0)
         owner = f"process {text}" if (text := handle.read(20).strip()).isdecimal() else "another process"
         return f"{self.folder} is in use by {owner}; wait for it or stop it"
-
-
-def folder_lock(folder: str | Path, purpose: str, name: str = ".lock") -> contextlib.closing[FolderLock]:
-    """Hold `folder` for one process, for the time of the context; a second one gets an `InputError` that names the first one's number.
-
-    The operating system drops the lock when its process ends, however it ends: nothing stale remains.
-    """
-    return contextlib.closing(FolderLock(folder, purpose, name))

@@ -22,7 +22,7 @@ from typing import Any
 
 from inpaintkit.data.packed import PACK_FOLDER
 from inpaintkit.errors import InputError
-from inpaintkit.files import FolderLock, atomic_write_text, folder_lock, read_json, remove_leftovers
+from inpaintkit.files import FolderLock, atomic_write_text, read_json, remove_leftovers
 from inpaintkit.text import shown
 
 MANIFEST_FOLDER, VIDEO_FOLDER, FRAME_FOLDER, DELETED_FOLDER = "manifest", "videos", "frames", "deleted"
@@ -186,11 +186,12 @@ def lock(output_dir: str | Path, name: str, shard: str) -> Iterator[None]:
     """
     folder = Path(output_dir) / LOCK_FOLDER
     index, count = map(int, shard.split("/"))
-    with folder_lock(folder, f"prefix {name}", f"{name}_{index}of{count}.lock"):
+    with FolderLock(folder, f"prefix {name}", f"{name}_{index}of{count}.lock"):
         for file, other, others in _shard_locks(folder, name):
             if others != count and (other - index) % math.gcd(others, count) == 0:
                 purpose = f"prefix {name}: it runs in another number of shards than {count}"
-                FolderLock(folder, purpose, file, shared=True).close()
+                with FolderLock(folder, purpose, file, shared=True):
+                    pass  # nobody has it
         yield
 
 
@@ -315,5 +316,5 @@ def all_locks(output_dir: str | Path, name: str) -> Iterator[None]:
     folder = Path(output_dir) / LOCK_FOLDER
     with contextlib.ExitStack() as stack:
         for file, _, _ in _shard_locks(folder, name):
-            stack.enter_context(folder_lock(folder, f"prefix {name}", file))
+            stack.enter_context(FolderLock(folder, f"prefix {name}", file))
         yield

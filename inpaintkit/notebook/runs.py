@@ -25,7 +25,7 @@ from traitlets.config import Config
 from inpaintkit.config import GenerateConfig, InspectConfig, JobConfig, TrainConfig, changes, resolve_device
 from inpaintkit.data.generate.plan import list_sources
 from inpaintkit.errors import InputError, RunFailed
-from inpaintkit.files import atomic_write_csv, atomic_write_text, folder_lock, move_aside, read_json, require_writable
+from inpaintkit.files import FolderLock, atomic_write_csv, atomic_write_text, move_aside, read_json, require_writable
 from inpaintkit.model import load_model
 from inpaintkit.notebook.machine import machine_facts, source_revision, versions
 from inpaintkit.notebook.parameters import PRESET, in_project, load_params, resolve
@@ -94,7 +94,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
     with in_project(source) as root:
         _check_inputs(config)
         folder = require_writable(config.run_folder, "run_dir").resolve()
-    with folder_lock(folder, "run_dir", name=f".{source.stem}.lock"):
+    with FolderLock(folder, "run_dir", name=f".{source.stem}.lock"):
         if isinstance(config, TrainConfig):
             with in_project(source):
                 found = find_run(config)

@@ -12,7 +12,7 @@ from torch import Tensor
 from inpaintkit.config import GanConfig, TrainConfig, check_processes, device_of_process, resolve_device
 from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError, RunFailed
-from inpaintkit.files import FolderLock, folder_lock, remove_leftovers
+from inpaintkit.files import FolderLock, remove_leftovers
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.training.callbacks import Callback, default_callbacks
 from inpaintkit.training.checkpoints import put_in_place, save_checkpoint, taking_state
@@ -144,7 +144,7 @@ class Trainer:
 
     def _train(self) -> TrainReport:
         run, setup, config = self.run, self.setup, self.config
-        lock = folder_lock(self.files.folder, "model_dir") if self.group.leads else contextlib.nullcontext()
+        lock = FolderLock(self.files.folder, "model_dir") if self.group.leads else contextlib.nullcontext()
         with lock as self._lock, run.under_way([*self._begin(), *setup.messages]):
             stop_without_parent()
             judge = partial(judge_records, setup, self.group, self.files.strips, config.save_eval_step)

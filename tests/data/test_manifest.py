@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from pathlib import Path
@@ -157,7 +156,7 @@ def test_another_number_of_shards_is_refused_while_one_is_running(tmp_path: Path
     ):
         pass
     asking = FolderLock(tmp_path / manifest.LOCK_FOLDER, "asked", "a_M1_0of2.lock", shared=True)
-    with contextlib.closing(asking), manifest.lock(tmp_path, "a_M1", "2/3"):
+    with asking, manifest.lock(tmp_path, "a_M1", "2/3"):
         pass  # who only asks whether a shard is being written keeps nobody off who asks the same
 
 

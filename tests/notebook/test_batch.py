@@ -16,7 +16,7 @@ from inpaintkit.config import GenerateConfig
 from inpaintkit.data import data_set_names, generate_dataset
 from inpaintkit.data.manifest import lock
 from inpaintkit.errors import InputError, RunFailed
-from inpaintkit.files import folder_lock
+from inpaintkit.files import FolderLock
 from inpaintkit.notebook import runs
 from inpaintkit.notebook.batch import DONE_BEFORE, FAILED, NOT_RUN, Outcome, load_batch, run_batch
 from inpaintkit.notebook.project import find_project
@@ -301,7 +301,7 @@ class TestFailures:
             assert "pictures changed" in (said := refusal(workers=1))
             assert "nothing deleted, it was finished before" in said
         assert "is not available" in refusal(device="cuda:9")
-        with folder_lock(out / "runs" / "cats_strong_FastDepth", "run_dir", ".01_generate.lock"):
+        with FolderLock(out / "runs" / "cats_strong_FastDepth", "run_dir", ".01_generate.lock"):
             assert "in use by process" in refusal(workers=1)
         assert sorted(path for split in ("train", "eval") for path in (out / split).iterdir()) == made
 

@@ -21,7 +21,7 @@ from run_trainer import SECONDS, start_training
 from toy_data import TINY, tiny_trainer, write_record
 
 from inpaintkit.errors import InputError
-from inpaintkit.files import folder_lock
+from inpaintkit.files import FolderLock
 from inpaintkit.model import LightInpaintV1, load_state
 from inpaintkit.training import Callback, RunView, StepInfo
 from inpaintkit.training.stopping import PARENT_VARIABLE
@@ -117,13 +117,13 @@ def test_a_run_folder_that_is_removed_under_a_run_is_written_anew(data: Path) ->
 def test_without_its_lock_file_a_folder_still_has_one_writer(data: Path) -> None:
     run = data.parent / "run"
     assert tiny_trainer(data, AtStep((run / ".lock").unlink), checkpoint_seconds=0.0, max_epoch=2).fit().finished
-    with folder_lock(run, "model_dir"):
+    with FolderLock(run, "model_dir"):
         (run / ".lock").unlink()
-        with folder_lock(run, "model_dir") as second:
+        with FolderLock(run, "model_dir") as second:
             second.keep()
-    with folder_lock(run, "model_dir") as first:
+    with FolderLock(run, "model_dir") as first:
         (run / ".lock").unlink()
-        with folder_lock(run, "model_dir"), pytest.raises(InputError, match="is in use by process"):
+        with FolderLock(run, "model_dir"), pytest.raises(InputError, match="is in use by process"):
             first.keep()
         first.keep()
 
@@ -133,7 +133,7 @@ def test_two_runs_of_one_folder_never_mix_their_checkpoints(data: Path) -> None:
 
     def second() -> None:
         (run / ".lock").unlink()
-        locks.append(folder_lock(run, "model_dir"))
+        locks.append(FolderLock(run, "model_dir"))
         locks[0].__enter__()
 
     locks: list[Any] = []

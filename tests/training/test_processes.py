@@ -14,7 +14,7 @@ from toy_data import Listener, tiny
 
 from inpaintkit.config import GanConfig, TrainConfig
 from inpaintkit.errors import InputError, RunFailed
-from inpaintkit.files import folder_lock
+from inpaintkit.files import FolderLock
 from inpaintkit.model import LightInpaintV1, load_state, save_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import Callback, GanTrainer, RunView, Trainer
@@ -229,7 +229,7 @@ def test_of_a_process_that_crashes_its_own_last_words_are_told(
 
 def test_what_a_process_refuses_is_said_in_one_sentence(records: Path, tmp_path: Path) -> None:
     trainer = Trainer(TrainConfig.from_params(tiny(records, tmp_path, processes=2)), callbacks=[])
-    with folder_lock(tmp_path, "model_dir"), pytest.raises(InputError, match="in use by process"):
+    with FolderLock(tmp_path, "model_dir"), pytest.raises(InputError, match="in use by process"):
         trainer.fit()
 
 

@@ -15,7 +15,7 @@ from toy_data import tiny
 
 from inpaintkit.config import GanConfig, TrainConfig
 from inpaintkit.errors import InputError
-from inpaintkit.files import folder_lock
+from inpaintkit.files import FolderLock
 from inpaintkit.model import LightInpaintV1, load_model, load_state, save_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import GanTrainer, Trainer
@@ -144,7 +144,7 @@ class TestRefusals:
 
     def test_a_second_run_on_the_same_folder(self, records: Path, tmp_path: Path) -> None:
         trainer = Trainer(TrainConfig.from_params(small(records, tmp_path)), callbacks=[])
-        with folder_lock(tmp_path, "model_dir"), pytest.raises(InputError, match="in use by process"):
+        with FolderLock(tmp_path, "model_dir"), pytest.raises(InputError, match="in use by process"):
             trainer.fit()
 
     def test_gan_without_a_generator(self, records: Path, tmp_path: Path) -> None:
