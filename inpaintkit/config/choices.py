@@ -14,7 +14,7 @@ LOSSES: Choices = {
     "l1dctlpips": "L1, DCT and LPIPS",
     "l1dinov2": "L1 and the distance of DINOv2 features",
 }
-PERCEPTUAL_NETWORKS: Choices = {"vgg": "VGG16, iw3's", "alex": "AlexNet, about 10 times cheaper"}
+PERCEPTUAL_NETWORKS: Choices = {"vgg": "VGG16, iw3's", "alex": "AlexNet"}
 OPTIMIZERS: Choices = {
     "adamw": "AdamW, iw3's",
     "adamw_schedulefree": "schedule-free AdamW, for fine-tuning",
