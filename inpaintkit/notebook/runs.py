@@ -160,8 +160,9 @@ def _require_text(values: Mapping[str, Any]) -> None:
 
 
 def _check_inputs(config: JobConfig) -> None:
-    """Raise `InputError` where an input of the job is missing or can't serve, or its device isn't there."""
+    """Raise `InputError` where an input of the job is missing or can't serve, its device isn't there, or its folder is taken."""
     config.check_inputs()
+    _require_own_folder(config)
     if hasattr(config, "device"):
         resolve_device(config.device)
     if isinstance(config, GenerateConfig):
@@ -181,13 +182,26 @@ def write_params(folder: Path, config: JobConfig) -> None:
 
 def keep_old_report(folder: Path, config: InspectConfig) -> None:
     """Move an evaluation's report of other parameters to ``old/DATE``, and say so. Raises `InputError` for the folder of another job."""
+    _require_own_folder(config)
     file = folder / "params.yaml"
-    before = _params_of(file)
-    if before not in (None, dataclasses.asdict(config)):
-        if before and "fills" not in before:
-            raise InputError(f"run_dir: {folder} is the folder of another job; give the report one of its own")
+    if _params_of(file) not in (None, dataclasses.asdict(config)):
         moved = move_aside(folder, (*RUN_FILES, *REPORT_FILES), file)
         print(f"the report of other parameters that was in {folder} lies in {moved} now", flush=True)
+
+
+def _require_own_folder(config: JobConfig) -> None:
+    """Raise `InputError` if the run folder is that of another job, whose notes and figures would be written over."""
+    folder = config.run_folder
+    before = _params_of(folder / "params.yaml")
+    if not before:
+        return
+    if isinstance(config, GenerateConfig):
+        own = (before.get("prefix"), before.get("model_type")) == (config.prefix, config.model_type)
+    else:
+        own = ("model_dir" if isinstance(config, TrainConfig) else "fills") in before
+    if not own:
+        name = "model_dir" if isinstance(config, TrainConfig) else "run_dir"
+        raise InputError(f"{name}: {folder} is the folder of another job; give this one a folder of its own")
 
 
 def _params_of(file: Path) -> dict[str, Any] | None:

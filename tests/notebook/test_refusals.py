@@ -435,3 +435,18 @@ def test_execute_refuses_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no parameter resolutoin"):
         execute("01_generate", GENERATE | {"resolutoin": 512}, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("theirs", ["prefix: other\nmodel_type: FastDepth\n", "fills: row\n", "model_dir: run\n"])
+def test_the_run_folder_of_another_job_is_left_as_it_is(
+    theirs: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, pictures: Path
+) -> None:
+    (run := tmp_path / "run").mkdir()
+    (run / "params.yaml").write_text(theirs)
+    data = some_records(tmp_path, hole="quarter")
+    words = generate(f"dataset_dir={pictures}", f"output_dir={tmp_path / 'out'}", f"run_dir={run}")
+    assert f"run_dir: {run} is the folder of another job" in refusal(capsys, *words)
+    if "model_dir" not in theirs:
+        words = ["run", "02_train", "-p", f"data_dir={data}", "-p", f"model_dir={run}", "-p", "overwrite=True"]
+        assert f"model_dir: {run} is the folder of another job" in refusal(capsys, *words)
+    assert [(path.name, path.read_text()) for path in run.iterdir()] == [("params.yaml", theirs)]
