@@ -44,7 +44,9 @@ class TrainConfig(JobConfig):
         False, "with resume: take only the weights, start optimiser and epochs anew", later=ASKED
     )
     overwrite: bool = option(False, "move another run in model_dir to model_dir/old/ and start anew", later=ASKED)
-    seed: int = option(0, "same seed, data and machine: same weights, bit by bit (on a GPU: up to rounding)")
+    seed: int = option(
+        0, "same seed, data, machine and number of threads: same weights, bit by bit (on a GPU: up to rounding)"
+    )
     max_epoch: int = option(
         200, "epochs, of num_samples samples each", group="Length", minimum=1, later=ASKED, everyday=True
     )
