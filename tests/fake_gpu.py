@@ -23,6 +23,8 @@ from torch.utils._pytree import tree_leaves
 
 COPIES = ("aten::_to_copy", "aten::copy_")
 READ = "aten::_local_scalar_dense"
+AT_ONCE = 1 << 16
+"""Bytes up to which CUDA copies ordinary memory aside; for more the host waits until it is their turn, whatever was asked for."""
 
 
 @functools.cache
@@ -33,7 +35,7 @@ def fakes() -> FakeTensorMode:
 
 class FakeGpu(TorchDispatchMode):
     """Sends what concerns ``cuda`` to fake tensors. `waits`: how often the host had to wait for the device, by the place in the
-    kit: for a number it reads, or until a tensor has been copied to or fro. `float64`: where something was computed in numbers that
+    kit: for a number it reads, or until a tensor has been copied to or fro, from pinned memory or not. `float64`: where something was computed in numbers that
     Apple's devices don't have.
     """
 
@@ -62,8 +64,10 @@ class FakeGpu(TorchDispatchMode):
             result = func(*args, **kwargs)
         if any(x.is_cuda and x.dtype == torch.float64 for x in tree_leaves(result) if isinstance(x, Tensor)):
             self.float64[place()] += 1
-        if name in COPIES and tensors[-1].is_cuda != result.is_cuda and not (kwargs.get("non_blocking") or args[2:]):
-            self.waits[place()] += 1
+        if name in COPIES and tensors[-1].is_cuda != result.is_cuda:
+            aside = tensors[-1].nbytes <= AT_ONCE or hasattr(tensors[-1], "pinned")
+            if not (aside and (kwargs.get("non_blocking") or args[2:])):
+                self.waits[place()] += 1
         return result
 
 
@@ -90,6 +94,7 @@ def fake_gpu() -> Iterator[FakeGpu]:
         patch("torch.autograd.grad", no_gradients),
         patch("torch.Tensor.backward", no_backward),
         patch("torch.Generator", AnyGenerator),
+        patch("torch.Tensor.pin_memory", pinned),
         gpu,
     ):
         try:
@@ -118,6 +123,13 @@ def no_gradients(outputs: Any, inputs: Any, *args: Any, **options: Any) -> Seque
 def no_backward(loss: Tensor, *args: Any, **options: Any) -> None:
     """Do what can be done of a backward pass here: nothing."""
     assert loss.requires_grad
+
+
+def pinned(values: Tensor) -> Tensor:
+    """Return what stands for `values` in memory that stays where it is."""
+    copy = values.clone()
+    copy.pinned = True  # type: ignore[attr-defined]
+    return copy
 
 
 class AnyGenerator(torch.Generator):

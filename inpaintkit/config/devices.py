@@ -52,12 +52,11 @@ def check_processes(device: str, processes: int) -> None:
     """Raise `InputError` unless each of `processes` on this machine gets a GPU of its own, where `device` (resolved) is one."""
     import torch
 
-    if processes == 1 or not device.startswith("cuda"):
+    if processes == 1 or device == "cpu":
         return
     if device != "cuda":
-        raise InputError(
-            f"device: {device} can't serve {processes} processes; use device=cuda, which gives each its own GPU"
-        )
+        way = "processes=1 or device=cpu" if device == "mps" else "device=cuda, which gives each its own GPU"
+        raise InputError(f"device: {device} can't serve {processes} processes; use {way}")
     gpus = torch.cuda.device_count()
     if gpus < processes:
         raise InputError(

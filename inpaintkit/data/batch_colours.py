@@ -20,8 +20,11 @@ GREY_WEIGHTS, GREY_POINT = (9798, 19235, 3735), 1 << 15  # so it takes `LUMINANC
 
 
 def sent(values: Any, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
-    """Return numbers as a tensor on `device`, without waiting until they are there."""
-    return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
+    """Return numbers as a tensor on `device`, on a GPU of CUDA without waiting until they are there."""
+    numbers = torch.tensor(values, dtype=dtype)
+    if device.type != "cuda":
+        return numbers.to(device)  # Apple's devices may read them when their memory holds something else
+    return numbers.pin_memory().to(device, non_blocking=True)  # from other memory, more than 64 KiB wait for their turn
 
 
 def change_colours(pictures: Tensor, draws: Sequence[Changes]) -> Tensor:

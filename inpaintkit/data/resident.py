@@ -50,8 +50,8 @@ class ResidentRecords:
             [(draw.right, draw.left, draw.width, draw.pick, draw.inset) for draw in draws]
         ).T
         places = self._sent([draw.crops for draw in draws])
-        numbers = torch.tensor([item[0] for item in items])
-        record = numbers.to(self.pixels.device, non_blocking=True)
+        numbers = [record for record, _, _ in items]
+        record = self._sent(numbers)
         holes = grow_holes(self.pixels[record, 3] > 0, left=left, right=right)
         if self.records.chances.thin_hole:
             holes = thin_holes(holes, width)
@@ -62,7 +62,7 @@ class ResidentRecords:
         y = x[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN].contiguous()
         if self.records.chances.mixed_border:
             mix_borders(x, hole[:, 0], self._sent(np.stack([draw.shares for draw in draws])))
-        return x, hole, y, numbers
+        return x, hole, y, torch.tensor(numbers)
 
     def _sent(self, values: Sequence[object] | NDArray[np.float32]) -> Tensor:
         return sent(values, self.pixels.device)

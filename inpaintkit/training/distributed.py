@@ -119,6 +119,11 @@ def join_group(device: str) -> Iterator[Group]:
     _joined.append(Group(dist.get_rank(), dist.get_world_size(), local_rank, gradients))
     try:
         yield _joined[-1]
+    except BaseException:
+        # NCCL's orderly end waits for the others, and they wait for this process: nobody would hear what failed
+        if gradients is not None:
+            gradients.abort()
+        raise
     finally:
         _joined.pop()
         dist.destroy_process_group()

@@ -65,8 +65,9 @@ class Feed:
                 yield self.resident.batch(items[start : start + self.batch_size])
             return
         self.order[:] = items
+        pinned = self.device.startswith("cuda")  # Apple's devices may read other memory when it holds something else
         for x, hole, y, index in self.loader if items else ():
-            yield (*(part.to(self.device, non_blocking=True) for part in (x, hole, y)), index)  # type: ignore[misc]
+            yield (*(part.to(self.device, non_blocking=pinned) for part in (x, hole, y)), index)  # type: ignore[misc]
 
     def close(self) -> None:
         """End the loader processes; the next batches start new ones.

@@ -37,7 +37,10 @@ def enough_memory(config: TrainConfig) -> Iterator[None]:
     """Turn a lack of memory of the device into a `RunFailed` that says which options need less."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        # a GPU that others have filled, and Apple's, have no type of their own for it
+        if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error):
+            raise
         begun = RunFiles(Path(config.model_dir)).state.exists()
         raise RunFailed(
             f"the memory of {device_of_process(resolve_device(config.device))} doesn't suffice; halve batch_size (now "

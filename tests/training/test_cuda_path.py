@@ -87,9 +87,11 @@ def test_what_is_left_on_the_cpu_is_found(gpu: FakeGpu) -> None:
     picture().cpu()
     torch.zeros(2).to("cuda")
     torch.zeros(2).to("cuda", non_blocking=True)
+    torch.zeros(1 << 20).to("cuda", non_blocking=True)
+    torch.zeros(1 << 20).pin_memory().to("cuda", non_blocking=True)
     torch.zeros(2, device="cuda")
     assert len(gpu.waits) == 1
-    assert sum(gpu.waits.values()) == 3
+    assert sum(gpu.waits.values()) == 4
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
@@ -166,7 +168,7 @@ def test_records_in_the_memory_of_the_device(gpu: FakeGpu, records: Path) -> Non
         ),
         "cuda",
     )
-    items = [(0, epoch, draw) for epoch in range(2) for draw in range(16)]
+    items = [(0, epoch, draw) for epoch in range(2) for draw in range(32)]  # whose mixed borders are more than 64 KiB
     resident.batch(items)  # the first one brings the tables of hues
     gpu.waits.clear()
     *batch, numbers = resident.batch(items)

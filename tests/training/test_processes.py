@@ -7,6 +7,7 @@ import shutil
 import signal
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -44,32 +45,49 @@ def assert_same_curve(one: Trainer, other: Trainer) -> None:
     [
         ("cuda", 1, "processes: 2 want a GPU each, and this machine has 1"),
         ("cuda:0", 2, "device: cuda:0 can't serve 2"),
+        ("mps", 0, "device: mps can't serve 2 processes; use processes=1 or device=cpu"),
     ],
 )
 def test_processes_without_a_gpu_each_are_refused(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, words: str
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
     with pytest.raises(InputError, match=words):
         Trainer(TrainConfig.from_params(tiny(records, tmp_path, device=device, processes=2)), callbacks=[])
 
 
-def test_processes_on_the_cpu_leave_the_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def torchrun(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """Make this process the second of two on a machine with two GPUs; return what stands for torch.distributed."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.set_device", lambda number: pytest.fail("a GPU was taken"))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
     for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-    for name, answer in {
-        "init_process_group": None,
-        "destroy_process_group": None,
-        "get_rank": 1,
-        "get_world_size": 2,
-    }.items():
-        monkeypatch.setattr(f"torch.distributed.{name}", lambda *args, answer=answer, **options: answer)
+    dist = Mock(**{"get_rank.return_value": 1, "get_world_size.return_value": 2})
+    monkeypatch.setattr("inpaintkit.training.distributed.dist", dist)
+    return dist
+
+
+def test_processes_on_the_cpu_leave_the_gpu_alone(torchrun: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.set_device", lambda number: pytest.fail("a GPU was taken"))
     with join_group("cpu") as group:
         assert group.gradients is None
+
+
+def test_a_process_that_fails_doesnt_wait_for_the_others(torchrun: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NCCL's orderly end waits for all processes, and the others wait for the gradients of this one."""
+    taken = []
+    monkeypatch.setattr("torch.cuda.set_device", taken.append)
+    with join_group("cuda") as group:
+        assert taken == [group.local_rank] == [1]
+    torchrun.new_group().abort.assert_not_called()
+    with pytest.raises(RunFailed, match="no memory"), join_group("cuda"):
+        raise RunFailed("no memory")
+    assert [name for name, *_ in torchrun.mock_calls][-2:] == ["new_group().abort", "destroy_process_group"]
 
 
 THREADS_AT_THE_END = """

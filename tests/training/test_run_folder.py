@@ -477,7 +477,18 @@ def test_a_gpu_without_room_says_which_options_need_less_and_the_run_goes_on_wit
     assert tiny_trainer(data, model_dir=str(folder), batch_size=1, backward_step=2, resume=True).fit().finished
 
 
-def test_a_gpu_without_room_for_the_records_says_so_too(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inpaintkit.training.feeding.ResidentRecords", Mock(side_effect=torch.OutOfMemoryError))
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError(),
+        torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might ..."),
+        RuntimeError("MPS backend out of memory (MPS allocated: 17.06 GiB, ...)"),
+    ],
+    ids=type,
+)
+def test_a_gpu_without_room_for_the_records_says_so_too(
+    data: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    monkeypatch.setattr("inpaintkit.training.feeding.ResidentRecords", Mock(side_effect=error))
     with pytest.raises(RunFailed, match=r"memory of cpu doesn't suffice; .* or resident=off$"):
         tiny_trainer(data, model_dir=str(data.parent / "new"), resident="on")

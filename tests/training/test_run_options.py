@@ -16,13 +16,14 @@ from toy_files import write_record
 
 from inpaintkit.config import TrainConfig
 from inpaintkit.data import InpaintDataset
+from inpaintkit.data.batch_colours import sent
 from inpaintkit.data.resident import ResidentRecords
 from inpaintkit.data.sample_draw import Chances
 from inpaintkit.errors import InputError
 from inpaintkit.model import LightInpaintV1, load_model, load_state
 from inpaintkit.training import Trainer, create_optimizer
 from inpaintkit.training.checkpoints import newest_checkpoint, older, save_checkpoint
-from inpaintkit.training.feeding import choose_records
+from inpaintkit.training.feeding import Feed, choose_records
 from inpaintkit.training.schedule import warmed_up
 
 STATE = f"{LightInpaintV1.name}.checkpoint.pth"
@@ -196,10 +197,15 @@ def test_where_nothing_compiles_training_goes_on_without(
 def test_a_compiled_network_sees_batches_of_one_kind_only(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each other kind, smaller, to be judged or laid out otherwise, would be compiled anew: minutes of waiting in a run."""
+    """Each other kind, smaller, to be judged or laid out otherwise, would be compiled anew: minutes of waiting in a run.
+
+    After another run in the same process, too, it is compiled for its own size, not for any.
+    """
     seen: list[object] = []
 
-    def compiled(model: torch.nn.Module) -> Callable[..., torch.Tensor]:
+    def compiled(model: torch.nn.Module, dynamic: bool | None = None) -> Callable[..., torch.Tensor]:
+        assert dynamic is False
+
         def network(*inputs: torch.Tensor) -> torch.Tensor:
             seen.append((model.training, *((x.shape, x.stride(), x.dtype) for x in inputs)))
             return model(*inputs)  # type: ignore[no-any-return]
@@ -210,6 +216,21 @@ def test_a_compiled_network_sees_batches_of_one_kind_only(
     run(params(records, tmp_path, batch_size=3, num_samples=7, compile=True))
     assert len(seen) > 2, "before the run and in it"
     assert len(set(seen)) == 1
+
+
+def test_apples_devices_are_waited_for(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may read a sample after its memory has been given to another one, and nobody would notice."""
+    waited: list[bool] = []
+
+    def to(values: torch.Tensor, device: str, non_blocking: bool = False) -> torch.Tensor:
+        waited.append(not non_blocking)
+        return values
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    data = InpaintDataset(records / "train", training=True, crop_size=64)
+    next(Feed(TrainConfig.from_params(params(records, tmp_path)), data, "mps").batches([(0, 1, 0)]))
+    sent([1.0], torch.device("mps"))
+    assert waited == [True] * 4
 
 
 class TestResidentRecords:

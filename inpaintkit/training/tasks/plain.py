@@ -54,7 +54,9 @@ class PlainTask:
         started, was_training = time.monotonic(), self.model.training
         side = self.config.crop_size
         try:
-            self.network = torch.compile(self.model)  # itself refuses some versions of Python
+            # itself refuses some versions of Python; without `dynamic=False`, a second batch size in one process, as in a notebook,
+            # would get a slower network for batches of any size
+            self.network = torch.compile(self.model, dynamic=False)
             self.model.train()
             x = torch.zeros(self.config.batch_size, 3, side, side, device=self.device)
             output, _ = self.generate(x, x[:, :1] > 0)
