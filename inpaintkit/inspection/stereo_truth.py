@@ -7,7 +7,7 @@ left picture is seen at x - disparity in the right one. Files: PFM and NPY (not 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +60,8 @@ def stereo_truth(folder: str | Path, scale: float | None = None, edge_dilation: 
     """
     root = require_folder(folder, "stereo_dir")
     places = [root, *sorted(place for place in root.iterdir() if place.is_dir() and not place.name.startswith("."))]
-    found = {place: files for place in places if (files := find_pair(place))}
+    looked = {place: find_pair(place) for place in places}
+    found = {place: files for place, (files, lacks) in looked.items() if not lacks}
     if not found:
         raise InputError(
             f"stereo_dir: {root} holds no folder with left.png, right.png and disparity.pfm, .npy or .png "
@@ -68,24 +69,24 @@ def stereo_truth(folder: str | Path, scale: float | None = None, edge_dilation: 
         )
     for place in places[1:]:
         if place not in found:
-            print(f"stereo pairs: {shown(place.name)} is left out: {_lacking(place)}", flush=True)
+            print(f"stereo pairs: {shown(place.name)} is left out: {looked[place][1]}", flush=True)
     names, pairs = [shown(place.absolute().name) for place in found], list(found.values())
     for name, files in zip(names, pairs, strict=True):
-        read_case(*files, name, scale)
+        read_case(files, name, scale)
 
     def load(index: int) -> Case:
-        return read_case(*pairs[index], names[index], scale, edge_dilation)
+        return read_case(pairs[index], names[index], scale, edge_dilation)
 
     return Truth("stereo pairs", names, load)
 
 
-def find_pair(place: Path) -> tuple[Path, Path, Path] | None:
-    """Return the files (left, right, disparity) of a stereo pair in folder `place`, None if they aren't all there."""
-    for stems in NAMES:
-        left, right, disparity = _files(place, stems)
-        if left and right and disparity:
-            return left, right, disparity
-    return None
+def find_pair(place: Path) -> tuple[list[Path], str]:
+    """Return the files (left, right, disparity) of a stereo pair in folder `place`, and in words what it lacks of one, empty for nothing."""
+    stems = min(NAMES, key=lambda stems: _files(place, stems).count(None))
+    files = _files(place, stems)
+    missing = [stem for stem, file in zip(stems, files, strict=True) if file is None]
+    lacks = "it has none of a pair's files" if len(missing) == len(stems) else f"it has no {' and no '.join(missing)}"
+    return [file for file in files if file is not None], lacks if missing else ""
 
 
 def _files(place: Path, stems: tuple[str, str, str]) -> list[Path | None]:
@@ -96,24 +97,13 @@ def _files(place: Path, stems: tuple[str, str, str]) -> list[Path | None]:
     ]
 
 
-def _lacking(place: Path) -> str:
-    """Return in words what a folder lacks to be a stereo pair, by the names of which it has the most files."""
-    stems = min(NAMES, key=lambda stems: _files(place, stems).count(None))
-    missing = [stem for stem, file in zip(stems, _files(place, stems), strict=True) if file is None]
-    return "it has none of a pair's files" if len(missing) == len(stems) else f"it has no {' and no '.join(missing)}"
+def read_case(files: Sequence[Path], name: str, scale: float | None = None, edge_dilation: int = 0) -> Case:
+    """Return the stereo pair `files`, see `find_pair`, as a case.
 
-
-def read_case(
-    left_file: Path,
-    right_file: Path,
-    disparity_file: Path,
-    name: str,
-    scale: float | None = None,
-    edge_dilation: int = 0,
-) -> Case:
-    """Return one stereo pair as a case. Raises `InputError` for unreadable files, sizes that differ, and as `stereo_case`."""
-    left, right = (_read_picture(path) for path in (left_file, right_file))
-    disparity = read_disparity(disparity_file, scale)
+    Raises `InputError` for unreadable files, sizes that differ, and as `stereo_case`.
+    """
+    left, right = map(_read_picture, files[:2])
+    disparity = read_disparity(files[2], scale)
     if not left.shape[-2:] == right.shape[-2:] == disparity.shape[-2:]:
         sizes = ", ".join(f"{x.shape[-1]}x{x.shape[-2]}" for x in (left, right, disparity))
         raise InputError(
