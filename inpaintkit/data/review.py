@@ -111,10 +111,11 @@ def deleted_records(folder: str | Path) -> set[str]:
     """Return the names of the records that can be brought back."""
     root, found = Path(folder), set[str]()
     for split in SPLITS:
-        deleted = root / manifest.DELETED_FOLDER / split
-        # pictures come back first: one that is there without its hole was cut off on its way
-        pictures = _stems(deleted, PICTURE_SUFFIX) | _stems(root / split, PICTURE_SUFFIX)
-        found |= {f"{split}/{stem}" for stem in _stems(deleted, HOLE_SUFFIX) & pictures}
+        for stem in _stems(root / manifest.DELETED_FOLDER / split, HOLE_SUFFIX):
+            picture, _ = _pair(root, name := f"{split}/{stem}")
+            # pictures come back first: one that is there without its hole was cut off on its way
+            if _deleted(root, picture).is_file() or picture.is_file():
+                found.add(name)
     return found
 
 

@@ -56,6 +56,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_what_can_be_brought_back_is_found_without_a_look_at_all_records(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete_records(folder, ["train/a_FastDepth_00000001"])
+    glob, looked = Path.glob, list[Path]()
+    monkeypatch.setattr(Path, "glob", lambda place, pattern: looked.append(place) or glob(place, pattern))
+    assert deleted_records(folder) == {"train/a_FastDepth_00000001"}
+    assert folder / "train" not in looked, "the record browser asks at each record that is chosen"
+
+
 def test_a_long_look_at_the_masks_of_iw3_is_not_silent(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
