@@ -41,9 +41,12 @@ class MaskPreview:
         depth = self.photos.load(path, model_type).depth
         return depth.flip(-1) if eye == "right" else depth
 
-    def _prepare(self, path: Path, model_type: str, eye: str, mapper: str, rounds: int) -> torch.Tensor:
-        grown = self._grown(path, model_type, eye, rounds)
-        return prepare_depth(grown, mapper, 0, self.photos.load(path, model_type).size)
+    def _prepare(
+        self, path: Path, model_type: str, eye: str, mapper: str, rounds: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return depth in the photo's size, mirrored for the right eye, and over how many px the edges of its map go."""
+        photo, grown = self.photos.load(path, model_type), self._grown(path, model_type, eye, rounds)
+        return prepare_depth(grown, mapper, 0, photo.size), edges_of_map(photo.depth, photo.size)
 
     def compute(
         self,
@@ -63,9 +66,8 @@ class MaskPreview:
         model = depth_model or self.photos.depth_model.name
         photo, right = self.photos.load(picture, model), eye == "right"
         with parts.one_thread():
-            ready = self._ready(picture, model, eye, mapper, edge_dilation)
+            ready, edges = self._ready(picture, model, eye, mapper, edge_dilation)
             small = mirrored(photo.small) if right else photo.small
-            edges = edges_of_map(photo.depth, photo.size)
             made = preview(small, ready, divergence, convergence, hole_method=hole_method, size=photo.size, edges=edges)
         return made.turned() if right else made
 
