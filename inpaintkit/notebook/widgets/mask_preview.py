@@ -15,7 +15,7 @@ from inpaintkit.notebook.widgets import parts
 from inpaintkit.notebook.widgets.parts import labelled
 from inpaintkit.notebook.widgets.photos import PhotoDepths, depth_sliders
 from inpaintkit.synthesis import MAPPER_MEANINGS, Preview, dilate_edge, edges_of_map, prepare_depth, preview
-from inpaintkit.synthesis.preview import mirrored
+from inpaintkit.synthesis.warp import Eye
 
 START_DIVERGENCE = 4.0  # strong enough that holes are seen on a picture as small as here
 KEPT_DEPTHS = 8  # in the picture's size, one for each setting of mapper and edge dilation
@@ -44,9 +44,10 @@ class MaskPreview:
     def _prepare(
         self, path: Path, model_type: str, eye: str, mapper: str, rounds: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return depth in the photo's size, mirrored for the right eye, and over how many px the edges of its map go."""
+        """Return depth in the photo's size, and over how many px the edges of its map go."""
         photo, grown = self.photos.load(path, model_type), self._grown(path, model_type, eye, rounds)
-        return prepare_depth(grown, mapper, 0, photo.size), edges_of_map(photo.depth, photo.size)
+        ready = prepare_depth(grown, mapper, 0, photo.size)
+        return ready.flip(-1) if eye == "right" else ready, edges_of_map(photo.depth, photo.size)
 
     def compute(
         self,
@@ -56,7 +57,7 @@ class MaskPreview:
         mapper: str = "none",
         edge_dilation: int = 0,
         hole_method: str = "auto",
-        eye: str = "left",
+        eye: Eye = "left",
         depth_model: str | None = None,
     ) -> Preview:
         """Return small pictures of the hole of the full-size `picture`; `depth_model` by name, None: the first one.
@@ -64,12 +65,11 @@ class MaskPreview:
         The rest is as of `synthesis.preview`. Raises `InputError` for a picture that can't be read, and as that does.
         """
         model = depth_model or self.photos.depth_model.name
-        photo, right = self.photos.load(picture, model), eye == "right"
+        photo = self.photos.load(picture, model)
         with parts.one_thread():
             ready, edges = self._ready(picture, model, eye, mapper, edge_dilation)
-            small = mirrored(photo.small) if right else photo.small
-            made = preview(small, ready, divergence, convergence, hole_method=hole_method, size=photo.size, edges=edges)
-        return made.turned() if right else made
+            how = (divergence, convergence, "none", 0, hole_method, eye)
+            return preview(photo.small, ready, *how, photo.size, edges)
 
     def figure(self) -> Figure:
         """Return the first picture, its depth and its hole."""
