@@ -69,10 +69,10 @@ def read_marks(folder: str | Path) -> set[str]:
     return {name for name in read_names(Path(folder) / MARKS_FILE) if _is_name(name)}
 
 
-def set_mark(folder: str | Path, name: str, bad: bool) -> None:
-    """Mark the record `name` as bad, or take its mark away."""
+def set_marks(folder: str | Path, names: Collection[str], bad: bool) -> None:
+    """Mark the records `names` as bad, or take their marks away."""
     marks = read_marks(folder)
-    write_names(Path(folder) / MARKS_FILE, marks | {name} if bad else marks - {name})
+    write_names(Path(folder) / MARKS_FILE, marks.union(names) if bad else marks.difference(names))
 
 
 def delete_records(folder: str | Path, names: Collection[str]) -> int:

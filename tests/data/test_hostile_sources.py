@@ -16,7 +16,7 @@ from inpaintkit.__main__ import main
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import InpaintDataset, example_pictures, generate_dataset
 from inpaintkit.data.manifest import DELETION_FILE
-from inpaintkit.data.review import delete_records, deleted_records, list_records, read_marks, restore_records, set_mark
+from inpaintkit.data.review import delete_records, deleted_records, list_records, read_marks, restore_records, set_marks
 from inpaintkit.errors import InputError
 from inpaintkit.files import fitting_name
 
@@ -69,8 +69,7 @@ class TestClean:
 
     def test_new_records_of_the_same_prefix_inherit_no_mark_and_no_deletion(self, root: Path) -> None:
         name, other = list_records(root / "out")[0].name, "train/p_FastDepth_x_00000000"
-        set_mark(root / "out", name, True)
-        set_mark(root / "out", other, True)
+        set_marks(root / "out", [name, other], True)
         (root / "out" / DELETION_FILE).write_text(f"{name}\n")
         assert self.clean(root, NAME, "--yes") == 0
         assert read_marks(root / "out") == {other}

@@ -21,7 +21,7 @@ from inpaintkit.data.review import (
     list_records,
     read_marks,
     restore_records,
-    set_mark,
+    set_marks,
 )
 from inpaintkit.errors import InputError
 
@@ -98,16 +98,16 @@ def test_the_half_of_a_pair_that_is_being_written_is_not_shown(folder: Path) -> 
 
 
 def test_a_mark_stays_until_it_is_taken_away(folder: Path) -> None:
-    set_mark(folder, "train/a_FastDepth_00000001", True)
-    set_mark(folder, "eval/a_FastDepth_00000000", True)
+    set_marks(folder, ["train/a_FastDepth_00000001"], True)
+    set_marks(folder, ["eval/a_FastDepth_00000000"], True)
     assert read_marks(folder) == {"train/a_FastDepth_00000001", "eval/a_FastDepth_00000000"}
-    set_mark(folder, "train/a_FastDepth_00000001", False)
+    set_marks(folder, ["train/a_FastDepth_00000001"], False)
     assert read_marks(folder) == {"eval/a_FastDepth_00000000"}
 
 
 def test_deleting_takes_both_files_of_each_record_and_nothing_else(folder: Path) -> None:
     gone = ["train/a_FastDepth_00000001", "eval/a_FastDepth_00000000"]
-    set_mark(folder, gone[0], True)
+    set_marks(folder, [gone[0]], True)
     assert delete_records(folder, gone) == 2
     assert names(folder) == ["train/a_FastDepth_00000000", "train/a_FastDepth_00000002"]
     assert len(find_pairs(folder / "train")) == 2  # refuses halves
@@ -254,8 +254,8 @@ def test_a_training_without_a_side_that_was_deleted_whole_says_how_it_comes_back
 def test_a_name_with_line_breaks_is_marked_and_deleted_like_any_other(folder: Path) -> None:
     name = "train/x\ny\u2028z"
     write_pair(folder / "train", name.removeprefix("train/"), 2)
-    set_mark(folder, name, True)
-    set_mark(folder, "train/a_FastDepth_00000001", True)
+    set_marks(folder, [name], True)
+    set_marks(folder, ["train/a_FastDepth_00000001"], True)
     assert read_marks(folder) == {name, "train/a_FastDepth_00000001"}
     assert delete_records(folder, read_marks(folder)) == 2
     assert len(names(folder)) == 3

@@ -15,7 +15,7 @@ from inpaintkit.data.review import (
     list_records,
     read_marks,
     restore_records,
-    set_mark,
+    set_marks,
 )
 from inpaintkit.errors import InputError
 from inpaintkit.hole_colour import HOLE_COLOUR
@@ -64,7 +64,7 @@ class RecordBrowser:
 
     def mark(self, record: RecordFiles, bad: bool) -> None:
         """Mark a record as bad, or take the mark away; it stays marked until then, over restarts."""
-        set_mark(self.folder, record.name, bad)
+        set_marks(self.folder, [record.name], bad)
 
     def delete_marked(self) -> None:
         """Move both files of every marked record to ``deleted/``. Raises `InputError` during generation."""
@@ -84,8 +84,7 @@ class RecordBrowser:
         restore_records(self.folder, names)
         self._last_deleted = set()
         self.records = list_records(self.folder)
-        for name in names:
-            set_mark(self.folder, name, True)
+        set_marks(self.folder, names, True)
 
     def figure(self) -> Figure:
         """Return a contact sheet of some records of ``train/``, or of ``eval/`` where there is nothing else."""
