@@ -86,8 +86,8 @@ class _Watching(parts.Panel):
     def _turn(self, step: int) -> None:
         with self._lock:
             epochs = list(self.state.strips)
-            place = epochs.index(self._chosen()) + step
-            self.epoch = None if place == len(epochs) - 1 else epochs[place]
+            place = max(epochs.index(self._chosen()) + step, 0)  # a second click may come before the button is disabled
+            self.epoch = None if place >= len(epochs) - 1 else epochs[place]
             self._show_strip()
 
     def _next_batch(self) -> None:
