@@ -61,6 +61,7 @@ def test_maps_spectra_and_epochs_are_drawn(gan: GanTrainer, records: Path) -> No
         figures.discriminator_maps(data, fills, lambda picture, truth: torch.zeros(1, 1, 4, 4), n=1).axes[1].images[1]
     )
     assert alike.norm(0.0) == 0.5, "neither blue nor red"
+    assert alike.get_extent()[::3] == [15.5, 15.5], "from the 17th pixel on"
     spectra = figures.hole_spectra(data, fills, n=2).axes[0]
     assert [line.get_label() for line in spectra.get_lines()[:2]] == ["truth", "row"]
     epochs = figures.gan_epochs(gan.files.csv, picked=1)

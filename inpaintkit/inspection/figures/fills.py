@@ -76,7 +76,7 @@ def discriminator_maps(
         for ax, (name, logits) in zip(line[1:], maps.items(), strict=True):
             base.show_picture(ax, pictures[name][0])
             height, width = pictures[name].shape[-2:]
-            extent = (cut, width - cut, height - cut, cut)
+            extent = (cut - 0.5, width - cut - 0.5, height - cut - 0.5, cut - 0.5)  # pixels' centres have whole numbers
             ax.imshow(logits, cmap="RdBu", vmin=-strongest, vmax=strongest, alpha=0.55, extent=extent)
             ax.set_xlim(-0.5, width - 0.5)
             ax.set_ylim(height - 0.5, -0.5)
