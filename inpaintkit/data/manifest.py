@@ -151,11 +151,16 @@ def begin(folder: Path, parameters: Mapping[str, Any], pictures: Mapping[str, Ma
             )
     for split, sizes in pictures.items():
         before = _read_or_write(folder / split / SOURCES_FILE, dict(sizes))
-        changed = sorted(name for name in before.keys() | sizes.keys() if before.get(name) != sizes.get(name))
+        changed = sorted(name for name in before if before[name] != sizes.get(name))
         if changed:
             raise InputError(
                 f"dataset_dir: {len(changed)} {split} pictures changed since {folder.name} was begun ({changed[0]} first); "
                 "restore them, choose another prefix, or clean this one first (`inpaintkit clean -h`)"
+            )
+        if added := sorted(sizes.keys() - before.keys()):
+            raise InputError(
+                f"dataset_dir: {len(added)} {split} pictures were added since {folder.name} was begun ({added[0]} first); "
+                "move them to a folder of their own, which can join this data set under another prefix"
             )
 
 

@@ -114,6 +114,17 @@ def test_a_picture_exchanged_for_one_of_equal_size_is_noticed(kept: str, root: P
         generate_dataset(config(root))
 
 
+def test_added_pictures_are_told_from_changed_ones_and_how_they_can_join(root: Path) -> None:
+    photo = root / "in" / "train" / "a.jpg"
+    new = photo.with_name("new.jpg")
+    new.write_bytes(photo.read_bytes() + b"another one")
+    with pytest.raises(InputError, match=r"1 train pictures were added .*\(new\.jpg first\); move them to a folder"):
+        generate_dataset(config(root))
+    photo.unlink()
+    with pytest.raises(InputError, match=r"1 train pictures changed .*\(a\.jpg first\); restore them"):
+        generate_dataset(config(root))
+
+
 def test_another_folder_whose_pictures_have_the_same_names_and_sizes_is_noticed(root: Path) -> None:
     """As frames of two films in a format without compression: neither was changed since."""
     shutil.copytree(root / "in", root / "other")
