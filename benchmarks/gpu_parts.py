@@ -78,7 +78,9 @@ def generate(scope: Scope) -> dict[str, Any]:
     photos = photos if photos.is_dir() else ROOT / "data" / "samples"
     if scope.small:
         photos = few_photos(photos, scope.work / "photos")
-    workers = 1 if scope.small else min(16, os.cpu_count() or 1)
+    cores = os.cpu_count() or 1
+    workers = 1 if scope.small else min(16, cores)
+    torch.set_num_threads(max(1, cores // workers))  # else each worker would split its work among all cores
     started, records, seconds = time.monotonic(), 0, 0.0
     for number in range(1 if scope.small else 8):
         if time.monotonic() - started > scope.left:
@@ -273,7 +275,7 @@ def gan(scope: Scope) -> dict[str, Any]:
 
 
 def start_judging(scope: Scope, model: Path, name: str) -> tuple[subprocess.Popen[bytes], Path]:
-    """Start judging a model on the CPU, in a process of its own."""
+    """Start judging a model on the CPU, in a process of its own; two cores are left to a training, whose GPU would wait for them."""
     file = scope.work / f"judged_{name}.md"
     file.unlink(missing_ok=True)
     command = [
@@ -287,7 +289,8 @@ def start_judging(scope: Scope, model: Path, name: str) -> tuple[subprocess.Pope
         str(file),
     ]
     command += ["--rehearsal"] if scope.small else []
-    return subprocess.Popen(command, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}), file
+    threads = str(max(1, (os.cpu_count() or 1) - 2))
+    return subprocess.Popen(command, env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": threads}), file
 
 
 def judged_by(started: tuple[subprocess.Popen[bytes], Path]) -> str:
