@@ -127,7 +127,9 @@ def load_params(file: str | Path) -> Values:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         unfolds = any(itertools.islice(_parts(values), LARGEST_CONTENT, None))
     except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
-        raise InputError(f"{path}: not valid YAML in UTF-8 ({shown(error)}); write one `name: value` a line") from None
+        mark = getattr(error, "problem_mark", None)  # else it would be a message of several lines
+        reason = shown(f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else error)
+        raise InputError(f"{path}: not valid YAML in UTF-8 ({reason}); write one `name: value` a line") from None
     values = {} if values is None else values
     if unfolds:
         raise InputError(

@@ -235,6 +235,7 @@ class TestCommandLine:
         ("content", "said"),
         [
             (b"a: [1", "not valid YAML"),
+            (b"data_dir: a\n  model_dir: b\n", "(line 2: mapping values are not allowed here); write"),
             ("prefix: caf\u00e9".encode("latin-1"), "not valid YAML in UTF-8"),
             (
                 b"a: &a [x,x,x,x,x,x,x,x,x]\n"
