@@ -34,10 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
         params = read_params(options.config) | {"processes": int(os.environ.get("WORLD_SIZE", "1"))}
         gan = "discriminator" in params
         config = GanConfig.from_params(params) if gan else TrainConfig.from_params(params)
-        with join_group(config.device) as group:
+        with join_group(config.device):
             callbacks = [ToParent()] if PARENT_VARIABLE in os.environ else None  # torchrun was called by hand
-            if group.leads and callbacks:
-                tell_parent(leader=os.getpid())
             trainer = GanTrainer(config, callbacks) if isinstance(config, GanConfig) else Trainer(config, callbacks)
             trainer.fit()
     except InputError as error:
@@ -60,6 +58,10 @@ def _end(status: int, **said: str) -> int:
 
 class ToParent(ProgressLines):
     """Plain lines, and rows as the process reads them that started this one."""
+
+    def on_start(self, run: RunView) -> None:
+        super().on_start(run)
+        tell_parent(leader=os.getpid())  # which from now on saves before it stops
 
     def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
         tell_parent(row=row)

@@ -17,7 +17,7 @@ from inpaintkit.files import atomic_write_text
 from inpaintkit.processes import Child, follow, told
 from inpaintkit.training.progress import Row
 from inpaintkit.training.run import Run
-from inpaintkit.training.stopping import PARENT_VARIABLE
+from inpaintkit.training.stopping import ASKED_SIGNAL, PARENT_VARIABLE
 
 TAIL_LINES = 200
 """Of a process that crashed, what it says comes before what the others and torchrun say of it."""
@@ -31,15 +31,19 @@ def fit_in_processes(config: TrainConfig, run: Run) -> None:
     """
     said: dict[str, Any] = {}
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-    stopping = False
+    passed_on = None
 
     def pass_stop_on() -> None:
-        nonlocal stopping
-        if not stopping and (run.stop.signal is not None or run.stop.asked):
-            # torchrun would give its processes 30 s to save; the first of them agrees with the others and takes its time
-            stopping = True
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(said.get("leader", torchrun.pid), signal.SIGTERM)
+        nonlocal passed_on
+        wanted = signal.SIGTERM if run.stop.signal is not None else ASKED_SIGNAL if run.stop.asked else None
+        if wanted is not None and wanted != passed_on:
+            passed_on = wanted
+            if "leader" in said:
+                # torchrun would give its processes 30 s to save; the first of them agrees with the others and takes its time
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(said["leader"], wanted)
+            else:
+                torchrun.terminate()
 
     with tempfile.TemporaryDirectory() as folder, _start(config, Path(folder)) as torchrun:
         for _, line in follow([torchrun], pass_stop_on):
@@ -54,19 +58,22 @@ def fit_in_processes(config: TrainConfig, run: Run) -> None:
             if "row" in message:
                 row: Row = message["row"]
                 run.progress.steps_done = int(row["epoch"]) * run.plan.steps_per_epoch
+                run.at_stop = (row,)
                 run.tell("on_row", row)
         status = torchrun.wait()
+    if "refused" in said:
+        raise InputError(said["refused"])
+    if "failed" in said:
+        raise RunFailed(said["failed"])
     if run.stop.signal is not None:
         raise KeyboardInterrupt(said.get("stopped", f"stopped by {signal.Signals(run.stop.signal).name}"))
-    if run.stop.asked and run.files.state.exists():
+    if not status:
         return
-    if run.stop.asked:
-        raise KeyboardInterrupt("stopped before the first step; nothing was kept")
-    if status and (reason := said.get("refused", said.get("stopped"))):
-        raise InputError(reason)
-    if status:
-        last_lines = "a training process failed; its last lines:\n" + "\n".join(tail)
-        raise RunFailed(said.get("failed", last_lines))
+    if run.stop.asked and ("stopped" in said or "leader" not in said):
+        raise KeyboardInterrupt(said.get("stopped", "stopped before the first step"))
+    if "stopped" in said:
+        raise InputError(said["stopped"])
+    raise RunFailed("a training process failed; its last lines:\n" + "\n".join(tail))
 
 
 def _start(config: TrainConfig, folder: Path) -> Child:

@@ -153,11 +153,14 @@ class Run:
     def agree_on_stop(self) -> tuple[bool, bool]:
         """Return whether to stop (the time is up, or it was asked for) and whether to save, alike in all processes.
 
-        The first process's clock counts for all, a signal counts whoever got it.
+        The first process's clock and button count for all, a signal counts whoever got it.
         """
-        every = self.group.gather((self.stop.signal, self.timer.time_up or self.stop.asked, self.timer.save_due))
-        self.stop.signal = next((number for number, _, _ in every if number is not None), None)
-        return every[0][1:]
+        every = self.group.gather((self.stop.signal, self.stop.asked, self.timer.time_up, self.timer.save_due))
+        self.stop.signal = next((number for number, *_ in every if number is not None), None)
+        _, asked, time_up, save_due = every[0]
+        if asked:
+            self.stop.asked = True
+        return asked or time_up, save_due
 
     def obey_signal(self) -> None:
         """Raise `KeyboardInterrupt`, with where the run was saved, after a stop signal."""

@@ -13,6 +13,9 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PARENT_VARIABLE = "INPAINTKIT_PARENT"
 """Environment variable: number of the process without which this one has nobody to train for."""
 
+ASKED_SIGNAL = signal.SIGUSR1
+"""By which that process passes on that a person asked it to stop."""
+
 LOOK_SECONDS = 1.0
 
 
@@ -78,12 +81,16 @@ class Timer:
         self.saved_at = time.monotonic()
 
 
-def stop_without_parent() -> None:
-    """Ask this process to stop as soon as the process that `PARENT_VARIABLE` names is gone; nothing if it names none."""
+def heed_parent(request: StopRequest) -> None:
+    """Let the process that `PARENT_VARIABLE` names set `request` by `ASKED_SIGNAL`, and stop when it is gone; nothing if it names none."""
     parent = os.environ.get(PARENT_VARIABLE)
     if parent is None:
         return
 
+    def ask(number: int, frame: object) -> None:
+        request.asked = True
+
+    signal.signal(ASKED_SIGNAL, ask)
     ending = threading.Event()
 
     def watch() -> None:

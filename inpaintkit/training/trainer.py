@@ -25,7 +25,7 @@ from inpaintkit.training.progress import TrainReport
 from inpaintkit.training.resume import TRAINING_FILES, find_run, move_old_run, take_progress
 from inpaintkit.training.run import Run, RunFiles
 from inpaintkit.training.setup import Data, Setup, open_data, set_up
-from inpaintkit.training.stopping import catch_stop_signals, stop_without_parent
+from inpaintkit.training.stopping import catch_stop_signals, heed_parent
 from inpaintkit.training.tasks.gan import GanTask
 from inpaintkit.training.tasks.plain import PlainTask
 from inpaintkit.training.tasks.task import Task
@@ -143,13 +143,15 @@ class Trainer:
         with self.run.under_way(self.found.messages):
             fit_in_processes(self.config, self.run)
             self._find()
+            kept = [(row["epoch"], row["split"]) for row in self.run.progress.history]
+            self.run.at_stop = tuple(row for row in self.run.at_stop if (row["epoch"], row["split"]) not in kept)
             return self._report(self.run.progress.epoch > self.run.plan.last_epoch)
 
     def _train(self) -> TrainReport:
         run, setup, config = self.run, self.setup, self.config
+        heed_parent(run.stop)
         lock = FolderLock(self.files.folder, "model_dir") if self.group.leads else contextlib.nullcontext()
         with lock as self._lock, run.under_way([*self._begin(), *setup.messages]):
-            stop_without_parent()
             judge = partial(judge_records, setup, self.group, self.files.strips, config.save_eval_step)
             with enough_memory(config), contextlib.closing(setup.feed) as feed:
                 return self._report(fit(run, setup.task, feed, setup.data.sampler, judge, self.save))

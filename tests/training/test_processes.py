@@ -137,8 +137,16 @@ def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(records: Pat
     assert not any("gloo" in names for names in left), left
 
 
+class StopButton(Callback):
+    """Pressed as soon as the processes say something."""
+
+    def on_message(self, run: RunView, message: str) -> None:
+        run.stop.asked = True
+
+
 def test_gan_in_two_processes_goes_on_in_one(records: Path, tmp_path: Path) -> None:
-    """Stopped after a step of two processes and continued by one with the doubled batch, as if nothing had happened."""
+    """Stopped by a button after a step of two processes, which leaves what one process leaves, and continued by one with the doubled
+    batch, as if nothing had happened."""
     start = str(save_model(LightInpaintV1(torch_rng(1), grey_start=True), tmp_path / "start.pth"))
     gan = {
         "crop_size": 96,
@@ -148,13 +156,17 @@ def test_gan_in_two_processes_goes_on_in_one(records: Path, tmp_path: Path) -> N
         "discriminator": "l3cffce",
     }
 
-    def trainer(folder: str, **changes: Any) -> GanTrainer:
-        return GanTrainer(GanConfig.from_params(tiny(records, tmp_path / folder, **gan, **changes)), callbacks=[])
+    def trainer(folder: str, *callbacks: Callback, **changes: Any) -> GanTrainer:
+        return GanTrainer(GanConfig.from_params(tiny(records, tmp_path / folder, **gan, **changes)), callbacks)
 
     whole = trainer("whole", checkpoint_file=start, batch_size=4)
     whole.fit()
-    cut = trainer("cut", checkpoint_file=start, processes=2, max_seconds=0.0)
-    assert not cut.fit().finished
+    cut = trainer("cut", StopButton(), checkpoint_file=start, processes=2)
+    report = cut.fit()
+    assert not report.finished
+    assert [(row["epoch"], row["split"]) for row in report.history] == [(0, "eval"), (1, "eval")]
+    assert report.summary()["hole_psnr_after"] == report.history[-1]["hole_psnr"]
+    assert report.model_file.exists(), "the next cells of the notebook use it"
     assert cut.run.steps_done == 1
     resumed = trainer("cut", resume=True, batch_size=4)
     resumed.fit()

@@ -192,8 +192,8 @@ def test_a_signal_to_the_whole_process_group_leaves_the_loader_workers_alive(rec
 ENDING = """
 import atexit, os, threading
 atexit.register(lambda: os._exit(any(thread.name == "watch parent" for thread in threading.enumerate())))
-from inpaintkit.training.stopping import stop_without_parent
-stop_without_parent()
+from inpaintkit.training.stopping import StopRequest, heed_parent
+heed_parent(StopRequest())
 """
 
 
