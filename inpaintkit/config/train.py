@@ -217,3 +217,10 @@ class GanConfig(TrainConfig):
     generator_warmup_iteration: int = option(
         500, "optimiser steps until the adversarial term has full weight", minimum=0
     )
+
+    def check_inputs(self) -> None:
+        if not self.checkpoint_file and not self.resume:
+            raise InputError(
+                "checkpoint_file: GAN fine-tuning starts from a trained generator; name the .pth of 02_train"
+            )
+        super().check_inputs()

@@ -34,10 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
         params = read_params(options.config) | {"processes": int(os.environ.get("WORLD_SIZE", "1"))}
         gan = "discriminator" in params
         config = GanConfig.from_params(params) if gan else TrainConfig.from_params(params)
-        with join_group(config.device):
+        with join_group(config.device) as group:
             callbacks = [ToParent()] if PARENT_VARIABLE in os.environ else None  # torchrun was called by hand
-            trainer = GanTrainer(config, callbacks) if isinstance(config, GanConfig) else Trainer(config, callbacks)
-            trainer.fit()
+            (GanTrainer if gan else Trainer)(config, callbacks, group).fit()
     except InputError as error:
         return _end(2, refused=str(error))
     except RunFailed as error:

@@ -90,14 +90,6 @@ class Group:
             dist.barrier()
 
 
-def current_group() -> Group:
-    """Return the group that this process has joined; a group of one outside `join_group`."""
-    return _joined[-1] if _joined else Group()
-
-
-_joined: list[Group] = []
-
-
 @contextlib.contextmanager
 def join_group(device: str) -> Iterator[Group]:
     """Join the processes that torchrun started, for the time of the context; a group of one without torchrun.
@@ -116,14 +108,12 @@ def join_group(device: str) -> Iterator[Group]:
     if device.startswith("cuda"):
         torch.cuda.set_device(local_rank)
         gradients = dist.new_group(backend="nccl", timeout=PATIENCE)
-    _joined.append(Group(dist.get_rank(), dist.get_world_size(), local_rank, gradients))
     try:
-        yield _joined[-1]
+        yield Group(dist.get_rank(), dist.get_world_size(), local_rank, gradients)
     except BaseException:
         # NCCL's orderly end waits for the others, and they wait for this process: nobody would hear what failed
         if gradients is not None:
             gradients.abort()
         raise
     finally:
-        _joined.pop()
         dist.destroy_process_group()

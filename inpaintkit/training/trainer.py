@@ -16,7 +16,7 @@ from inpaintkit.files import FolderLock, remove_leftovers
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.training.callbacks import Callback, default_callbacks
 from inpaintkit.training.checkpoints import put_in_place, save_checkpoint, taking_state
-from inpaintkit.training.distributed import current_group
+from inpaintkit.training.distributed import Group
 from inpaintkit.training.gan_epochs import epoch_table, picked_because
 from inpaintkit.training.judging import judge_records
 from inpaintkit.training.launch import fit_in_processes
@@ -57,10 +57,15 @@ class Trainer:
     found finished, or refused, see `resume.find_run`.
     """
 
-    def __init__(self, config: TrainConfig, callbacks: Sequence[Callback] | None = None) -> None:
-        """Check the configuration against the disk; load data and weights if they are needed. Raises `InputError`."""
+    def __init__(
+        self, config: TrainConfig, callbacks: Sequence[Callback] | None = None, group: Group | None = None
+    ) -> None:
+        """Check the configuration against the disk; load data and weights if they are needed. Raises `InputError`.
+
+        `callbacks`: who is told, None: what fits how the job was started; `group`: the processes that train, None: this one alone.
+        """
         config.check_inputs()
-        self.config, self.group = config, current_group()
+        self.config, self.group = config, group or Group()
         self.files = RunFiles(Path(config.model_dir))
         self._lock: FolderLock | None = None
         self.launches = config.processes > 1 and self.group.size == 1
@@ -226,13 +231,6 @@ class GanTrainer(Trainer):
     """Fine-tunes a trained generator against a discriminator: ``GanTrainer(config).fit()``."""
 
     config: GanConfig
-
-    def __init__(self, config: GanConfig, callbacks: Sequence[Callback] | None = None) -> None:
-        if not config.checkpoint_file and not config.resume:
-            raise InputError(
-                "checkpoint_file: GAN fine-tuning starts from a trained generator; name the .pth of 02_train"
-            )
-        super().__init__(config, callbacks)
 
     def make_task(self, plain: PlainTask) -> Task:
         return GanTask(self.config, plain)
