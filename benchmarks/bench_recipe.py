@@ -82,7 +82,7 @@ def train(name: str, changes: Mapping[str, Any], options: argparse.Namespace, se
 def lpips_in_holes(trainer: Trainer, options: argparse.Namespace) -> float:
     """Return the mean LPIPS inside holes of the last weights (not the best ones), on all evaluation records."""
     setup = trainer.setup
-    judge = Lpips("alex").to(setup.device)
+    judge = Lpips("alex").to(setup.task.device)
     with setup.task.judging():
         values = []
         for x, hole, _, _ in setup.eval_feed.batches(setup.eval_records):

@@ -62,7 +62,7 @@ class Clock:
 def plain_step(trainer: Trainer, number: int) -> dict[str, float]:
     """Do one step as the task does it, and return the seconds of each part."""
     setup, records = trainer.setup, trainer.train_set
-    task, clock = setup.plain, Clock(setup.device)
+    task, clock = setup.task, Clock(setup.task.device)
     clock.look()
     items = [(draw % len(records), number, draw) for draw in range(trainer.config.batch_size)]
     x, hole, y, _ = next(setup.feed.batches(items))

@@ -167,7 +167,7 @@ def measured(scope: Scope, row: Row) -> dict[str, float]:
         figures["GiB"] = torch.cuda.max_memory_allocated() / 2**30
         figures["kernels"] = kernels(lambda: step(number + 1))
     if row.kind == "plain":
-        figures["compile"] = trainer.setup.plain.network is not trainer.model  # where compiling failed, it says so
+        figures["compile"] = trainer.setup.task.network is not trainer.model  # where compiling failed, it says so
         parts = fastest(lambda n: plain_step(trainer, n), 1 if scope.small else 5)
         figures |= {f"{part} (ms)": 1000 * value for part, value in parts.items()}
     return figures

@@ -51,10 +51,7 @@ class Setup:
     """What trains and judges on a device; `messages`: what to tell about it."""
 
     data: Data
-    device: str
-    arithmetic: str
     task: Task
-    plain: PlainTask
     feed: Feed
     eval_feed: Feed
     eval_records: Sequence[int]
@@ -91,7 +88,7 @@ def set_up(config: TrainConfig, found: FoundRun, data: Data, group: Group, make_
             for updater in task.updaters:
                 updater.change_schedule(int(found.state["inpaintkit_progress"]["epoch"]) - 1)
     chosen = choose_records(data.eval_set.names, config.eval_records)
-    return Setup(data, device, arithmetic, task, plain, feed, eval_feed, chosen, (*messages, *found.messages))
+    return Setup(data, task, feed, eval_feed, chosen, (*messages, *found.messages))
 
 
 def _model(config: TrainConfig, found: FoundRun) -> LightInpaintV1:

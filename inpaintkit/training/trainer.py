@@ -204,7 +204,6 @@ class Trainer:
             "train_kwargs": dataclasses.asdict(self.config),
             "inpaintkit_progress": dataclasses.asdict(run.progress),
             "inpaintkit_sampler": self.data.sampler.state_dict(),
-            "inpaintkit_amp": setup.arithmetic,
             "inpaintkit_processes": self.group.size,
         }
         save_checkpoint(self.model, self.files.state, payload, self.config.keep_last)

@@ -153,7 +153,7 @@ class TestNothingLearnt:
 
     def test_losses_that_are_never_finite(self, data: Path) -> None:
         run = trainer(data)
-        run.setup.plain.criterion.hole_l1_weight = float("nan")
+        run.setup.task.criterion.hole_l1_weight = float("nan")
         weights = [parameter.detach().clone() for parameter in run.model.parameters()]
         with pytest.raises(RunFailed, match="the loss was NaN or infinite in every step of epoch 1"):
             run.fit()
@@ -162,7 +162,7 @@ class TestNothingLearnt:
     def test_a_flood_of_such_losses_within_an_epoch(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("inpaintkit.training.run.MAX_SKIPPED", 2)
         run = trainer(data, num_samples=8)
-        run.setup.plain.criterion.hole_l1_weight = float("nan")
+        run.setup.task.criterion.hole_l1_weight = float("nan")
         with pytest.raises(RunFailed, match="the loss was NaN or infinite in 2 steps of epoch 1"):
             run.fit()
 

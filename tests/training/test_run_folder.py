@@ -189,7 +189,7 @@ class TestAnotherRun:
         run = data.parent / "run"
         weights = load_state(run / STATE)["state_dict"]
         trainer = tiny_trainer(data, resume=True, reset_state=True, learning_rate=0.0, max_epoch=1)
-        assert not trainer.setup.plain.updater.optimizer.state
+        assert not trainer.setup.task.updater.optimizer.state
         assert trainer.fit().history[0]["epoch"] == 0
         assert all(torch.equal(weight, trainer.model.state_dict()[name]) for name, weight in weights.items())
         assert len(list((run / "old").iterdir())) == 1

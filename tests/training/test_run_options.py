@@ -48,37 +48,37 @@ def averaged(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainer
 
 class TestMovingAverage:
     def test_the_average_is_judged_and_kept_not_the_last_weights(self, averaged: Trainer) -> None:
-        assert averaged.setup.plain.average is not None
+        assert averaged.setup.task.average is not None
         state = load_state(averaged.files.state)
         mean, last = state["state_dict"]["to_image.1.bias"], state["training_state_dict"]["to_image.1.bias"]
-        assert torch.equal(mean, dict(averaged.setup.plain.average.module.named_parameters())["to_image.1.bias"])
+        assert torch.equal(mean, dict(averaged.setup.task.average.module.named_parameters())["to_image.1.bias"])
         assert torch.equal(last, averaged.model.to_image[1].bias)
         assert not torch.equal(mean, last)
         assert torch.equal(load_model(averaged.files.of_epoch(1))[0].to_image[1].bias, mean)
 
     def test_it_is_the_decayed_mean_of_what_came_before(self, records: Path, tmp_path: Path) -> None:
         trainer = Trainer(TrainConfig.from_params(params(records, tmp_path, ema_decay=0.75)), callbacks=[])
-        assert trainer.setup.plain.average is not None
+        assert trainer.setup.task.average is not None
         bias, expected = trainer.model.to_image[1].bias, None
         for value in (1.0, 3.0, 7.0):
             with torch.no_grad():
                 bias.fill_(value)
-            trainer.setup.plain.average.update_parameters(trainer.model)
+            trainer.setup.task.average.update_parameters(trainer.model)
             expected = value if expected is None else 0.75 * expected + 0.25 * value
-        found = dict(trainer.setup.plain.average.module.named_parameters())["to_image.1.bias"]
+        found = dict(trainer.setup.task.average.module.named_parameters())["to_image.1.bias"]
         assert found[0].item() == pytest.approx(expected)
 
     @pytest.mark.parametrize("way", ["checkpoint_file", "reset_state"])
     def test_the_next_run_starts_from_the_average(
         self, way: str, averaged: Trainer, records: Path, tmp_path: Path
     ) -> None:
-        assert averaged.setup.plain.average is not None
+        assert averaged.setup.task.average is not None
         source = {
             "checkpoint_file": {"checkpoint_file": str(averaged.files.state), "model_dir": str(tmp_path)},
             "reset_state": {"resume": True, "reset_state": True},
         }[way]
         second = Trainer(TrainConfig.from_params(params(records, averaged.files.folder) | source), callbacks=[])
-        means = dict(averaged.setup.plain.average.module.named_parameters())
+        means = dict(averaged.setup.task.average.module.named_parameters())
         for name, weight in second.model.named_parameters():
             assert torch.equal(weight, means[name]), name
         assert not torch.equal(averaged.model.to_image[1].bias, second.model.to_image[1].bias)
@@ -189,7 +189,7 @@ def test_where_nothing_compiles_training_goes_on_without(
     monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
     monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
     trainer = Trainer(TrainConfig.from_params(params(records, tmp_path, compile=True)), callbacks=[])
-    assert trainer.setup.plain.network is trainer.model
+    assert trainer.setup.task.network is trainer.model
     assert any(message.startswith("compile: not possible here") for message in trainer.setup.messages)
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
 

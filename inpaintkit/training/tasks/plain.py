@@ -146,6 +146,7 @@ class PlainTask:
             "state_dict": to_use,
             "training_state_dict": training_weights,
             "inpaintkit_average": {} if self.average is None else self.average.state_dict(),
+            "inpaintkit_amp": self.arithmetic,
             **updaters,
         }
 
