@@ -1,13 +1,14 @@
 """The parts of GAN fine-tuning that are arithmetic: losses, weights, noise."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from inpaintkit.config import ADVERSARIAL_LOSSES, registry
 from inpaintkit.model.discriminator import CELL, CUT_CELLS
+from inpaintkit.training.distributed import Group
 
 STE_OVERSHOOT = 0.1
 WEIGHT_LIMITS = (1e-3, 10.0)
@@ -23,18 +24,14 @@ Mean = Callable[[Tensor], Tensor]
 """Mean of values (B, 1, h, w) where they count."""
 
 
-def masked_mean(values: Tensor, mask: Tensor | None = None, mean_count: Mean | None = None) -> Tensor:
-    """Return the mean of `values` where `mask`, of the same shape, is > 0 (so bool and soft masks do); None: everywhere.
+def masked_mean(values: Tensor, mask: Tensor, group: Group) -> Tensor:
+    """Return the mean of `values` where `mask`, of the same shape, is > 0 (so bool and soft masks do).
 
-    `mean_count` turns the number of counted values into its mean over all processes of a run, so that several processes with
-    small batches have the loss of one with all of them; None: one process.
+    The number of counted values is its mean over all processes of the `group`, so that several processes with small batches
+    have the loss of one with all of them.
     """
-    values = values.float()
-    if mask is None:
-        return values.mean()
-    counted = mask > 0
-    count = counted.sum(dtype=values.dtype)
-    return (values * counted).sum() / ((count if mean_count is None else mean_count(count)) + MASK_EPS)
+    values, counted = values.float(), mask > 0
+    return (values * counted).sum() / (group.mean(counted.sum(dtype=values.dtype)) + MASK_EPS)
 
 
 def paired(real: Tensor, fake: Tensor, mean: Mean) -> tuple[Tensor, Tensor]:
@@ -77,13 +74,13 @@ def ste_clamp(x: Tensor) -> Tensor:
     return surrogate + (clamped - surrogate).detach()
 
 
-def dequantisation_noise(picture: Tensor, generator: torch.Generator) -> Tensor:
-    """Return uniform noise of ± half an 8-bit step, shaped like `picture` (B, 3, H, W) in 0..1.
+def dequantisation_noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Return uniform noise of ± half an 8-bit step of pictures of `shape`, float32, on the generator's device.
 
     Added to output and target alike, so that the discriminator can't tell them apart by the target's 8-bit steps.
     """
-    noise = torch.rand(picture.shape, generator=generator, device=generator.device, dtype=torch.float32)
-    return ((2 * noise - 1) * HALF_STEP_8BIT).to(picture.device, picture.dtype)
+    noise = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float32)
+    return (2 * noise - 1) * HALF_STEP_8BIT
 
 
 def warmup_weight(iteration: int, warmup: int) -> float:

@@ -78,7 +78,7 @@ class Group:
             return
         flat = self.mean(torch.cat([gradient.flatten() for _, gradient in used]))
         for (parameter, _), mean in zip(used, flat.split([gradient.numel() for _, gradient in used]), strict=True):
-            parameter.grad = mean.view_as(parameter).clone(memory_format=torch.preserve_format)
+            parameter.grad = mean.view_as(parameter).clone()
 
     @contextlib.contextmanager
     def leader_first(self) -> Iterator[None]:

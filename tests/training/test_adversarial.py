@@ -17,6 +17,7 @@ from torch import Tensor
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training.adversarial import (
     AdaptiveWeight,
+    Mean,
     dequantisation_noise,
     hinge,
     masked_mean,
@@ -25,6 +26,7 @@ from inpaintkit.training.adversarial import (
     ste_clamp,
     warmup_weight,
 )
+from inpaintkit.training.distributed import Group
 from inpaintkit.training.progress import Plan, Progress
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -36,11 +38,14 @@ def test_hinge_values() -> None:
     real, fake, mask = TENSORS["real"], TENSORS["fake"], TENSORS["mask"].bool()
     expected = EXPECTED["hinge"]["values"]
 
+    def mean(mask: Tensor | None) -> Mean:
+        return torch.mean if mask is None else partial(masked_mean, mask=mask, group=Group())
+
     def generator(logits: Tensor, mask: Tensor | None = None) -> Tensor:
-        return hinge(real, logits, partial(masked_mean, mask=mask))[0]
+        return hinge(real, logits, mean(mask))[0]
 
     def discriminator(mask: Tensor | None = None) -> Tensor:
-        return hinge(real, fake, partial(masked_mean, mask=mask))[1]
+        return hinge(real, fake, mean(mask))[1]
 
     computed = {
         "generator(real) without mask": generator(real),
@@ -80,7 +85,8 @@ def test_a_window_of_whole_cells_begins_at_every_place_of_a_cell_that_there_is_r
 
 def test_soft_masks_count_where_they_are_above_zero() -> None:
     real, fake, mask = TENSORS["real"], TENSORS["fake"], TENSORS["mask"]
-    soft, hard = (hinge(real, fake, partial(masked_mean, mask=counted)) for counted in (0.01 * mask, mask.bool()))
+    means = (partial(masked_mean, mask=counted, group=Group()) for counted in (0.01 * mask, mask.bool()))
+    soft, hard = (hinge(real, fake, mean) for mean in means)
     assert soft == hard
 
 
@@ -150,12 +156,12 @@ def test_adaptive_weight_continues_from_its_state(before: list[float], after: fl
 
 
 def test_dequantisation_noise_stays_within_half_a_step_and_follows_its_generator() -> None:
-    picture = torch.zeros(2, 3, 64, 64)
-    noise = dequantisation_noise(picture, torch_rng("noise"))
-    assert noise.shape == picture.shape
+    shape = (2, 3, 64, 64)
+    noise = dequantisation_noise(shape, torch_rng("noise"))
+    assert noise.shape == shape
     assert noise.abs().max() <= 0.5 / 255
     assert noise.std().item() == pytest.approx(1 / 255 / 12**0.5, rel=0.02)
-    assert torch.equal(noise, dequantisation_noise(picture, torch_rng("noise")))
+    assert torch.equal(noise, dequantisation_noise(shape, torch_rng("noise")))
     eight_bit = torch.full((1, 3, 8, 8), 77 / 255)
-    rounded = ((eight_bit + dequantisation_noise(eight_bit, torch_rng(1))) * 255).round()
+    rounded = ((eight_bit + dequantisation_noise(eight_bit.shape, torch_rng(1))) * 255).round()
     assert (rounded == 77).all()

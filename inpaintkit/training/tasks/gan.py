@@ -97,13 +97,13 @@ class GanTask:
         with amp.autocast(self.arithmetic, self.device):
             fake, counted = self.discriminator(ste_clamp(output) + noise, y, mask=mask, member=member)
             real, _ = self.discriminator(y + noise, y, mask=mask, member=member)
-        mean = partial(masked_mean, mask=counted, mean_count=self.group.mean)
+        mean = partial(masked_mean, mask=counted, group=self.group)
         return ADVERSARIAL[self.config.adversarial_loss](real, fake, mean)
 
     def _noise(self, y: Tensor, place: StepPlace) -> Tensor:
         """Return this process's share of the step's dequantisation noise, drawn on the device."""
-        whole = y.new_empty(()).expand(len(y) * self.group.size, *y.shape[1:])
-        noise = dequantisation_noise(whole, torch_rng(*place.key("noise"), device=self.device))
+        shape = (len(y) * self.group.size, *y.shape[1:])
+        noise = dequantisation_noise(shape, torch_rng(*place.key("noise"), device=self.device))
         return noise[self.group.rank * len(y) :][: len(y)]
 
     def add_gradients(
