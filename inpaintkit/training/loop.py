@@ -91,7 +91,6 @@ def judge_epoch(run: Run, task: Task, judge: Judge, epoch: int, over: bool = Tru
             run.save_model(task.model, run.files.model, epoch)
             if epoch:
                 run.say(f"best model updated: epoch {epoch}")
-    task.train_mode()
 
 
 def save_if_due(run: Run, save: Save) -> bool:
