@@ -3,6 +3,9 @@
 All are patch discriminators: one logit per 8x8 cell of the picture, without the 2 outermost cells on each side.
 """
 
+import bisect
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -127,12 +130,8 @@ class Discriminator(nn.Module):
 
     def pick(self, u: float) -> int:
         """Return the member that a uniform number ``0 <= u < 1`` stands for, by `probabilities`."""
-        total = 0.0
-        for member, probability in enumerate(self.probabilities):
-            total += probability
-            if u < total:
-                return member
-        return len(self.probabilities) - 1
+        ends = list(itertools.accumulate(self.probabilities))
+        return bisect.bisect(ends[:-1], u)  # what rounding leaves beyond the last end is the last member's, too
 
     def forward(self, fake: Tensor, cond: Tensor, mask: Tensor | None = None, member: int | None = None) -> Judgement:
         """Judge a picture.
