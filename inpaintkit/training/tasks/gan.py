@@ -126,7 +126,7 @@ class GanTask:
         if towards_real is not None and (adaptive := self.adaptive.update(ratio)) is not None:
             weight = adaptive * self.config.discriminator_weight * warmup
             gradient = gradient + weight * towards_real
-        output.backward(gradient / self.config.backward_step, retain_graph=True)
+        output.backward(gradient / self.config.backward_step)
         self.updater.scale(discriminator_loss).backward(inputs=list(self.discriminator.parameters()))  # type: ignore[no-untyped-call]
         return torch.full_like(total, weight)
 
