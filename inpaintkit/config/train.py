@@ -154,9 +154,6 @@ class TrainConfig(JobConfig):
             raise InputError(
                 "eval_records: at least one record must be judged; give a number from 1, a pattern or None"
             )
-        self._check_averaging()
-
-    def _check_averaging(self) -> None:
         if self.ema_decay == 1:
             raise InputError("ema_decay: 1 would never take in new weights; use for instance 0.999")
         if self.ema_decay > 0 and self.schedule_free:
