@@ -8,11 +8,12 @@ call on each of them, for instance with 2 machines of 8 GPUs::
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -25,34 +26,38 @@ from inpaintkit.training.stopping import PARENT_VARIABLE
 from inpaintkit.training.trainer import GanTrainer, Trainer
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Train as the YAML file says (notebook 03's parameters if it names a discriminator); return the exit status."""
+def main(arguments: list[str] | None = None) -> None:
+    """Train as the YAML file says (notebook 03's parameters if it names a discriminator).
+
+    Raises `SystemExit` with a status where it ends before its time.
+    """
     parser = argparse.ArgumentParser(prog="python -m inpaintkit.training", description="One process of a training run.")
     parser.add_argument("--config", type=Path, required=True, help="flat parameters of notebook 02 or 03")
     options = parser.parse_args(arguments)
-    try:
-        params = read_params(options.config) | {"processes": int(os.environ.get("WORLD_SIZE", "1"))}
-        gan = "discriminator" in params
-        config = GanConfig.from_params(params) if gan else TrainConfig.from_params(params)
-        with join_group(config.device) as group:
+    # left once all is told: processes that miss this one then fail with a traceback
+    with contextlib.ExitStack() as stack:
+        try:
+            params = read_params(options.config) | {"processes": int(os.environ.get("WORLD_SIZE", "1"))}
+            gan = "discriminator" in params
+            config = GanConfig.from_params(params) if gan else TrainConfig.from_params(params)
+            group = stack.enter_context(join_group(config.device))
             callbacks = [ToParent()] if PARENT_VARIABLE in os.environ else None  # torchrun was called by hand
             (GanTrainer if gan else Trainer)(config, callbacks, group).fit()
-    except InputError as error:
-        return _end(2, refused=str(error))
-    except RunFailed as error:
-        return _end(1, failed=str(error))
-    except KeyboardInterrupt as error:
-        return _end(130, stopped=str(error))
-    return 0
+        except InputError as error:
+            _end(2, refused=str(error))
+        except RunFailed as error:
+            _end(1, failed=str(error))
+        except KeyboardInterrupt as error:
+            _end(130, stopped=str(error))
 
 
-def _end(status: int, **said: str) -> int:
-    """Say what ended the training, to the process that waits for it or else to a person; return the exit `status`."""
+def _end(status: int, **said: str) -> NoReturn:
+    """Say what ended the training, to the process that waits for it or else to a person; end with the exit `status`."""
     if PARENT_VARIABLE in os.environ:
         tell_parent(**said)
     else:
         print(f"inpaintkit: {' '.join(said.values())}", flush=True)
-    return status
+    sys.exit(status)
 
 
 class ToParent(ProgressLines):
@@ -78,4 +83,4 @@ def read_params(file: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

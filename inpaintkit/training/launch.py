@@ -22,6 +22,9 @@ from inpaintkit.training.stopping import ASKED_SIGNAL, PARENT_VARIABLE
 TAIL_LINES = 200
 """Of a process that crashed, what it says comes before what the others and torchrun say of it."""
 
+ENDS = {"refused", "failed", "stopped"}
+"""What a process tells last, see `__main__`. Afterwards torchrun has a traceback of its own to tell."""
+
 
 def fit_in_processes(config: TrainConfig, run: Run) -> None:
     """Train with ``config.processes`` processes, until they end.
@@ -52,7 +55,8 @@ def fit_in_processes(config: TrainConfig, run: Run) -> None:
             message = told(line)
             if message is None:
                 tail.append(line)
-                run.say(line)
+                if not ENDS & said.keys():
+                    run.say(line)
                 continue
             said |= message
             if "row" in message:

@@ -145,12 +145,12 @@ class Trainer:
             return self._report(finished=True)
 
     def _launch(self) -> TrainReport:
-        with self.run.under_way(self.found.messages):
+        with self.run.under_way(()):  # what there is to tell, the processes do
             fit_in_processes(self.config, self.run)
             self._find()
             kept = [(row["epoch"], row["split"]) for row in self.run.progress.history]
             self.run.at_stop = tuple(row for row in self.run.at_stop if (row["epoch"], row["split"]) not in kept)
-            return self._report(self.run.progress.epoch > self.run.plan.last_epoch)
+            return self._report(self.run.progress.epoch > self.run.plan.last_epoch, tell=False)
 
     def _train(self) -> TrainReport:
         run, setup, config = self.run, self.setup, self.config
@@ -208,8 +208,8 @@ class Trainer:
         }
         save_checkpoint(self.model, self.files.state, payload, self.config.keep_last)
 
-    def _report(self, finished: bool) -> TrainReport:
-        """Return what the run came to, and tell which model was kept."""
+    def _report(self, finished: bool, tell: bool = True) -> TrainReport:
+        """Return what the run came to, and `tell` which model was kept."""
         progress = self.run.progress
         report = TrainReport(
             self.files.model,
@@ -222,7 +222,8 @@ class Trainer:
             progress.skipped_updates,
             (*progress.history, *self.run.at_stop),
         )
-        self.run.say(report.closing_words())
+        if tell:
+            self.run.say(report.closing_words())
         return report
 
 

@@ -123,6 +123,7 @@ def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(records: Pat
     assert report.steps == 6
     assert [file.name for file in (tmp_path / "two" / "old").glob("*/*.checkpoint.pth")] == [STATE]
     assert two.run.steps_done == 6
+    assert heard.said.count(report.closing_words()) == 1
     assert [" left" in line for line in heard.said if line.startswith("100%")] == [False], "at its end no time is left"
     assert_same_curve(one, two)
     assert [(row["epoch"], row["split"]) for row in heard.rows] == [
@@ -187,7 +188,8 @@ def test_a_file_that_holds_no_parameters_is_refused_in_one_sentence(
     content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "run.yaml").write_bytes(content)
-    assert main(["--config", str(tmp_path / "run.yaml")]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["--config", str(tmp_path / "run.yaml")])
     assert f"inpaintkit: --config: {tmp_path / 'run.yaml'} {said}" in capsys.readouterr().out
 
 
@@ -209,13 +211,10 @@ if rank == "1":
 """What Python imports first: the disk takes its time for the first file of the process that writes, the other one notes its end."""
 
 
-class StopOnceUnderWay(Callback):
-    def __init__(self) -> None:
-        self.said = 0
-
+class StopOnceUnderWay(Listener):
     def on_message(self, run: RunView, message: str) -> None:
-        self.said += "resumed at" in message
-        if self.said == 2:  # by this process, and by the one that leads the others
+        self.said.append(message)
+        if "resumed at" in message:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -231,8 +230,11 @@ def test_a_stop_signal_reaches_all_processes_and_none_ends_before_they_have_save
     assert not Trainer(TrainConfig.from_params(begun), callbacks=[]).fit().finished
     (tmp_path / "sitecustomize.py").write_text(SLOW_DISK)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    listener = StopOnceUnderWay()
     with pytest.raises(KeyboardInterrupt, match="SIGTERM at epoch 1, step"):
-        Trainer(TrainConfig.from_params(options | {"processes": 2}), [StopOnceUnderWay()]).fit()
+        Trainer(TrainConfig.from_params(options | {"processes": 2}), [listener]).fit()
+    assert len(set(listener.said)) == len(listener.said)
+    assert not listener.heard("Traceback"), listener.said
     assert (tmp_path / "ended").read_text() == "in time"
     state = load_state(tmp_path / "run" / STATE)
     assert state["inpaintkit_processes"] == 2
@@ -258,9 +260,11 @@ def test_of_a_process_that_crashes_its_own_last_words_are_told(
 
 
 def test_what_a_process_refuses_is_said_in_one_sentence(records: Path, tmp_path: Path) -> None:
-    trainer = Trainer(TrainConfig.from_params(tiny(records, tmp_path, processes=2)), callbacks=[])
+    listener = Listener()
+    trainer = Trainer(TrainConfig.from_params(tiny(records, tmp_path, processes=2)), [listener])
     with FolderLock(tmp_path, "model_dir"), pytest.raises(InputError, match="in use by process"):
         trainer.fit()
+    assert not listener.heard("Traceback"), listener.said
 
 
 class TestShares:
