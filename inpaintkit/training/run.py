@@ -1,18 +1,16 @@
 """A run: its folder and files, how far it is, its loss CSV, and who is told of it. It knows no loop, and of networks how to write one."""
 
 import contextlib
-import csv
 import dataclasses
-import io
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from inpaintkit.config import TrainConfig, resolve_device
 from inpaintkit.data import HardExampleSampler
 from inpaintkit.errors import RunFailed
-from inpaintkit.files import atomic_write_text
+from inpaintkit.files import atomic_write_csv
 from inpaintkit.model import LightInpaintV1, save_model
 from inpaintkit.training.callbacks import Callback, StepInfo
 from inpaintkit.training.distributed import Group
@@ -141,7 +139,7 @@ class Run:
             self.progress.history = [*self.progress.history, row]
         self.at_stop = () if over else (row,)
         if self.group.leads:
-            atomic_write_text(self.files.csv, csv_text([*self.progress.history, *self.at_stop]))
+            atomic_write_csv(self.files.csv, _with_header([*self.progress.history, *self.at_stop]))
         self.tell("on_row", row)
 
     def save_model(self, model: LightInpaintV1, path: Path, epoch: int) -> None:
@@ -172,10 +170,7 @@ class Run:
             )
 
 
-def csv_text(rows: Sequence[Row]) -> str:
-    """Return `rows` as the text of a CSV file; columns that a row lacks stay empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def _with_header(rows: Sequence[Row]) -> list[Iterable[object]]:
+    """Return the lines of a CSV file of `rows`, the names of all columns first; columns that a row lacks stay empty."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [names, *(map(row.get, names) for row in rows)]
