@@ -44,12 +44,10 @@ class DepthModelSpec:
 class DepthModel(Protocol):
     """Picture -> depth. `version` changes whenever the depth of an unchanged picture may change."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def metric(self) -> bool: ...
-    @property
-    def resolution(self) -> int: ...
+    name: str
+    metric: bool
+    resolution: int
+
     @property
     def version(self) -> str: ...
 
