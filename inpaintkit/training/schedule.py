@@ -11,11 +11,10 @@ from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from inpaintkit.config import OPTIMIZERS, SCHEDULERS, TrainConfig, registry
 from inpaintkit.errors import InputError
-from inpaintkit.training.muon import Muon
+from inpaintkit.training.muon import BETAS, Muon
 
 Weights = dict[str, nn.Parameter]
 
-BETAS = (0.9, 0.999)
 FUSED_ON = ("cuda", "cpu")
 DECAYED_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)
 # The reference stops its 200-epoch recipe one epoch before the minimum (at 6e-7); runs stay comparable with it.
