@@ -60,6 +60,24 @@ def test_it_is_built_once(pairs: list[tuple[Path, Path]], monkeypatch: pytest.Mo
     assert open_packed(folder, pairs) is not None
 
 
+def test_runs_that_begin_with_a_new_data_set_at_once_all_read_the_pack(
+    pairs: list[tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them read the PNG files for its whole life, several times as slowly: the other's pack and its own index didn't fit."""
+    packs: list[packed.PackedRecords | None] = []
+    write = packed.atomic_write_text
+
+    def second_comes_between(path: Path, text: str) -> None:
+        monkeypatch.setattr(packed, "atomic_write_text", write)
+        packs.append(open_packed(pairs[0][0].parent, pairs))
+        write(path, text)
+
+    monkeypatch.setattr(packed, "atomic_write_text", second_comes_between)
+    packs.append(open_packed(pairs[0][0].parent, pairs))
+    assert len(packs) == 2
+    assert None not in packs
+
+
 def test_it_is_rebuilt_when_a_source_changes_or_the_set_grows(pairs: list[tuple[Path, Path]]) -> None:
     folder = pairs[0][0].parent
     open_packed(folder, pairs)
