@@ -20,7 +20,7 @@ from inpaintkit.config.choices import (
     registry,
 )
 from inpaintkit.config.devices import check_processes, device_of_process, resolve_device
-from inpaintkit.config.generate import GenerateConfig, parse_shard
+from inpaintkit.config.generate import GenerateConfig, check_map_options, parse_shard
 from inpaintkit.config.inspect import (
     ALL_FILLS,
     InspectConfig,
@@ -56,6 +56,7 @@ __all__ = [
     "TrainConfig",
     "changes",
     "check_fill_name",
+    "check_map_options",
     "check_processes",
     "device_of_process",
     "field_types",

@@ -35,6 +35,14 @@ def check_prefix(prefix: str) -> None:
         raise InputError(f"prefix: {prefix!r} can't start a file name; use at most 64 letters, digits, - and _")
 
 
+def check_map_options(model_type: str, flip: bool, map_name: str, map_values: str) -> None:
+    """Raise `InputError` for options of depth maps that `model_type` can't heed."""
+    if model_type == "File" and flip:
+        raise InputError("flip_average: model_type=File has nothing to average; leave flip_average off")
+    if model_type != "File" and (map_name, map_values) != (MAP_NAME, NEAR_IS_BRIGHT):
+        raise InputError(f"map_name, map_values: they are for model_type=File, not for {model_type}; leave them out")
+
+
 @dataclass(frozen=True)
 class GenerateConfig(JobConfig):
     """Notebook 01: pictures -> a data set of `_C` (picture) and `_M` (hole) crops."""
@@ -170,5 +178,6 @@ class GenerateConfig(JobConfig):
             require_folder(self.dataset_dir, "dataset_dir")
         require_writable(self.output_dir, "output_dir")
         require_known("model_type", self.model_type, DEPTH_MODEL_NAMES)
+        check_map_options(self.model_type, self.flip_average, self.map_name, self.map_values)
         if self.model_path is not None and not Path(self.model_path).exists():
             raise InputError(f"model_path: {self.model_path} does not exist; give a file or folder, or None")

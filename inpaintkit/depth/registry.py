@@ -4,13 +4,20 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from inpaintkit.config import DEPTH_MODEL_NAMES, MAP_NAME, NEAR_IS_BRIGHT, registry, require_known, resolve_device
+from inpaintkit.config import (
+    DEPTH_MODEL_NAMES,
+    MAP_NAME,
+    NEAR_IS_BRIGHT,
+    check_map_options,
+    registry,
+    require_known,
+    resolve_device,
+)
 from inpaintkit.depth import hub_access, hub_models, transformers_models
 from inpaintkit.depth.fastdepth import DEFAULT_RESOLUTION, WEIGHTS, FastDepth
 from inpaintkit.depth.map_files import MapFileModel
 from inpaintkit.depth.network_model import NetworkDepthModel
 from inpaintkit.depth.protocol import DepthModel, DepthModelSpec
-from inpaintkit.errors import InputError
 
 PATCH = 14  # px; side of a patch of the vision transformers in Depth Anything
 APACHE, NON_COMMERCIAL = "Apache-2.0", "CC-BY-NC-4.0"
@@ -99,13 +106,10 @@ def create_depth_model(
     Raises `InputError` for an unknown name, options that the model doesn't know or a model that can't be had here.
     """
     require_known("model_type", model_type, DEPTH_MODEL_NAMES)
+    check_map_options(model_type, flip, map_name, map_values)
     spec, device = DEPTH_MODELS[model_type], resolve_device(device)
     if spec.loader == "file":
-        if flip:
-            raise InputError("flip_average: model_type=File has nothing to average; leave flip_average off")
         return MapFileModel(resolution, model_path, map_name, map_values)
-    if (map_name, map_values) != (MAP_NAME, NEAR_IS_BRIGHT):
-        raise InputError(f"map_name, map_values: they are for model_type=File, not for {model_type}; leave them out")
     if spec.loader == "fastdepth":
         return FastDepth(device, resolution, Path(model_path) if model_path is not None else WEIGHTS, flip)
     load = transformers_models.load_transformers if spec.loader == "transformers" else hub_models.load_hub

@@ -14,9 +14,11 @@ import pytest
 import torch
 from PIL import Image
 from toy_files import SAMPLES, copy_photos
+from videos import scene, write_video
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data import generate_dataset
+from inpaintkit.data.generate import example_pictures
 from inpaintkit.data.generate import pipeline as generate_module
 from inpaintkit.data.manifest import read_manifest
 from inpaintkit.depth import DEPTH_MODELS, DepthCache
@@ -259,3 +261,14 @@ def test_a_network_that_answers_with_nan_gives_a_reason(
         "eval/astronaut.jpg": "gets no depth: the depth model answered with NaN or infinity"
     }
     assert not list((tmp_path / "depth_cache").glob("*"))  # and it isn't remembered
+
+
+def test_where_no_photo_has_a_map_the_photo_is_named_and_not_the_frame_of_a_video(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write_video(tmp_path / "in" / "a.mkv", scene("train/dahlia", 6))
+    config = GenerateConfig(str(tmp_path / "in"), str(tmp_path / "out"), "p", "File", eval_fraction=0)
+    with pytest.raises(InputError, match=r"holds no picture with a depth map$"):
+        example_pictures(config)
+    shutil.copy(SAMPLES / "train/dahlia.jpg", tmp_path / "in" / "b.jpg")
+    with pytest.raises(InputError, match=r"File: no depth map for .*in/b\.jpg; put b_depth\.png, .* into .*in$"):
+        example_pictures(config)

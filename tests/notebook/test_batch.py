@@ -298,7 +298,7 @@ class TestFailures:
         made = sorted(path for split in ("train", "eval") for path in (out / split).iterdir())
         (tmp_path / "cats" / "train" / "one_more.jpg").write_bytes((SAMPLES / "train" / "dahlia.jpg").read_bytes())
         for _ in range(2):
-            assert "pictures changed" in (said := refusal(workers=1))
+            assert "pictures were added" in (said := refusal(workers=1))
             assert "nothing deleted, it was finished before" in said
         assert "is not available" in refusal(device="cuda:9")
         with FolderLock(out / "runs" / "cats_strong_FastDepth", "run_dir", ".01_generate.lock"):

@@ -92,6 +92,15 @@ class TestGenerate:
     def test_prefix_that_cannot_start_a_file_name(self, prefix: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert "prefix: " in refusal(capsys, "run", "01_generate", "-p", f"prefix={prefix}")
 
+    @pytest.mark.parametrize("option", ["map_name={name}_d", "map_values=distance", "flip_average=True"])
+    def test_options_of_maps_that_the_depth_model_cannot_heed(
+        self, option: str, capsys: pytest.CaptureFixture[str], pictures: Path
+    ) -> None:
+        out, model = pictures.parent / "out", "File" if option.startswith("flip") else "FastDepth"
+        words = generate(f"dataset_dir={pictures}", f"output_dir={out}", f"model_type={model}", option)
+        assert "model_type=File" in refusal(capsys, *words)
+        assert not out.exists()
+
     def test_device_that_is_not_there_is_refused_before_work(
         self, capsys: pytest.CaptureFixture[str], pictures: Path
     ) -> None:

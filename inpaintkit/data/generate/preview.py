@@ -32,7 +32,8 @@ def example_pictures(config: GenerateConfig) -> list[Path]:
         if printable(path.name) == path.name
     }
     pictures, reason = _from_the_first_shown([path for path in files if not is_video(path) and path.is_file()], config)
-    for path in filter(is_video, files if not pictures else ()):
+    by_maps = config.model_type == MapFileModel.name  # which frames of videos don't have
+    for path in filter(is_video, files if not pictures and not by_maps else ()):
         folder, _, name = files[path].rpartition("/")
         kept = config.run_folder / "examples" / folder / fitting_name(name, ".png")
         with contextlib.suppress(UnreadablePicture):
@@ -41,7 +42,8 @@ def example_pictures(config: GenerateConfig) -> list[Path]:
         if len(pictures) == EXAMPLE_VIDEOS:
             break
     if not pictures:
-        raise InputError(f"dataset_dir: {config.dataset_dir} holds no picture and no readable video{reason}")
+        nothing = "picture with a depth map" if by_maps else "picture and no readable video"
+        raise InputError(f"dataset_dir: {config.dataset_dir} holds no {nothing}{reason}")
     return pictures
 
 
