@@ -232,7 +232,7 @@ def bench_samples(folder: Path) -> None:
     built, start = time.perf_counter() - start, time.perf_counter()
     InpaintDataset(folder, training=True)
     opened = time.perf_counter() - start
-    records, packed = len(data), data._packed
+    records, packed = len(data), data.packed
     assert packed is not None
     pixels, rng = packed.read(0), numpy_rng(0)
     hole = pixels[3] > 0

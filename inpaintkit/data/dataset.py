@@ -103,7 +103,7 @@ class InpaintDataset(Dataset[Sample]):
             )
         self.training, self.seed, self.crop_size, self.chances = training, seed, crop_size, chances
         self._pairs = find_pairs(self.folder)
-        self._packed: PackedRecords | None = open_packed(self.folder, self._pairs)
+        self.packed: PackedRecords | None = open_packed(self.folder, self._pairs)
         self._check_sizes()
         self._check_holes()
 
@@ -134,11 +134,11 @@ class InpaintDataset(Dataset[Sample]):
     @functools.cached_property
     def shapes(self) -> list[tuple[int, int]]:
         """(H, W) of each record, px."""
-        return self._packed.shapes if self._packed else [record_shape(*pair) for pair in self._pairs]
+        return self.packed.shapes if self.packed else [record_shape(*pair) for pair in self._pairs]
 
     def pixels(self, record: int) -> Bytes:
         """Return the whole of a record as read-only (4, H, W) uint8: R, G, B, hole (1 = missing)."""
-        return self._packed.read(record) if self._packed else read_record(*self._pairs[record])
+        return self.packed.read(record) if self.packed else read_record(*self._pairs[record])
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -160,10 +160,10 @@ class InpaintDataset(Dataset[Sample]):
 
     def _check_holes(self) -> None:
         """Refuse masks that mean something else: nothing would be learnt from them, or the wrong thing."""
-        if self._packed is None:
+        if self.packed is None:
             shares = [float(read_record(*pair)[3].mean()) for pair in self._pairs[:LOOKED_AT]]
         else:
-            shares = self._packed.facts.hole_shares
+            shares = self.packed.facts.hole_shares
         share = float(np.mean(shares))
         if share == 0:
             raise InputError(

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from inpaintkit.config import TrainConfig
 from inpaintkit.data import InpaintDataset
+from inpaintkit.data.packed import PACK_FOLDER
 from inpaintkit.data.resident import Batch, ResidentRecords, resident_bytes
 from inpaintkit.data.sample_draw import Chances
 from inpaintkit.errors import InputError
@@ -45,6 +46,11 @@ class Feed:
             self.resident = ResidentRecords(records, device)
             self.messages.append(f"{resident_bytes(records) / 2**20:.0f} MiB of records lie in the memory of {device}")
             return
+        if records.training and records.packed is None:
+            self.messages.append(
+                f"the records can't be packed into {records.folder.parent / PACK_FOLDER} (no permission, or too little room): each "
+                "sample is read from its PNG files, which takes many times as long"
+            )
         self.order: list[Item] = []  # exchanged between epochs, so that loader workers live for the whole run
         # a start of two seconds each would be longer than it takes to read what is judged
         count = config.num_workers if records.training else 0

@@ -109,7 +109,7 @@ def test_png_files_are_read_where_no_pack_can_be_written(folder: Path) -> None:
     (folder.parent / ".packed").rmdir()
     (folder.parent / ".packed").write_bytes(b"in the way")
     without = make(folder)
-    assert without._packed is None
+    assert without.packed is None
     assert all(torch.equal(a, b) for a, b in zip(with_pack[:3], without[(1, 2, 3)][:3], strict=True))
 
 

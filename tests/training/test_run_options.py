@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,17 @@ def test_apples_devices_are_waited_for(records: Path, tmp_path: Path, monkeypatc
     next(Feed(TrainConfig.from_params(params(records, tmp_path)), data, "mps").batches([(0, 1, 0)]))
     sent([1.0], torch.device("mps"))
     assert waited == [True] * 4
+
+
+def test_a_run_that_reads_png_files_says_so_because_it_is_slow(records: Path, tmp_path: Path) -> None:
+    shutil.copytree(records / "train", tmp_path / "train")
+    config = TrainConfig.from_params(params(records, tmp_path))
+    packed = InpaintDataset(tmp_path / "train", training=True, crop_size=64)
+    assert Feed(config, packed, "cpu").messages == []
+    shutil.rmtree(tmp_path / ".packed")
+    (tmp_path / ".packed").write_text("in the way")
+    (said,) = Feed(config, InpaintDataset(tmp_path / "train", training=True, crop_size=64), "cpu").messages
+    assert said.startswith(f"the records can't be packed into {tmp_path / '.packed'}")
 
 
 class TestResidentRecords:
