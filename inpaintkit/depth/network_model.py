@@ -181,23 +181,28 @@ class NetworkDepthModel:
         with reduced:
             return FAMILIES[self.spec.family](self.network, pictures, self.spec, self._asked_resolution).float()
 
+    def _averaged(self, pictures: Tensor) -> Tensor:
+        """Return that of `pictures`, averaged with that of the mirrored ones where that is asked for."""
+        moved = pictures.to(self.device, torch.float32)
+        depth = self._raw(moved)
+        return (depth + self._raw(moved.flip(3)).flip(3)) / 2 if self.flip else depth
+
     @torch.inference_mode()
     def infer(self, pictures: Tensor) -> Tensor:
         """Return depth (B, 1, h, w), float32 in 0..1, 1 = near, at the network's resolution, for `pictures` (B, 3, H, W).
 
         A batch that doesn't fit into the GPU's memory is halved, with a warning, until it does or is one picture.
         """
-        try:
-            moved = pictures.to(self.device, torch.float32)
-            depth = self._raw(moved)
-            if self.flip:
-                depth = (depth + self._raw(moved.flip(3)).flip(3)) / 2
-        except torch.OutOfMemoryError:
+        depth = None
+        # over before the next try: until then the error holds what this one had taken of the memory
+        with contextlib.suppress(torch.OutOfMemoryError):
+            depth = self._averaged(pictures)
+        if depth is None:
             half = pictures.shape[0] // 2
             if not half:
                 raise InputError(
                     f"{self.name}: one picture does not fit into the memory of {self.device}; lower resolution or use device=cpu"
-                ) from None
+                )
             warnings.warn(f"{self.name}: out of memory, going on with {half} pictures at a time", stacklevel=2)
             return torch.cat([self.infer(pictures[:half]), self.infer(pictures[half:])])
         if not bool(torch.isfinite(depth).all()):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import traceback
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -41,6 +42,8 @@ def enough_memory(config: TrainConfig) -> Iterator[None]:
         # a GPU that others have filled, and Apple's, have no type of their own for it
         if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error):
             raise
+        # a notebook keeps the error, whose frames hold the step's tensors, and the next try in its process needs the room
+        traceback.clear_frames(error.__traceback__)
         begun = RunFiles(Path(config.model_dir)).state.exists()
         raise RunFailed(
             f"the memory of {device_of_process(resolve_device(config.device))} doesn't suffice; halve batch_size (now "

@@ -3,6 +3,7 @@
 import itertools
 import shutil
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -311,12 +312,15 @@ def test_version_follows_the_weights(checkpoints: dict[str, Path], tmp_path: Pat
 def test_out_of_memory_halves_the_batch_with_a_notice(
     checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The memory that the whole batch had taken until then is free by then."""
     model = create("Any_S", checkpoints, 56)
-    whole = model.infer(pictures(count=4))
+    whole, failed = model.infer(pictures(count=4)), []
 
     def small_memory(_: object, inputs: tuple[torch.Tensor]) -> None:
         if inputs[0].shape[0] > 2:
+            failed.append(weakref.ref(inputs[0]))
             raise torch.OutOfMemoryError
+        assert failed[0]() is None
 
     model.network.register_forward_pre_hook(small_memory)
     with pytest.warns(UserWarning, match="out of memory, going on with 2 pictures"):

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import shutil
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -473,18 +474,22 @@ def test_a_stop_asked_for_by_a_button_saves_and_returns(data: Path) -> None:
 
 
 def test_a_gpu_without_room_says_which_options_need_less_and_the_run_goes_on_with_them(data: Path) -> None:
-    folder = data.parent / "large"
+    folder, taken = data.parent / "large", []
     trainer = tiny_trainer(data, model_dir=str(folder))
 
     def no_room(_: object, inputs: tuple[torch.Tensor]) -> None:
         if (folder / STATE).exists():  # the first epoch is done
+            feature_map = inputs[0].clone()
+            taken.append(weakref.ref(feature_map))
             raise torch.OutOfMemoryError
 
     trainer.model.register_forward_pre_hook(no_room)
     with pytest.raises(
         RunFailed, match=r"halve batch_size \(now 2\) and double backward_step .* crop_size .* resident"
-    ):
+    ) as failure:
         trainer.fit()
+    assert failure.value.__cause__ is not None
+    assert taken[0]() is None, "what was taken is free for the next try, also where the error is kept"
     assert tiny_trainer(data, model_dir=str(folder), batch_size=1, backward_step=2, resume=True).fit().finished
 
 
