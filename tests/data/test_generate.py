@@ -296,7 +296,7 @@ def test_resuming_with_other_pictures_is_refused(
     shutil.copytree(finished[0] / "manifest", Path(config.output_dir) / "manifest")
     shutil.copytree(pictures, tmp_path / "more")
     (tmp_path / "more/train/aa_new.jpg").write_bytes(encoded(photo(), "JPEG"))
-    with pytest.raises(InputError, match=r"1 train pictures changed .*aa_new\.jpg"):
+    with pytest.raises(InputError, match=r"1 train pictures were added .*aa_new\.jpg"):
         generate_dataset(dataclasses.replace(config, dataset_dir=str(tmp_path / "more")))
 
 
