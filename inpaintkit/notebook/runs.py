@@ -214,27 +214,34 @@ def _params_of(file: Path) -> dict[str, Any] | None:
 
 def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path) -> None:
     import papermill  # here for the same reason as in `execute`
+    from nbclient.exceptions import DeadKernelError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     # An open port would draw a warning from the kernel, so it is connected by sockets. Without a folder of their own they
     # would lie in the working folder, where the kernel, which works in the project, doesn't look, and where runs in
     # parallel would share them.
     place = "/tmp" if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TEMP else None
-    with tempfile.TemporaryDirectory(prefix="inpaintkit-", dir=place) as sockets, stoppable_kernel() as kernel:
-        papermill.execute_notebook(
-            str(source),
-            str(target),
-            parameters=dict(values),
-            cwd=str(root),
-            kernel_name="python3",
-            progress_bar=False,
-            stdout_file=sys.stdout,
-            stderr_file=sys.stderr,
-            autosave_cell_every=AUTOSAVE_SECONDS,
-            on_cell_start=_say_heading,
-            config=Config({"KernelManager": {"transport": "ipc", "ip": str(Path(sockets) / "kernel")}}),
-            **kernel,
-        )
+    try:
+        with tempfile.TemporaryDirectory(prefix="inpaintkit-", dir=place) as sockets, stoppable_kernel() as kernel:
+            papermill.execute_notebook(
+                str(source),
+                str(target),
+                parameters=dict(values),
+                cwd=str(root),
+                kernel_name="python3",
+                progress_bar=False,
+                stdout_file=sys.stdout,
+                stderr_file=sys.stderr,
+                autosave_cell_every=AUTOSAVE_SECONDS,
+                on_cell_start=_say_heading,
+                config=Config({"KernelManager": {"transport": "ipc", "ip": str(Path(sockets) / "kernel")}}),
+                **kernel,
+            )
+    except DeadKernelError:
+        raise RunFailed(
+            f"{source.stem} failed: the process of its notebook was killed, by the system if memory ran out; take smaller sizes, or run "
+            f"the same again to continue (see {target})"
+        ) from None
 
 
 def _say_heading(cell: Any, **_: Any) -> None:

@@ -1,6 +1,7 @@
 """What can't work is refused in one sentence before any work starts, and the exit status says so."""
 
 import dataclasses
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from nbclient.exceptions import DeadKernelError
 from PIL import Image
 from toy_files import copy_photos
 
@@ -460,3 +462,17 @@ def test_the_run_folder_of_another_job_is_left_as_it_is(
         words = ["run", "02_train", "-p", f"data_dir={data}", "-p", f"model_dir={run}", "-p", "overwrite=True"]
         assert f"model_dir: {run} is the folder of another job" in refusal(capsys, *words)
     assert [(path.name, path.read_text()) for path in run.iterdir()] == [("params.yaml", theirs)]
+
+
+def test_a_run_whose_process_the_system_killed_says_so_in_one_sentence(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise DeadKernelError("Kernel died")
+
+    monkeypatch.setattr("papermill.execute_notebook", killed)
+    words = ["-p", f"data_dir={some_records(tmp_path, hole='quarter')}", "-p", f"model_dir={tmp_path / 'm'}"]
+    assert main(["run", "02_train", *words]) == 1
+    (said,) = capsys.readouterr().err.strip().splitlines()
+    assert said.startswith("inpaintkit: 02_train failed: the process of its notebook was killed")
+    assert json.loads((tmp_path / "m" / "manifest.json").read_text())["error"]
