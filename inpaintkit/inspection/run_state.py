@@ -12,9 +12,11 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from inpaintkit.config import GanConfig, TrainConfig
 from inpaintkit.errors import InputError
 from inpaintkit.files import read_json, require_folder
 from inpaintkit.text import duration
+from inpaintkit.training.schedule import last_epoch
 
 _STRIP_NAME = re.compile(r"epoch(\d+)_batch(\d+)\.png")
 
@@ -51,7 +53,6 @@ def read_run(model_dir: str | Path) -> RunState:
         if manifest.get("status") != "running" and file and file.stat().st_mtime_ns > noted:
             manifest = {}
     params, status = manifest.get("params"), manifest.get("status")
-    last_epoch = params.get("max_epoch") if isinstance(params, dict) else None
     rows: list[dict[str, str]] = []
     if file:
         with contextlib.suppress(InputError):
@@ -61,9 +62,16 @@ def read_run(model_dir: str | Path) -> RunState:
         tuple(rows),
         _strips(folder),
         status if isinstance(status, str) else "",
-        last_epoch if isinstance(last_epoch, int) else None,
+        _last_epoch(params) if isinstance(params, dict) else None,
         file.stat().st_mtime if file else None,
     )
+
+
+def _last_epoch(params: Mapping[str, Any]) -> int | None:
+    with contextlib.suppress(InputError):
+        config = GanConfig if "discriminator" in params else TrainConfig
+        return last_epoch(config.from_params(params))
+    return None
 
 
 def describe_run(state: RunState, now: float | None = None) -> str:

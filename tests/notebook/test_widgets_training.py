@@ -52,6 +52,21 @@ def test_a_run_is_described_in_a_line(run: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("params", "last"),
+    [
+        ({"max_epoch": 200}, 199),
+        ({"max_epoch": 13, "learning_rate_cycles": 5}, 12),
+        ({"max_epoch": 13, "learning_rate_cycles": 5, "discriminator": "l3c"}, 13),  # whose rate stays
+        ({"max_epoch": 12, "optimizer": "adamw_schedulefree"}, 12),
+        ({"max_epoch": 12, "scheduler": "of an older version"}, None),
+    ],
+)
+def test_it_names_the_epoch_that_the_run_ends_with(params: dict[str, object], last: int | None, run: Path) -> None:
+    (run / "manifest.json").write_text(json.dumps({"status": "running", "params": params}))
+    assert read_run(run).last_epoch == last
+
+
 def test_what_a_run_before_noted_of_its_end_is_not_told_of_the_one_that_went_on(run: Path) -> None:
     (run / "manifest.json").write_text(json.dumps({"status": "interrupted", "params": {"max_epoch": 1}}))
     os.utime(run / "manifest.json", (1001, 1001))
