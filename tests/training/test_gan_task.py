@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from inpaintkit.config import GanConfig
+from inpaintkit.errors import InputError
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training.distributed import Group
@@ -140,6 +141,8 @@ def test_an_epoch_is_ranked_by_what_it_lost_since_the_start(task: GanTask) -> No
     judged, score = task.score(row(2, 24.2), history)
     assert judged["score"] == score == pytest.approx(0.1 + 0.3)
     assert task.score(row(0, 25.0), [])[1] == math.inf, "the start is never picked"
+    with pytest.raises(InputError, match="data_dir: of the evaluation records that are judged none has a hole farther"):
+        task.score(row(0, math.nan), [])  # else no epoch would ever be picked
 
 
 def test_a_look_at_the_judgement_changes_nothing(task: GanTask) -> None:

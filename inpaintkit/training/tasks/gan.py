@@ -11,6 +11,7 @@ from torch import Tensor
 
 from inpaintkit.config import GanConfig
 from inpaintkit.data.resident import Batch
+from inpaintkit.errors import InputError
 from inpaintkit.model import create_discriminator
 from inpaintkit.model.discriminator import crop_centre
 from inpaintkit.seeds import torch_rng
@@ -169,7 +170,15 @@ class GanTask:
         }
 
     def score(self, row: Row, history: Sequence[Row]) -> tuple[Row, float]:
-        """Return the row with its `epoch_score`, and that score; infinity for the start, which is never picked."""
+        """Return the row with its `epoch_score`, and that score; infinity for the start, which is never picked.
+
+        Raises `InputError` where no evaluation record shows a hole: no epoch could be picked.
+        """
+        if not row["epoch"] and math.isnan(float(row["hole_psnr"])):
+            raise InputError(
+                f"data_dir: of the evaluation records that are judged none has a hole farther than {self.model.i2i_offset} px from the "
+                "crop's border, so no epoch could be picked; generate more of them, or set eval_records to more or others"
+            )
         start = next((r for r in history if r["split"] == "eval"), row)
         lost = float(start["hole_psnr"]) - float(row["hole_psnr"])
         score = epoch_score(lost, float(row["hole_lpips"]), float(row["artefact"]))
