@@ -81,3 +81,8 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {whole % 60} s"
     return f"{minutes // 60} h {minutes % 60} min" if minutes < 2 * 1440 else f"{minutes / 1440:.0f} days"
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return ``1 record``, ``2 records``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -38,8 +38,12 @@ PNG_OPTIONS: dict[str, Any] = {"compress_level": 1, "compress_type": 3}
 # Decoders that only read the file's bytes. Left out on purpose: EPS, which starts another program, and rarities.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+JPEG_XL_STARTS = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 TIFF_STARTS, SUBFILE_TAG, REDUCED = (b"II*\0", b"MM\0*"), 254, 1
 JPEG2000_START, JPEG2000_BITS = b"\xff\x4f\xff\x51", 42  # of the code stream; where it tells its bits
+SYSTEM_FOLDERS = ("@eaDir", "#recycle", "$RECYCLE.BIN")
+"""Where network disks keep thumbnails, and they and Windows what was deleted: not photos that somebody chose."""
+
 WHITE = (255, 255, 255, 255)
 
 
@@ -74,16 +78,15 @@ class UnreadablePicture(Exception):
 def list_pictures(folder: str | Path, leave_out: Iterable[Path] = ()) -> list[Path]:
     """Return everything in `folder` and the folders below it that claims to be a picture, sorted by path.
 
-    That is every entry but hidden ones, depth maps that lie beside their picture (``name_depth.png`` beside ``name.jpg``), stereo pairs
+    That is every entry but hidden ones, `SYSTEM_FOLDERS`, depth maps that lie beside their picture (``name_depth.png`` beside ``name.jpg``), stereo pairs
     (``name_LRF_Full_SBS`` and its like), and what is in the folders `leave_out`. Links to folders are not followed, but listed. Whether an
     entry really is a picture only its content tells, see `read_picture`. Raises `InputError` if the folder can't be listed.
     """
     folder, outside = Path(folder), {Path(path).resolve() for path in leave_out}
     found: list[Path] = []
     try:
-        entries = sorted(
-            (entry for entry in os.scandir(folder) if not entry.name.startswith(".")), key=lambda e: e.name
-        )
+        seen = (e for e in os.scandir(folder) if not e.name.startswith(".") and e.name not in SYSTEM_FOLDERS)
+        entries = sorted(seen, key=lambda entry: entry.name)
     except OSError as error:
         raise InputError(f"cannot list the pictures in {folder}: {error.strerror}; give a readable folder") from error
     stems = {seen_name(Path(entry.name).stem) for entry in entries}
@@ -216,6 +219,8 @@ def _is_preview(image: Image.Image) -> bool:
 def _unknown_format(data: bytes) -> str:
     if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
         return "is a HEIC picture; `pip install pillow-heif`, or save it as JPEG"
+    if data.startswith(JPEG_XL_STARTS):
+        return "is a JPEG XL picture, which Pillow can't read; save it as PNG"
     if data.startswith(TIFF_STARTS):
         return "is a TIFF of a kind that can't be read, with raw or floating-point colours; save it as PNG"
     return "is not a picture in a known format"

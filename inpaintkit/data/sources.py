@@ -33,7 +33,7 @@ from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_write_text, read_json
 from inpaintkit.seeds import derive_seed
-from inpaintkit.text import shown
+from inpaintkit.text import count_of, shown
 
 HASH_BLOCK = 1 << 20
 LARGEST_SEED = 1 << 63
@@ -175,7 +175,8 @@ def describe_videos(folder: Path) -> tuple[tuple[str, str], ...]:
             plan = _read_plan(file)
             said = f"skipped, it {plan['refused']}"
             if plan["refused"] is None:
-                said = f"{len(plan['frames'])} frames from {plan['scenes']} scenes in {plan['seconds']:.1f} s"
+                frames, scenes = count_of(len(plan["frames"]), "frame"), count_of(plan["scenes"], "scene")
+                said = f"{frames} from {scenes} in {plan['seconds']:.1f} s"
                 said += f"; left out of {plan['looks']} looked at: {_listed(plan['left_out'])}" * bool(plan["left_out"])
                 said += f"; {Bars(*plan['bars'])}" if "bars" in plan else ""
             lines.append((f"{split}/{plan['video']}", said))

@@ -10,6 +10,7 @@ import numpy as np
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_write_csv
 from inpaintkit.seeds import numpy_rng
+from inpaintkit.text import count_of
 
 WIDTH_BINS: dict[str, tuple[int, int | None]] = {"1-2": (1, 2), "3-5": (3, 5), "6-9": (6, 9), "10+": (10, None)}
 """Hole widths along the row in px, both limits included."""
@@ -191,11 +192,6 @@ class Evaluation:
 
     def _pictures(self) -> int:
         return len({score.picture for score in self.scores})
-
-
-def count_of(number: int, noun: str) -> str:
-    """Return ``1 record``, ``2 records``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def save_scores(path: str | Path, evaluations: Iterable[Evaluation]) -> Path:

@@ -111,6 +111,7 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
             encoded(Image.fromarray(np.random.default_rng(0).random((100, 100), np.float32)), "TIFF"),
             "floating",
         ),
+        "new.jxl": (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
         "raw.dng": (encoded(photo(), "TIFF", tiffinfo={254: 1}), "raw photo"),
         "float_colours.tif": (
             cv2.imencode(".tif", np.zeros((100, 100, 3), np.float32))[1].tobytes(),

@@ -49,6 +49,16 @@ def test_photos_in_folders_of_a_year_and_a_month_are_found(tmp_path: Path) -> No
     assert not report.skipped
 
 
+def test_a_network_disks_thumbnails_and_deleted_files_are_no_photos(tmp_path: Path) -> None:
+    """A thumbnail has other bytes than its photo, so it could come to the other side."""
+    photo(tmp_path / "cat_face.jpg")
+    photo(tmp_path / "#1" / "@home.jpg", "train/dahlia")
+    for name in ("@eaDir/cat_face.jpg/SYNOPHOTO_THUMB_XL.jpg", "#recycle/old.jpg"):
+        photo(tmp_path / name, "train/fig_bowl")
+    files = list_sources(config(tmp_path, tmp_path / "data")).files
+    assert sorted(path.name for paths in files.values() for path in paths) == ["@home.jpg", "cat_face.jpg"]
+
+
 def test_what_is_written_into_a_folder_of_photos_is_not_read_again(tmp_path: Path) -> None:
     for name in ("cat_face", "dahlia", "fig_bowl"):
         photo(tmp_path / f"{name}.jpg", f"train/{name}")

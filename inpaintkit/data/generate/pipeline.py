@@ -46,7 +46,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import fitting_name
 from inpaintkit.seeds import Key, numpy_rng
 from inpaintkit.synthesis import HoleSampler
-from inpaintkit.text import shown
+from inpaintkit.text import count_of, shown
 
 AHEAD = 2  # pictures in flight per worker, before and after the depth network: bounds the memory
 
@@ -257,7 +257,7 @@ class Pipeline:
         few = sum("dropped" in row and manifest.DELETED_ROW not in row for row in rows)
         left_out = f"; crops left out, hole too small: {few}" if few else ""
         bars = f"; {item.facts['bars']}" if "bars" in item.facts else ""
-        return f"{sum(map(manifest.is_record, rows))} records{left_out}{bars}"
+        return count_of(sum(map(manifest.is_record, rows)), "record") + left_out + bars
 
     def _write(self, item: WorkItem, crop: Crop) -> Row:
         """Write one crop as a pair, the picture first: iw3 lists holes, so a hole without its picture must never be there."""
