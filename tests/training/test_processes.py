@@ -139,10 +139,10 @@ def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(records: Pat
 
 
 class StopButton(Callback):
-    """Pressed as soon as the processes say something."""
+    """Pressed as soon as the training says something; torch may have done so before."""
 
     def on_message(self, run: RunView, message: str) -> None:
-        run.stop.asked = True
+        run.stop.asked |= message.startswith("arithmetic")
 
 
 def test_gan_in_two_processes_goes_on_in_one(records: Path, tmp_path: Path) -> None:
