@@ -239,8 +239,8 @@ def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path
             )
     except DeadKernelError:
         raise RunFailed(
-            f"{source.stem} failed: the process of its notebook was killed, by the system if memory ran out; take smaller sizes, or run "
-            f"the same again to continue (see {target})"
+            f"{source.stem} failed: the process of its notebook was killed, perhaps for lack of memory; take smaller sizes, or run the "
+            f"same again to continue (see {target})"
         ) from None
 
 
