@@ -27,7 +27,8 @@ $(READY): pyproject.toml
 demo: $(READY)   ## generate, train, fine-tune, inspect on the shipped photos -> models/demo
 	$(BIN)/python -m inpaintkit demo
 
-test: lint types unit ## lint, types and the whole test suite
+test: lint       ## lint, types and the whole test suite
+	$(MAKE) -j types unit
 
 lint: $(READY)   ## ruff over code and notebooks
 	$(BIN)/ruff check .

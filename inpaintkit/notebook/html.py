@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import inpaintkit.notebook.schemas  # noqa: F401
+
+# isort: split
 import nbformat
 from nbconvert import HTMLExporter
 

@@ -84,7 +84,9 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         InputError: a parameter or an input on disk can't work; nothing was started.
         RunFailed: a cell failed; the executed notebook and the manifest say where and why.
     """
-    # Imported here: it takes a second, which each notebook's kernel would pay too.
+    import inpaintkit.notebook.schemas  # noqa: F401  not at the top: it takes a second, which each notebook's kernel would pay too
+
+    # isort: split
     from papermill.exceptions import PapermillExecutionError
 
     source = find_notebook(notebook)

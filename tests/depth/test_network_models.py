@@ -18,16 +18,6 @@ from inpaintkit.depth.protocol import min_max
 from inpaintkit.errors import InputError
 
 transformers = pytest.importorskip("transformers")
-from transformers import (  # noqa: E402
-    BeitConfig,
-    DepthAnythingConfig,
-    DepthAnythingForDepthEstimation,
-    DepthProConfig,
-    DepthProForDepthEstimation,
-    Dinov2Config,
-    ZoeDepthConfig,
-    ZoeDepthForDepthEstimation,
-)
 
 TRANSFORMERS_NAMES = [name for name, spec in DEPTH_MODELS.items() if spec.loader == "transformers"]
 NECK: dict[str, Any] = {
@@ -39,38 +29,40 @@ NECK: dict[str, Any] = {
 
 def tiny_depth_anything(metric: bool) -> torch.nn.Module:
     stages = [f"stage{i}" for i in range(1, 5)]
-    backbone = Dinov2Config(
+    backbone = transformers.Dinov2Config(
         hidden_size=8, num_hidden_layers=4, num_attention_heads=2, image_size=28, patch_size=14, out_features=stages,
         reshape_hidden_states=False,
     )  # fmt: skip
     kind = {"depth_estimation_type": "metric", "max_depth": 20} if metric else {}
-    config = DepthAnythingConfig(
+    config = transformers.DepthAnythingConfig(
         backbone_config=backbone, reassemble_hidden_size=8, head_hidden_size=4, patch_size=14, **NECK, **kind
     )
-    return DepthAnythingForDepthEstimation(config)
+    return transformers.DepthAnythingForDepthEstimation(config)
 
 
 def tiny_zoedepth() -> torch.nn.Module:
-    backbone = BeitConfig(
+    backbone = transformers.BeitConfig(
         hidden_size=8, num_hidden_layers=4, num_attention_heads=2, intermediate_size=16, image_size=64, patch_size=16,
         use_relative_position_bias=True, reshape_hidden_states=False, out_features=[f"stage{i}" for i in range(1, 5)],
     )  # fmt: skip
     bins = [{"n_bins": 4, "min_depth": 0.001, "max_depth": 10.0, "name": "nyu"}]
-    config = ZoeDepthConfig(
+    config = transformers.ZoeDepthConfig(
         backbone_config=backbone, bottleneck_features=8, num_attractors=[4, 2, 2, 1], bin_embedding_dim=8,
         num_relative_features=4, bin_configurations=bins, **NECK,
     )  # fmt: skip
-    return ZoeDepthForDepthEstimation(config)
+    return transformers.ZoeDepthForDepthEstimation(config)
 
 
 def tiny_depth_pro() -> torch.nn.Module:
-    vit = Dinov2Config(hidden_size=16, num_hidden_layers=2, num_attention_heads=1, patch_size=4, image_size=16)
-    config = DepthProConfig(
+    vit = transformers.Dinov2Config(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=1, patch_size=4, image_size=16
+    )
+    config = transformers.DepthProConfig(
         patch_size=16, fusion_hidden_size=16, intermediate_hook_ids=[1, 0], intermediate_feature_dims=[10, 8],
         scaled_images_ratios=[0.5, 1.0], scaled_images_overlap_ratios=[0.0, 0.2], scaled_images_feature_dims=[12, 12],
         image_model_config=vit, patch_model_config=vit, fov_model_config=vit,
     )  # fmt: skip
-    return DepthProForDepthEstimation(config)
+    return transformers.DepthProForDepthEstimation(config)
 
 
 @pytest.fixture(scope="module")

@@ -67,10 +67,12 @@ def test_training_needs_no_notebook_libraries_and_a_kernel_no_papermill() -> Non
         "import sys, inpaintkit.training; "
         "print([m for m in ('ipywidgets', 'matplotlib', 'papermill') if m in sys.modules]); "
         "import inpaintkit.notebook.session, inpaintkit.inspection.figures; "
-        "print([m for m in ('matplotlib.pyplot', 'papermill', 'nbformat') if m in sys.modules])"
+        "print([m for m in ('matplotlib.pyplot', 'papermill', 'nbformat') if m in sys.modules]); "
+        "import inpaintkit.notebook.html; "
+        "print([m for m in sys.modules if m.startswith('rfc3987')])"  # a grammar that takes two seconds to build
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["[]", "[]"]
+    assert done.stdout.split() == ["[]", "[]", "[]"]
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from torch.nn import functional as F
-from transformers import Dinov2Model
 
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import torch_rng
@@ -21,7 +21,7 @@ def pictures(seed: int, size: int = 56) -> torch.Tensor:
 
 def test_it_is_one_minus_the_cosine_of_patch_tokens(tiny_dinov2: Path) -> None:
     """Written out once more, layer by layer, with transformers' own last hidden state."""
-    network = Dinov2Model.from_pretrained(tiny_dinov2).eval()
+    network = transformers.Dinov2Model.from_pretrained(tiny_dinov2).eval()
     mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
     expected = torch.zeros(2)
     with torch.no_grad():
