@@ -40,10 +40,8 @@ class TrainConfig(JobConfig):
     )
     checkpoint_file: str | None = option(None, "start from this model file (ours or iw3's)", path=True, later=ASKED)
     resume: bool = option(False, "go on with the run in model_dir, also with other options", later=FREE)
-    reset_state: bool = option(
-        False, "with resume: take only the weights, start optimiser and epochs anew", later=ASKED
-    )
-    overwrite: bool = option(False, "move another run in model_dir to model_dir/old/ and start anew", later=ASKED)
+    reset_state: bool = option(False, "with resume: take only the weights, start optimiser and epochs anew", later=FREE)
+    overwrite: bool = option(False, "move another run in model_dir to model_dir/old/ and start anew", later=FREE)
     seed: int = option(
         0, "same seed, data, machine and number of threads: same weights, bit by bit (on a GPU: up to rounding)"
     )

@@ -46,6 +46,8 @@ def fit(run: Run, task: Task, feed: Feed, sampler: HardExampleSampler, judge: Ju
             if updates and save_if_due(run, save) and not at_end(run):
                 save()  # before judging: the run goes on as if it hadn't stopped
                 judge_epoch(run, task, judge, progress.epoch, over=False)
+                run.agree_on_stop()
+                run.obey_signal()
                 reason = "as asked" if run.stop.asked else f"at max_seconds={config.max_seconds:g}"
                 run.say(f"stopped {reason}; run the same again to continue")
                 return False

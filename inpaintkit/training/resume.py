@@ -33,7 +33,7 @@ TRAINING_FILES = ("*.pth", "*.pth.bk", "loss_*.csv", "eval", "epoch", "start", "
 """What training leaves in a run folder, iw3's too; the rest belongs to the notebook."""
 
 MADE_ANEW = ("overwrite", "reset_state")
-"""Options that ask for a new run in the folder of another one."""
+"""Options that ask for a new run in the folder of another one. Once it has begun they say nothing more, and may be left out."""
 
 State = Mapping[str, Any]
 Changes = Mapping[str, tuple[Any, Any]]
@@ -79,8 +79,20 @@ def find_run(config: TrainConfig) -> FoundRun:
         raise
 
 
+def _replacing(config: TrainConfig, source: Path, anew: FoundRun) -> FoundRun:
+    """Return the run `anew` in the place of one with the weights `source`, from which it starts with ``reset_state``."""
+    if not config.reset_state:
+        return dataclasses.replace(anew, replaces=True)
+    messages = (_other_weights(config, source),) if config.checkpoint_file else ()
+    return FoundRun(replaces=True, weights_from=source, messages=messages)
+
+
+def _other_weights(config: TrainConfig, source: Path) -> str:
+    return f"resume: going on with the weights of {source}, not with those of {config.checkpoint_file}"
+
+
 def _with_state(config: TrainConfig, files: RunFiles, state: State, source: Path, anew: FoundRun) -> FoundRun:
-    replacing = FoundRun(replaces=True, weights_from=source if config.reset_state else anew.weights_from)
+    replacing = _replacing(config, source, anew)
     if "inpaintkit_progress" not in state:
         return replacing if config.overwrite or config.reset_state else _of_iw3(config, files, state)
     with taking_state(files.folder):
@@ -124,10 +136,8 @@ def _without_state(config: TrainConfig, files: RunFiles, anew: FoundRun) -> Foun
         raise InputError(f"resume: {files.folder} holds no checkpoint; start without resume or name another model_dir")
     if not files.model.exists():
         return anew
-    if config.reset_state:
-        return FoundRun(replaces=True, weights_from=files.model)
-    if config.overwrite:
-        return dataclasses.replace(anew, replaces=True)
+    if config.reset_state or config.overwrite:
+        return _replacing(config, files.model, anew)
     raise InputError(
         f"model_dir: {files.model} is there already, without the state of its training; name another model_dir, or set "
         f"overwrite=True, which moves it to {OLD}/"
@@ -167,8 +177,8 @@ def _messages(config: TrainConfig, files: RunFiles, source: Path, changed: Chang
     if source != files.state:
         yield f"{files.state} is missing or damaged; going on from the one before it, {source}"
     if "checkpoint_file" in changed and config.checkpoint_file:
-        yield f"resume: going on with the weights of {source}, not with those of {config.checkpoint_file}"
-    matters = {name: pair for name, pair in changed.items() if name not in ("checkpoint_file", *MADE_ANEW)}
+        yield _other_weights(config, source)
+    matters = {name: pair for name, pair in changed.items() if name != "checkpoint_file"}
     if matters:
         yield f"options changed on the way: {_listed(matters)}; from here on the run is not an exact continuation"
 

@@ -1,6 +1,7 @@
 """Optimisers, and the learning rate and weight decay over the epochs."""
 
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -174,3 +175,9 @@ def last_epoch(config: TrainConfig) -> int:
         return REFERENCE_LAST_EPOCH
     cycle = cycle_length(config.max_epoch, config.learning_rate_cycles)
     return config.max_epoch // cycle * cycle
+
+
+def longer_run(config: TrainConfig, epochs: int) -> int:
+    """Return the least ``max_epoch`` with which the run of `config` goes on after `epochs`: a cycle may end with them once more."""
+    lengths = itertools.count(epochs + 1)
+    return next(n for n in lengths if last_epoch(dataclasses.replace(config, max_epoch=n)) > epochs)

@@ -25,6 +25,7 @@ from inpaintkit.training.loop import fit
 from inpaintkit.training.progress import TrainReport
 from inpaintkit.training.resume import TRAINING_FILES, find_run, move_old_run, take_progress
 from inpaintkit.training.run import Run, RunFiles
+from inpaintkit.training.schedule import longer_run
 from inpaintkit.training.setup import Data, Setup, open_data, set_up
 from inpaintkit.training.stopping import catch_stop_signals, heed_parent
 from inpaintkit.training.tasks.gan import GanTask
@@ -142,8 +143,10 @@ class Trainer:
         self.run.stop.asked = True
 
     def _show(self) -> TrainReport:
-        done = f"this run is done: {self.run.progress.epoch - 1} epochs in {self.files.folder}; nothing was changed"
-        ways = "To go on, set resume=True and a larger max_epoch; for a new run name another model_dir"
+        epochs = self.run.progress.epoch - 1
+        more = longer_run(self.config, epochs)
+        done = f"this run is done: {epochs} epochs in {self.files.folder}; nothing was changed"
+        ways = f"To go on, set resume=True and max_epoch={more} or more; for a new run name another model_dir"
         with self.run.under_way([f"{done}. {ways}"]):
             return self._report(finished=True)
 
@@ -151,6 +154,8 @@ class Trainer:
         with self.run.under_way(()):  # what there is to tell, the processes do
             fit_in_processes(self.config, self.run)
             self._find()
+            for before in ("data", "setup"):  # as they were when somebody looked at them
+                self.__dict__.pop(before, None)
             kept = [(row["epoch"], row["split"]) for row in self.run.progress.history]
             self.run.at_stop = tuple(row for row in self.run.at_stop if (row["epoch"], row["split"]) not in kept)
             return self._report(self.run.progress.epoch > self.run.plan.last_epoch, tell=False)
@@ -177,7 +182,8 @@ class Trainer:
                 reached = take_progress(again.state, self.run.plan).steps_done
         if again.finished or reached != known:
             raise InputError(f"model_dir: another run has been at work in {self.files.folder}; start again")
-        remove_leftovers(self.files.folder.glob(".*"), alone=True)
+        for place in (".*", "eval/.*", "epoch/*/.*", "start/.*", "figures/.*"):
+            remove_leftovers(self.files.folder.glob(place), alone=True)
         if again.source not in (None, self.files.state):
             put_in_place(again.source, self.files.state)
         if not self.found.replaces:

@@ -118,6 +118,7 @@ def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(records: Pat
     shutil.copytree(tmp_path / "one", tmp_path / "two")  # a run that goes out of the way
     options = tiny(records, tmp_path / "two", **changes, processes=2, overwrite=True)
     two = Trainer(TrainConfig.from_params(options), [heard])
+    assert not two.hardest(), "a look at the records beforehand"
     report = two.fit()
     assert report.finished
     assert report.steps == 6

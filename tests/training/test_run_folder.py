@@ -167,6 +167,7 @@ class TestAnotherRun:
             "the same again: done, not moved"
         )
         assert tiny_trainer(data, learning_rate=0.02, overwrite=True).found.replaces, "another run once more"
+        assert tiny_trainer(data, learning_rate=0.01).found.finished, "overwrite has done its work"
 
     def test_a_bar_tells_where_the_old_one_lies(self, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         options = TINY | {"data_dir": str(data), "model_dir": str(data.parent / "run"), "learning_rate": 0.01}
@@ -200,10 +201,13 @@ class TestAnotherRun:
     def test_reset_state_starts_from_the_last_weights_and_keeps_the_run(self, data: Path) -> None:
         run = data.parent / "run"
         weights = load_state(run / STATE)["state_dict"]
-        trainer = tiny_trainer(data, resume=True, reset_state=True, learning_rate=0.0, max_epoch=1)
+        other, heard = save_model(LightInpaintV1(torch_rng(5)), data.parent / "other.pth"), Listener()
+        options: dict[str, Any] = {"resume": True, "reset_state": True, "learning_rate": 0.0, "max_epoch": 1}
+        trainer = tiny_trainer(data, heard, checkpoint_file=str(other), **options)
         assert not trainer.setup.task.updater.optimizer.state
         assert trainer.fit().history[0]["epoch"] == 0
         assert all(torch.equal(weight, trainer.model.state_dict()[name]) for name, weight in weights.items())
+        assert heard.heard(f"going on with the weights of {run / STATE}, not with those of {other}")
         assert len(list((run / "old").iterdir())) == 1
 
     def test_a_model_without_its_state_is_not_written_over(self, data: Path) -> None:
@@ -332,6 +336,16 @@ class TestChangedOptions:
         assert (report.epochs, report.steps, report.finished) == (2, 4, True)
         assert heard.heard("this run is done: 2 epochs")
 
+    def test_a_length_that_ends_with_the_same_epoch_names_one_that_goes_on(self, data: Path) -> None:
+        """A run ends where the learning rate is lowest: of two cycles, with 5 epochs as with 4."""
+        state = data.parent / "run" / STATE
+        kept, heard = load_state(state), Listener()
+        options = kept["train_kwargs"] | {"max_epoch": 4, "learning_rate_cycles": 2}
+        progress = kept["inpaintkit_progress"] | {"epoch": 5}
+        torch.save(kept | {"train_kwargs": options, "inpaintkit_progress": progress}, state)
+        assert tiny_trainer(data, heard, max_epoch=5, learning_rate_cycles=2, resume=True).fit().epochs == 4
+        assert heard.heard("set resume=True and max_epoch=6 or more")
+
     def test_smaller_batches(self, data: Path) -> None:
         report = cut(data, batch_size=1, backward_step=2, resume=True)
         assert (report.finished, report.steps) == (True, 8)  # 4 steps of 1 instead of 2 of 2, in each of two epochs
@@ -412,10 +426,13 @@ def test_with_a_damaged_checkpoint_the_one_before_serves(damage: bytes | None, d
 
 
 def test_what_a_killed_writer_left_is_removed_by_the_next_run(data: Path) -> None:
-    left = data.parent / "cut" / f".{STATE}.12345.tmp"
-    left.write_bytes(b"half a checkpoint")
+    names = (f".{STATE}.12345.tmp", "eval/.epoch0001_batch0000.png.12345.tmp", f"epoch/1/.{MODEL}.12345.tmp")
+    left = [data.parent / "cut" / name for name in names]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half a file")
     cut(data)
-    assert not left.exists()
+    assert not [path for path in left if path.exists()]
 
 
 class TestWhichModelWasKept:

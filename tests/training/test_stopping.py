@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -105,17 +106,23 @@ def test_a_stop_at_the_end_of_an_epoch_does_not_wait_for_the_evaluation(records:
         assert torch.equal(one, other)
 
 
+class StopAtEvaluation(Callback):
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_row(self, run: RunView, row: Mapping[str, Any]) -> None:
+        if (row["epoch"], row["split"]) == (self.epoch, "eval"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
 def test_a_signal_during_the_last_evaluation_is_obeyed_and_nothing_is_left_to_do(records: Path, tmp_path: Path) -> None:
     """Whoever pressed Ctrl-C doesn't want what comes after the training, either."""
-
-    class StopAtTheLastRow(Callback):
-        def on_row(self, run: RunView, row: Mapping[str, Any]) -> None:
-            if (row["epoch"], row["split"]) == (2, "eval"):
-                os.kill(os.getpid(), signal.SIGTERM)
-
     config = TrainConfig.from_params(params(records, tmp_path))
+    out_of_time = dataclasses.replace(config, max_seconds=0.0)
+    with pytest.raises(KeyboardInterrupt, match="stopped by SIGTERM at epoch 1, step 1, saved in"):
+        Trainer(out_of_time, [StopAtEvaluation(1)]).fit()
     with pytest.raises(KeyboardInterrupt, match="stopped by SIGTERM at epoch 3, step 0, saved in"):
-        Trainer(config, [StopAtTheLastRow()]).fit()
+        Trainer(config, [StopAtEvaluation(2)]).fit()
     again = Trainer(config, [])
     assert again.found.finished
     assert [row["epoch"] for row in again.fit().rows("eval")] == [0, 1, 2]
