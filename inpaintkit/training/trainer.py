@@ -73,11 +73,13 @@ class Trainer:
         self.files = RunFiles(Path(config.model_dir))
         self._lock: FolderLock | None = None
         self.launches = config.processes > 1 and self.group.size == 1
-        if self.launches:
-            check_processes(resolve_device(config.device), config.processes)
         self.run = Run(config, self.group, self._choose_callbacks(callbacks))
         self._find()
-        if not (self.found.finished or self.launches):
+        if self.found.finished:
+            return
+        if self.launches:
+            check_processes(resolve_device(config.device), config.processes)
+        else:
             self.run.sampler = self.setup.data.sampler
 
     def _choose_callbacks(self, given: Sequence[Callback] | None) -> list[Callback]:

@@ -66,11 +66,11 @@ def test_the_search_for_a_scale_in_fp16_is_no_broken_step(mode: str, counted: in
 
 
 @pytest.mark.parametrize("mode", ["off", "fp16"])
-def test_an_update_goes_by_the_mean_of_its_steps_clipped_and_forgets_them(mode: str) -> None:
+def test_an_update_goes_by_the_mean_of_its_steps_clipped_and_warmed_up_and_forgets_them(mode: str) -> None:
     """As of AdamW by hand, whose moves depend on the lengths of gradients only through clipping."""
     layer, twin = torch.nn.Linear(2, 1, bias=False), torch.nn.Parameter(torch.ones(1, 2))
     torch.nn.init.ones_(layer.weight)
-    config = TrainConfig(backward_step=2, clip_grad_norm=1.0, learning_rate=0.1)
+    config = TrainConfig(backward_step=2, clip_grad_norm=1.0, learning_rate=0.1, warmup_steps=2)
     updater = Updater(config, layer, mode, "cpu", Group())
     if mode == "fp16":  # it begins with a scale that has to be searched, see above
         updater.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
@@ -81,6 +81,7 @@ def test_an_update_goes_by_the_mean_of_its_steps_clipped_and_forgets_them(mode: 
         updater.update(number)
         twin.grad = torch.tensor([steps]).mean(dim=1)
         twin.grad /= max(1.0, float(twin.grad.norm()))
+        adamw.param_groups[0]["lr"] = 0.05 if number == 1 else 0.1
         adamw.step()
         torch.testing.assert_close(layer.weight, twin)
 

@@ -41,6 +41,11 @@ def test_samples_of_one_record_differ_within_an_epoch_and_from_epoch_to_epoch() 
     assert len(set(items)) == 18
 
 
+def test_processes_get_equally_many_samples_and_none_is_left_out() -> None:
+    shares = [epoch_items(TrainConfig(num_samples=9), 1, processes, HardExampleSampler(1)) for processes in (1, 2, 4)]
+    assert [len(items) for items in shares] == [9, 10, 12]
+
+
 def test_hard_records_are_drawn_more_often_unless_all_count_alike() -> None:
     sampler = HardExampleSampler(20)
     sampler.weights[1:] = 0

@@ -129,6 +129,7 @@ def test_a_loss_that_is_not_finite_moves_neither_network(broken: int, task: GanT
     assert float(task.add_gradients(output, *losses, warmup=1.0)) == 0
     for network in (task.model, task.discriminator):
         assert all(parameter.grad is None for parameter in network.parameters())
+    task.update(place(1, 12))  # of an update whose steps were all like that
 
 
 def test_an_epoch_is_ranked_by_what_it_lost_since_the_start(task: GanTask) -> None:
@@ -143,6 +144,7 @@ def test_an_epoch_is_ranked_by_what_it_lost_since_the_start(task: GanTask) -> No
     assert task.score(row(0, 25.0), [])[1] == math.inf, "the start is never picked"
     with pytest.raises(InputError, match="data_dir: of the evaluation records that are judged none has a hole farther"):
         task.score(row(0, math.nan), [])  # else no epoch would ever be picked
+    task.score(row(2, math.nan), history)  # one that has diverged isn't the records' fault
 
 
 def test_a_look_at_the_judgement_changes_nothing(task: GanTask) -> None:

@@ -29,7 +29,7 @@ def gan(records: Path, tmp_path_factory: pytest.TempPathFactory) -> GanTrainer:
     params: Row = {
         "data_dir": str(records), "model_dir": str(folder / "run"), "checkpoint_file": str(start), "crop_size": 128,
         "max_epoch": 1, "num_samples": 2, "batch_size": 2, "backward_step": 1, "perceptual": "alex", "device": "cpu",
-        "amp": "off", "generator_warmup_iteration": 0, "eval_records": 2,
+        "amp": "off", "generator_warmup_iteration": 0, "eval_records": 2, "compile": True,
     }  # fmt: skip
     trainer = GanTrainer(GanConfig.from_params(params), callbacks=[figures.CurveFile()])
     trainer.fit()
@@ -72,6 +72,10 @@ def test_curves_lie_in_the_run_folder_while_it_runs(gan: GanTrainer) -> None:
     assert (gan.files.folder / "figures" / "loss_curves.png").stat().st_size > 1000
 
 
+def test_that_it_cannot_be_compiled_is_said(gan: GanTrainer) -> None:
+    assert "compile: only plain training can use a compiled generator; going on without" in gan.setup.messages
+
+
 def test_hardest_records_come_with_their_losses(gan: GanTrainer) -> None:
     hardest = gan.hardest(2)
     losses = [loss for _, loss in hardest]
@@ -99,6 +103,7 @@ class TestTheReason:
         rows = [judged(0, 25, 0.2, 0, 0.2), judged(1, 25, 0.3, 0, 0.3)]
         said = picked_because(rows, 1)
         assert said.startswith("Epoch 1 was picked: it alone was judged, with a score of 0.3 (")
+        assert picked_because(rows[:1], 0) == "No epoch was judged after the start, so none was picked."
         assert said.endswith("It is no better than the start by this score.")
 
 

@@ -7,7 +7,7 @@ import itertools
 import math
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from toy_data import tiny_trainer as trainer
 
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.model import LightInpaintV1, load_state, save_state
-from inpaintkit.training import Trainer
+from inpaintkit.training import Callback, RunView, Trainer
 from inpaintkit.training.judging import mean_figures
 from inpaintkit.training.metrics import HIGHEST_PSNR
 from inpaintkit.training.progress import Progress
@@ -164,6 +164,16 @@ class TestNothingLearnt:
         run = trainer(data, num_samples=8)
         run.setup.task.criterion.hole_l1_weight = float("nan")
         with pytest.raises(RunFailed, match="the loss was NaN or infinite in 2 steps of epoch 1"):
+            run.fit()
+
+    def test_an_evaluation_loss_that_is_not_finite(self, data: Path) -> None:
+        class Spoil(Callback):
+            def on_row(self, _: RunView, row: Mapping[str, Any]) -> None:
+                if row["split"] == "train":
+                    run.model.mask_bias.data.fill_(math.nan)
+
+        run = trainer(data, Spoil())
+        with pytest.raises(RunFailed, match="the evaluation loss after epoch 1 is nan: the training has diverged"):
             run.fit()
 
     def test_a_learning_rate_far_too_large(self, data: Path) -> None:

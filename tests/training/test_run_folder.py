@@ -350,13 +350,16 @@ class TestChangedOptions:
         report = cut(data, batch_size=1, backward_step=2, resume=True)
         assert (report.finished, report.steps) == (True, 8)  # 4 steps of 1 instead of 2 of 2, in each of two epochs
 
-    def test_more_processes_take_part_unasked_only_with_smaller_batches(self, data: Path) -> None:
+    def test_more_processes_take_part_unasked_only_with_smaller_batches(
+        self, data: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         begun: dict[str, Any] = {"model_dir": str(data.parent / "cut"), "processes": 2}
         with pytest.raises(InputError, match=r"other options \(samples per step 2, now 4\); set resume=True"):
             tiny_trainer(data, **begun)
         assert tiny_trainer(data, **begun, resume=True).found.changed == {"samples per step": (2, 4)}
         assert not tiny_trainer(data, **begun, batch_size=1).found.changed
-        assert tiny_trainer(data, processes=2).found.finished, "what is done is shown to any number"
+        monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+        assert tiny_trainer(data, processes=2, device="mps").found.finished, "what is done is shown to any number"
 
     def test_more_samples_another_rate_and_rarer_evaluations(self, data: Path) -> None:
         report = cut(data, num_samples=6, learning_rate=1e-5, eval_step=2, resume=True)
