@@ -68,9 +68,8 @@ class StepPlace:
 class Progress:
     """Where a run stands; with weights and optimisers all that a resumed run needs.
 
-    `sums`, `counted`, `skipped`: of this epoch; skipped are steps whose loss was NaN or infinite. `skipped_in_row`: such
-    steps since the last one that counted. `skipped_updates`: updates of the whole run that were skipped for NaN or
-    infinite gradients, `skipped_before` those of earlier epochs.
+    `sums`, `counted`, `skipped`: of this epoch; skipped are steps whose loss was NaN or infinite. `skipped_updates`: updates
+    of the whole run that were skipped for NaN or infinite gradients, `skipped_before` those of earlier epochs.
     """
 
     epoch: int = 1
@@ -82,7 +81,6 @@ class Progress:
     best_score: float = math.inf
     best_epoch: int = 0
     history: list[Row] = field(default_factory=list)
-    skipped_in_row: int = 0
     skipped_updates: int = 0
     skipped_before: int = 0
 
@@ -103,12 +101,10 @@ class Progress:
         """Count a step of so many samples; return False for one that is skipped because its loss isn't finite."""
         if not all(math.isfinite(value) for value in terms.values()):
             self.skipped += 1
-            self.skipped_in_row += 1
             return False
         for name, value in terms.items():
             self.sums[name] = self.sums.get(name, 0.0) + value * samples
         self.counted += samples
-        self.skipped_in_row = 0
         return True
 
     def next_step(self, seed: int, plan: Plan) -> StepPlace:

@@ -69,8 +69,6 @@ def find_run(config: TrainConfig) -> FoundRun:
     anew = FoundRun(weights_from=Path(config.checkpoint_file) if config.checkpoint_file else None)
     if not files.state.exists() and not older(files.state, 1).exists():
         return _without_state(config, files, anew)
-    if config.overwrite and not files.state.exists():
-        return dataclasses.replace(anew, replaces=True)
     try:
         return _with_state(config, files, *newest_checkpoint(files.state), anew)
     except InputError:  # with `overwrite` only what can't be read is refused
@@ -196,7 +194,9 @@ def samples_per_step(state: State) -> int:
 
 def take_progress(state: State, plan: Plan) -> Progress:
     """Return the progress of a checkpoint, counted in the steps of `plan`."""
-    progress = Progress(**state["inpaintkit_progress"])
+    kept = {**state["inpaintkit_progress"]}
+    kept.pop("skipped_in_row", None)  # of early versions
+    progress = Progress(**kept)
     progress.check()
     before = samples_per_step(state)
     if before != plan.samples_per_step:

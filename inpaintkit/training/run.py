@@ -19,7 +19,7 @@ from inpaintkit.training.progress import Plan, Progress, Row
 from inpaintkit.training.stopping import StopRequest, Timer
 
 MAX_SKIPPED = 100
-"""So many skipped steps of an epoch, or in a row, end a run: with a NaN or infinite loss, or with such gradients."""
+"""So many skipped steps of an epoch end a run: with a NaN or infinite loss, or with such gradients."""
 
 EXCHANGE_EVERY = 16
 """Steps between two readings of the losses where reading costs time: on a GPU, or with several processes."""
@@ -106,7 +106,6 @@ class Run:
         loss, gradients = "the loss was NaN or infinite in", "gradients were NaN or infinite in"
         for reason, true in (
             (f"{loss} {MAX_SKIPPED} steps {here}", progress.skipped >= most),
-            (f"{loss} {MAX_SKIPPED} steps in a row", progress.skipped_in_row >= most),
             (f"{gradients} {updates} optimiser steps {here}", updates >= MAX_SKIPPED),
             (f"{loss} every step {here}", epoch_over and not progress.counted),
             (f"{gradients} every optimiser step {here}", epoch_over and updates >= self.plan.updates_per_epoch),

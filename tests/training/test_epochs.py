@@ -10,6 +10,7 @@ from toy_data import tiny_trainer, write_record
 
 from inpaintkit.config import TrainConfig
 from inpaintkit.data import HardExampleSampler
+from inpaintkit.data.sample_draw import Chances
 from inpaintkit.model import LightInpaintV1, load_state
 from inpaintkit.training import Callback, RunView, StepInfo, stopping
 from inpaintkit.training.progress import Plan, Progress, epoch_items
@@ -51,6 +52,19 @@ def test_hard_records_are_drawn_more_often_unless_all_count_alike() -> None:
     sampler.weights[1:] = 0
     assert set(order(sampler)) == {0}
     assert len(set(order(sampler, evenly=True))) > 15
+
+
+def test_what_the_options_say_of_samples_and_weights_is_what_a_run_begins_with(tmp_path: Path) -> None:
+    for split in ("train", "eval"):
+        write_record(tmp_path / "data" / split, 0)
+    chances = {"mixed_border": 0.1, "thin_hole": 0.2, "border_hole": 0.3}
+    runs = [tiny_trainer(tmp_path / "data", **changes) for changes in ({}, {"seed": 5}, {"grey_start": False}, chances)]
+    first, seeded, wild, hard = (run.model.to_image[1].weight for run in runs)
+    assert torch.equal(first, hard)
+    assert not torch.equal(first, seeded)
+    assert not torch.equal(first, wild)
+    assert [(run.train_set.seed, run.train_set.crop_size) for run in runs] == [(0, 64), (5, 64), (0, 64), (0, 64)]
+    assert [run.data.eval_set.chances for run in runs] == [Chances()] * 3 + [Chances(**chances)]
 
 
 def test_what_was_hard_in_an_epoch_is_drawn_more_often_in_the_next(tmp_path: Path) -> None:

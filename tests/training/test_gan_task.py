@@ -147,9 +147,12 @@ def test_an_epoch_is_ranked_by_what_it_lost_since_the_start(task: GanTask) -> No
     task.score(row(2, math.nan), history)  # one that has diverged isn't the records' fault
 
 
-def test_a_look_at_the_judgement_changes_nothing(task: GanTask) -> None:
+def test_a_look_at_the_judgement_changes_nothing(task: GanTask, monkeypatch: pytest.MonkeyPatch) -> None:
     y = batch()[2]
     before = {name: value.clone() for name, value in task.discriminator.state_dict().items()}
     first, again = (task.realness(1 - y, y) for _ in range(2))
     assert torch.equal(first, again)
     assert all(torch.equal(value, before[name]) for name, value in task.discriminator.state_dict().items())
+    assert not task.realness(y, y).any(), "by pairs the truth is the measure"
+    monkeypatch.setattr(task, "config", dataclasses.replace(task.config, adversarial_loss="hinge"))
+    assert task.realness(y, y).any()

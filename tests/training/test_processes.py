@@ -288,3 +288,5 @@ def test_fewer_processes_take_more_steps_from_where_the_others_were(records: Pat
     state = load_state(tmp_path / STATE) | {"inpaintkit_processes": 2}
     progress = take_progress(state, Plan(samples_per_step=2, steps_per_epoch=4, last_epoch=2, backward_step=1))
     assert (progress.step, progress.steps_done) == (2, 2)  # of 4 steps; two processes had done 1 of 2
+    shorter = take_progress(state, Plan(samples_per_step=1, steps_per_epoch=3, last_epoch=2, backward_step=1))
+    assert (shorter.step, shorter.steps_done) == (3, 3), "of 3 samples the epoch has seen all: 4 are behind it"

@@ -121,6 +121,7 @@ class TestTheSameAgain:
         (kept,) = state["optimizer_state_dict"]
         kept["state"] = {place: kept["state"][by_name.index(n)] for place, n in enumerate([*decayed, *plain])}
         del state["inpaintkit_parameter_order"]
+        state["inpaintkit_progress"]["skipped_in_row"] = 0
         torch.save(state, file)
         assert cut(data).finished
         weights = [load_state(data.parent / name / STATE)["training_state_dict"] for name in ("run", "cut")]
@@ -215,6 +216,10 @@ class TestAnotherRun:
         save_model(LightInpaintV1(), data.parent / "fresh" / MODEL)
         with pytest.raises(InputError, match="is there already, without the state of its training"):
             tiny_trainer(data, model_dir=str(data.parent / "fresh"))
+        for asked in ({"overwrite": True}, {"resume": True, "reset_state": True}):
+            found = tiny_trainer(data, model_dir=str(data.parent / "fresh"), **asked).found
+            weights = data.parent / "fresh" / MODEL if "resume" in asked else None
+            assert (found.replaces, found.weights_from) == (True, weights)
 
     def test_one_that_ended_since_this_one_looked_is_left_alone(self, data: Path) -> None:
         """As when a notebook is left open while the same folder is trained in a terminal."""
@@ -423,8 +428,9 @@ def test_with_a_damaged_checkpoint_the_one_before_serves(damage: bytes | None, d
         state.unlink()
     else:
         state.write_bytes(damage)
-    heard = Listener()
-    assert cut(data, heard).finished
+    kept, heard = load_state(older(state, 1)), Listener()
+    torch.save(kept | {"train_kwargs": kept["train_kwargs"] | {"overwrite": True}}, older(state, 1))
+    assert cut(data, heard, overwrite=True).finished, "as it was begun"
     assert heard.heard("is missing or damaged; going on from the one before it")
 
 

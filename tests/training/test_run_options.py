@@ -56,6 +56,10 @@ class TestMovingAverage:
         assert torch.equal(last, averaged.model.to_image[1].bias)
         assert not torch.equal(mean, last)
         assert torch.equal(load_model(averaged.files.of_epoch(1))[0].to_image[1].bias, mean)
+        with averaged.setup.task.judging():
+            assert torch.equal(averaged.model.to_image[1].bias, mean)
+            assert not averaged.model.training, "as it will be used"
+        assert torch.equal(averaged.model.to_image[1].bias, last), "training goes on with these"
 
     def test_it_is_the_decayed_mean_of_what_came_before(self, records: Path, tmp_path: Path) -> None:
         trainer = Trainer(TrainConfig.from_params(params(records, tmp_path, ema_decay=0.75)), callbacks=[])
