@@ -14,6 +14,7 @@ from typing import Any
 
 TAIL_LINES = 20
 LOOK_SECONDS = 0.5
+THREADS_VARIABLES = "OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"  # torch and NumPy go by the first
 MARK = "inpaintkit"
 """What a line of output that is a message begins with, as JSON."""
 
@@ -31,7 +32,7 @@ class Child(subprocess.Popen[str]):
             stderr=subprocess.STDOUT,
             text=True,
             errors="backslashreplace",  # libraries print names as they are, and those may be no text
-            env={"OMP_NUM_THREADS": str(threads), **os.environ, **own},
+            env={**dict.fromkeys(THREADS_VARIABLES, str(threads)), **os.environ, **own},
             start_new_session=True,  # an interrupt must reach the one that started it alone, which then ends it
         )
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)

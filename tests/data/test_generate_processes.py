@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 from PIL import Image
 from videos import write_video
 
@@ -60,10 +61,22 @@ def children(folder: Path) -> list[psutil.Process]:
 
 
 def test_two_processes_make_what_one_makes_and_tell_one_progress(
-    pictures: Path, whole: tuple[Path, GenerateReport], tmp_path: Path
+    pictures: Path, whole: tuple[Path, GenerateReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[int, int]] = []
-    both = generate_dataset(config(pictures, tmp_path, 2), lambda done, total, message: told.append((done, total)))
+    threads = "OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"
+    given = list[tuple[str, ...]]()
+    for name in threads:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+
+    def progress(done: int, total: int, message: str) -> None:
+        if not told:
+            given.extend(tuple(child.environ()[name] for name in threads) for child in children(tmp_path))
+        told.append((done, total))
+
+    both = generate_dataset(config(pictures, tmp_path, 2), progress)
+    assert set(given) == {("2", "2")}, "they don't share the cores"
     assert contents(tmp_path) == contents(whole[0])
     assert (both.records, both.pictures) == (whole[1].records, PICTURES)
     assert told[-1] == (PICTURES, PICTURES)
@@ -84,6 +97,22 @@ def test_more_processes_than_pictures_tell_the_whole_progress(pictures: Path, tm
     assert sorted(message for _, _, message in told if nothing in message) == [
         f"shard {shard}/3 {nothing}" for shard in (1, 2)
     ]
+
+
+def test_workers_share_the_cores(pictures: Path, tmp_path: Path) -> None:
+    """On 8 cores, 4 workers started 32 threads."""
+    running, seen, cores = list[int](), list[int](), torch.get_num_threads()
+    torch.set_num_threads(8)
+    try:
+        for workers in (1, 4):
+            wanted = config(pictures, tmp_path / str(workers), 1, workers=workers, num_samples=1)
+            generate_dataset(wanted, lambda *told: seen.append(psutil.Process().num_threads()))
+            running.append(max(seen))
+            seen.clear()
+            assert torch.get_num_threads() == 8
+    finally:
+        torch.set_num_threads(cores)
+    assert running[1] <= running[0] + 4, "more than the workers themselves"
 
 
 def test_what_several_processes_began_one_finishes_and_none_of_them_is_left(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from inpaintkit.config import GenerateConfig
@@ -171,7 +172,10 @@ class Pipeline:
                     yield job, self.skip(job, error)
             return
         remaining, ahead = iter(jobs), AHEAD * self.config.workers
-        pool = ThreadPoolExecutor(self.config.workers, thread_name_prefix="generate")
+        threads = torch.get_num_threads()
+        # a thread that asks nothing gets as many threads of torch's own as there are cores
+        share = max(1, threads // self.config.workers)
+        pool = ThreadPoolExecutor(self.config.workers, "generate", torch.set_num_threads, (share,))
         try:
             loading = deque((job, pool.submit(self.load, job)) for job in islice(remaining, ahead))
             finishing: deque[tuple[Job, Future[str]]] = deque()
@@ -187,6 +191,7 @@ class Pipeline:
                     yield job, result.result()
         finally:
             pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)  # of threads still to come; this one's were never fewer
 
     def load(self, job: Job) -> WorkItem:
         """Read the job's picture, turn and scale it as drawn, and look for its depth; or draw its scene with its depth.

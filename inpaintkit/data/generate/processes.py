@@ -3,9 +3,10 @@
 import contextlib
 import dataclasses
 import json
-import os
 import signal
 from collections.abc import Callable
+
+import torch
 
 from inpaintkit.config import GenerateConfig, parse_shard
 from inpaintkit.errors import InputError, RunFailed
@@ -22,7 +23,8 @@ def generate_in_processes(config: GenerateConfig, tell: Callable[[int, int, str]
     """
     worked, progress = 0, dict[int, tuple[int, int]]()
     with contextlib.ExitStack() as stack:
-        children = [stack.enter_context(_start(share, rank)) for rank, share in enumerate(shares(config))]
+        threads = max(1, torch.get_num_threads() // config.processes)
+        children = [stack.enter_context(_start(share, rank, threads)) for rank, share in enumerate(shares(config))]
         for rank, line in follow(children):
             process = f"process {rank + 1} of {len(children)}"
             if line is None:
@@ -51,8 +53,7 @@ def shares(config: GenerateConfig) -> list[GenerateConfig]:
     return [dataclasses.replace(config, processes=1, shard=part) for part in parts]
 
 
-def _start(config: GenerateConfig, rank: int) -> Child:
-    threads = max(1, (os.cpu_count() or 1) // parse_shard(config.shard)[1])
+def _start(config: GenerateConfig, rank: int, threads: int) -> Child:
     arguments = ["-m", "inpaintkit.data.generate", json.dumps(dataclasses.asdict(config))]
     return Child(arguments, threads, {"LOCAL_RANK": str(rank)})
 
