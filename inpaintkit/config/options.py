@@ -148,6 +148,11 @@ def field_types(cls: type[JobConfig]) -> dict[str, Any]:
     return {field.name: field.type for field in dataclasses.fields(cls)}
 
 
+def says_none(value: Any, kind: Any) -> bool:
+    """Return whether `value` is one of the ways to write None; as a value of a text option it is a word like others."""
+    return isinstance(value, str) and value.lower() in ("none", "null", "~", "") and kind is not str
+
+
 def may_be_none(kind: Any) -> bool:
     """Return whether None is among the values of a type."""
     return types.NoneType in typing.get_args(kind)

@@ -27,7 +27,7 @@ from inpaintkit.config import (
     joined_fills,
     nearest_name,
 )
-from inpaintkit.config.options import field_types, may_be_none, type_name
+from inpaintkit.config.options import field_types, may_be_none, says_none, type_name
 from inpaintkit.errors import InputError
 from inpaintkit.files import full_path
 from inpaintkit.notebook.project import find_notebook, find_project
@@ -113,6 +113,7 @@ def with_preset(notebook: str | Path, given: Mapping[str, Any]) -> Values:
     A line of the cell that says None where the option can't be None stands for "as the preset".
     """
     kinds = field_types(config_of(notebook))
+    given = {name: None if says_none(value, kinds.get(name)) else value for name, value in given.items()}
     as_preset = {PRESET, *(name for name, kind in kinds.items() if given.get(name) is None and not may_be_none(kind))}
     own = {name: value for name, value in given.items() if name not in as_preset}
     return preset_values(notebook, given.get(PRESET)) | own
@@ -197,12 +198,14 @@ def parse_assignments(notebook: str | Path, texts: Iterable[str], run_dir: str |
         if not separator or not name:
             raise InputError(f"-p: {shown(text)} is not name=value")
         kind = fields[name].type if name in fields else str | None if name == PRESET else object
-        if kind is str or (kind == (str | None) and value not in ("None", "null", "~", "")):
+        if says_none(value, kind):
+            values[name] = None
+        elif kind in (str, str | None):
             if value and Path.cwd() != find_project():
                 value = _from_here(name, value, name in fields and fields[name].metadata["path"])
             values[name] = value
         else:
-            values[name] = None if value == "None" else _read_value(name, value, kind)
+            values[name] = _read_value(name, value, kind)
     own = values.get(folder_option(notebook))
     if run_dir is not None and own is not None and Path(os.path.expanduser(own)).resolve() != Path(run_dir).resolve():
         raise InputError(

@@ -17,6 +17,7 @@ from toy_files import copy_photos
 
 from inpaintkit.__main__ import main
 from inpaintkit.config import GenerateConfig
+from inpaintkit.config.options import may_be_none
 from inpaintkit.errors import InputError
 from inpaintkit.notebook.parameters import CONFIGS, from_file, parse_assignments, resolve, with_preset
 from inpaintkit.notebook.runs import execute
@@ -422,6 +423,25 @@ def test_values_typed_by_hand_mean_what_they_look_like(
     shown = yaml.safe_load(capsys.readouterr().out)
     assert (float(shown["learning_rate"]), shown["resume"], shown["max_seconds"]) == (1e-4, True, None)
     assert shown["data_dir"].endswith("2024")
+
+
+@pytest.mark.parametrize("word", ["None", "none", "null", "NULL", "~"])
+@pytest.mark.parametrize("notebook", CONFIGS)
+def test_what_may_be_none_is_none_however_that_is_written(notebook: str, word: str, tmp_path: Path) -> None:
+    """In a file `picture: None` named a photo, after -p `picture=none` did."""
+    needed = {"prefix": "x"} if notebook == "01_generate" else {}
+    fields = [field.name for field in dataclasses.fields(CONFIGS[notebook]) if may_be_none(field.type)]
+    (tmp_path / "mine.yaml").write_text("".join(f"{name}: {word}\n" for name in fields))
+    for given in (
+        parse_assignments(notebook, [f"{name}={word}" for name in fields]),
+        from_file(notebook, tmp_path / "mine.yaml"),
+    ):
+        config = resolve(notebook, needed | given)
+        assert {getattr(config, name) for name in fields} == {None}
+
+
+def test_a_text_that_is_called_none_is_itself() -> None:
+    assert resolve("02_train", parse_assignments("02_train", ["scheduler=none"])).scheduler == "none"  # type: ignore[attr-defined]
 
 
 NO_NUMBERS = ["nan", ".nan", "inf", ".inf", "-inf", "1e400", "many", "[1]", "true"]
