@@ -43,13 +43,18 @@ class Plan:
         """Return whether the weights are updated after `step` of an epoch (from 1)."""
         return step % self.backward_step == 0 or step == self.steps_per_epoch
 
+    def summed(self, step: int) -> int:
+        """Return how many steps' gradients the update takes that `step` of an epoch (from 1) is for: an epoch's last one gets the rest."""
+        before = (step - 1) // self.backward_step * self.backward_step
+        return min(self.backward_step, self.steps_per_epoch - before)
+
 
 @dataclass(frozen=True)
 class StepPlace:
     """Where in a run a step is; all its random numbers follow from that.
 
     `epoch` and `step` count from 1; `update`: number of the optimiser step that takes this step's gradients, from 1 over
-    the whole run; `updates_done`: how many the reference would have done by then, which counts the run's
+    the whole run, `summed`: of so many steps in all; `updates_done`: how many the reference would have done by then, which counts the run's
     steps // `backward_step`.
     """
 
@@ -58,6 +63,7 @@ class StepPlace:
     step: int
     update: int
     updates_done: int
+    summed: int = 1
 
     def key(self, purpose: str) -> tuple[Key, ...]:
         """Return the key of a random generator for `purpose`."""
@@ -111,7 +117,9 @@ class Progress:
         """Return the place of the step that comes next."""
         batches = (self.epoch - 1) * plan.steps_per_epoch + self.step + 1
         update = (self.epoch - 1) * plan.updates_per_epoch + self.step // plan.backward_step + 1
-        return StepPlace(seed, self.epoch, self.step + 1, update, batches // plan.backward_step)
+        return StepPlace(
+            seed, self.epoch, self.step + 1, update, batches // plan.backward_step, plan.summed(self.step + 1)
+        )
 
     @property
     def updates_skipped_now(self) -> int:

@@ -70,14 +70,14 @@ def test_an_update_goes_by_the_mean_of_its_steps_clipped_and_warmed_up_and_forge
     """As of AdamW by hand, whose moves depend on the lengths of gradients only through clipping."""
     layer, twin = torch.nn.Linear(2, 1, bias=False), torch.nn.Parameter(torch.ones(1, 2))
     torch.nn.init.ones_(layer.weight)
-    config = TrainConfig(backward_step=2, clip_grad_norm=1.0, learning_rate=0.1, warmup_steps=2)
+    config = TrainConfig(clip_grad_norm=1.0, learning_rate=0.1, warmup_steps=2)
     updater = Updater(config, layer, mode, "cpu", Group())
     if mode == "fp16":  # it begins with a scale that has to be searched, see above
         updater.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     adamw = torch.optim.AdamW([twin], lr=0.1, weight_decay=config.weight_decay)
     for number, steps in enumerate((((1.0, 0.4), (0.4, 0.0)), ((0.1, 0.2), (0.1, -0.6)), ((3.0, 4.0), (3.0, 4.0))), 1):
         for step in steps:
-            updater.scale(layer(torch.tensor([step])).sum()).backward()  # type: ignore[no-untyped-call]
+            updater.scale(layer(torch.tensor([step])).sum(), len(steps)).backward()  # type: ignore[no-untyped-call]
         updater.update(number)
         twin.grad = torch.tensor([steps]).mean(dim=1)
         twin.grad /= max(1.0, float(twin.grad.norm()))

@@ -102,6 +102,19 @@ def test_no_gradient_is_left_at_an_epochs_end_and_updates_are_numbered_through()
         progress.start_epoch(epoch + 1)
 
 
+def test_the_steps_that_are_left_at_an_epochs_end_count_as_much_as_others(tmp_path: Path) -> None:
+    """Here one step is left of four: its gradient was divided by four."""
+    for split in ("train", "eval"):
+        write_record(tmp_path / "data" / split, 0)
+    moments = []
+    for steps in (1, 4):
+        folder = tmp_path / str(steps)
+        tiny_trainer(tmp_path / "data", model_dir=str(folder), num_samples=2, backward_step=steps).fit()
+        (optimizer,) = load_state(folder / STATE)["optimizer_state_dict"]
+        moments.append([state["exp_avg"] for state in optimizer["state"].values()])
+    assert all(map(torch.equal, *moments))
+
+
 class ReadState(Callback):
     """Lets the clock run ten seconds a step, and notes how many steps the file of the state holds after each."""
 

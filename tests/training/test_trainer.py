@@ -220,14 +220,14 @@ class TestGan:
         place = StepPlace(seed=0, epoch=1, step=1, update=1, updates_done=1)
         task.train_mode()
         task.plain.updater.optimizer.zero_grad()
-        task.adaptive.average, task.config = None, dataclasses.replace(gan.config, backward_step=2)
+        task.adaptive.average = None
 
         def losses() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
             output, mask = task.plain.generate(x, hole)
             total, _ = task.plain.reconstruction(output, y, hole)
             return output, total, *task.discriminate(output, y, mask, place, torch_rng(0))
 
-        weight = float(task.add_gradients(*losses(), warmup=0.5))
+        weight = float(task.add_gradients(*losses(), warmup=0.5, summed=2))
         found, last = task.plain.last_layer.grad.clone(), task.plain.last_layer
         task.plain.updater.optimizer.zero_grad()
         task.discriminator.eval()  # the spectral norms' vectors stay where the first pass left them

@@ -78,7 +78,7 @@ class GanTask:
         total, losses = self.plain.reconstruction(output, y, hole, rng)
         adversarial, discriminator_loss = self.discriminate(output, y, mask, place, rng)
         warmup = warmup_weight(place.updates_done, self.config.generator_warmup_iteration)
-        weight = self.add_gradients(output, total, adversarial, discriminator_loss, warmup)
+        weight = self.add_gradients(output, total, adversarial, discriminator_loss, warmup, place.summed)
         terms = {"adversarial": adversarial, "discriminator": discriminator_loss, "adversarial_weight": weight}
         return BatchLosses(losses.terms | {name: term.detach() for name, term in terms.items()}, losses.per_sample)
 
@@ -108,9 +108,15 @@ class GanTask:
         return noise[self.group.rank * len(y) :][: len(y)]
 
     def add_gradients(
-        self, output: Tensor, total: Tensor, adversarial: Tensor, discriminator_loss: Tensor, warmup: float
+        self,
+        output: Tensor,
+        total: Tensor,
+        adversarial: Tensor,
+        discriminator_loss: Tensor,
+        warmup: float,
+        summed: int = 1,
     ) -> Tensor:
-        """Add the gradients of both networks; return the weight that the adversarial loss got.
+        """Add the gradients of both networks, divided among the steps that are `summed`; return the weight that the adversarial loss got.
 
         Each loss is differentiated down to `output` once; comparing the two gradients at the last layer and sending
         their weighted sum through the generator costs no second pass through the perceptual network. Where a loss of any
@@ -127,8 +133,8 @@ class GanTask:
         if towards_real is not None and (adaptive := self.adaptive.update(ratio)) is not None:
             weight = adaptive * self.config.discriminator_weight * warmup
             gradient = gradient + weight * towards_real
-        output.backward(gradient / self.config.backward_step)
-        self.updater.scale(discriminator_loss).backward(inputs=list(self.discriminator.parameters()))  # type: ignore[no-untyped-call]
+        output.backward(gradient / summed)
+        self.updater.scale(discriminator_loss, summed).backward(inputs=list(self.discriminator.parameters()))  # type: ignore[no-untyped-call]
         return torch.full_like(total, weight)
 
     def _read(

@@ -78,7 +78,7 @@ class PlainTask:
         x, hole, y, _ = batch
         output, _ = self.generate(x, hole)
         total, losses = self.reconstruction(output, y, hole, torch_rng(*place.key("step")))
-        self.updater.scale(total).backward()  # type: ignore[no-untyped-call]
+        self.updater.scale(total, place.summed).backward()  # type: ignore[no-untyped-call]
         return losses
 
     def generate(self, x: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:

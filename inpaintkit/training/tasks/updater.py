@@ -25,9 +25,9 @@ class Updater:
         self._one = torch.ones((), device=device)
         self._skipped = torch.zeros((), dtype=torch.int64, device=device)
 
-    def scale(self, loss: Tensor) -> Tensor:
-        """Return `loss`, divided among the steps that are summed, ready for its backward pass."""
-        scaled: Tensor = self.scaler.scale(loss / self.config.backward_step)
+    def scale(self, loss: Tensor, summed: int = 1) -> Tensor:
+        """Return `loss`, divided among the steps whose gradients are `summed`, ready for its backward pass."""
+        scaled: Tensor = self.scaler.scale(loss / summed)
         return scaled
 
     def update(self, number: int) -> None:
