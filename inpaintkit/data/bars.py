@@ -1,7 +1,8 @@
 """Black bars around a picture (letterbox, pillarbox): found by what never gets bright, and cut off.
 
 A dark scene has no bars: a bar is black over its whole length, it ends in a straight line at which the picture is bright, and but for
-thin ones at the edge of a video there is another one of the same width on the opposite side.
+thin ones at the edge of a video there is another one of the same width on the opposite side. In one of the two something may be
+written, as subtitles or a station's name are.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ STEP_SHARE_ALONE = 0.75  # ... or this, for a bar without another one on the opp
 SOFT_EDGE = 120  # a bar's edge may be soft (compression, scaling) over this part of the picture's side
 ALIKE, THIN = 0.02, 0.02  # of the picture's side: how opposite bars may differ; how wide a bar alone may be
 SMALLEST_PICTURE = 0.25  # of a side: what must be left between bars
+BLACK_BESIDE = (
+    0.1  # of a bar's width: how much of it must be black beside the picture where something is written in it ...
+)
+UNWRITTEN = 0.2  # ... and how much of its length over its whole width
 
 
 class Bars(NamedTuple):
@@ -70,7 +75,11 @@ def _along(lines: NDArray[np.uint8], alone: bool) -> tuple[int, int]:
         return 0, 0
     first, first_share = _edge(lines)
     last, last_share = _edge(lines[::-1])
-    if first and last and abs(first - last) <= max(ALIKE * count, 2) and min(first_share, last_share) >= STEP_SHARE:
+    if first - last > _tolerance(lines):
+        last, last_share = _written(lines[::-1], first) or (last, last_share)
+    elif last - first > _tolerance(lines):
+        first, first_share = _written(lines, last) or (first, first_share)
+    if first and last and abs(first - last) <= _tolerance(lines) and min(first_share, last_share) >= STEP_SHARE:
         return (first, last) if count - first - last >= SMALLEST_PICTURE * count else (0, 0)
     kept = [
         n if alone and n <= THIN * count and share >= STEP_SHARE_ALONE else 0
@@ -84,7 +93,26 @@ def _edge(lines: NDArray[np.uint8]) -> tuple[int, float]:
     dark = lines.max(1) <= BLACK
     if not dark[0]:
         return 0, 0.0
-    black = int(np.argmin(dark)) if not dark.all() else len(lines)
+    return _end(lines, int(np.argmin(dark)) if not dark.all() else len(lines))
+
+
+def _written(lines: NDArray[np.uint8], width: int) -> tuple[int, float] | None:
+    """Return of the first `lines` what `_edge` does if they are a bar about as wide as the opposite one and something is written in it."""
+    near = range(max(width - _tolerance(lines), 2), min(width + _tolerance(lines), len(lines) - 1) + 1)
+    dark = lines[: near.stop].max(1) <= BLACK
+    ends = [n for n in near if dark[n - max(round(BLACK_BESIDE * n), 2) : n].all() and not dark[n]]
+    if not ends or (lines[: ends[-1]].max(0) <= BLACK).mean() < UNWRITTEN:
+        return None
+    return _end(lines, ends[-1])
+
+
+def _tolerance(lines: NDArray[np.uint8]) -> int:
+    """Return by how many lines opposite bars may differ."""
+    return max(int(ALIKE * len(lines)), 2)
+
+
+def _end(lines: NDArray[np.uint8], black: int) -> tuple[int, float]:
+    """Return where the bar ends that is black in the first so many `lines`, its soft edge included, and on which share the picture begins."""
     reach = lines[black : black + max(len(lines) // SOFT_EDGE, 2)]
     shares = (reach > BLACK + STEP).mean(1)
     sharp = shares >= STEP_SHARE

@@ -124,6 +124,30 @@ class TestWhatIsABar:
         assert self.found(np.s_[:50], np.s_[-50:]) == Bars(top=51, bottom=51)
         assert self.found(np.s_[:30], np.s_[-60:]) == NO_BARS
 
+    @pytest.mark.parametrize("turn", [0, 180])
+    def test_something_may_be_written_in_one_of_two(self, turn: int) -> None:
+        """Subtitles, and a station's name in the corner: both bars stayed in the records."""
+        brightest = np.random.default_rng(0).integers(60, 200, (360, 640), np.uint8)
+        brightest[:50] = brightest[-50:] = 5
+        brightest[-40:-8:3, 130:510] = 235
+        brightest[-20:-10, 600:630] = 90
+        seen = brightest[::-1] if turn else brightest
+        assert bars_of_video(seen, (640, 360), 0) == Bars(top=51, bottom=51)
+
+    @pytest.mark.parametrize(
+        "lit",
+        [
+            np.s_[-50:-20, 200:400],  # reaches into the picture
+            np.s_[-30:-10, 40:600],  # hardly anything of it is black from end to end
+            np.s_[-30:, :],  # a line of light between darkness and darkness
+        ],
+    )
+    def test_a_dark_foreground_with_lights_is_none(self, lit: object) -> None:
+        brightest = np.random.default_rng(0).integers(60, 200, (360, 640), np.uint8)
+        brightest[:50] = brightest[-50:] = 5
+        brightest[lit] = 235  # type: ignore[call-overload]
+        assert bars_of_video(brightest, (640, 360), 0) == NO_BARS
+
     def test_a_slit_of_light_is_no_picture_between_two(self) -> None:
         assert self.found(np.s_[:130], np.s_[-130:]) == Bars(top=131, bottom=131)
         assert self.found(np.s_[:140], np.s_[-140:]) == NO_BARS
