@@ -1,10 +1,9 @@
 """A stereo pair as files: from a picture on disk to what one can look at."""
 
+import contextlib
 import filecmp
 import glob
 import io
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,14 @@ from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.data.video import is_video
 from inpaintkit.depth import create_depth_model, depth_of_file
 from inpaintkit.errors import InputError
-from inpaintkit.files import fitting_name, move_aside, require_writable, write_problems_said
+from inpaintkit.files import (
+    atomic_path,
+    fitting_name,
+    move_aside,
+    remove_leftovers,
+    require_writable,
+    write_problems_said,
+)
 from inpaintkit.inspection.fills import Fill, fills_named, on_grown_hole, require_picture, simple_in_thin_holes
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.pictures import Pixels
@@ -113,27 +119,28 @@ def save_stereo(
     """
     target, wiggled = require_writable(folder, "output"), fitting_name(name, "_wiggle.gif")
     target.mkdir(parents=True, exist_ok=True)
-    with write_problems_said(target), tempfile.TemporaryDirectory(prefix=".", dir=target) as place:
-        made = []
+    remove_leftovers(target.glob(".*"), alone=False)
+    made = dict[Path, Path]()
+    # all files get their names together, at the end
+    with write_problems_said(target), contextlib.ExitStack() as stack:
         for kind, view in VIEWS.items():
             pixels = view(pair)
             for ending in ENCODERS if format == "both" else (format,):
-                made.append(Path(place) / fitting_name(name, f"_{kind}.{ending}"))
+                file = target / fitting_name(name, f"_{kind}.{ending}")
                 # through memory, because Pillow doesn't notice when the disk has no room for the rest of a JPEG
                 data = io.BytesIO()
                 Image.fromarray(pixels).save(data, **ENCODERS[ending])
-                made[-1].write_bytes(data.getvalue())
+                made[file] = stack.enter_context(atomic_path(file))
+                made[file].write_bytes(data.getvalue())
         if wiggle:
-            made.append(Path(place) / wiggled)
-            made[-1].write_bytes(pair.wiggle())
-        others = [path for file in made if (path := target / file.name).exists() and not filecmp.cmp(file, path, False)]
+            made[target / wiggled] = stack.enter_context(atomic_path(target / wiggled))
+            made[target / wiggled].write_bytes(pair.wiggle())
+        others = [file for file, new in made.items() if file.exists() and not filecmp.cmp(new, file, False)]
         if others:
             family = [fitting_name(name, f"_{kind}.{ending}") for kind in VIEWS for ending in ENCODERS] + [wiggled]
             moved = move_aside(target, map(glob.escape, family), others[0])
             print(f"other pictures of these names that were in {target} lie in {moved} now", flush=True)
-        for file in made:
-            os.replace(file, target / file.name)
-    return [target / file.name for file in made]
+    return list(made)
 
 
 def make_stereo_files(config: StereoConfig, tell: Tell = say_nothing) -> list[Path]:

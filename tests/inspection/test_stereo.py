@@ -1,7 +1,9 @@
 """A stereo pair: which way things move, which side is missing, and the ways to look at it."""
 
 import io
+import os
 import resource
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +145,20 @@ def test_pairs_saved_within_a_second_are_all_kept(tmp_path: Path) -> None:
     for grey in (0.1, 0.5, 0.9):
         save_stereo(pair_of((grey,) * 3, (grey,) * 3), tmp_path, "a", "png")
     assert len(list((tmp_path / "old").glob("*/a_LR.png"))) == 2
+
+
+def test_what_a_killed_job_left_beside_its_pictures_goes_when_it_is_old(tmp_path: Path) -> None:
+    pair = pair_of((0.1,) * 3, (0.9,) * 3)
+    if not (child := os.fork()):
+        StereoPair.wiggle = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign,assignment,return-value]
+        save_stereo(pair, tmp_path, "a", wiggle=True)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    left = list(tmp_path.iterdir())
+    assert left
+    for path in left:
+        os.utime(path, (0, 0))
+    made = save_stereo(pair, tmp_path, "b")
+    assert set(tmp_path.iterdir()) == set(made)
 
 
 def test_no_room_is_said_and_leaves_nothing(tmp_path: Path) -> None:
