@@ -19,7 +19,7 @@ from inpaintkit.config.choices import (
     SCHEDULERS,
     registry,
 )
-from inpaintkit.config.devices import check_processes, device_of_process, resolve_device
+from inpaintkit.config.devices import check_processes, device_of_process, enough_memory, is_of_device, resolve_device
 from inpaintkit.config.generate import GenerateConfig, check_map_options, parse_shard
 from inpaintkit.config.inspect import (
     ALL_FILLS,
@@ -59,10 +59,12 @@ __all__ = [
     "check_map_options",
     "check_processes",
     "device_of_process",
+    "enough_memory",
     "field_types",
     "fill_names",
     "full_fill_name",
     "is_fill_function",
+    "is_of_device",
     "joined_fills",
     "nearest_name",
     "parse_shard",

@@ -1,8 +1,11 @@
 """Devices by name."""
 
+import contextlib
 import os
+import traceback
+from collections.abc import Callable, Iterator
 
-from inpaintkit.errors import InputError
+from inpaintkit.errors import InputError, RunFailed
 
 
 def resolve_device(name: str) -> str:
@@ -62,3 +65,33 @@ def check_processes(device: str, processes: int) -> None:
         raise InputError(
             f"processes: {processes} want a GPU each, and this machine has {gpus}; use processes={gpus} or device=cpu"
         )
+
+
+@contextlib.contextmanager
+def enough_memory(device: str, advice: Callable[[], str]) -> Iterator[None]:
+    """Turn a lack of memory of `device` within the context into a `RunFailed` that gives `advice`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _lacks_memory(error):
+            raise
+        # a notebook keeps the error, whose frames hold what was computed, and the next try in its process needs the room
+        traceback.clear_frames(error.__traceback__)
+        name = device_of_process(resolve_device(device))
+        raise RunFailed(f"the memory of {name} doesn't suffice; {advice()}") from error
+
+
+def _lacks_memory(error: RuntimeError) -> bool:
+    import torch
+
+    # a GPU that others have filled, and Apple's, have no type of their own for it
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
+
+
+def is_of_device(error: Exception) -> bool:
+    """Return whether an error is one of the GPU, and says nothing of what was computed there."""
+    import torch
+
+    # a network that takes weights turns the GPU's error into one of its own
+    failed = isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
+    return failed or (isinstance(error, RuntimeError) and _lacks_memory(error))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inpaintkit.config import resolve_device
+from inpaintkit.config import enough_memory, resolve_device
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.pictures import AnyPicture, Hole, as_given, hole_batch, is_left, picture_batch
 from inpaintkit.inspection.windows import GRAIN, REACH, WINDOW, WindowSet, chunked, predict_windows, touched_windows
@@ -62,7 +62,7 @@ class Inpainter:
             eye: ``"right"``: background right of the hole; ``"left"``: the other way round (filled mirrored).
             closing: fill cracks and pinholes of the hole first. To let it grow as well, see `fills.on_grown_hole`.
 
-        Raises `InputError` for other shapes or types and for pictures under 16 px.
+        Raises `InputError` for other shapes or types and for pictures under 16 px, `RunFailed` if a GPU's memory doesn't suffice.
         """
         batch = picture_batch(picture)
         missing = hole_batch(hole, batch)
@@ -76,14 +76,15 @@ class Inpainter:
             if not bool(missing_one.any()):
                 filled.append(picture_one.clone())
                 continue
-            gap: Tensor = mirror_if(missing_one, left).to(self.device)
-            gap = close_hole(gap) if closing else gap
-            area = self._soft_area(gap)
-            x = mirror_if(picture_one, left).to(self.device, copy=True)
-            # one pixel that isn't a number would spread over all that the network sees from it
-            x.nan_to_num_(nan=0.0, posinf=1.0, neginf=0.0)
-            self._fill(x, gap, area)
-            filled.append(mirror_if(x, left).to(batch.device))
+            with enough_memory(self.device, lambda: "give a smaller picture or device=cpu"):
+                gap: Tensor = mirror_if(missing_one, left).to(self.device)
+                gap = close_hole(gap) if closing else gap
+                area = self._soft_area(gap)
+                x = mirror_if(picture_one, left).to(self.device, copy=True)
+                # one pixel that isn't a number would spread over all that the network sees from it
+                x.nan_to_num_(nan=0.0, posinf=1.0, neginf=0.0)
+                self._fill(x, gap, area)
+                filled.append(mirror_if(x, left).to(batch.device))
         return as_given(filled[0][None] if len(filled) == 1 else torch.stack(filled), picture)
 
     def _fill(self, x: Tensor, gap: Tensor, everywhere: Tensor) -> None:

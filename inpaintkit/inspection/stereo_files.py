@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from inpaintkit.config import StereoConfig, is_fill_function, resolve_device
+from inpaintkit.config import StereoConfig, enough_memory, is_fill_function, resolve_device
 from inpaintkit.config.stereo import RELEASED
 from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.data.video import is_video
@@ -80,16 +80,18 @@ def read_photo(config: StereoConfig) -> Pixels:
 def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPair:
     """Return the stereo pair of the picture file that `config` names; `tell` hears what is being done.
 
-    Raises `InputError` as `read_photo` does, and for an unknown depth model, or a fill that can't be had.
+    Raises `InputError` as `read_photo` does, and for an unknown depth model, or a fill that can't be had; `RunFailed` if a GPU's memory
+    doesn't suffice.
     """
     pixels, device, fill = read_photo(config), resolve_device(config.device), stereo_fill(config)
     tell(f"{pixels.shape[1]}x{pixels.shape[0]} px; depth by {config.model_type} ...")
-    batch = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None] / 255
-    del pixels
-    model = create_depth_model(config.model_type, device)
-    depth = depth_of_file(model, config.picture, batch)
-    near = depth_like(depth, batch, config.edge_dilation, USUAL_MAPPER[model.metric])
-    return stereo_pair(batch, near, config.divergence, config.convergence, fill, tell=tell)
+    with enough_memory(config.device, lambda: "give a smaller picture or device=cpu"):
+        batch = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None] / 255
+        del pixels
+        model = create_depth_model(config.model_type, device)
+        depth = depth_of_file(model, config.picture, batch)
+        near = depth_like(depth, batch, config.edge_dilation, USUAL_MAPPER[model.metric])
+        return stereo_pair(batch, near, config.divergence, config.convergence, fill, tell=tell)
 
 
 def stereo_fill(config: StereoConfig) -> Fill:

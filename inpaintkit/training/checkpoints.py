@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from inpaintkit.config import is_of_device
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import atomic_path
 from inpaintkit.model import LightInpaintV1, load_state, save_state
@@ -59,9 +58,11 @@ def taking_state(folder: Path) -> Iterator[None]:
     """Turn what the content of a checkpoint in `folder` raises, because it isn't what was written there, into an `InputError`."""
     try:
         yield
-    except (InputError, RunFailed, torch.OutOfMemoryError):
+    except (InputError, RunFailed):
         raise
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if is_of_device(error):
+            raise
         raise InputError(
             f"model_dir: the checkpoint in {folder} isn't a whole state of this training ({shown(error) or type(error).__name__}); "
             "name another model_dir, or start anew with overwrite=True"

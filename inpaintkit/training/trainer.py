@@ -2,17 +2,16 @@
 
 import contextlib
 import dataclasses
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from inpaintkit.config import GanConfig, TrainConfig, check_processes, device_of_process, resolve_device
+from inpaintkit.config import GanConfig, TrainConfig, check_processes, enough_memory, resolve_device
 from inpaintkit.data import InpaintDataset
-from inpaintkit.errors import InputError, RunFailed
+from inpaintkit.errors import InputError
 from inpaintkit.files import FolderLock, remove_leftovers
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.training.callbacks import Callback, default_callbacks
@@ -34,24 +33,14 @@ from inpaintkit.training.tasks.task import Task
 from inpaintkit.training.tensorboard import TensorBoardLog
 
 
-@contextlib.contextmanager
-def enough_memory(config: TrainConfig) -> Iterator[None]:
-    """Turn a lack of memory of the device into a `RunFailed` that says which options need less."""
-    try:
-        yield
-    except RuntimeError as error:
-        # a GPU that others have filled, and Apple's, have no type of their own for it
-        if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error):
-            raise
-        # a notebook keeps the error, whose frames hold the step's tensors, and the next try in its process needs the room
-        traceback.clear_frames(error.__traceback__)
-        begun = RunFiles(Path(config.model_dir)).state.exists()
-        raise RunFailed(
-            f"the memory of {device_of_process(resolve_device(config.device))} doesn't suffice; halve batch_size (now "
-            f"{config.batch_size}) and double backward_step (now {config.backward_step}), take a smaller crop_size (now "
-            f"{config.crop_size}) or resident=off"
-            + ("; with resume=True the run goes on from its last checkpoint" if begun else "")
-        ) from error
+def smaller_steps(config: TrainConfig) -> str:
+    """Return which options need less memory of the device."""
+    begun = RunFiles(Path(config.model_dir)).state.exists()
+    return (
+        f"halve batch_size (now {config.batch_size}) and double backward_step (now {config.backward_step}), take a smaller crop_size "
+        f"(now {config.crop_size}) or resident=off"
+        + ("; with resume=True the run goes on from its last checkpoint" if begun else "")
+    )
 
 
 class Trainer:
@@ -105,7 +94,7 @@ class Trainer:
     @cached_property
     def setup(self) -> Setup:
         """What trains and judges; where nothing was trained here, as the run was left."""
-        with enough_memory(self.config):
+        with enough_memory(self.config.device, partial(smaller_steps, self.config)):
             setup = set_up(self.config, self.found, self.data, self.group, self.make_task)
         # taken over by now, and as large as the networks
         self.found = dataclasses.replace(self.found, state=self.found.state and {})
@@ -168,7 +157,7 @@ class Trainer:
         lock = FolderLock(self.files.folder, "model_dir") if self.group.leads else contextlib.nullcontext()
         with lock as self._lock, run.under_way([*self._begin(), *setup.messages]):
             judge = partial(judge_records, setup, self.group, self.files.strips, config.save_eval_step)
-            with enough_memory(config), contextlib.closing(setup.feed) as feed:
+            with enough_memory(config.device, partial(smaller_steps, config)), contextlib.closing(setup.feed) as feed:
                 return self._report(fit(run, setup.task, feed, setup.data.sampler, judge, self.save))
 
     def _begin(self) -> list[str]:

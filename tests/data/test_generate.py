@@ -16,6 +16,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ from inpaintkit.data.generate import pipeline as generate_module
 from inpaintkit.data.images import content_key
 from inpaintkit.data.manifest import is_record, read_manifest
 from inpaintkit.data.records import View, apply_view, draw_view, make_crops, turn, turn_depth
-from inpaintkit.errors import InputError
+from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.seeds import numpy_rng
 from inpaintkit.synthesis import HoleDraw, HoleSampler
 
@@ -103,6 +104,17 @@ def test_records_are_pairs_of_a_colour_crop_and_a_hole_of_0_and_255(finished: Fi
         assert (mode, hole.shape, picture_mode, picture.shape) == ("L", (256, 256), "RGB", (256, 256, 3))
         assert set(np.unique(hole)) == {0, 255}
         assert (hole > 0).sum() > 300
+
+
+def test_a_gpu_without_room_for_the_depth_network_is_said_in_one_sentence(
+    config: GenerateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = "inpaintkit.depth.fastdepth.FastDepthNetwork.forward"
+    monkeypatch.setattr(network, Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory. Tried to ...")))
+    with pytest.raises(
+        RunFailed, match=r"^the memory of cpu doesn't suffice; .* device=cpu; run the same again to continue$"
+    ):
+        generate_dataset(config)
 
 
 def test_names_follow_prefix_model_and_sequence_number(finished: Finished) -> None:

@@ -4,6 +4,7 @@ import csv
 import math
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,12 +14,13 @@ from torch import Tensor
 
 from inpaintkit.config import InspectConfig
 from inpaintkit.data import InpaintDataset
-from inpaintkit.errors import InputError
-from inpaintkit.inspection import Fill, evaluate, make_fills, record_truth, scene_truth
+from inpaintkit.errors import InputError, RunFailed
+from inpaintkit.inspection import Fill, Inpainter, evaluate, make_fills, record_truth, scene_truth
 from inpaintkit.inspection.evaluate import choose_truths, filled_cases
 from inpaintkit.inspection.scores import MAIN_METRICS, METRICS, WIDTH_BINS, Evaluation, Score, bootstrap, save_scores
 from inpaintkit.inspection.tables import short_table, table, tables, versus
 from inpaintkit.inspection.verdict import headline, leads_everywhere, verdict
+from inpaintkit.model import LightInpaintV1
 
 WIDE_PIXELS = 50 * 12
 NARROW_PIXELS = 30 * 2
@@ -46,6 +48,15 @@ def test_psnr_is_that_of_hole_pixels(evaluation: Evaluation) -> None:
         for score in evaluation.of(fill):
             assert score.figures["psnr"] == pytest.approx(expected, abs=1e-3)
             assert score.hole_pixels == WIDE_PIXELS + NARROW_PIXELS
+
+
+def test_a_gpu_without_room_for_a_checkpoints_fill_is_said_in_one_sentence(
+    records: InpaintDataset, generator: LightInpaintV1, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_room = Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory. Tried to ..."))
+    monkeypatch.setattr("inpaintkit.inspection.inpainter.cut_windows", no_room)
+    with pytest.raises(RunFailed, match=r"^the memory of cpu doesn't suffice; .*device=cpu$"):
+        evaluate({"model": Inpainter(generator)}, records)
 
 
 def test_each_hole_width_is_judged_on_its_own(records: InpaintDataset) -> None:

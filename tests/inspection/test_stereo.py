@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -271,6 +272,22 @@ def test_one_line_makes_a_stereo_pair_of_a_picture_with_a_checkpoint(
         assert main([*command, option, value, "-o", str(tmp_path / option)]) == 0
         with Image.open(tmp_path / option / "photo_png_FastDepth_LRF_Full_SBS.jpg") as image:
             assert np.abs(np.asarray(image).astype(int) - views).max() > 10, "the option changes nothing"
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["depth.fastdepth.FastDepthNetwork.forward", "inspection.inpainter.cut_windows", "synthesis.warp.forward_warp"],
+)
+def test_a_gpu_without_room_is_said_in_one_sentence(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.effect_noise((80, 72), 90).convert("RGB").save(tmp_path / "x.png")
+    monkeypatch.setattr(
+        f"inpaintkit.{place}", Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory. Tried ..."))
+    )
+    assert main(["stereo", str(tmp_path / "x.png"), "-o", str(tmp_path / "out"), "--device", "cpu"]) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said == "inpaintkit: the memory of cpu doesn't suffice; give a smaller picture or device=cpu"
 
 
 def test_a_fill_that_cannot_be_had_is_refused_before_the_work(

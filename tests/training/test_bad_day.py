@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -165,6 +166,16 @@ def test_a_checkpoint_of_other_types_is_refused_in_one_sentence(key: str, value:
     with pytest.raises(
         InputError, match=r"the checkpoint in .*run isn't a whole state of this training .*overwrite=True"
     ):
+        tiny_trainer(data)
+
+
+@pytest.mark.parametrize("place", ["torch.Tensor.copy_", "torch.optim.Optimizer.load_state_dict"])
+def test_an_error_of_the_gpu_is_not_taken_for_a_damaged_checkpoint(
+    place: str, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network makes an error of its own of what copying its weights to the GPU raises."""
+    monkeypatch.setattr(place, Mock(side_effect=torch.AcceleratorError("CUDA error: unspecified launch failure")))
+    with pytest.raises(RuntimeError, match="CUDA error: unspecified launch failure"):
         tiny_trainer(data)
 
 

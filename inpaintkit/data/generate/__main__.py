@@ -5,7 +5,7 @@ import sys
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data.generate.run import generate_dataset
-from inpaintkit.errors import InputError
+from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.processes import tell_parent
 
 
@@ -16,6 +16,8 @@ def main() -> None:
     except InputError as error:
         tell_parent(refused=str(error))
         return
+    except RunFailed as error:
+        sys.exit(str(error))
     tell_parent(worked=report.pictures)
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from inpaintkit.config import GenerateConfig, parse_shard
+from inpaintkit.config import GenerateConfig, enough_memory, parse_shard
 from inpaintkit.data import manifest
 from inpaintkit.data.generate.pipeline import Pipeline
 from inpaintkit.data.generate.plan import Listing, list_sources, plan_jobs
@@ -18,13 +18,15 @@ from inpaintkit.text import shown
 TellProgress = Callable[[int, int, str], None]
 """Called as progress(done, total, message) after each picture, from the calling thread; `total` is 0 while videos are looked through."""
 
+LESS = "set a smaller resolution, fewer processes or device=cpu"
+
 
 def generate_dataset(config: GenerateConfig, progress: TellProgress | None = None) -> GenerateReport:
     """Write the data set that `config` describes and return what was made; continue it if it was begun before.
 
     Broken or unsuitable pictures are skipped and listed. Ctrl-C leaves a state that the same call continues.
     Raises `InputError` when folders or parameters can't work, another run writes the same shard, or the disk is full, `RunFailed` if one
-    of several processes fails.
+    of several processes fails or a GPU's memory doesn't suffice.
     """
     started = time.perf_counter()
     for folder in ("", manifest.MANIFEST_FOLDER, *manifest.SPLITS):
@@ -57,6 +59,7 @@ def _generate(config: GenerateConfig, listing: Listing, told: Told) -> GenerateR
     """Make what is missing of the configuration's shard, and report on all of it."""
     shard, shards = parse_shard(config.shard)
     with (
+        enough_memory(config.device, lambda: f"{LESS}; run the same again to continue"),
         manifest.lock(config.output_dir, config.data_set_name, f"{shard}/{shards}"),
         contextlib.closing(Pipeline(config, listing)) as run,
     ):
