@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data.bars import NO_BARS, Bars, bars_of_picture
-from inpaintkit.data.frame_choice import choose_frames
+from inpaintkit.data.frame_choice import choose_frames, find_two_views
 from inpaintkit.data.images import (
     UnreadablePicture,
     check_size,
@@ -127,7 +127,10 @@ def sources_of(
         return [Source(path, name)]
     if not plan.exists():
         tell(f"looking through {shown(name)}")
-        atomic_write_text(plan, json.dumps({"video": name} | plan_video(path, config), ensure_ascii=False) + "\n")
+        found = {"video": name} | plan_video(path, config)
+        if "views" in found:
+            tell(f"{shown(name)}: {_views_said(found)}")
+        atomic_write_text(plan, json.dumps(found, ensure_ascii=False) + "\n")
     found = _read_plan(plan)
     if found["refused"] is not None:
         return [Source(path, name, refused=found["refused"])]
@@ -147,10 +150,16 @@ def plan_video(path: Path, config: GenerateConfig) -> dict[str, Any]:
         return {**plan, "refused": str(error)}
     choice = choose_frames(looks, config.video_interval, config.video_frames)
     facts: dict[str, Any] = {"bars": looks.bars} if any(looks.bars) else {}
+    if (views := find_two_views(looks.thumbs)) is not None:
+        facts["views"] = views
     facts |= {"seconds": round(float(looks.times[-1]), 3), "scenes": choice.scenes, "left_out": choice.left_out}
     if not choice.taken:
         plan["refused"] = f"has no usable frame: {_listed(choice.left_out)}"
     return {**plan, **facts, "looks": len(looks), "frames": [astuple(moments[index]) for index in choice.taken]}
+
+
+def _views_said(plan: Mapping[str, Any]) -> str:
+    return f"its frames look like two views {plan['views']}, as of a 3D film, and would be taken for one picture: cut one view out of it"
 
 
 def _listed(counts: Mapping[str, int]) -> str:
@@ -179,6 +188,7 @@ def describe_videos(folder: Path) -> tuple[tuple[str, str], ...]:
                 said = f"{frames} from {scenes} in {plan['seconds']:.1f} s"
                 said += f"; left out of {plan['looks']} looked at: {_listed(plan['left_out'])}" * bool(plan["left_out"])
                 said += f"; {Bars(*plan['bars'])}" if "bars" in plan else ""
+            said += f"; {_views_said(plan)}" if "views" in plan else ""
             lines.append((f"{split}/{plan['video']}", said))
     return tuple(lines)
 

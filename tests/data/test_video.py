@@ -548,6 +548,21 @@ class TestDataSet:
             "gets no depth: maps of model_type=File belong to pictures, not to frames of videos"
         }
 
+    @pytest.mark.parametrize(("axis", "words"), [(1, "side by side"), (0, "one above the other"), (None, "")])
+    def test_a_3d_film_is_said_to_show_two_views(self, axis: int | None, words: str, tmp_path: Path) -> None:
+        """Each frame became one picture of two halves. A frame and its mirror image are one picture."""
+        frames = list(scene("train/fig_bowl", FPS, (128, 128)))
+        others = (f[:, ::-1] if axis is None else np.roll(f, 3, 1) for f in frames)
+        pairs = (np.concatenate(pair, 1 if axis is None else axis) for pair in zip(frames, others, strict=True))
+        film = write_video(tmp_path / "film.mp4", pairs)
+        told = list[str]()
+        report = generate_dataset(
+            config(film, tmp_path / "out", video_frames=1), lambda done, total, message: told.append(message)
+        )
+        ((_, said),) = report.videos
+        assert (f"look like two views {words}" in said) == bool(words)
+        assert any(said.endswith(f"; {message.removeprefix('film.mp4: ')}") for message in told) == bool(words)
+
     def test_a_video_can_be_named_directly(self, sources: Path, tmp_path: Path) -> None:
         report = generate_dataset(config(sources / "train/b_clip.mp4", tmp_path))
         assert report.eval == 0 < report.train
