@@ -6,19 +6,23 @@ A *source* is one picture to be: a picture file, or one frame of a video. Its na
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import astuple, dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from inpaintkit.config import GenerateConfig
 from inpaintkit.data.bars import NO_BARS, Bars, bars_of_picture
-from inpaintkit.data.frame_choice import choose_frames, find_two_views
+from inpaintkit.data.frame_choice import THUMB_SIZE, choose_frames, difference, find_two_views
 from inpaintkit.data.images import (
+    MIN_SIDE,
     UnreadablePicture,
     check_size,
     content_key,
@@ -26,6 +30,7 @@ from inpaintkit.data.images import (
     is_picture,
     list_pictures,
     read_file,
+    read_picture,
 )
 from inpaintkit.data.manifest import DATA_SET_FOLDERS, MANIFEST_FOLDER, PARAMETERS_FILE, SPLITS, VIDEO_FOLDER
 from inpaintkit.data.video import FrameMark, frame_picture, is_video, survey
@@ -36,6 +41,9 @@ from inpaintkit.seeds import derive_seed
 from inpaintkit.text import count_of, shown
 
 HASH_BLOCK = 1 << 20
+NUMBER = re.compile(r"\d+")
+FRAME_PAIRS = 8  # so many at most are compared
+NEXT_FRAME = 10  # levels by which thumbnails of a film's frames that follow each other mostly differ at most, of photos hardly ever
 LARGEST_SEED = 1 << 63
 
 
@@ -226,7 +234,39 @@ def divide(files: list[Path], eval_fraction: float) -> tuple[dict[str, list[Path
     same = find_duplicates(files)
     split = split_files(files, eval_fraction, {path for path in files if path not in same and usable(path)})
     counts = ", ".join(f"{len(paths)} files to {name}/" for name, paths in split.items())
+    if (alike := _frames_apart(files, set(split["eval"]))) is not None:
+        counts += (
+            f"; {' and '.join(shown(path.name) for path in alike)} look like frames of one film, of which both sides have some: a model "
+            "would be judged on what it was trained on, so make folders train/ and eval/, each with films of its own"
+        )
     return split, f"by name, eval_fraction {eval_fraction:g}: {counts}"
+
+
+def _frames_apart(files: list[Path], judged: Collection[Path]) -> tuple[Path, Path] | None:
+    """Return two files, one of them `judged`, that look like frames of one film; `files` are sorted.
+
+    Their names differ in a number alone, as cameras' do, too. So they are compared, and most such pairs must be alike.
+    """
+    pairs = [
+        (one, other)
+        for one, other in pairwise(files)
+        if (one in judged) != (other in judged)
+        and one.parent == other.parent
+        and NUMBER.sub("", one.name) == NUMBER.sub("", other.name)
+    ]
+    seen = pairs[:: len(pairs) // FRAME_PAIRS + 1]
+    alike = [pair for pair in seen if _are_alike(*pair)]
+    return alike[0] if 2 * len(alike) > len(seen) else None
+
+
+def _are_alike(*pictures: Path) -> bool:
+    """Tell whether two picture files differ by no more than frames of a film that follow each other."""
+    try:
+        grey = (cv2.cvtColor(read_picture(path, MIN_SIDE), cv2.COLOR_RGB2GRAY) for path in pictures)
+        first, second = (cv2.resize(one, THUMB_SIZE[::-1], interpolation=cv2.INTER_AREA) for one in grey)
+    except UnreadablePicture:
+        return False
+    return bool(difference(first, second) < NEXT_FRAME)
 
 
 def split_files(files: list[Path], eval_fraction: float, good: Collection[Path]) -> dict[str, list[Path]]:

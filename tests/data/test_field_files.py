@@ -101,6 +101,15 @@ def test_stereo_pairs_made_of_the_photos_are_no_photos(tmp_path: Path) -> None:
 class TestDivision:
     """Only what can be read is divided into train and eval."""
 
+    @pytest.mark.parametrize("film", [True, False])
+    def test_frames_of_one_film_on_both_sides_are_said(self, film: bool, tmp_path: Path) -> None:
+        """Cameras number photos in the same way; here every second one is upside down."""
+        for number, frame in enumerate(scene("train/dahlia", 20, (96, 72))):
+            turned = frame if film or number % 2 else np.rot90(frame, 2)
+            Image.fromarray(turned).save(tmp_path / f"{number:06d}.png")
+        division = list_sources(config(tmp_path, tmp_path / "out", eval_fraction=0.3)).division
+        assert ("look like frames of one film, of which both sides have some" in division) == film
+
     def test_a_note_beside_the_photos_is_no_evaluation_set(self, tmp_path: Path) -> None:
         for name in ("cat_face", "dahlia", "fig_bowl", "bird_lamp"):
             photo(tmp_path / "in" / f"{name}.jpg", f"train/{name}")
