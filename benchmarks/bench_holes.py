@@ -1,7 +1,7 @@
 """How near each hole method comes to the exact disocclusion of layered scenes, as markdown tables.
 
-Use: ``python benchmarks/bench_holes.py [--scenes N]``, or with ``--figures docs/images`` for the pictures of
-docs/hole_synthesis.md instead.
+Use: ``python benchmarks/bench_holes.py [--scenes N]``, or of docs/hole_synthesis.md with ``--figures docs/images`` the pictures,
+with ``--photos`` the table of the shipped photos.
 
 Scenes are drawn from fixed seeds, with noise textures (holes don't depend on them). A border as wide as the largest
 disparity is not judged: things outside the picture hide pixels there, which no method can know.
@@ -27,6 +27,7 @@ from inpaintkit.depth import create_depth_model
 from inpaintkit.inspection.holes import stray_pixels
 from inpaintkit.seeds import numpy_rng
 from inpaintkit.synthesis import colour_depth, degrade_depth, draw_scene, find_hole, preview
+from inpaintkit.synthesis.occlusion import edge_width
 
 SIZE = (360, 540)
 DIVERGENCES = (2.0, 4.0, 8.0)
@@ -43,6 +44,8 @@ HILL = 60  # px, from one false hill to the next
 PHOTOS = Path(__file__).parents[1] / "data/samples"
 FOUND, MISSED, WRONG = (255, 0, 255), (255, 255, 0), (0, 255, 255)
 SPECK = 12  # px, largest component that counts as a speck
+PHOTO_DIVERGENCE, PHOTO_SPECK = 2.5, 50
+EDGE_REACH, OBJECT_BLUR = 3, 2.5  # px; the blur leaves the edges of objects
 
 Pixels = NDArray[np.uint8]
 
@@ -116,6 +119,40 @@ def photo_figure(name: str, methods: tuple[str, ...]) -> Pixels:
     return np.concatenate(half, axis=1)
 
 
+def photo_table() -> str:
+    """Return how much of the shipped photos each method takes for hole, and whether its left borders lie at edges that are seen there."""
+    model, rows, widths = create_depth_model("FastDepth"), defaultdict[str, list[list[float]]](list), list[float]()
+    for path in sorted(PHOTOS.rglob("*.jpg")):
+        pixels = read_picture(path, SIZE[0] * 2)
+        scale = SIZE[0] * 2 / min(pixels.shape[:2])
+        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        depth = model.infer(as_tensor(pixels)[None])
+        widths.append(float(edge_width(depth)))
+        near = [near_edges(one) for one in (pixels, cv2.GaussianBlur(pixels, (0, 0), OBJECT_BLUR))]
+        for method in HOLE_METHODS:
+            hole = find_hole(method, depth, PHOTO_DIVERGENCE, CONVERGENCE)[0, 0].numpy()
+            areas = cv2.connectedComponentsWithStats(hole.astype(np.uint8))[2][1:, cv2.CC_STAT_AREA]
+            specks, borders = areas[areas < PHOTO_SPECK], hole & ~np.pad(hole, ((0, 0), (1, 0)))[:, :-1]
+            shares = (hole.mean(), specks.sum() / areas.sum(), *(edges[borders].mean() for edges in near))
+            rows[method].append([len(specks), *map(float, shares)])
+    lines = [
+        f"edges of the depth maps: {min(widths):.1f} to {max(widths):.1f} px wide\n",
+        "| method | holes, mean | fewest in a photo | specks per photo | hole area in specks | on edge | on object edge |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for method, figures in rows.items():
+        specks, hole, in_specks, on_edge, on_object_edge = np.mean(figures, axis=0)
+        shares = f"{in_specks:.0%} | {on_edge:.0%} | {on_object_edge:.0%}"
+        lines.append(f"| `{method}` | {hole:.2%} | {min(row[1] for row in figures):.2%} | {specks:.0f} | {shares} |")
+    return "\n".join(lines)
+
+
+def near_edges(pixels: Pixels) -> NDArray[np.bool_]:
+    """Return (H, W) bool: True within `EDGE_REACH` px of an edge of the picture (H, W, 3)."""
+    edges = cv2.Canny(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), 60, 150)
+    return cv2.dilate(edges, np.ones((2 * EDGE_REACH + 1,) * 2, np.uint8)) > 0
+
+
 def as_tensor(pixels: Pixels) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1) / 255
 
@@ -133,7 +170,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=60)
     parser.add_argument("--figures", type=Path, help="folder for the pictures of the page, instead of the table")
+    parser.add_argument("--photos", action="store_true", help="the table of the shipped photos instead")
     options = parser.parse_args()
+    if options.photos:
+        print(photo_table())
+        return
     if options.figures is not None:
         save(options.figures / "hole_scene.jpg", scene_figure())
         save(options.figures / "hole_photo.jpg", photo_figure("eval/astronaut.jpg", ("occlusion",)))
