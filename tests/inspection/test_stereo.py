@@ -276,7 +276,7 @@ def test_one_line_makes_a_stereo_pair_of_a_picture_with_a_checkpoint(
 
 @pytest.mark.parametrize(
     "place",
-    ["depth.fastdepth.FastDepthNetwork.forward", "inspection.inpainter.cut_windows", "synthesis.warp.forward_warp"],
+    ["depth.fastdepth.FastDepthNetwork.forward", "inspection.inpainter.cut_windows", "inspection.stereo.warp_to_eye"],
 )
 def test_a_gpu_without_room_is_said_in_one_sentence(
     place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
