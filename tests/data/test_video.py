@@ -551,8 +551,8 @@ class TestDataSet:
     @pytest.mark.parametrize(("axis", "words"), [(1, "side by side"), (0, "one above the other"), (None, "")])
     def test_a_3d_film_is_said_to_show_two_views(self, axis: int | None, words: str, tmp_path: Path) -> None:
         """Each frame became one picture of two halves. A frame and its mirror image are one picture."""
-        frames = list(scene("train/fig_bowl", FPS, (128, 128)))
-        others = (f[:, ::-1] if axis is None else np.roll(f, 3, 1) for f in frames)
+        frames = list(scene("train/fig_bowl", FPS, (256, 256)))
+        others = (f[:, ::-1] if axis is None else np.roll(f, 6, 1) for f in frames)
         pairs = (np.concatenate(pair, 1 if axis is None else axis) for pair in zip(frames, others, strict=True))
         film = write_video(tmp_path / "film.mp4", pairs)
         told = list[str]()

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pytest
 import torch
@@ -169,14 +169,24 @@ def test_a_checkpoint_of_other_types_is_refused_in_one_sentence(key: str, value:
         tiny_trainer(data)
 
 
-@pytest.mark.parametrize("place", ["torch.Tensor.copy_", "torch.optim.Optimizer.load_state_dict"])
+@pytest.mark.parametrize("place", ["weights", "optimiser"])
 def test_an_error_of_the_gpu_is_not_taken_for_a_damaged_checkpoint(
     place: str, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A network makes an error of its own of what copying its weights to the GPU raises."""
-    monkeypatch.setattr(place, Mock(side_effect=torch.AcceleratorError("CUDA error: unspecified launch failure")))
+    """Of what copying its weights to the GPU raises, a network makes an error of its own."""
+    failing = Mock(side_effect=torch.AcceleratorError("CUDA error: unspecified launch failure"))
+
+    def load_weights(model: LightInpaintV1, state: Any) -> object:
+        with patch("torch.Tensor.copy_", failing):
+            return torch.nn.Module.load_state_dict(model, state)
+
+    if place == "weights":
+        monkeypatch.setattr(LightInpaintV1, "load_state_dict", load_weights)
+    else:
+        monkeypatch.setattr("torch.optim.Optimizer.load_state_dict", failing)
     with pytest.raises(RuntimeError, match="CUDA error: unspecified launch failure"):
         tiny_trainer(data)
+    assert failing.called
 
 
 @pytest.mark.parametrize("change", [{"epoch": -1}, {"step": "x"}, {"sums": 3}, {"history": None}, {"best_score": "x"}])
