@@ -29,6 +29,9 @@ from inpaintkit.training.estimate import estimate_seconds
 
 LONG = 3600.0  # s: from here on a training is worth a warning
 
+if not headless():
+    show_errors_in_one_line()  # from the first cell on: the next one may be left out
+
 _Config = TypeVar("_Config", bound=JobConfig)
 
 
@@ -36,11 +39,9 @@ def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Con
     """Return the configuration from the parameters cell, and from the cell that papermill adds to it, checked against the disk.
 
     `namespace` are the notebook's variables. Says what differs from the preset, and makes the project's root the working
-    folder. Errors of input are one sentence from here on. Raises `InputError`, also for a name that is no option.
+    folder. Raises `InputError`, also for a name that is no option.
     """
     os.chdir(find_project())
-    if not headless():
-        show_errors_in_one_line()
     given = given_parameters(config_class, namespace)
     config = config_class.from_params(with_preset(config_class.notebook, given))
     config.check_inputs()

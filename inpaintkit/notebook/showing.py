@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 from IPython.core.getipython import get_ipython
@@ -63,17 +64,23 @@ def headless() -> bool:
 
 
 def show_errors_in_one_line() -> None:
-    """From now on cells end with a sentence where a person can mend what is wrong, or interrupted it."""
+    """From now on cells end with a sentence where a person can mend what is wrong, left out a cell, or interrupted it."""
     shell = get_ipython()
     if shell is not None:
-        shell.set_custom_exc((InputError, RunFailed, KeyboardInterrupt), _show_error)
+        shell.set_custom_exc((InputError, RunFailed, KeyboardInterrupt, NameError), _show_error)
 
 
 def _show_error(
     shell: Any, kind: type[BaseException], error: BaseException, trace: Any, tb_offset: int | None = None
 ) -> None:
+    said = str(error) or "interrupted"
+    if isinstance(error, NameError):
+        if [frame for frame, _ in walk_tb(trace)][-1].f_globals is not shell.user_ns:  # not of a cell, so a bug
+            shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
+            return
+        said += "; run the cells above first, from the top"
     style = "border-left:4px solid #d33;padding:.4em .8em;background:#d331;max-width:60em;overflow-wrap:anywhere"
-    display(HTML(f'<div style="{style}">{text.html(str(error) or "interrupted", LONGEST_MESSAGE)}</div>'))
+    display(HTML(f'<div style="{style}">{text.html(said, LONGEST_MESSAGE)}</div>'))
 
 
 def show(figure: Figure, config: JobConfig, name: str, alt: str) -> None:

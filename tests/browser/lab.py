@@ -30,6 +30,7 @@ NO_CELL_RUNS = """() => {
     const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(prompt => prompt.innerText.trim());
     return prompts.every(prompt => prompt !== '[*]:');
 }"""
+RESTART = "() => jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.restart()"
 SHUT_DOWN = "() => jupyterapp.shell.currentWidget.context.sessionContext.shutdown()"
 ANSWER_MS = 60_000  # a busy machine may be slow; nothing here measures time
 SETTLE_MS = 400  # pictures and text of one answer come one after the other
@@ -192,6 +193,15 @@ class NotebookPage:
         self.page.evaluate(SHUT_DOWN)
         self.page.evaluate("() => jupyterapp.shell.currentWidget.dispose()")
         self.page.wait_for_selector(".jp-Notebook", state="detached")
+
+    def restart_kernel(self) -> list[str]:
+        """Restart the kernel; return what ipywidgets writes before each part of a widget that is not alive any more."""
+        self.page.evaluate(RESTART)
+        self.page.wait_for_selector(".inpaintkit.jupyter-widgets-disconnected")
+        self.page.wait_for_timeout(SETTLE_MS)
+        written = """all => all.map(part => getComputedStyle(part, "::before"))
+            .filter(before => before.display !== "none").map(before => before.content)"""
+        return list(self.page.eval_on_selector_all(".jupyter-widgets-disconnected", written))
 
     def stills(self) -> list[str]:
         """Return in words what the still pictures show that are seen in place of widgets."""

@@ -161,7 +161,7 @@ def check_pictures(page: NotebookPage) -> None:
     """Every picture is there, has words for those who can't see it, and no output is longer than a screen."""
     facts = page.page.eval_on_selector_all(
         ".jp-Cell-outputArea img:visible:not(.inpaintkit-grid img)",
-        "all => all.map(i => [i.naturalWidth, i.naturalHeight, i.alt || i.title, i.offsetWidth, i.offsetHeight])",
+        "all => all.map(i => [i.naturalWidth, i.naturalHeight, i.alt || i.title, i.clientWidth, i.clientHeight])",
     )
     assert facts
     screen = page.page.viewport_size["height"]  # type: ignore[index]
@@ -201,6 +201,7 @@ def check_themes(page: NotebookPage, name: str, cell: Locator) -> None:
 def answers(cell: Locator, label: str, key: str = "ArrowRight", times: int = 3) -> list[str]:
     """Move the slider `label` and return the pictures that this brings."""
     before = sources(cell)
+    assert named(cell, label).get_by_role("slider", name=label, exact=True).count() == 1, "screen readers say its name"
     press(named(cell, label), key, times)
     return wait_for_change(cell, before)
 
@@ -217,6 +218,9 @@ def test_all_notebooks_run_in_jupyterlab_and_their_widgets_answer(
     alive["02_train"] = close(page, "02_train", tmp_path / "lab")
     page = opened(lab, "03_finetune_gan", page)
     answers(page.cell("FillComparer("), "filled by", times=1)
+    written = page.restart_kernel()
+    assert len(written) == page.page.locator(".inpaintkit").count(), "a sentence for each widget, and no broken links"
+    assert all("run this cell again" in sentence for sentence in written)
     page.shut_down()
     page = opened(lab, "04_inspect", page)
     check_inspect(page)
@@ -251,6 +255,12 @@ def check_preview(page: NotebookPage) -> None:
     page.page.wait_for_timeout(500)
     assert min(image.bounding_box()["width"] for image in preview.locator(".inpaintkit img").all()) > 250  # type: ignore[index]
     keep(page, "mask_preview_narrow", preview)
+    page.page.set_viewport_size({"width": 700, "height": 1000})
+    page.page.wait_for_timeout(500)
+    depth, view, _ = preview.locator(".inpaintkit-pane img").all()
+    assert depth.bounding_box()["y"] == view.bounding_box()["y"], "all are seen while a slider moves"  # type: ignore[index]
+    page.page.set_viewport_size({"width": 900, "height": 1000})
+    page.page.wait_for_timeout(500)
     record, hole = page.cell("RecordBrowser(").locator(".inpaintkit-pane img").all()
     assert record.bounding_box()["y"] == hole.bounding_box()["y"], "side by side, to be compared"  # type: ignore[index]
     check_narrow(page)
@@ -286,7 +296,11 @@ def check_records(page: NotebookPage, data: Path) -> None:
 
 def check_train(page: NotebookPage) -> None:
     """While training runs, the monitor answers; it is stopped and goes on; after that the other cells run."""
-    job = page.cell("session.fit(trainer)")
+    job, early = page.cell("session.fit(trainer)"), page.cell("open_records(config")
+    page.run_cell(page.cell("import TrainConfig"))
+    page.run_cell(early)
+    early.get_by_text("'config' is not defined; run the cells above first").wait_for()
+    assert page.problems() == [], "a cell that was left out is no traceback"
     page.start_all()
     job.get_by_role("button", name="stop and save").click()
     page.wait_until_idle()

@@ -166,6 +166,15 @@ def test_the_widget_tells_the_hole_of_the_full_picture_whatever_was_kept(
         )
 
 
+def test_words_and_alternative_texts_are_of_the_eye_and_the_photo_that_are_shown(preview: MaskPreview) -> None:
+    box = preview.widget()
+    control(box, "eye").value = "right"
+    assert "The right eye can't see" in caption(box)
+    assert "left eye" not in caption(box)
+    assert f"{PHOTOS[0].name}: hole in magenta" in alts(box)
+    close_all(box)
+
+
 def test_a_mapper_is_told_in_words(preview: MaskPreview) -> None:
     box = preview.widget()
     control(box, "mapper").value = "mul_2"

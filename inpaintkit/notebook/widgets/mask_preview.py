@@ -86,12 +86,13 @@ class MaskPreview:
             values: dict[str, Any] = {name: control.value for name, control in controls.items()}
             shown = self.compute(**values)
             for pane, pixels in zip(panes, (shown.depth, shown.view, shown.hole_overlay), strict=True):
-                pane.show([pixels], f"{pane.title} of {values['picture'].name}")
+                pane.show([pixels], f"{values['picture'].name}: {pane.title}")
             height, width = self.photos.load(values["picture"], values["depth_model"]).size
+            method = HOLE_METHODS[values["hole_method"]].replace("left eye", f"{values['eye']} eye")
             panel.say(
                 f"The {values['eye']} eye can't see {shown.hole_fraction:.2%} of this {width} × {height} px picture.",
                 f"mapper {values['mapper']}: {MAPPER_MEANINGS[values['mapper']]}",
-                f"hole method {values['hole_method']}: {HOLE_METHODS[values['hole_method']]}",
+                f"hole method {values['hole_method']}: {method}",
             )
 
         panel.on_change(controls.values(), refresh)

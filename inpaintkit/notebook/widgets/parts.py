@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import anywidget
 import ipywidgets as ipw
 import torch
 from PIL import Image
@@ -20,7 +21,8 @@ from inpaintkit.inspection.pictures import Pixels, swinging_gif
 JPEG_QUALITY = 88
 LABEL_WIDTH = "104px"
 PANE_CLASS = "inpaintkit-pane"
-LOOK = (Path(__file__).parent / "widgets.css").read_text(encoding="utf-8")
+HERE = Path(__file__).parent
+LOOK = (HERE / "widgets.css").read_text(encoding="utf-8")
 
 
 class Showable(Protocol):
@@ -84,6 +86,15 @@ class Pane(ipw.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.place.value, self.layout.display = "", "none"
 
 
+class SliderNames(anywidget.AnyWidget):
+    """Gives the sliders of all panels on the page the names that screen readers say; shows nothing itself."""
+
+    _esm = (HERE / "slider_names.js").read_text(encoding="utf-8")
+
+    def __init__(self) -> None:
+        super().__init__(layout=ipw.Layout(display="none"))
+
+
 class Panel(ipw.VBox):  # type: ignore[misc]  # as above
     """A widget's outer box with its caption; its controls' reactions show a busy sign, and bad input as a sentence."""
 
@@ -95,7 +106,7 @@ class Panel(ipw.VBox):  # type: ignore[misc]  # as above
 
     def arrange(self, *children: ipw.Widget) -> None:
         """Put `children` into the box."""
-        self.children = (ipw.HTML(f"<style>{LOOK}</style>"), *children)
+        self.children = (ipw.HTML(f"<style>{LOOK}</style>"), SliderNames(), *children)
 
     def say(self, *lines: str) -> None:
         """Put sentences into the caption, the second and later ones as notes."""

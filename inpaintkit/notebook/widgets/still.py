@@ -19,7 +19,8 @@ LARGEST_PNG = 150_000
 
 JPEG_QUALITY = 85
 WIDGET = "application/vnd.jupyter.widget-view+json"
-STYLE = "width:auto;height:auto;max-width:100%;max-height:85vh;background:white"
+STYLE = "width:auto;height:auto;max-width:100%;max-height:85vh;box-sizing:border-box;border:8px solid white;border-radius:8px"
+"""A sheet of white paper with a margin and round corners, in dark themes too: half of what figures show are photos, whose colours stay."""
 
 NO_FORMULAS = "mathjax_ignore tex2jax_ignore"
 """Classes of an element in which dollar signs are no formulas."""
