@@ -4,9 +4,9 @@ import contextlib
 import csv
 import math
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any
 from inpaintkit.config import GanConfig, TrainConfig
 from inpaintkit.errors import InputError
 from inpaintkit.files import read_json, require_folder
-from inpaintkit.text import duration
 from inpaintkit.training.schedule import last_epoch
 
 _STRIP_NAME = re.compile(r"epoch(\d+)_batch(\d+)\.png")
@@ -74,14 +73,20 @@ def _last_epoch(params: Mapping[str, Any]) -> int | None:
     return None
 
 
-def describe_run(state: RunState, now: float | None = None) -> str:
-    """Return in one line where the run stands; `now` in seconds since 1970, None: the clock's."""
+def describe_run(state: RunState) -> str:
+    """Return in one line where the run stands."""
     if not state.rows:
         return "no epoch yet: curves appear with the first evaluation"
-    parts = [f"epoch {state.rows[-1]['epoch']}" + (f" of {state.last_epoch}" if state.last_epoch else "")]
+    over = {"0", *(row["epoch"] for row in state.rows if row["split"] == "train")}
+    epoch = state.rows[-1]["epoch"]
+    within = (
+        "" if epoch in over else "within "
+    )  # a run that is stopped is judged where it stands, and keeps no model of that
+    parts = [f"{within}epoch {epoch}" + (f" of {state.last_epoch}" if state.last_epoch else "")]
     judged = [row for row in state.rows if row["split"] == "eval" and not math.isnan(_number(row, "total"))]
     if judged:
-        best = min(judged, key=lambda row: _number(row, "total"))
+        kept = [row for row in judged if row["epoch"] in over]
+        best = min(kept or judged, key=lambda row: _number(row, "total"))
         parts.append(
             f"evaluation loss {_text(judged[-1], 'total')} (least {_text(best, 'total')}, epoch {best['epoch']})"
         )
@@ -89,8 +94,8 @@ def describe_run(state: RunState, now: float | None = None) -> str:
     if state.status:
         parts.append(state.status)
     if state.written is not None and state.status in ("", "running"):
-        passed = max(0.0, (time.time() if now is None else now) - state.written)
-        parts.append(f"updated {duration(passed)} ago")
+        # Not how long ago: the line may stay on a page for hours.
+        parts.append(f"updated {datetime.fromtimestamp(state.written):%Y-%m-%d %H:%M:%S}")
     return " · ".join(parts)
 
 

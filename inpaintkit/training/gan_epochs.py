@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from inpaintkit.training.progress import Row
 
 FIGURES = {
-    "hole_psnr": "hole PSNR (dB)",
-    "hole_lpips": "hole LPIPS",
+    "hole_psnr": "PSNR in holes (dB)",
+    "hole_lpips": "LPIPS in holes",
     "artefact": "artefact score",
     "score": "score (least wins)",
 }

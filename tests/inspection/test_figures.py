@@ -89,7 +89,7 @@ def test_loss_curves_has_a_panel_for_each_column(tmp_path: Path) -> None:
     (tmp_path / "loss.csv").write_text(LOSSES)
     figure = figures.loss_curves(tmp_path / "loss.csv")
     titles = [ax.get_title(loc="left") for ax in figure.axes]
-    assert titles == ["total", "l1", "hole PSNR (dB)", "learning rate", "", ""]
+    assert titles == ["total", "l1", "PSNR in holes (dB)", "learning rate", "", ""]
     training, evaluation = figure.axes[0].get_lines()
     assert list(training.get_ydata()) == [0.8]
     assert list(evaluation.get_ydata()) == [0.9, 0.7]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -46,10 +47,18 @@ def run(tmp_path: Path) -> Path:
 
 def test_a_run_is_described_in_a_line(run: Path) -> None:
     write_epoch(run, 2)
-    said = describe_run(read_run(run), now=1007)
-    assert said == (
-        "epoch 2 of 9 · evaluation loss 0.31 (least 0.3, epoch 1) · PSNR in holes 14 dB · running · updated 5 s ago"
+    updated = datetime.fromtimestamp(1002).strftime("updated %Y-%m-%d %H:%M:%S")
+    assert describe_run(read_run(run)) == (
+        f"epoch 2 of 9 · evaluation loss 0.31 (least 0.3, epoch 1) · PSNR in holes 14 dB · running · {updated}"
     )
+
+
+def test_a_run_stopped_within_an_epoch_is_described_so_and_the_best_is_the_one_that_is_kept(run: Path) -> None:
+    write_epoch(run, 1)
+    file = run / "loss_toy.csv"
+    atomic_write_text(file, file.read_text() + "2,eval,0.2,15.0\n")
+    said = describe_run(read_run(run))
+    assert said.startswith("within epoch 2 of 9 · evaluation loss 0.2 (least 0.3, epoch 1) · PSNR in holes 15 dB")
 
 
 @pytest.mark.parametrize(
@@ -75,8 +84,9 @@ def test_what_a_run_before_noted_of_its_end_is_not_told_of_the_one_that_went_on(
         "epoch 1 of 1 · evaluation loss 0.3 (least 0.3, epoch 1) · PSNR in holes 14.5 dB · interrupted"
     )
     write_epoch(run, 2)
-    assert describe_run(read_run(run), now=1007).startswith("epoch 2 · evaluation")
-    assert describe_run(read_run(run), now=1007).endswith("dB · updated 5 s ago")
+    assert describe_run(read_run(run)).startswith("epoch 2 · evaluation")
+    updated = datetime.fromtimestamp(1002).strftime("updated %Y-%m-%d %H:%M:%S")
+    assert describe_run(read_run(run)).endswith(f"dB · {updated}")
     assert control(TrainingMonitor(run).widget(), "follow").value
 
 

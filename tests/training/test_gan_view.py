@@ -96,7 +96,7 @@ class TestTheReason:
         rows = [judged(0, 25.0, 0.2, 0.5, 0.7), judged(1, 24.9, 0.15, 0.1, 0.25), judged(2, 24.8, 0.16, 0.3, 0.46)]
         said = picked_because(rows, 1)
         assert said.startswith("Epoch 1 was picked: its score 0.25 is the lowest of 2 judged epochs")
-        assert "hole PSNR (dB) 25 -> 24.9, hole LPIPS 0.2 -> 0.15, artefact score 0.5 -> 0.1" in said
+        assert "PSNR in holes (dB) 25 -> 24.9, LPIPS in holes 0.2 -> 0.15, artefact score 0.5 -> 0.1" in said
         assert said.endswith("The last one, 2, has 0.46.")
 
     def test_says_when_nothing_got_better(self) -> None:
