@@ -21,7 +21,7 @@ from inpaintkit.inspection import FILLS, stereo_from_file, stereo_pair
 from inpaintkit.inspection.pictures import picture_batch
 from inpaintkit.inspection.zoom import enlarged, with_box, zoom_boxes
 from inpaintkit.notebook import FillComparer, StereoPreview
-from inpaintkit.notebook.widgets import close_all
+from inpaintkit.notebook.widgets import close_all, stereo_preview
 from inpaintkit.notebook.widgets.stereo_preview import STEREO_VIEWS, stereo_frames
 from inpaintkit.synthesis import map_depth
 
@@ -139,6 +139,7 @@ def test_the_wipe_uncovers_what_the_fill_is_compared_with(comparer: FillComparer
     truth = decoded(box)
     control(box, "wipe %").value = 50
     half, width = decoded(box), fill.shape[1]
+    assert "Telea left of the line, truth right of it" in caption(box)
     close = 6.0  # of 255: what JPEG changes
     assert np.abs(half[:, : width // 2 - 16] - fill[:, : width // 2 - 16]).mean() < close
     assert np.abs(half[:, width // 2 + 16 :] - truth[:, width // 2 + 16 :]).mean() < close
@@ -206,6 +207,17 @@ def test_the_pair_is_the_one_that_is_saved(stereo: StereoPreview) -> None:
     saved = stereo_from_file(options)
     assert torch.equal(shown.left, saved.left)
     assert torch.equal(shown.right, saved.right)
+
+
+def test_a_pair_of_an_upright_photo_is_no_larger_than_one_of_a_wide_photo(
+    stereo: StereoPreview, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stereo_preview, "LONGER_SIDE", 80)
+    shapes = []
+    for name, size in {"wide": (160, 120), "upright": (120, 160)}.items():
+        Image.new("RGB", size).save(tmp_path / f"{name}.png")
+        shapes.append(tuple(stereo.pair(tmp_path / f"{name}.png", 2.0, 0.5).left.shape[-2:]))
+    assert shapes == [(60, 80), (80, 60)]
 
 
 def test_of_a_model_that_answers_with_distances_disparity_is_made_first(

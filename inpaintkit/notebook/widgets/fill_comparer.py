@@ -118,6 +118,8 @@ class _Comparing(parts.Panel):
         case, box = self.comparer.case(name), self.comparer.boxes(name)[self.hole.value - 1]
         where = with_box(case.picture[0], case.hole[0], box)
         title = title_of(stage, text.shown)
+        if self.wipe.value < 100:
+            title += f" left of the line, {title_of(self.against.value, text.shown)} right of it"
         self.zoomed.show([self._zoomed(case, box)], f"hole {self.hole.value} of {name}: {title}")
         self.whole.show([parts.enlarged_within(where, ZOOMED_SIDE)], f"{name} with its holes")
         known = "" if stage in (HOLE, TRUTH) else f" · PSNR in all holes {self.comparer.psnr(name, stage):.2f} dB"

@@ -18,7 +18,7 @@ from inpaintkit.inspection.stereo_files import stereo_fill
 from inpaintkit.notebook.widgets import parts
 from inpaintkit.notebook.widgets.photos import KEPT_PHOTOS, PhotoDepths, depth_sliders, fit_width
 
-SHOWN_WIDTH = 960
+LONGER_SIDE = 960  # px, of an upright photo its height: more is not seen, and takes too long to follow a slider
 REST_SECONDS = 0.4
 """How long the controls have to rest until the holes are filled by the network instead of along rows."""
 
@@ -67,15 +67,16 @@ class StereoPreview:
         depth_model: str | None = None,
         fill: Fill | None = None,
     ) -> StereoPair:
-        """Return the pair of `picture`, at most `SHOWN_WIDTH` px wide; `depth_model` by name, None: the first one, `fill` None: the
-        widget's own. Raises `InputError` for a picture that can't be read.
+        """Return the pair of `picture`, its longer side at most `LONGER_SIDE` px; `depth_model` by name, None: the first one, `fill`
+        None: the widget's own. Raises `InputError` for a picture that can't be read.
         """
         small, depth = self._prepared(picture, depth_model or self.photos.depth_model.name)
         return stereo_pair(small, depth, divergence, convergence, fill or self.fill)
 
     def _prepare(self, picture: Path, depth_model: str) -> tuple[torch.Tensor, torch.Tensor]:
         photo = self.photos.load(picture, depth_model)
-        small = picture_batch(fit_width(photo.pixels, SHOWN_WIDTH))
+        height, width = photo.size
+        small = picture_batch(fit_width(photo.pixels, LONGER_SIDE * width // max(height, width)))
         return small, depth_like(photo.depth, small, self.options.edge_dilation, photo.mapper)
 
     def figure(self) -> Figure:
@@ -132,6 +133,6 @@ class _Looking(parts.Panel):
         if self.made is None:  # the caption says why
             return
         (pair, how), view = self.made, self.view.value
-        self.pane.show(stereo_frames(pair, view, SHOWN_WIDTH), f"{Path(self.controls['picture'].value).name} as {view}")
+        self.pane.show(stereo_frames(pair, view, LONGER_SIDE), f"{Path(self.controls['picture'].value).name} as {view}")
         holes = float(pair.left_hole.float().mean() + pair.right_hole.float().mean()) / 2
         self.say(f"{view}: {STEREO_VIEWS[view][0]}", f"{holes:.2%} of each view had to be made up, {how}.")
