@@ -175,6 +175,7 @@ def test_the_last_mark_taken_away_among_marked_ones_leaves_a_way_back(folder: Pa
     assert "1 of 5 records shown, 1 marked" in caption(box)
     press(box, "mark")
     assert "No record is like that" in caption(box)
+    assert control(box, "mark as bad").disabled
     control(box, "show all records").click()
     assert "5 of 5 records shown, 0 marked" in caption(box)
     close_all(box)

@@ -206,12 +206,12 @@ class _Browsing(parts.Panel):
         self.restore.layout.display = "" if back else "none"
         self.everything.layout.display = "" if len(self.found) < len(self.browser.records) else "none"
         counts = f"{len(self.found)} of {len(self.browser.records)} records shown, {marks} marked as bad"
+        self.bad.description = "not bad after all" if record and record.name in self.marks else "mark as bad"
         if record is None:
             self.picture.clear()
             self.overlay.clear()
             self.say("No record is like that. Press “show all records”.", counts)
             return
-        self.bad.description = "not bad after all" if record.name in self.marks else "mark as bad"
         picture, overlay = record_pictures(record)
         self.picture.show([picture], f"picture of record {record.name}")
         self.overlay.show([overlay], f"record {record.name}, hole in magenta")
