@@ -166,7 +166,7 @@ class NotebookPage:
             self._call("docmanager:open", {"path": notebook, "factory": "Notebook"}, 60)
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
         # Before the kernel is there, running cells opens a dialog.
-        self.page.wait_for_function(KERNEL_IS_THERE)
+        self.page.wait_for_function(KERNEL_IS_THERE, polling=SETTLE_MS)
         self._call("application:set-mode", {"mode": "single-document"}, 30)
         self.page.evaluate("() => jupyterapp.shell.collapseLeft()")
 
@@ -181,7 +181,7 @@ class NotebookPage:
 
     def wait_until_idle(self) -> None:
         """Wait until no cell runs or waits any more."""
-        self.page.wait_for_function(NO_CELL_RUNS, timeout=RUN_SECONDS * 1000)
+        self.page.wait_for_function(NO_CELL_RUNS, timeout=RUN_SECONDS * 1000, polling=SETTLE_MS)
         self.page.wait_for_timeout(500)
 
     def save_notebook(self) -> None:

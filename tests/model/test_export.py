@@ -29,6 +29,8 @@ from inpaintkit.model import (
 )
 from inpaintkit.seeds import torch_rng
 
+pytestmark = pytest.mark.slow
+
 
 def test_safetensors_come_back_with_their_meta(tmp_path: Path) -> None:
     model = LightInpaintV1(torch_rng("export"))

@@ -25,7 +25,7 @@ from inpaintkit.training.judging import mean_figures
 from inpaintkit.training.metrics import HIGHEST_PSNR
 from inpaintkit.training.progress import Progress
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack, pytest.mark.slow]
 
 STATE = f"{LightInpaintV1.name}.checkpoint.pth"
 

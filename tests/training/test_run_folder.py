@@ -25,7 +25,7 @@ from inpaintkit.training.callbacks import ProgressBar
 from inpaintkit.training.checkpoints import older
 from inpaintkit.training.schedule import weight_decay_groups
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack, pytest.mark.slow]
 
 NAME = LightInpaintV1.name
 STATE, MODEL = f"{NAME}.checkpoint.pth", f"{NAME}.pth"
