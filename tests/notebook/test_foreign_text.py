@@ -189,7 +189,7 @@ def test_figures(folder: Path) -> None:
         figures.extremes(truth, fills, evaluation),
         figures.metrics_bars(evaluation),
         figures.hole_spectra(records, fills),
-        figures.discriminator_maps(records, fills, lambda picture, target: picture[:, :1, 16:-16, 16:-16]),
+        figures.discriminator_maps(records, fills, lambda pictures, target: pictures[:, :1, 16:-16, 16:-16]),
     ]
     for figure in drawn:
         assert figures.png_bytes(figure)

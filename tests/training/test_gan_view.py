@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -58,7 +60,9 @@ def test_maps_spectra_and_epochs_are_drawn(gan: GanTrainer, records: Path) -> No
     assert [ax.get_title() for ax in maps.axes[:3]] == ["hole", "truth", "row fill"]
     assert [len(ax.images) for ax in maps.axes[:3]] == [1, 2, 2]
     alike = (
-        figures.discriminator_maps(data, fills, lambda picture, truth: torch.zeros(1, 1, 4, 4), n=1).axes[1].images[1]
+        figures.discriminator_maps(data, fills, lambda pictures, truth: torch.zeros(len(pictures), 1, 4, 4), n=1)
+        .axes[1]
+        .images[1]
     )
     assert alike.norm(0.0) == 0.5, "neither blue nor red"
     assert alike.get_extent()[::3] == [15.5, 15.5], "from the 17th pixel on"
@@ -68,8 +72,17 @@ def test_maps_spectra_and_epochs_are_drawn(gan: GanTrainer, records: Path) -> No
     assert [ax.get_title(loc="left") for ax in epochs.axes] == list(FIGURES.values())
 
 
-def test_curves_lie_in_the_run_folder_while_it_runs(gan: GanTrainer) -> None:
+def test_curves_lie_in_the_run_folder_while_it_runs_and_in_the_end(
+    gan: GanTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert (gan.files.folder / "figures" / "loss_curves.png").stat().st_size > 1000
+    curves, view = figures.CurveFile(), SimpleNamespace(folder=tmp_path, csv_file=gan.files.csv)
+    curves.on_start(view)
+    curves.on_row(view, {"split": "eval"})
+    assert not (tmp_path / "figures").exists(), "epochs of half a second would take twice as long"
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic(): now + 60)
+    curves.on_row(view, {"split": "eval"})
+    assert (tmp_path / "figures" / "loss_curves.png").is_file()
 
 
 def test_that_it_cannot_be_compiled_is_said(gan: GanTrainer) -> None:

@@ -1,6 +1,8 @@
 """Curves of a training from its loss CSV."""
 
+import contextlib
 import math
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from inpaintkit.errors import InputError
 from inpaintkit.inspection.figures import base
 from inpaintkit.inspection.run_state import loss_rows
 from inpaintkit.training.callbacks import Callback, RunView
@@ -21,11 +24,28 @@ BASELINES = {"hole_psnr": "hole_psnr_row_fill"}
 
 
 class CurveFile(Callback):
-    """Draws ``figures/loss_curves.png`` in the run folder anew after every evaluation: for runs that nobody watches."""
+    """Draws ``figures/loss_curves.png`` in the run folder anew after an evaluation, every `SECONDS` at most, and in the end: for runs that
+    nobody watches."""
+
+    SECONDS = 10.0
+    """Drawing takes half of one, more than a short epoch."""
+
+    def on_start(self, run: RunView) -> None:
+        self._drawn, self._more = time.monotonic(), False
 
     def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
-        if row["split"] == "eval":
-            base.save_figure(loss_curves(run.csv_file), run.folder / "figures" / "loss_curves.png")
+        self._more = True
+        if row["split"] == "eval" and time.monotonic() > self._drawn + self.SECONDS:
+            self._draw(run)
+
+    def on_end(self, run: RunView) -> None:
+        with contextlib.suppress(InputError):  # whatever ended the run says more
+            if self._more:
+                self._draw(run)
+
+    def _draw(self, run: RunView) -> None:
+        base.save_figure(loss_curves(run.csv_file), run.folder / "figures" / "loss_curves.png")
+        self._drawn, self._more = time.monotonic(), False
 
 
 def loss_curves(csv_path: str | Path) -> Figure:

@@ -33,7 +33,7 @@ from inpaintkit.model.discriminator import CELL, CUT_CELLS
 from inpaintkit.training.metrics import hole_psnr
 
 Realness = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""(picture (B, 3, H, W), truth) -> logits (B, 1, H // 8 - 4, W // 8 - 4), high = looks real; ``GanTrainer.realness`` is one."""
+"""(pictures (B, 3, H, W), their truth (1, 3, H, W)) -> logits (B, 1, H // 8 - 4, W // 8 - 4), high = looks real; ``GanTrainer.realness`` is one."""
 
 GRID_FREQUENCIES = (0.125, 0.25, 0.375, 0.5)  # cycles per px: the generator's grids of 8 and 4 px
 
@@ -69,14 +69,14 @@ def discriminator_maps(
     rows = filled_cases(fills, truth, evenly(truth.names, n))
     figure, axes = base.image_grid(len(rows), len(fills) + 2)
     for line, (case, filled) in zip(axes, rows, strict=True):
-        pictures = {"truth": case.truth, **filled}
-        maps = {name: realness(picture, case.truth)[0, 0].cpu().numpy() for name, picture in pictures.items()}
-        strongest = max(float(np.abs(logits).max()) for logits in maps.values()) or 1.0
+        pictures = torch.cat((case.truth, *filled.values()))
+        maps = realness(pictures, case.truth)[:, 0].cpu().numpy()
+        strongest = float(np.abs(maps).max()) or 1.0
+        height, width = pictures.shape[-2:]
+        extent = (cut - 0.5, width - cut - 0.5, height - cut - 0.5, cut - 0.5)  # pixels' centres have whole numbers
         base.show_picture(line[0], paint_hole(case.truth, case.judged)[0])
-        for ax, (name, logits) in zip(line[1:], maps.items(), strict=True):
-            base.show_picture(ax, pictures[name][0])
-            height, width = pictures[name].shape[-2:]
-            extent = (cut - 0.5, width - cut - 0.5, height - cut - 0.5, cut - 0.5)  # pixels' centres have whole numbers
+        for ax, picture, logits in zip(line[1:], pictures, maps, strict=True):
+            base.show_picture(ax, picture)
             ax.imshow(logits, cmap="RdBu", vmin=-strongest, vmax=strongest, alpha=0.55, extent=extent)
             ax.set_xlim(-0.5, width - 0.5)
             ax.set_ylim(height - 0.5, -0.5)

@@ -194,13 +194,13 @@ class GanTask:
     def realness(self, picture: Tensor, target: Tensor) -> Tensor:
         """Return how real the discriminator finds each place of `picture`, (B, 1, h, w) logits, high = real.
 
-        `picture` and its truth `target` are (B, 3, H, W), 0..1; the map covers them but for a frame of two cells of 8 px. The
-        members of an ensemble judge as much as each of them is picked. Who learnt by pairs only knows what is more or less real
-        than the truth of the same place: that is 0 then.
+        `picture` is (B, 3, H, W), 0..1, and so is its truth `target`, or it is one for all; the map covers them but for a frame of two
+        cells of 8 px. The members of an ensemble judge as much as each of them is picked. Who learnt by pairs only knows what is more
+        or less real than the truth of the same place: that is 0 then.
         """
         self.discriminator.eval()
         picture, target = picture.to(self.device), target.to(self.device)
-        logits = self._logits(picture, target)
+        logits = self._logits(picture, target.expand_as(picture))
         if self.config.adversarial_loss == "paired":
             logits = logits - self._logits(target, target)
         return logits.cpu()
