@@ -75,7 +75,9 @@ def write_notebooks(folder: Path, work: Path, photos: Path) -> None:
     for file in sorted((ROOT / "notebooks").glob("*.ipynb")):
         params = step_params(file.stem, work, "smoke")
         if file.stem == "01_generate":
-            params["dataset_dir"] = str(photos)
+            params |= {"dataset_dir": str(photos), "shard": "auto"}
+        if file.stem == "02_train":
+            params["num_samples"] = 8  # long enough to be stopped
         if file.stem == "04_inspect":
             params["picture"] = str(photos / "eval" / f"{HOSTILE}.jpg")
             params["fills"] = f"row, {photos / HOSTILE}.pth"

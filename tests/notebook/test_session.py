@@ -39,7 +39,7 @@ def test_lines_of_the_cell_win_over_the_preset_and_none_stands_for_it(
     assert (config.max_epoch, config.crop_size, config.batch_size) == (2, 128, 3)
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "preset smoke, with"
-    assert "  batch_size = 3 instead of 4" in said
+    assert "  batch_size = 3 instead of 2" in said
 
 
 def test_a_name_that_is_no_option_is_refused(data: Path) -> None:
@@ -101,7 +101,7 @@ def test_who_watches_hears_how_long_it_takes_and_of_a_shorter_way_where_that_is_
     monkeypatch.setattr(session, "estimate_seconds", lambda config: 3600 * hours)
     session.configure(TrainConfig, ran(data))
     said = capsys.readouterr().out
-    assert "2 epochs of 8 samples: about " in said
+    assert "2 epochs of 4 samples: about " in said
     assert ("Choose preset" in said) == (hours > 1)
 
 
