@@ -59,6 +59,10 @@ def border_columns(holes: Tensor, lefts: Tensor, width: int, picks: Tensor, inse
     by `picks` (B,). Beyond the border that column repeats, as the network pads pictures. `insets` (B,): how many columns of the crop lie
     beyond the right border; negative: beyond the left one; 0: there is no border. The crop moves so that the border comes to its place;
     where that leads out of the record, the record is mirrored. Returns (B, S) int64.
+
+    >>> holes = torch.tensor([[[False, False, True, False]]]).expand(2, -1, -1)
+    >>> border_columns(holes, torch.tensor([1, 1]), 6, torch.tensor([0, 0]), torch.tensor([1, -1])).tolist()
+    [[1, 2, 3, 3], [3, 3, 4, 5]]
     """
     size = holes.shape[-1]
     steps = torch.arange(size, device=holes.device)

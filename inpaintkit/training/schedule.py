@@ -154,7 +154,7 @@ def restart_schedule(
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] = config.learning_rate
     scheduler = create_scheduler(config, optimizer)
-    if scheduler is not None and epochs_done:
+    if scheduler is not None:
         scheduler.step(epochs_done)
     return scheduler
 

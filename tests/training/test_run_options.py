@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,13 +19,14 @@ from toy_files import write_record
 from inpaintkit.config import TrainConfig
 from inpaintkit.data import InpaintDataset
 from inpaintkit.data.batch_colours import sent
-from inpaintkit.data.resident import ResidentRecords
+from inpaintkit.data.resident import ResidentRecords, resident_bytes
 from inpaintkit.data.sample_draw import Chances
 from inpaintkit.errors import InputError
 from inpaintkit.model import LightInpaintV1, load_model, load_state
 from inpaintkit.training import Trainer, create_optimizer
 from inpaintkit.training.checkpoints import newest_checkpoint, older, save_checkpoint
-from inpaintkit.training.feeding import Feed, choose_records
+from inpaintkit.training.feeding import Feed, choose_records, wants_resident
+from inpaintkit.training.judging import save_strips
 from inpaintkit.training.schedule import warmed_up
 
 STATE = f"{LightInpaintV1.name}.checkpoint.pth"
@@ -104,6 +106,18 @@ def test_warm_up_raises_the_rate_step_by_step_and_leaves_the_schedule_alone() ->
     assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])
 
 
+def test_the_schedule_free_optimiser_warms_up_by_itself() -> None:
+    config = TrainConfig(warmup_steps=4, learning_rate=0.1, weight_decay=0.0, optimizer="adamw_schedulefree")
+    layer = torch.nn.Linear(1, 1, bias=False)
+    optimizer: Any = create_optimizer(config, layer)
+    before, layer.weight.grad = layer.weight.item(), torch.ones(1, 1)
+    optimizer.train()
+    with warmed_up(optimizer, config, 1):
+        optimizer.step()
+    optimizer.eval()
+    assert before - layer.weight.item() == pytest.approx(0.025, rel=1e-3)
+
+
 class TestKeptCheckpoints:
     model = LightInpaintV1()
 
@@ -125,6 +139,13 @@ class TestKeptCheckpoints:
         for number in range(1, 4):
             self.save(tmp_path, number, keep_last=1)
         assert self.numbers(tmp_path) == [3]
+
+    def test_also_where_a_file_has_one_name_only(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As on exFAT."""
+        monkeypatch.setattr(os, "link", Mock(side_effect=PermissionError))
+        for number in range(1, 4):
+            self.save(tmp_path, number)
+        assert self.numbers(tmp_path) == [3, 2, 1]
 
     def test_a_run_killed_during_its_third_save_still_has_the_second(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -177,6 +198,17 @@ class TestSubsets:
         assert strip.name == "epoch0000_batch0000.png"
         with Image.open(strip) as sheet:
             assert sheet.height == 64 - 2 * 16, "a single row, without its margin"
+
+    def test_each_row_shows_the_input_with_its_hole_the_output_and_the_target(self, tmp_path: Path) -> None:
+        x, hole = torch.zeros(2, 3, 6, 6), torch.zeros(2, 1, 6, 6) > 0
+        hole[1, :, 2, 3] = hole[0, :, 0, 0] = True  # the second one lies in the margin
+        output, y = torch.full((2, 2, 3, 2, 2), 0.2)
+        save_strips(x, hole, output + 1, y, tmp_path / "strip.png")
+        expected = np.full((8, 14, 3), 255)
+        expected[[0, 1, 6, 7], :2], expected[[0, 1, 6, 7], 12:] = 0, 51
+        expected[6, 1] = 255, 0, 255
+        with Image.open(tmp_path / "strip.png") as sheet:
+            np.testing.assert_array_equal(np.asarray(sheet), expected)
 
     def test_more_than_there_are_is_all(self) -> None:
         assert choose_records(["a", "b"], 5) == choose_records(["a", "b"], None) == [0, 1]
@@ -264,12 +296,27 @@ class TestResidentRecords:
         rows = [run(params(records, tmp_path / mode, resident=mode)).run.progress.history for mode in ("on", "off")]
         assert rows[0] == rows[1]
 
-    def test_records_of_different_sizes_are_refused(self, tmp_path: Path) -> None:
+    def test_left_to_choose_they_go_where_there_is_twice_the_room(
+        self, records: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        data = InpaintDataset(records / "train", training=True, crop_size=64)
+        twice = 2 * resident_bytes(data)
+        room = iter([twice, twice + 2])
+        monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (next(room), 0))
+        assert [wants_resident("auto", data, "cuda") for _ in range(2)] == [False, True]
+        assert not wants_resident("auto", data, "cpu")
+
+    def test_records_of_different_sizes_are_refused_and_never_chosen(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for number, size in enumerate((64, 96)):
             picture, hole = np.zeros((size, size, 3), np.uint8), np.eye(size, dtype=np.uint8) * 255
             write_record(tmp_path, f"p_{number}", picture, hole)
+        data = InpaintDataset(tmp_path, training=True, crop_size=64)
         with pytest.raises(InputError, match="differ in size; use resident=off"):
-            ResidentRecords(InpaintDataset(tmp_path, training=True, crop_size=64), "cpu")
+            ResidentRecords(data, "cpu")
+        monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (10**12, 0))
+        assert not wants_resident("auto", data, "cuda")
 
 
 def test_tensorboard_gets_the_curves_under_the_names_of_the_csv(records: Path, tmp_path: Path) -> None:

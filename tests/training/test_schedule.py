@@ -82,10 +82,10 @@ def test_other_lengths_end_at_the_lowest_rate_of_a_cycle(max_epoch: int, last: i
 
 def test_without_a_schedule_every_epoch_is_run_at_the_full_rate() -> None:
     for config in (
-        TrainConfig(max_epoch=12, scheduler="none"),
-        TrainConfig(max_epoch=12, optimizer="adamw_schedulefree"),
+        TrainConfig(max_epoch=13, scheduler="none"),
+        TrainConfig(max_epoch=13, optimizer="adamw_schedulefree"),
     ):
-        assert epochs_of(config) == [(1e-4, 0.001)] * 12
+        assert epochs_of(config) == [(1e-4, 0.001)] * 13
     rates = epochs_of(TrainConfig(max_epoch=30, scheduler="cosine"))
     assert {decay for _, decay in rates} == {0.001}
     assert [r for r, _ in rates] == [r for r, _ in epochs_of(TrainConfig(max_epoch=30))]
