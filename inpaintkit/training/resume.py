@@ -18,6 +18,7 @@ from inpaintkit.data import HardExampleSampler, InpaintDataset
 from inpaintkit.errors import InputError
 from inpaintkit.files import OLD, move_aside
 from inpaintkit.seeds import derive_seed
+from inpaintkit.text import count_of
 from inpaintkit.training.checkpoints import newest_checkpoint, older, taking_state
 from inpaintkit.training.iw3_state import from_iw3
 from inpaintkit.training.progress import Plan, Progress
@@ -250,11 +251,11 @@ def match_records(state: State, facts: DataFacts, config: TrainConfig, sampler: 
         raise InputError(
             f"data_dir: the records in {config.data_dir} have changed since the run began; {RECORD_CHOICES}"
         )
-    added = len(facts.names) - len(places)
+    added = count_of(len(facts.names) - len(places), "new record")
     if not config.resume:
-        raise InputError(f"data_dir: {added} records were added to {config.data_dir} since the run began; {CHOICES}")
+        raise InputError(f"data_dir: {added} in {config.data_dir} since the run began; {CHOICES}")
     sampler.load_state_dict(state["inpaintkit_sampler"], places)
-    return [f"{added} records were added since the run began; they are drawn from here on"]
+    return [f"{added} since the run began, drawn from here on"]
 
 
 def _places(state: State, facts: DataFacts) -> Sequence[int] | None:

@@ -14,6 +14,7 @@ from inpaintkit.data import InpaintDataset
 from inpaintkit.errors import InputError
 from inpaintkit.files import FolderLock, remove_leftovers
 from inpaintkit.model import LightInpaintV1
+from inpaintkit.text import count_of
 from inpaintkit.training.callbacks import Callback, default_callbacks
 from inpaintkit.training.checkpoints import put_in_place, save_checkpoint, taking_state
 from inpaintkit.training.distributed import Group
@@ -136,7 +137,7 @@ class Trainer:
     def _show(self) -> TrainReport:
         epochs = self.run.progress.epoch - 1
         more = longer_run(self.config, epochs)
-        done = f"this run is done: {epochs} epochs in {self.files.folder}; nothing was changed"
+        done = f"this run is done: {count_of(epochs, 'epoch')} in {self.files.folder}; nothing was changed"
         ways = f"To go on, set resume=True and max_epoch={more} or more; for a new run name another model_dir"
         with self.run.under_way([f"{done}. {ways}"]):
             return self._report(finished=True)

@@ -383,11 +383,11 @@ class TestChangedOptions:
 class TestTheRecords:
     def test_added_ones_are_drawn_from_here_on_if_asked(self, data: Path) -> None:
         write_record(data / "train", 2)
-        with pytest.raises(InputError, match="1 records were added"):
+        with pytest.raises(InputError, match="1 new record"):
             cut(data)
         heard = Listener()
         assert cut(data, heard, resume=True).finished
-        assert heard.heard("1 records were added")
+        assert heard.heard("1 new record")
 
     def test_the_losses_of_the_others_stay_with_them(self, data: Path) -> None:
         before = tiny_trainer(data)
