@@ -5,8 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 # A file's tests stay in one process, which makes its fixtures once; tests/conftest.py has the slowest begin.
-# One process more than there are cores: some tests wait, for a browser or a disk.
-TESTS   = $(BIN)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder
+TESTS  := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 # What JupyterLab writes into a notebook beside its cells changes with each version of Python.
 STRIP  := --keep-id --extra-keys "$(addprefix metadata.language_info.,codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version)"
 
@@ -28,8 +27,7 @@ $(READY): pyproject.toml
 demo: $(READY)   ## generate, train, fine-tune, inspect on the shipped photos -> models/demo
 	$(BIN)/python -m inpaintkit demo
 
-test: lint       ## lint, types and the whole test suite
-	$(MAKE) -j types unit
+test: lint types unit ## lint, types and the whole test suite
 
 lint: $(READY)   ## ruff over code and notebooks
 	$(BIN)/ruff check .
@@ -38,7 +36,7 @@ lint: $(READY)   ## ruff over code and notebooks
 types: $(READY)  ## mypy, strict
 	$(BIN)/mypy
 
-unit: $(READY)   ## pytest, in several processes
+unit: $(READY)   ## pytest, one process per core
 	$(TESTS)
 
 reliability: $(READY) ## the tries of docs/reliability.md
