@@ -20,9 +20,7 @@ STEP_SHARE_ALONE = 0.75  # ... or this, for a bar without another one on the opp
 SOFT_EDGE = 120  # a bar's edge may be soft (compression, scaling) over this part of the picture's side
 ALIKE, THIN = 0.02, 0.02  # of the picture's side: how opposite bars may differ; how wide a bar alone may be
 SMALLEST_PICTURE = 0.25  # of a side: what must be left between bars
-BLACK_BESIDE = (
-    0.1  # of a bar's width: how much of it must be black beside the picture where something is written in it ...
-)
+BLACK_BESIDE = 0.1  # of a bar with something written in it: how much of its width must be black beside the picture ...
 UNWRITTEN = 0.2  # ... and how much of its length over its whole width
 
 

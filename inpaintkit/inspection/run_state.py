@@ -79,9 +79,8 @@ def describe_run(state: RunState) -> str:
         return "no epoch yet: curves appear with the first evaluation"
     over = {"0", *(row["epoch"] for row in state.rows if row["split"] == "train")}
     epoch = state.rows[-1]["epoch"]
-    within = (
-        "" if epoch in over else "within "
-    )  # a run that is stopped is judged where it stands, and keeps no model of that
+    # a run that is stopped is judged where it stands, and keeps no model of that
+    within = "" if epoch in over else "within "
     parts = [f"{within}epoch {epoch}" + (f" of {state.last_epoch}" if state.last_epoch else "")]
     judged = [row for row in state.rows if row["split"] == "eval" and not math.isnan(_number(row, "total"))]
     if judged:
