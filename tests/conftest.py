@@ -15,7 +15,7 @@ import own_process  # noqa: F401  says what the fork server imports, before a te
 
 import inpaintkit.notebook.schemas  # noqa: F401  before a test imports nbformat
 
-settings.register_profile("inpaintkit", deadline=None, max_examples=50)
+settings.register_profile("inpaintkit", deadline=None)
 settings.load_profile("inpaintkit")
 
 
