@@ -13,7 +13,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import own_process  # noqa: F401  says what the fork server imports, before a test starts it
 
-import inpaintkit.notebook.schemas  # noqa: F401  before a test imports nbformat
+from inpaintkit.notebook.schemas import load_nbformat
+
+load_nbformat()  # before a test imports it
 
 settings.register_profile("inpaintkit", deadline=None)
 settings.load_profile("inpaintkit")

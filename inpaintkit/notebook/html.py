@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import inpaintkit.notebook.schemas  # noqa: F401
-
-# isort: split
-import nbformat
-from nbconvert import HTMLExporter
-
 from inpaintkit.files import atomic_write_text
+from inpaintkit.notebook.schemas import load_nbformat
+
+load_nbformat()
+
+import nbformat  # noqa: E402
+from nbconvert import HTMLExporter  # noqa: E402
 
 
 def write_html(executed: str | Path) -> Path:

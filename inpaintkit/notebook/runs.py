@@ -30,6 +30,7 @@ from inpaintkit.model import load_model
 from inpaintkit.notebook.machine import machine_facts, source_revision, versions
 from inpaintkit.notebook.parameters import PRESET, in_project, load_params, resolve
 from inpaintkit.notebook.project import find_notebook, find_project
+from inpaintkit.notebook.schemas import load_nbformat
 from inpaintkit.notebook.stoppable import stoppable_kernel
 from inpaintkit.training.callbacks import Callback, RunView
 from inpaintkit.training.feeding import check_records
@@ -84,9 +85,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         InputError: a parameter or an input on disk can't work; nothing was started.
         RunFailed: a cell failed; the executed notebook and the manifest say where and why.
     """
-    import inpaintkit.notebook.schemas  # noqa: F401  not at the top: it takes a second, which each notebook's kernel would pay too
-
-    # isort: split
+    load_nbformat()  # not at the top: it and papermill take a second, which each notebook's kernel would pay too
     from papermill.exceptions import PapermillExecutionError
 
     source = find_notebook(notebook)
