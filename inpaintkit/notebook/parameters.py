@@ -180,7 +180,7 @@ def find_params(file: str | Path, notebook: str = "") -> Path:
         if candidate.is_file():
             return candidate
     shipped, preset = [candidate.stem for candidate in folder.glob("*.yaml")], f"{notebook}.{path.name}"
-    hint = nearest_name(preset if preset in shipped else path.stem, shipped)
+    hint = nearest_name(preset if preset in shipped else path.name.removesuffix(".yaml"), shipped)
     raise InputError(f"{shown(file)}: there is no such parameter file{hint}; the shipped ones are in params/")
 
 

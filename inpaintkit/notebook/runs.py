@@ -121,7 +121,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
             _note_failure(folder, manifest | _ending(status, started, f"{error.ename}: {error.evalue}"))
             if stopped:
                 raise KeyboardInterrupt(f"{source.stem} {error.evalue or AGAIN}") from None
-            reason = error.evalue if error.ename == "InputError" else f"{error.ename}: {error.evalue}"
+            reason = error.evalue if error.ename in ("InputError", "RunFailed") else f"{error.ename}: {error.evalue}"
             raise RunFailed(f"{source.stem} failed: {reason} (see {folder / source.name})") from None
         except BaseException as error:
             _note_failure(folder, manifest | _ending("interrupted", started, repr(error)))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
 from PIL import Image
 from toy_files import copy_photos
 
@@ -156,6 +157,7 @@ class TestCommandLine:
             (["clean", "--output-dir", "nowhere", "--prefix", "a_b"], "the folder nowhere does not exist"),
             (["run", "02_train", "-f", "nowhere.yaml"], "no such parameter file"),
             (["run", "02_train", "-f", "try"], "no such parameter file (did you mean 02_train.try?)"),
+            (["run", "02_train", "-f", "02_train.ful"], "no such parameter file (did you mean 02_train.full?)"),
             (
                 ["stereo", "x.jpg", "--divergance=3"],
                 "no option --divergance (did you mean --divergence?); `inpaintkit stereo -h`",
@@ -484,15 +486,26 @@ def test_the_run_folder_of_another_job_is_left_as_it_is(
     assert [(path.name, path.read_text()) for path in run.iterdir()] == [("params.yaml", theirs)]
 
 
-def test_a_run_whose_process_the_system_killed_says_so_in_one_sentence(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (DeadKernelError("Kernel died"), "the process of its notebook was killed"),
+        (
+            PapermillExecutionError(8, 1, "", "RunFailed", "the memory of cuda doesn't suffice", []),
+            "the memory of cuda",
+        ),
+        (PapermillExecutionError(8, 1, "", "ValueError", "odd", []), "ValueError: odd"),
+    ],
+)
+def test_a_run_that_fails_says_so_in_one_sentence(
+    error: Exception, sentence: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_: object, **__: object) -> None:
-        raise DeadKernelError("Kernel died")
+    def failed(*_: object, **__: object) -> None:
+        raise error
 
-    monkeypatch.setattr("papermill.execute_notebook", killed)
+    monkeypatch.setattr("papermill.execute_notebook", failed)
     words = ["-p", f"data_dir={some_records(tmp_path, hole='quarter')}", "-p", f"model_dir={tmp_path / 'm'}"]
     assert main(["run", "02_train", *words]) == 1
     (said,) = capsys.readouterr().err.strip().splitlines()
-    assert said.startswith("inpaintkit: 02_train failed: the process of its notebook was killed")
+    assert said.startswith(f"inpaintkit: 02_train failed: {sentence}")
     assert json.loads((tmp_path / "m" / "manifest.json").read_text())["error"]
