@@ -123,8 +123,12 @@ class TestDivision:
         for place, name in {"train/a": "cat_face", "eval/b": "dahlia", "c": "fig_bowl", ".d": "fig_bowl"}.items():
             photo(tmp_path / f"{place}.jpg", f"train/{name}")
         (tmp_path / "notes.txt").write_text("no picture")
-        listing = list_sources(config(tmp_path, tmp_path / "out"))
-        assert listing.division == "by the folders train/ and eval/; pictures and videos left out beside them: 1"
+        (tmp_path / "out").mkdir()
+        said = "by the folders train/ and eval/; pictures and videos left out beside them: 1"
+        assert list_sources(config(tmp_path, tmp_path / "out")).division == said
+        photo(tmp_path / "test" / "deep" / "e.jpg", "train/fig_bowl")
+        with_folder = f"{said}; folders left out beside them: test"
+        assert list_sources(config(tmp_path, tmp_path / "out")).division == with_folder
 
     @pytest.mark.parametrize("second", ["copy", "broken", "none"])
     def test_one_good_photo_is_too_few(self, second: str, tmp_path: Path) -> None:

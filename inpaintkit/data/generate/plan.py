@@ -10,7 +10,7 @@ from typing import Any
 
 from inpaintkit.config import FIXED, GenerateConfig, parse_shard
 from inpaintkit.data import manifest
-from inpaintkit.data.images import STEREO_PAIR
+from inpaintkit.data.images import STEREO_PAIR, SYSTEM_FOLDERS
 from inpaintkit.data.picture_depth import depth_model
 from inpaintkit.data.sources import (
     Source,
@@ -87,17 +87,16 @@ def list_sources(config: GenerateConfig) -> Listing:
         )
     _require_apart(root, Path(config.output_dir))
     splits = ("eval",) if config.eval_only else manifest.SPLITS
-    files = list_files(
-        root, [Path(config.output_dir), config.run_folder, *map(Path, filter(None, [config.depth_cache]))]
-    )
+    written = [Path(config.output_dir), config.run_folder, *map(Path, filter(None, [config.depth_cache]))]
+    files = list_files(root, written)
     if root.is_file():
         return Listing({splits[0]: [root]}, f"a single file, all of it to {splits[0]}/")
     maps = _depth_maps([*files["train"], *files["eval"]], config)
     files = {split: [path for path in paths if path not in maps] for split, paths in files.items()}
     if is_divided(root):
-        beside = sum(not path.name.startswith(".") and usable(path) for path in root.iterdir())
-        left_out = f"; pictures and videos left out beside them: {beside}" if beside else ""
-        division = f"by the folders train/ and eval/{left_out}"
+        division = "by the folders train/ and eval/" + _left_out_beside(
+            root, [*written, *map(Path, filter(None, [config.model_path]))]
+        )
     else:
         files, division = divide(files["train"], config.eval_fraction)
     pairs = len({path.with_suffix("") for path in root.rglob(f"*{STEREO_PAIR}.*")})
@@ -112,6 +111,17 @@ def list_sources(config: GenerateConfig) -> Listing:
             "with pictures or videos, or another eval_fraction"
         )
     return listing
+
+
+def _left_out_beside(root: Path, others: Iterable[Path]) -> str:
+    """Say what lies beside train/ and eval/ in `root` and isn't used; `others`: folders that serve something else."""
+    known = {path.resolve() for path in (*others, *(root / split for split in manifest.SPLITS))}
+    beside = [path for path in root.iterdir() if not path.name.startswith(".") and path.name not in SYSTEM_FOLDERS]
+    files = sum(map(usable, beside))
+    folders = sorted(shown(path.name) for path in beside if path.is_dir() and path.resolve() not in known)
+    return (f"; pictures and videos left out beside them: {files}" if files else "") + (
+        f"; folders left out beside them: {', '.join(folders)}" if folders else ""
+    )
 
 
 def _require_apart(root: Path, output: Path) -> None:
