@@ -141,7 +141,7 @@ def _add_params(command: argparse.ArgumentParser, help: str) -> None:
 def _add_notebook_commands(add: AddCommand) -> None:
     demo = add("demo", _demo, "generate, train, fine-tune and inspect on the shipped photos, into models/demo")
     demo.add_argument("--smoke", action="store_true", help="tiny sizes: proves that everything runs, learns nothing")
-    demo.add_argument("--run-dir", type=_path, help="folder for the four run folders (default: models/demo)")
+    demo.add_argument("--run-dir", type=_path, help="folder of the four runs (default: models/demo, or models/smoke)")
 
     run = add("run", _run, "run one notebook headless with papermill; `run NOTEBOOK -h` lists its options")
     notebooks = "01_generate, 02_train, 03_finetune_gan or 04_inspect"
@@ -311,7 +311,7 @@ def _export(options: argparse.Namespace) -> None:
 
     print(f"written: {export_checkpoint(options.checkpoint, options.output, options.format)}")
     if options.checkpoint.suffix == ".pth":
-        print("entry for iw3/inpaint_models.yml, which takes .pth files (one for films, too: docs/use_in_iw3.md):")
+        print("entry for iw3/inpaint_models.yml, which takes .pth files (one for videos, too: docs/use_in_iw3.md):")
         print(iw3_snippet(options.checkpoint), end="")
 
 

@@ -233,7 +233,7 @@ def divide(files: list[Path], eval_fraction: float) -> tuple[dict[str, list[Path
     """
     same = find_duplicates(files)
     split = split_files(files, eval_fraction, {path for path in files if path not in same and usable(path)})
-    counts = ", ".join(f"{len(paths)} files to {name}/" for name, paths in split.items())
+    counts = ", ".join(f"{count_of(len(paths), 'file')} to {name}/" for name, paths in split.items())
     if (alike := _frames_apart(files, set(split["eval"]))) is not None:
         counts += (
             f"; {' and '.join(shown(path.name) for path in alike)} look like frames of one film, of which both sides have some: a model "

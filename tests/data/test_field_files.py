@@ -94,7 +94,9 @@ def test_stereo_pairs_made_of_the_photos_are_no_photos(tmp_path: Path) -> None:
     )
     assert len(made) == 9
     assert list_pictures(tmp_path) == photos
-    assert list_sources(config(tmp_path, tmp_path / "out")).division.endswith("to eval/; stereo pairs left out: 1")
+    assert list_sources(config(tmp_path, tmp_path / "out")).division.endswith(
+        "1 file to eval/; stereo pairs left out: 1"
+    )
     assert list_pictures(shutil.copytree(tmp_path / "stereo", tmp_path / "elsewhere")) == []
 
 
