@@ -30,7 +30,6 @@ CHANNELS = 4  # R, G, B, hole
 HOLE_THRESHOLD = 0
 """A pixel is missing where its byte is larger: iw3 writes 127 for its second kind of hole and trains on both."""
 
-TIME_STEP = 2 * 10**9  # ns
 READ_AHEAD = 16  # records decoded at once while packing: bounds the memory
 SAY_EVERY = 10.0  # s; some thousand records take minutes, before anything else can be said
 
@@ -152,17 +151,14 @@ def open_packed(folder: Path, pairs: list[tuple[Path, Path]]) -> PackedRecords |
 
 
 def _open_valid(data: Path, sources: list[Stamp], pairs: list[tuple[Path, Path]]) -> PackedRecords | None:
-    """Return the pack if key, sources and length all agree, else None."""
+    """Return the pack if key and sources agree and the file is long enough, else None."""
     try:
         index = read_json(data.with_suffix(".json"))
         with open(data, "rb") as handle:
             key = handle.read(HEADER_BYTES).decode()
         shapes = [(int(height), int(width)) for height, width in index["shapes"]]
         facts = Facts(shapes, index["hole_shares"], index["checksums"])
-        length, file = HEADER_BYTES + sum(CHANNELS * height * width for height, width in shapes), data.stat()
-        # touched since it was written: whatever it holds now, it is made anew
-        same = file.st_size == length and file.st_mtime_ns == _time_of(sources)
-        return PackedRecords(data, facts, pairs) if same and key == index["key"] == _key(sources, facts) else None
+        return PackedRecords(data, facts, pairs) if key == index["key"] == _key(sources, facts) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -170,15 +166,6 @@ def _open_valid(data: Path, sources: list[Stamp], pairs: list[tuple[Path, Path]]
 def _key(sources: list[Stamp], facts: Facts) -> str:
     content = json.dumps([FORMAT, sources, asdict(facts)])
     return hashlib.blake2b(content.encode(), digest_size=HEADER_BYTES // 2).hexdigest()
-
-
-def _time_of(sources: list[Stamp]) -> int:
-    """Return the time (ns) that a pack of `sources` bears: the same for all who make it at once, so that each can read any other's.
-
-    In steps of 2 s, which every file system keeps.
-    """
-    newest = max(int(stamp[half]) for stamp in sources for half in ("picture_mtime", "hole_mtime"))
-    return newest // TIME_STEP * TIME_STEP
 
 
 def _can_write(folder: Path) -> bool:
@@ -201,8 +188,6 @@ def _build(data: Path, sources: list[Stamp], pairs: list[tuple[Path, Path]]) -> 
             handle.write(content)
         handle.seek(0)
         handle.write(_key(sources, facts).encode())
-        handle.flush()
-        os.utime(temporary, ns=(_time_of(sources),) * 2)
     atomic_write_text(data.with_suffix(".json"), json.dumps({"key": _key(sources, facts), **asdict(facts)}))
 
 
