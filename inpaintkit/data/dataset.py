@@ -26,8 +26,7 @@ from inpaintkit.files import require_folder
 from inpaintkit.seeds import derive_seed, numpy_rng
 
 PNG_END = 20  # bytes: checksum of the pixels, of their chunk, and the empty last chunk
-MOST_HOLE = 0.5  # share of all pixels; real data sets have some hundredths
-MOST_HOLE_OF_ONE = 0.75  # of the pixels of a single record: a mask the other way round has more
+MOST_HOLE = 0.75  # of a record's pixels, most of which have some hundredths: a mask the other way round has more
 LOOKED_AT = 64  # records, where they aren't packed
 USUAL_CROP, SMALLEST_CROP, CROP_STEP = 256, 64, 4  # px
 
@@ -164,20 +163,14 @@ class InpaintDataset(Dataset[Sample]):
             shares = [float(read_record(*pair)[3].mean()) for pair in self._pairs[:LOOKED_AT]]
         else:
             shares = self.packed.facts.hole_shares
-        share = float(np.mean(shares))
-        if share == 0:
+        if not any(shares):
             raise InputError(
                 f"data_dir: none of the {len(self)} masks *{HOLE_SUFFIX} in {self.folder} has a hole; a hole is white (255)"
             )
-        if share > MOST_HOLE:
-            raise InputError(
-                f"data_dir: the masks *{HOLE_SUFFIX} in {self.folder} are hole for {share:.0%}; a hole is white (255), what is known black "
-                "(0): invert them if they are the other way round"
-            )
-        inverted = [place for place, one in enumerate(shares) if one > MOST_HOLE_OF_ONE]
+        inverted = [hole.name for (_, hole), share in zip(self._pairs, shares, strict=False) if share > MOST_HOLE]
         if inverted:
             raise InputError(
-                f"data_dir: {len(inverted)} of {len(shares)} masks in {self.folder} are hole for more than {MOST_HOLE_OF_ONE:.0%}, {self._pairs[inverted[0]][1].name} first; "
+                f"data_dir: {len(inverted)} of {len(shares)} masks in {self.folder} are hole for more than {MOST_HOLE:.0%}, {inverted[0]} first; "
                 "a hole is white (255), what is known black (0): invert them, or delete those pairs"
             )
 
