@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import io
 import math
 import os
 import threading
@@ -20,7 +19,7 @@ LEVELS = 65535
 COMPRESS_LEVEL = 1  # depth maps shrink little beyond it
 RECOUNT = 0.02  # of the limit: after so many new bytes of its own a process counts the folder again, others write too
 ROOM_AFTER_CLEANING = 0.9  # clean somewhat below the limit, so that not every new map cleans
-LARGEST_ENTRY, LARGEST_MAP = 1 << 28, 1 << 27  # bytes, pixels
+LARGEST_MAP = 1 << 27  # pixels
 
 
 def depth_key(picture: Tensor, model: DepthModel) -> str:
@@ -54,14 +53,11 @@ class DepthCache:
         if not path.is_file():
             return None
         try:
-            if path.stat().st_size > LARGEST_ENTRY:
-                return None
-            content = path.read_bytes()
-            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            with Image.open(path, formats=["PNG"]) as image:
                 if image.mode != "I;16" or math.prod(image.size) > LARGEST_MAP:
                     return None
                 image.verify()  # the checksums, which a decoder skips
-            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            with Image.open(path, formats=["PNG"]) as image:
                 levels = np.asarray(image, dtype=np.uint16)
             with contextlib.suppress(OSError):  # another user's, in a folder that several share
                 os.utime(path)
