@@ -19,6 +19,7 @@ from toy_files import SAMPLES
 FPS = 12
 CLOCK = 12000  # ticks a second
 BIT_RATE = 4_000_000
+ENCODE_THREADS = 2  # else the machine's cores, by which x264's files differ
 MATRIX_OFFSET = 44  # bytes from the name of a track header (version 0) to its matrix
 
 LUMA = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}  # of red and blue, by matrix
@@ -84,6 +85,7 @@ def write_video(
                 stream.height, stream.width, stream.pix_fmt = *pixels.shape[:2], pixel_format
                 stream.codec_context.time_base = Fraction(1, CLOCK if times is not None else FPS)
                 stream.codec_context.gop_size, stream.bit_rate = gop, BIT_RATE
+                stream.codec_context.thread_count = ENCODE_THREADS
                 if colours:
                     context = stream.codec_context
                     context.colorspace, context.color_trc, context.color_primaries = colours
