@@ -162,27 +162,25 @@ def require_file(path: str | Path, name: str) -> None:
     """Raise an `InputError` that names the parameter `name` unless `path` is a file."""
     if Path(path).is_dir():
         raise InputError(f"{name}: {path} is a folder; give a file in it")
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise InputError(f"{name}: the file {path} does not exist; give the path of an existing file")
+    if not Path(path).is_file():
+        raise InputError(f"{name}: {path} is a device or a pipe; give a file")
 
 
 def require_writable(path: str | Path, name: str) -> Path:
     """Return `path` if files can be written in that folder, or a folder that isn't there yet be made; else raise an `InputError`."""
     folder = Path(path)
     try:
-        probe_writing(next(place for place in (folder, *folder.parents) if place.exists()))
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        with tempfile.TemporaryFile(dir=there, buffering=0) as probe:
+            probe.write(b"x")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
             f"{name}: cannot write into {folder} ({reason}); choose a folder that you may write to"
         ) from None
     return folder
-
-
-def probe_writing(folder: Path) -> None:
-    """Raise `OSError` unless a file can be written in `folder`."""
-    with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
-        probe.write(b"x")
 
 
 def move_aside(folder: Path, names: Iterable[str], dated: Path) -> Path:

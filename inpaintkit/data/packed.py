@@ -21,7 +21,7 @@ from PIL import Image
 
 from inpaintkit.data.images import to_rgb
 from inpaintkit.errors import InputError
-from inpaintkit.files import atomic_path, atomic_write_text, probe_writing, read_json, remove_leftovers
+from inpaintkit.files import atomic_path, atomic_write_text, read_json, remove_leftovers
 
 PACK_FOLDER = ".packed"
 FORMAT = "inpaintkit-pack-3"
@@ -37,15 +37,8 @@ Bytes = NDArray[np.uint8]
 _Item = TypeVar("_Item")
 
 
-Stamp = dict[str, str | int]
-"""Names, sizes (bytes) and modification times (ns) of the two files of a record: a change of any rebuilds the pack."""
-
-
-def stamp_of(picture: Path, hole: Path) -> Stamp:
-    first, second = picture.stat(), hole.stat()
-    sizes = {"picture_bytes": first.st_size, "picture_mtime": first.st_mtime_ns}
-    sizes |= {"hole_bytes": second.st_size, "hole_mtime": second.st_mtime_ns}
-    return {"picture": picture.name, "hole": hole.name, **sizes}
+Stamps = list[tuple[str, int, int]]
+"""Name, size (bytes) and modification time (ns) of each file of the records: a change of any rebuilds the pack."""
 
 
 def read_record(picture: Path, hole: Path) -> Bytes:
@@ -135,11 +128,12 @@ def open_packed(folder: Path, pairs: list[tuple[Path, Path]]) -> PackedRecords |
     (the key, sizes, checksums). Returns None where it can't be written: the caller then reads the PNG files.
     Raises `InputError` on a broken record.
     """
-    sources = [stamp_of(*pair) for pair in pairs]
+    files = (path for pair in pairs for path in pair)
+    sources = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
     data = folder.parent / PACK_FOLDER / f"{folder.name}.bin"
     remove_leftovers(data.parent.glob(".*"), alone=False)  # as large as the data set
     packed = _open_valid(data, sources, pairs)
-    if packed is None and _can_write(data.parent):
+    if packed is None:
         try:
             _build(data, sources, pairs)
         except (OSError, InputError) as error:
@@ -150,7 +144,7 @@ def open_packed(folder: Path, pairs: list[tuple[Path, Path]]) -> PackedRecords |
     return packed
 
 
-def _open_valid(data: Path, sources: list[Stamp], pairs: list[tuple[Path, Path]]) -> PackedRecords | None:
+def _open_valid(data: Path, sources: Stamps, pairs: list[tuple[Path, Path]]) -> PackedRecords | None:
     """Return the pack if key and sources agree and the file is long enough, else None."""
     try:
         index = read_json(data.with_suffix(".json"))
@@ -163,20 +157,12 @@ def _open_valid(data: Path, sources: list[Stamp], pairs: list[tuple[Path, Path]]
         return None
 
 
-def _key(sources: list[Stamp], facts: Facts) -> str:
+def _key(sources: Stamps, facts: Facts) -> str:
     content = json.dumps([FORMAT, sources, asdict(facts)])
     return hashlib.blake2b(content.encode(), digest_size=HEADER_BYTES // 2).hexdigest()
 
 
-def _can_write(folder: Path) -> bool:
-    with contextlib.suppress(OSError):
-        folder.mkdir(exist_ok=True)
-        probe_writing(folder)
-        return True
-    return False
-
-
-def _build(data: Path, sources: list[Stamp], pairs: list[tuple[Path, Path]]) -> None:
+def _build(data: Path, sources: Stamps, pairs: list[tuple[Path, Path]]) -> None:
     facts = Facts([], [], [])
     with atomic_path(data) as temporary, open(temporary, "wb") as handle:
         handle.write(bytes(HEADER_BYTES))
