@@ -48,15 +48,15 @@ def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
     is missing or there is none at all.
     """
     with os.scandir(folder) as entries:
-        found = {entry.name: entry for entry in entries if entry.name.endswith((PICTURE_SUFFIX, HOLE_SUFFIX))}
-    names = {name for name in found if not name.startswith(".")}
-    for name in sorted(names):
+        halves = (entry for entry in entries if entry.name.endswith((PICTURE_SUFFIX, HOLE_SUFFIX)))
+        found = {entry.name: entry for entry in halves if not entry.name.startswith(".")}
+    for name in sorted(found):
         if not name.isprintable() and any(unicodedata.category(character) == "Cs" for character in name):
             raise InputError(f"{folder / name} has a name that is not UTF-8 text; rename it")
         if not found[name].is_file():
             raise InputError(f"{folder / name} is a folder, a device, a pipe or a link to nothing; delete it")
     pictures, holes = (
-        {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
+        {name.removesuffix(suffix) for name in found if name.endswith(suffix)}
         for suffix in (PICTURE_SUFFIX, HOLE_SUFFIX)
     )
     if (alone := min(pictures ^ holes, default=None)) is not None:

@@ -117,16 +117,9 @@ def look_lengths(times: NDArray[np.float64]) -> NDArray[np.float64]:
 def find_cuts(looks: Looks) -> NDArray[np.bool_]:
     """Return (n,) bool: True where a look is the first after a cut."""
     steps = np.append(0.0, difference(looks.thumbs[1:], looks.thumbs[:-1]))
-    around = np.stack([_shifted(steps, shift) for shift in (-3, -2, -1, 1, 2, 3)])
-    usual = np.median(around, 0) if len(steps) > 1 else steps
-    return (steps > CUT_STEP) & (steps > CUT_RATIO * usual)
-
-
-def _shifted(values: NDArray[np.float64], shift: int) -> NDArray[np.float64]:
-    """Return `values` moved by `shift` places, mirrored at the ends."""
-    places = np.abs(np.arange(len(values)) - shift)
-    last = len(values) - 1
-    return np.asarray(values[np.clip(last - np.abs(last - places), 0, last)])
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(steps, 3, mode="reflect"), 7)
+    usual = np.median(np.delete(around, 3, axis=1), axis=1)
+    return np.asarray((steps > CUT_STEP) & (steps > CUT_RATIO * usual))
 
 
 def find_blends(looks: Looks) -> NDArray[np.bool_]:

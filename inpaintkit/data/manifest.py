@@ -115,7 +115,7 @@ def data_set_names(output_dir: str | Path) -> list[str]:
 
 def iw3_set_names(output_dir: str | Path) -> list[str]:
     """Return the names (``PREFIX_MODEL``, or ``MODEL`` alone) of the data sets in `output_dir` that iw3's generator wrote."""
-    names = (path.name for split in SPLITS for path in _entries(Path(output_dir) / split))
+    names = (path.name for split in SPLITS for path in (Path(output_dir) / split).glob("*"))
     return sorted({found[1] for name in names if (found := IW3_RECORD.fullmatch(name))})
 
 
@@ -241,7 +241,7 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
                 f"output_dir: {folder} is a link; nothing was deleted, because what it leads to may be another's"
             )
     marks = [path for place in own for path in place.rglob("*") if path.is_symlink() or not path.is_dir()]
-    found = [path for place in shared for path in _entries(place) if _belongs(path.name, name, pattern)]
+    found = [path for place in shared for path in place.glob("*") if _belongs(path.name, name, pattern)]
     files = sorted({*marks, *found}, key=lambda path: (_place_in_cleaning(path), path))
     if dry_run or not files:
         return files
@@ -257,7 +257,7 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
             with contextlib.suppress(OSError):
                 place.parent.rmdir()
         for split in SPLITS:
-            if not _entries(root / split) and not (root / PACK_FOLDER).is_symlink():
+            if not any((root / split).glob("*")) and not (root / PACK_FOLDER).is_symlink():
                 for pack in (root / PACK_FOLDER).glob(f"{split}.*"):  # as large as the records were
                     pack.unlink(missing_ok=True)
     return files
@@ -302,10 +302,6 @@ def check_name(name: str) -> None:
         raise InputError(
             f"prefix: {shown(repr(name))} is no name of a data set; give PREFIX_MODEL as in its files' names, e.g. photos1_Any_B"
         )
-
-
-def _entries(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def _place_in_cleaning(path: Path) -> int:

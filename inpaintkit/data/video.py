@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,15 +126,9 @@ class Stream:
             raise UnreadablePicture("has pictures in a format that cannot be decoded here; convert it to H.264")
         self.stream.thread_type = "AUTO"
         self.stream.codec_context.thread_count = DECODE_THREADS
-        self.frames = self._decode()
+        self.frames = self._rising(self._decode())
         self.position: int | None = None
-        self._offset, self._step = 0, 1
-        self._last: int | None = None
-
-    @property
-    def joined(self) -> bool:
-        """Whether another recording began on the way here."""
-        return self._offset != 0
+        self.joined = False  # whether another recording began on the way
 
     def before(self, stamp: int) -> int:
         """Return a stamp from which seeking leads to `stamp` in MPEG streams (.ts, .mpg, .vob), too: sought is when a frame is decoded,
@@ -162,31 +156,30 @@ class Stream:
                 yield None
                 return
             try:
-                for frame in packet.decode():
-                    self._keep_rising(frame)
-                    yield frame
+                yield from packet.decode()
             except EOFError:
                 return
             except (av.error.FFmpegError, OSError):
                 yield None
 
-    def _keep_rising(self, frame: VideoFrame) -> None:
+    def _rising(self, frames: Iterable[VideoFrame | None]) -> Iterator[VideoFrame | None]:
         """Let time go on where stamps fall back by more than `FALL_BACK`: there another recording was appended (.ts, .vob)."""
-        if frame.pts is None:
-            return
-        stamp, unit = frame.pts + self._offset, float(frame.time_base or self.stream.time_base or 0)
-        if self._last is not None and (self._last - stamp) * unit > FALL_BACK:
-            self._offset += self._last + self._step - stamp
-            stamp = self._last + self._step
-        if self._last is not None and stamp > self._last:
-            self._step = stamp - self._last
-        frame.pts = self._last = stamp
+        offset, step, last = 0, 1, None
+        for frame in frames:
+            if frame is not None and frame.pts is not None:
+                stamp, unit = frame.pts + offset, float(frame.time_base or self.stream.time_base or 0)
+                if last is not None and (last - stamp) * unit > FALL_BACK:
+                    offset += last + step - stamp
+                    stamp, self.joined = last + step, True
+                if last is not None and stamp > last:
+                    step = stamp - last
+                frame.pts = last = stamp
+            yield frame
 
     def seek(self, stamp: int) -> None:
         """Go to the last key frame that isn't after `stamp`."""
         self.container.seek(stamp, stream=self.stream, backward=True)
-        self.frames, self.position = self._decode(), None
-        self._offset, self._step, self._last = 0, 1, None
+        self.frames, self.position = self._rising(self._decode()), None
 
     def find(self, stamp: int) -> VideoFrame | None:
         """Decode up to the frame at `stamp`; None when there is none, or it came out damaged: another way there may not do that."""
