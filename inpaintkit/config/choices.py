@@ -68,7 +68,7 @@ DEPTH_MODEL_NAMES = (
     "Any_V3_Mono", "Any_V3_Mono_01", "Distill_Any_S", "Distill_Any_B", "Distill_Any_L",
     "DepthPro", "DepthPro_S", "ZoeD_N", "ZoeD_K", "ZoeD_NK", "ZoeD_Any_N", "ZoeD_Any_K",
 )  # fmt: skip
-"""The depth models by the names that iw3 uses."""
+"""The depth models, by the names that iw3 uses where it has them."""
 
 LPIPS_CHOICES: Choices = {"alex": "AlexNet", "vgg": "VGG16", "both": "the two"}
 """Networks of LPIPS that a report is made with."""

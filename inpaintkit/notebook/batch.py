@@ -82,7 +82,10 @@ def _build_jobs(
                         f"{file}: {name} follows from the names under {NAMED_BY_SECTIONS[name]}; leave it out"
                     )
                 try:
-                    jobs.append(_job(values | {"prefix": prefix, "model_type": model}))
+                    job = _job(values | {"prefix": prefix, "model_type": model})
+                    if "dataset_dir" not in values:  # its default would be the shipped photos
+                        raise InputError(f"dataset_dir is missing; name a folder of pictures under {data_set}")
+                    jobs.append(job)
                 except InputError as error:
                     problems.append(f"{prefix}_{model}: {error}")
     return jobs, problems

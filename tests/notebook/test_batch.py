@@ -140,6 +140,7 @@ class TestPlan:
             ({"data_sets": [["a"]]}, "data_sets must be a list of names"),
             ({"data_sets": [{"a": 1}]}, "data_sets must be a list of names"),
             ({"data_sets": {"a": {1: 2}}}, "01_generate has no parameter 1;"),
+            ({"data_sets": {"a": None}}, "a_weak_FastDepth: dataset_dir is missing; name a folder of pictures under a"),
         ],
     )
     def test_what_cannot_be_meant_is_refused(self, change: dict, said: str, plan: dict, tmp_path: Path) -> None:
