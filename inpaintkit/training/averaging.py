@@ -32,18 +32,15 @@ def averaged_weights(
     """For the time of the context `model` holds the weights to use: the `average`, or those of a schedule-free `optimizer`.
 
     Afterwards the training weights are back bit by bit: `optimizer.eval()` and `.train()` alone would round, and a
-    run that saves more often would end elsewhere. Without either nothing happens.
+    run that saves more often would end elsewhere. Without either they are the same.
     """
     schedule_free = hasattr(optimizer, "eval")
-    if average is None and not schedule_free:
-        yield
-        return
     kept = [(parameter, parameter.detach().clone()) for parameter in model.parameters()]
     if average is not None:
         with torch.no_grad():
             for parameter, mean in zip(model.parameters(), average.module.parameters(), strict=True):
                 parameter.copy_(mean)
-    else:
+    elif schedule_free:
         optimizer.eval()  # type: ignore[attr-defined]
     try:
         yield

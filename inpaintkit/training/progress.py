@@ -27,8 +27,8 @@ class Plan:
     backward_step: int
 
     @classmethod
-    def of(cls, config: TrainConfig, processes: int) -> Plan:
-        together = config.batch_size * processes
+    def of(cls, config: TrainConfig) -> Plan:
+        together = config.batch_size * config.processes
         return cls(together, math.ceil(config.num_samples / together), last_epoch(config), config.backward_step)
 
     @property

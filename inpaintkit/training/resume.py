@@ -45,13 +45,14 @@ Changes = Mapping[str, tuple[Any, Any]]
 class FoundRun:
     """What the folder of a configuration holds for it.
 
-    `state`: the checkpoint to go on from, None: a new run starts; `source`: its file, where the run stays in place;
-    `finished`: there is nothing left to do; `replaces`: a run lies there that has to be moved away first; `weights_from`: model
+    `state`: the checkpoint to go on from, None: a new run starts; `progress`: how far that is, in steps of the configuration; `source`:
+    its file, where the run stays in place; `finished`: there is nothing left to do; `replaces`: a run lies there that has to be moved away first; `weights_from`: model
     file that a new run starts from; `changed`: options that differ from those of the checkpoint, which was asked for;
     `messages`: what to tell.
     """
 
     state: State | None = None
+    progress: Progress = dataclasses.field(default_factory=Progress)
     source: Path | None = None
     finished: bool = False
     replaces: bool = False
@@ -67,21 +68,21 @@ def find_run(config: TrainConfig) -> FoundRun:
     Raises `InputError` where neither the folder nor the options allow to go on.
     """
     files = RunFiles(Path(config.model_dir))
-    anew = FoundRun(weights_from=Path(config.checkpoint_file) if config.checkpoint_file else None)
     if not files.state.exists() and not older(files.state, 1).exists():
-        return _without_state(config, files, anew)
+        return _without_state(config, files)
     try:
-        return _with_state(config, files, *newest_checkpoint(files.state), anew)
+        return _with_state(config, files, *newest_checkpoint(files.state))
     except InputError:  # with `overwrite` only what can't be read is refused
         if config.overwrite:
-            return dataclasses.replace(anew, replaces=True)
+            return _anew(config, files.state)
         raise
 
 
-def _replacing(config: TrainConfig, source: Path, anew: FoundRun) -> FoundRun:
-    """Return the run `anew` in the place of one with the weights `source`, from which it starts with ``reset_state``."""
-    if not config.reset_state:
-        return dataclasses.replace(anew, replaces=True)
+def _anew(config: TrainConfig, source: Path | None) -> FoundRun:
+    """Return a new run, in the place of one with the weights `source` if there is one; with ``reset_state`` it starts from these."""
+    if source is None or not config.reset_state:
+        given = Path(config.checkpoint_file) if config.checkpoint_file else None
+        return FoundRun(replaces=source is not None, weights_from=given)
     messages = (_other_weights(config, source),) if config.checkpoint_file else ()
     return FoundRun(replaces=True, weights_from=source, messages=messages)
 
@@ -90,8 +91,8 @@ def _other_weights(config: TrainConfig, source: Path) -> str:
     return f"resume: going on with the weights of {source}, not with those of {config.checkpoint_file}"
 
 
-def _with_state(config: TrainConfig, files: RunFiles, state: State, source: Path, anew: FoundRun) -> FoundRun:
-    replacing = _replacing(config, source, anew)
+def _with_state(config: TrainConfig, files: RunFiles, state: State, source: Path) -> FoundRun:
+    replacing = _anew(config, source)
     if "inpaintkit_progress" not in state:
         return replacing if config.overwrite or config.reset_state else _of_iw3(config, files, state)
     with taking_state(files.folder):
@@ -106,15 +107,14 @@ def _with_state(config: TrainConfig, files: RunFiles, state: State, source: Path
             f"take its weights alone with resume=True and reset_state=True, or set overwrite=True, which moves it to {OLD}/"
         )
     with taking_state(files.folder):
-        progress = state["inpaintkit_progress"]
-        epoch, step = progress["epoch"], progress["step"]
-        finished = epoch > last_epoch(config)
+        progress = take_progress(state, Plan.of(config))
+        finished = progress.epoch > last_epoch(config)
         changed = _changes(config, before, samples_per_step(state), finished)
     if config.overwrite and changed:
         return replacing
     _check_changes(config, changed)
-    messages = (*_messages(config, files, source, changed), f"resumed at epoch {epoch}, step {step}")
-    return FoundRun(state, source, finished, changed=changed, messages=messages)
+    messages = (*_messages(config, files, source, changed), f"resumed at epoch {progress.epoch}, step {progress.step}")
+    return FoundRun(state, progress, source, finished, changed=changed, messages=messages)
 
 
 def _of_iw3(config: TrainConfig, files: RunFiles, state: State) -> FoundRun:
@@ -125,18 +125,19 @@ def _of_iw3(config: TrainConfig, files: RunFiles, state: State) -> FoundRun:
         )
     with taking_state(files.folder):
         taken = from_iw3(state, config)
+        progress = take_progress(taken, Plan.of(config))
     said = f"going on with iw3's run after {state['last_epoch']} epochs: its weights and optimiser, the learning rate of this run's options"
     changed = {"learning_rate": (None, config.learning_rate)}  # iw3's own isn't looked at
-    return FoundRun(taken, replaces=True, changed=changed, messages=(said,))
+    return FoundRun(taken, progress, replaces=True, changed=changed, messages=(said,))
 
 
-def _without_state(config: TrainConfig, files: RunFiles, anew: FoundRun) -> FoundRun:
+def _without_state(config: TrainConfig, files: RunFiles) -> FoundRun:
     if config.resume and not (config.reset_state and files.model.exists()):
         raise InputError(f"resume: {files.folder} holds no checkpoint; start without resume or name another model_dir")
     if not files.model.exists():
-        return anew
+        return _anew(config, None)
     if config.reset_state or config.overwrite:
-        return _replacing(config, files.model, anew)
+        return _anew(config, files.model)
     raise InputError(
         f"model_dir: {files.model} is there already, without the state of its training; name another model_dir, or set "
         f"overwrite=True, which moves it to {OLD}/"

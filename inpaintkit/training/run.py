@@ -53,7 +53,7 @@ class Run:
         self.files = RunFiles(Path(config.model_dir))
         self.folder, self.csv_file = self.files.folder, self.files.csv
         self.reads_at_once = group.size == 1 and resolve_device(config.device) == "cpu"
-        self.plan = Plan.of(config, config.processes if group.size == 1 else group.size)
+        self.plan = Plan.of(config)
         self.total_steps = self.plan.total_steps
         self.progress, self.losses = Progress(), LossLog()
         self.at_stop: tuple[Row, ...] = ()  # judged within an epoch: told and reported, but the run goes on without it

@@ -86,7 +86,7 @@ def set_up(config: TrainConfig, found: FoundRun, data: Data, group: Group, make_
             task.load_state(found.state)
         if found.changed.keys() & SCHEDULE_OPTIONS:
             for updater in task.updaters:
-                updater.change_schedule(int(found.state["inpaintkit_progress"]["epoch"]) - 1)
+                updater.change_schedule(found.progress.epoch - 1)
     chosen = choose_records(data.eval_set.names, config.eval_records)
     return Setup(data, task, feed, eval_feed, chosen, (*messages, *found.messages))
 

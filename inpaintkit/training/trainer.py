@@ -16,14 +16,14 @@ from inpaintkit.files import FolderLock, remove_leftovers
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.text import count_of
 from inpaintkit.training.callbacks import Callback, default_callbacks
-from inpaintkit.training.checkpoints import put_in_place, save_checkpoint, taking_state
+from inpaintkit.training.checkpoints import put_in_place, save_checkpoint
 from inpaintkit.training.distributed import Group
 from inpaintkit.training.gan_epochs import epoch_table, picked_because
 from inpaintkit.training.judging import judge_records
 from inpaintkit.training.launch import fit_in_processes
 from inpaintkit.training.loop import fit
 from inpaintkit.training.progress import TrainReport
-from inpaintkit.training.resume import TRAINING_FILES, find_run, move_old_run, take_progress
+from inpaintkit.training.resume import TRAINING_FILES, find_run, move_old_run
 from inpaintkit.training.run import Run, RunFiles
 from inpaintkit.training.schedule import longer_run
 from inpaintkit.training.setup import Data, Setup, open_data, set_up
@@ -83,9 +83,7 @@ class Trainer:
     def _find(self) -> None:
         """Look at what the folder holds, and take over how far the run is."""
         self.found = find_run(self.config)
-        if self.found.state is not None:
-            with taking_state(self.files.folder):
-                self.run.progress = take_progress(self.found.state, self.run.plan)
+        self.run.progress = self.found.progress
 
     @cached_property
     def data(self) -> Data:
@@ -166,13 +164,9 @@ class Trainer:
         self.group.gather(None)  # all have loaded what they need of a run that is moved away
         if not self.group.leads:
             return []
-        again, known, reached = find_run(self.config), None, None
-        if self.found.state is not None:
-            known = self.run.progress.steps_done
-        if again.state is not None:
-            with taking_state(self.files.folder):
-                reached = take_progress(again.state, self.run.plan).steps_done
-        if again.finished or reached != known:
+        again = find_run(self.config)
+        then, now = ((found.state is None, found.progress.steps_done) for found in (self.found, again))
+        if again.finished or now != then:
             raise InputError(f"model_dir: another run has been at work in {self.files.folder}; start again")
         for place in (".*", "eval/.*", "epoch/*/.*", "start/.*", "figures/.*"):
             remove_leftovers(self.files.folder.glob(place), alone=True)
