@@ -109,25 +109,21 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
         if isinstance(config, InspectConfig):
             keep_old_report(folder, config)
         write_params(folder, config)
-        goes_on = isinstance(config, TrainConfig) and found.state is not None
-        manifest = _new_manifest(config, folder, root, goes_on)
-        started = time.monotonic()
+        manifest = Manifest(config, folder, root, isinstance(config, TrainConfig) and found.state is not None)
         try:
-            _write_manifest(folder, manifest | {"status": "running"})
             _papermill(source, folder / source.name, {PRESET: params.get(PRESET), **values}, root)
         except PapermillExecutionError as error:
             stopped = error.ename == "KeyboardInterrupt"
-            status = "interrupted" if stopped else "failed"
-            _note_failure(folder, manifest | _ending(status, started, f"{error.ename}: {error.evalue}"))
+            manifest.end("interrupted" if stopped else "failed", f"{error.ename}: {error.evalue}")
             if stopped:
                 raise KeyboardInterrupt(f"{source.stem} {error.evalue or AGAIN}") from None
             reason = error.evalue if error.ename in ("InputError", "RunFailed") else f"{error.ename}: {error.evalue}"
             raise RunFailed(f"{source.stem} failed: {reason} (see {folder / source.name})") from None
         except BaseException as error:
-            _note_failure(folder, manifest | _ending("interrupted", started, repr(error)))
+            manifest.end("interrupted", repr(error))
             raise
-        report = RunReport(source.stem, folder, time.monotonic() - started, read_metrics(folder))
-        _write_manifest(folder, manifest | _ending(report.status, started) | {"metrics": report.metrics})
+        report = RunReport(source.stem, folder, time.monotonic() - manifest.started, read_metrics(folder))
+        manifest.end(report.status, metrics=report.metrics)
     return report
 
 
@@ -255,16 +251,15 @@ class Noted(Callback):
     """Keeps parameters and manifest of a training that somebody watches, as `execute` does of a headless one; first among callbacks."""
 
     def __init__(self, config: TrainConfig) -> None:
-        self._config, self._manifest, self._started = config, dict[str, Any](), 0.0
+        self._config = config
+        self._manifest: Manifest | None = None
 
     def on_start(self, run: RunView) -> None:
         if run.steps_done < run.total_steps:  # else it is only shown
             if not run.steps_done and (run.folder / "manifest.json").is_file():
                 move_aside(run.folder, ("manifest.json", "params.yaml", "metrics.csv"), run.folder / "manifest.json")
-            self._started = time.monotonic()
-            self._manifest = _new_manifest(self._config, run.folder, find_project(), run.steps_done > 0)
             write_params(run.folder, self._config)
-            _write_manifest(run.folder, self._manifest | {"status": "running"})
+            self._manifest = Manifest(self._config, run.folder, find_project(), run.steps_done > 0)
 
     def on_end(self, run: RunView) -> None:
         if self._manifest:
@@ -272,23 +267,35 @@ class Noted(Callback):
             stopped = run.stop.asked or run.stop.signal is not None
             status = DONE if over else "interrupted" if stopped else OUT_OF_TIME
             status = status if error is None or stopped else "failed"
-            write = _note_failure if error else _write_manifest
-            write(run.folder, self._manifest | _ending(status, self._started, repr(error) if error else None))
+            self._manifest.end(status, repr(error) if error else None)
 
 
-def _new_manifest(config: JobConfig, folder: Path, root: Path, goes_on: bool) -> dict[str, Any]:
-    """Return what the manifest in `folder` says from the start; of a training that `goes_on` also the calls before."""
-    params = dataclasses.asdict(config)
-    manifest = {
-        "notebook": config.notebook,
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "params": params,
-        "seed": params["seed"],
-        "commit": source_revision(root),
-        "versions": versions(),
-        "machine": machine_facts(),
-    }
-    return manifest | ({"before": _calls_before(folder)} if goes_on else {})
+class Manifest:
+    """What `folder` says of the run in it: at once that it is running, in the end how it ended; if it `goes_on` also the calls before."""
+
+    def __init__(self, config: JobConfig, folder: Path, root: Path, goes_on: bool) -> None:
+        params = dataclasses.asdict(config)
+        self.started, self._folder = time.monotonic(), folder
+        self._facts = {
+            "notebook": config.notebook,
+            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "params": params,
+            "seed": params["seed"],
+            "commit": source_revision(root),
+            "versions": versions(),
+            "machine": machine_facts(),
+        } | ({"before": _calls_before(folder)} if goes_on else {})
+        self._write({"status": "running"})
+
+    def end(self, status: str, error: str | None = None, **more: Any) -> None:
+        """Say how the run ended. Where even that fails after an `error`, it stays unsaid: a full disk is the reason more often than not."""
+        ending: dict[str, Any] = {"status": status, "seconds": round(time.monotonic() - self.started, 1)}
+        with contextlib.suppress(InputError) if error else contextlib.nullcontext():
+            self._write(ending | ({"error": error} if error else {}) | more)
+
+    def _write(self, standing: dict[str, Any]) -> None:
+        text = json.dumps(self._facts | standing, indent=2, ensure_ascii=False)
+        atomic_write_text(self._folder / "manifest.json", text + "\n")
 
 
 def _calls_before(folder: Path) -> list[dict[str, Any]]:
@@ -298,21 +305,6 @@ def _calls_before(folder: Path) -> list[dict[str, Any]]:
     last |= {"status": "killed"} if last.get("status") == "running" else {}
     before = last.pop("before", [])
     return [*(before if isinstance(before, list) else []), *([last] if last else [])]
-
-
-def _ending(status: str, started: float, error: str | None = None) -> dict[str, Any]:
-    ending: dict[str, Any] = {"status": status, "seconds": round(time.monotonic() - started, 1)}
-    return ending | ({"error": error} if error else {})
-
-
-def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    atomic_write_text(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
-
-
-def _note_failure(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest of a run that failed, unless that fails, too: a full disk is the reason more often than not."""
-    with contextlib.suppress(InputError):
-        _write_manifest(folder, manifest)
 
 
 def run_manifest(folder: str | Path) -> dict[str, Any]:
