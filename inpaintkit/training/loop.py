@@ -43,8 +43,7 @@ def fit(run: Run, task: Task, feed: Feed, sampler: HardExampleSampler, judge: Ju
             if updates:
                 task.update(place)
             run.step_done()
-            if updates and save_if_due(run, save) and not at_end(run):
-                save()  # before judging: the run goes on as if it hadn't stopped
+            if updates and save_if_due(run, save) and progress.steps_done < plan.total_steps:
                 judge_epoch(run, task, judge, progress.epoch, over=False)
                 run.agree_on_stop()
                 run.obey_signal()
@@ -96,14 +95,12 @@ def judge_epoch(run: Run, task: Task, judge: Judge, epoch: int, over: bool = Tru
 
 
 def save_if_due(run: Run, save: Save) -> bool:
-    """Between two updates: save when it is time, obey a stop signal; return whether to stop without one."""
+    """Between two updates: save when it is time or the run stops, obey a stop signal; return whether to stop without one.
+
+    What is judged of a stopped run comes after the save: it goes on as if it hadn't stopped.
+    """
     stop, save_due = run.agree_on_stop()
-    if run.stop.signal is not None or (save_due and not stop):
+    if stop or save_due or run.stop.signal is not None:
         save()
     run.obey_signal()
     return stop
-
-
-def at_end(run: Run) -> bool:
-    """Return whether the last step of the last epoch is done."""
-    return run.progress.epoch == run.plan.last_epoch and run.progress.step == run.plan.steps_per_epoch

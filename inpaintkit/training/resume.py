@@ -6,7 +6,7 @@ The checkpoint alone decides: it holds the options, the progress and the data th
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -208,66 +208,45 @@ def take_progress(state: State, plan: Plan) -> Progress:
     return progress
 
 
-@dataclass(frozen=True)
-class DataFacts:
-    """What a checkpoint notes of the records: their names, a hash of each training record, one of all of them.
+def data_facts(train_set: InpaintDataset, eval_set: InpaintDataset) -> State:
+    """Return what a checkpoint notes of the records: their names, a hash of each training record, some of all of them.
 
     Taken once, when the records are opened: a checkpoint can be written while records disappear.
     """
-
-    names: tuple[str, ...]
-    hashes: tuple[int, ...]
-    key: int
-    content: int
-    evaluation: int
-
-    @classmethod
-    def of(cls, train_set: InpaintDataset, eval_set: InpaintDataset) -> DataFacts:
-        names = tuple(train_set.names)
-        content = derive_seed(train_set.fingerprint(), eval_set.fingerprint())
-        return cls(names, train_set.hashes(), derive_seed(*names, len(eval_set)), content, eval_set.fingerprint())
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "inpaintkit_data_key": self.key,
-            "inpaintkit_data_content": self.content,
-            "inpaintkit_data_evaluation": self.evaluation,
-            "inpaintkit_records": {"names": "\n".join(self.names), "hashes": torch.tensor(self.hashes)},
-        }
+    return {
+        "inpaintkit_data_key": derive_seed(*train_set.names, len(eval_set)),
+        "inpaintkit_data_content": derive_seed(train_set.fingerprint(), eval_set.fingerprint()),
+        "inpaintkit_data_evaluation": eval_set.fingerprint(),
+        "inpaintkit_records": {"names": "\n".join(train_set.names), "hashes": torch.tensor(train_set.hashes())},
+    }
 
 
-def match_records(state: State, facts: DataFacts, config: TrainConfig, sampler: HardExampleSampler) -> list[str]:
-    """Give `sampler` the losses of a checkpoint; return what to tell if records were added since then.
+def match_records(state: State, facts: State, config: TrainConfig, sampler: HardExampleSampler) -> list[str]:
+    """Give `sampler` the losses of a checkpoint; return what to tell if records were added since then. `facts`: see `data_facts`.
 
     Raises `InputError` when records were taken away or exchanged, or were added without ``resume``.
     """
     if state["inpaintkit_data_key"] is None:  # taken over from iw3, which notes nothing of records
         return []
-    content = state.get("inpaintkit_data_content")  # unknown in checkpoints of early versions
-    if state["inpaintkit_data_key"] == facts.key and content in (None, facts.content):
+    # the content is unknown in checkpoints of early versions
+    if all(state.get(key, facts[key]) == facts[key] for key in ("inpaintkit_data_key", "inpaintkit_data_content")):
         sampler.load_state_dict(state["inpaintkit_sampler"])
         return []
-    places = _places(state, facts)
-    if places is None:
+    today = {record: place for place, record in enumerate(_records(facts))}
+    judged_alike = state.get("inpaintkit_data_evaluation") == facts["inpaintkit_data_evaluation"]
+    places = [today.get(record, -1) for record in _records(state)] if judged_alike else [-1]
+    if -1 in places:
         raise InputError(
             f"data_dir: the records in {config.data_dir} have changed since the run began; {RECORD_CHOICES}"
         )
-    added = count_of(len(facts.names) - len(places), "new record")
+    added = count_of(len(today) - len(places), "new record")
     if not config.resume:
         raise InputError(f"data_dir: {added} in {config.data_dir} since the run began; {CHOICES}")
     sampler.load_state_dict(state["inpaintkit_sampler"], places)
     return [f"{added} since the run began, drawn from here on"]
 
 
-def _places(state: State, facts: DataFacts) -> Sequence[int] | None:
-    """Return where the checkpoint's records are among those of today; None if one is missing or another one now."""
-    if state.get("inpaintkit_data_evaluation") != facts.evaluation:
-        return None
+def _records(state: State) -> list[tuple[str, int]]:
+    """Return the name and the hash of each training record of a checkpoint."""
     records = state["inpaintkit_records"]
-    now = {name: place for place, name in enumerate(facts.names)}
-    places = [now.get(name, -1) for name in records["names"].split("\n")]
-    same = all(
-        place >= 0 and facts.hashes[place] == known
-        for place, known in zip(places, records["hashes"].tolist(), strict=True)
-    )
-    return places if same else None
+    return list(zip(records["names"].split("\n"), records["hashes"].tolist(), strict=True))

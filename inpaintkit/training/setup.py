@@ -12,7 +12,7 @@ from inpaintkit.training.amp import choose_amp
 from inpaintkit.training.checkpoints import taking_state
 from inpaintkit.training.distributed import Group
 from inpaintkit.training.feeding import Feed, choose_records, open_records
-from inpaintkit.training.resume import DataFacts, FoundRun, match_records
+from inpaintkit.training.resume import FoundRun, State, data_facts, match_records
 from inpaintkit.training.tasks.plain import PlainTask
 from inpaintkit.training.tasks.task import Task
 
@@ -29,7 +29,7 @@ class Data:
 
     train_set: InpaintDataset
     eval_set: InpaintDataset
-    facts: DataFacts
+    facts: State
     sampler: HardExampleSampler
     messages: Sequence[str]
 
@@ -38,7 +38,7 @@ def open_data(config: TrainConfig, found: FoundRun, group: Group) -> Data:
     """Return the records of `config`, with their losses in the run that was `found`. Raises `InputError` where they can't serve."""
     with group.leader_first():
         train_set, eval_set = (open_records(config, split) for split in ("train", "eval"))
-    facts, sampler = DataFacts.of(train_set, eval_set), HardExampleSampler(len(train_set))
+    facts, sampler = data_facts(train_set, eval_set), HardExampleSampler(len(train_set))
     messages: Sequence[str] = ()
     if found.state is not None:
         with taking_state(Path(config.model_dir)):

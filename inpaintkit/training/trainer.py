@@ -193,7 +193,7 @@ class Trainer:
             self._lock.keep()
         payload = {
             **setup.task.state(),
-            **self.data.facts.state(),
+            **self.data.facts,
             "best_loss": run.progress.best_score,
             "last_epoch": run.progress.epoch - 1,
             "train_kwargs": dataclasses.asdict(self.config),
