@@ -19,7 +19,6 @@ from inpaintkit.inspection.truths import (
     Case,
     Truth,
     border_truth,
-    evenly,
     photo_scene_truth,
     photo_truth,
     read_textures,
@@ -27,6 +26,7 @@ from inpaintkit.inspection.truths import (
     scene_truth,
 )
 from inpaintkit.training import metrics
+from inpaintkit.training.feeding import evenly
 from inpaintkit.training.perceptual import Lpips
 
 

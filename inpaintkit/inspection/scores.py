@@ -36,8 +36,8 @@ class Metric:
 
     @property
     def better(self) -> str:
-        """``more`` or ``less``."""
-        return "more" if self.higher_is_better else "less"
+        """In words which way is better."""
+        return f"{self.unit + ', ' if self.unit else ''}{'more' if self.higher_is_better else 'less'} is better"
 
     def text(self, value: float) -> str:
         """Return `value` with this metric's digits, an en dash where there is none."""

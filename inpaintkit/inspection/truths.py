@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +28,7 @@ from inpaintkit.neighbours import nearest_known
 from inpaintkit.seeds import numpy_rng
 from inpaintkit.synthesis import Scene, close_hole, dilate_edge, draw_photo_scene, draw_scene, forward_warp
 from inpaintkit.text import shown
+from inpaintkit.training.feeding import evenly
 
 SCENE_SIZE = (384, 512)
 SCENE_DIVERGENCE = (2.0, 8.0)
@@ -48,8 +48,6 @@ LEAST_SHARE = 0.25
 
 ROUNDING = 1e-3
 """By how much a picture may leave 0..1."""
-
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -263,16 +261,6 @@ def read_textures(photos: str | Path) -> list[Tensor]:
             f"photos: {folder} holds no readable picture; put photos that nothing was trained on there, or set scenes=0"
         )
     return found
-
-
-def evenly(items: Sequence[_Item], wanted: int | None) -> list[_Item]:
-    """Return `wanted` (None: all) of `items`, spread evenly over all of them.
-
-    >>> evenly("abcdefghij", 3)
-    ['a', 'd', 'g']
-    """
-    wanted = len(items) if wanted is None else min(wanted, len(items))
-    return [items[number * len(items) // wanted] for number in range(wanted)]
 
 
 def without_border(hole: Tensor, rows: int, columns: int) -> Tensor:

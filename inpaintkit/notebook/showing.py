@@ -19,10 +19,9 @@ from inpaintkit.inspection.figures import CurveFile, Figure, loss_curves, save_f
 from inpaintkit.notebook.runs import Noted
 from inpaintkit.notebook.widgets import HtmlProgress, LiveCurves, Showable, Still, close_all
 from inpaintkit.notebook.widgets.parts import picture_html
-from inpaintkit.notebook.widgets.progress import TimeLeft
 from inpaintkit.notebook.widgets.still import NO_FORMULAS, STYLE, compact, html_output
 from inpaintkit.training import Trainer, TrainReport
-from inpaintkit.training.callbacks import PROGRESS_VARIABLE, Callback, Pace, default_callbacks
+from inpaintkit.training.callbacks import PROGRESS_VARIABLE, Callback, Pace, TimeLeft, default_callbacks
 
 HIGHEST = "85vh"  # of an output: no longer than a screen
 

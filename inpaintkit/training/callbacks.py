@@ -21,6 +21,8 @@ PROGRESS_VARIABLE = "INPAINTKIT_PROGRESS"
 
 LINE_EVERY = 0.05  # of a job
 FIRST_WAIT, LONGEST_WAIT = 10.0, 600.0  # s
+SOON = 2.0
+"""Time (s) before which nothing is said about the rest: the first results come together."""
 
 
 class RunView(Protocol):
@@ -94,22 +96,39 @@ class Pace:
         return True
 
 
+class TimeLeft:
+    """How long the rest of a job takes, judged by what was done since it first told its total."""
+
+    def __init__(self) -> None:
+        self.made = self._first = self._total = 0
+        self._since = 0.0
+
+    def left(self, done: int, total: int) -> str | None:
+        """Return in words how long it will take from `done` of `total` on, None as long as that can't be said; 0: not known yet."""
+        now = time.monotonic()
+        if total != self._total:
+            self._since, self._first, self._total = now, done, total
+        self.made = done - self._first
+        if self.made <= 0 or done >= total or now - self._since < SOON:
+            return None
+        return f"about {duration((now - self._since) / self.made * (total - done))} left"
+
+
 class ProgressLines(Callback):
     """One plain line now and then, with the time that is left, and per row: for logs in which a bar would freeze."""
 
     def on_start(self, run: RunView) -> None:
-        self._started = time.monotonic()
-        self._first = run.steps_done / max(run.total_steps, 1)
-        self._pace = Pace(self._first)
+        self._started, self._clock = time.monotonic(), TimeLeft()
+        self._clock.left(run.steps_done, run.total_steps)
+        self._pace = Pace(run.steps_done / run.total_steps)
 
     def on_step(self, run: RunView, info: StepInfo) -> None:
-        done = run.steps_done / max(run.total_steps, 1)
-        if not self._pace.due(done):
-            return
-        elapsed = time.monotonic() - self._started
-        left = elapsed / max(done - self._first, 1e-9) * (1 - done)
-        line = f"{done:4.0%} epoch {info.epoch} step {info.step}/{info.steps}, loss {shown_loss(info)}, {duration(elapsed)}"
-        print(f"{line}, about {duration(left)} left" if done < 1 else line, flush=True)
+        done = run.steps_done / run.total_steps
+        if self._pace.due(done):
+            elapsed = duration(time.monotonic() - self._started)
+            left = self._clock.left(run.steps_done, run.total_steps)
+            line = f"{done:4.0%} epoch {info.epoch} step {info.step}/{info.steps}, loss {shown_loss(info)}, {elapsed}"
+            print(f"{line}, {left}" if left else line, flush=True)
 
     def on_message(self, run: RunView, message: str) -> None:
         print(shown(message, LONGEST_MESSAGE), flush=True)

@@ -4,7 +4,7 @@ import fnmatch
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.utils.data import DataLoader
@@ -15,6 +15,8 @@ from inpaintkit.data.packed import PACK_FOLDER
 from inpaintkit.data.resident import Batch, ResidentRecords, resident_bytes
 from inpaintkit.data.sample_draw import Chances
 from inpaintkit.errors import InputError
+
+_T = TypeVar("_T")
 
 Item = int | tuple[int, int, int]
 """A record's number; in training (record, epoch, draw)."""
@@ -105,6 +107,16 @@ def wants_resident(mode: str, records: InpaintDataset, device: str) -> bool:
     return len(set(records.shapes)) == 1 and resident_bytes(records) < ROOM_SHARE * free
 
 
+def evenly(items: Sequence[_T], wanted: int | None) -> list[_T]:
+    """Return `wanted` (None: all) of `items`, spread evenly over all of them.
+
+    >>> evenly("abcdefghij", 3)
+    ['a', 'd', 'g']
+    """
+    wanted = len(items) if wanted is None else min(wanted, len(items))
+    return [items[number * len(items) // wanted] for number in range(wanted)]
+
+
 def choose_records(names: Sequence[str], choice: int | str | None) -> list[int]:
     """Return the numbers of the records to judge: so many, spread evenly, or those whose name fits a pattern.
 
@@ -113,10 +125,8 @@ def choose_records(names: Sequence[str], choice: int | str | None) -> list[int]:
 
     Raises `InputError` when no name fits.
     """
-    if choice is None or (isinstance(choice, int) and choice >= len(names)):
-        return list(range(len(names)))
-    if isinstance(choice, int):
-        return [number * len(names) // choice for number in range(choice)]
+    if not isinstance(choice, str):
+        return evenly(range(len(names)), choice)
     chosen = [number for number, name in enumerate(names) if fnmatch.fnmatch(name, choice)]
     if not chosen:
         raise InputError(f"eval_records: no record's name fits {choice!r}; the first one is called {names[0]}")

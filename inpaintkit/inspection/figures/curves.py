@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -86,9 +86,8 @@ def gan_epochs(csv_path: str | Path, picked: int) -> Figure:
     return figure
 
 
-def _curve(ax: Axes, rows: Iterable[Mapping[str, str]], name: str) -> None:
+def _curve(ax: Axes, rows: Sequence[Mapping[str, str]], name: str) -> None:
     splits = {"train": (base.PALETTE[0], "-", "training"), "eval": (base.PALETTE[1], "--", "evaluation")}
-    rows = list(rows)
     for split, (colour, style, label) in splits.items():
         points = [(int(row["epoch"]), float(row[name])) for row in rows if row["split"] == split and row.get(name)]
         if points:

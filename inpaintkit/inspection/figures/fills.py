@@ -22,14 +22,14 @@ from inpaintkit.inspection.scores import (
     RANKED_METRICS,
     WIDTH_BINS,
     Evaluation,
-    Metric,
     width_metrics,
 )
 from inpaintkit.inspection.spectrum import spectrum, step_products
 from inpaintkit.inspection.tables import title_of
-from inpaintkit.inspection.truths import Case, Truth, evenly
+from inpaintkit.inspection.truths import Case, Truth
 from inpaintkit.inspection.zoom import zoom_boxes
 from inpaintkit.model.discriminator import CELL, CUT_CELLS
+from inpaintkit.training.feeding import evenly
 from inpaintkit.training.metrics import hole_psnr
 
 Realness = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -178,7 +178,7 @@ def _points(ax: Axes, evaluation: Evaluation, name: str, colours: Mapping[str, s
             ax.plot(value.mean, place, "o", color=colours[fill], markersize=7)
             label = ax.annotate(metric.text(value.mean), (value.mean, place), (0, 7), textcoords="offset points")
             label.set(ha="center", fontsize=base.SMALL_SIZE, color=base.INK)
-    base.label_axes(ax, metric.label, _better(metric), "")
+    base.label_axes(ax, metric.label, metric.better, "")
     titles = [title_of(fill, text.figure) for fill in evaluation.fills]
     ax.set_yticks(range(len(titles)), titles, fontsize=base.TEXT_SIZE, color=base.INK)
     ax.set_ylim(len(evaluation.fills) - 0.4, -0.7)
@@ -196,12 +196,8 @@ def _width_curves(ax: Axes, evaluation: Evaluation, name: str, colours: Mapping[
         ax.plot(shifted, values[:, 0], "o-", color=colours[fill], label=label, linewidth=1.6, markersize=5)
         ax.vlines(shifted, values[:, 1], values[:, 2], color=colours[fill], linewidth=2.5, alpha=0.45)
     metric = METRICS[name]
-    base.label_axes(ax, f"{metric.label} by hole width", "width along the row, px", _better(metric))
+    base.label_axes(ax, f"{metric.label} by hole width", "width along the row, px", metric.better)
     ax.set_xticks(places, list(WIDTH_BINS))
-
-
-def _better(metric: Metric) -> str:
-    return f"{metric.unit + ', ' if metric.unit else ''}{metric.better} is better"
 
 
 def _label_psnr(ax: Axes, psnr: float, of: str = "") -> None:

@@ -19,8 +19,9 @@ from inpaintkit.inspection.figures import base
 from inpaintkit.inspection.holes import hole_widths
 from inpaintkit.inspection.pictures import AnyPicture, Hole, hole_batch, picture_batch
 from inpaintkit.inspection.stereo import depth_like
-from inpaintkit.inspection.truths import evenly, record_name
+from inpaintkit.inspection.truths import record_name
 from inpaintkit.seeds import numpy_rng
+from inpaintkit.training.feeding import evenly
 
 PLACE_CELLS = 32
 MOST_COUNTED = 2000  # records that statistics are made of: some 20 s of reading

@@ -15,10 +15,11 @@ from inpaintkit.inspection.figures import Figure, before_after
 from inpaintkit.inspection.fills import Fill
 from inpaintkit.inspection.pictures import Pixels
 from inpaintkit.inspection.tables import title_of
-from inpaintkit.inspection.truths import Case, Truth, evenly
+from inpaintkit.inspection.truths import Case, Truth
 from inpaintkit.inspection.zoom import Box, enlarged, with_box, zoom_boxes
 from inpaintkit.notebook.widgets import parts
 from inpaintkit.notebook.widgets.parts import labelled
+from inpaintkit.training.feeding import evenly
 from inpaintkit.training.metrics import hole_psnr
 
 ZOOMED_SIDE = 512

@@ -8,36 +8,16 @@ from IPython.display import display
 from inpaintkit import text
 from inpaintkit.notebook.widgets.still import html_output
 from inpaintkit.text import duration
+from inpaintkit.training.callbacks import TimeLeft
 
 EVERY = 0.25
 """Least time between two looks of a bar (s)."""
-
-SOON = 2.0
-"""Time (s) before which nothing is said about the rest: the first results come together."""
 
 _TRACK = (
     "display:inline-block;vertical-align:middle;width:min(320px,40%);height:10px;margin-right:10px;border-radius:5px;"
     "overflow:hidden;background:var(--jp-layout-color3,#ddd)"
 )
 _LONGEST_MESSAGE = 80
-
-
-class TimeLeft:
-    """How long the rest of a job takes, judged by what was done since it first told its total."""
-
-    def __init__(self) -> None:
-        self.made = self._first = self._total = 0
-        self._since = 0.0
-
-    def left(self, done: int, total: int) -> str | None:
-        """Return in words how long it will take from `done` of `total` on, None as long as that can't be said; 0: not known yet."""
-        now = time.monotonic()
-        if total != self._total:
-            self._since, self._first, self._total = now, done, total
-        self.made = done - self._first
-        if self.made <= 0 or done >= total or now - self._since < SOON:
-            return None
-        return f"about {duration((now - self._since) / self.made * (total - done))} left"
 
 
 class HtmlProgress:

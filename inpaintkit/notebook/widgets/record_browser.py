@@ -168,15 +168,17 @@ class _Browsing(parts.Panel):
         place = (self.page.value - 1) * PAGE + self.grid.cursor
         return self.found[place] if place < len(self.found) else None
 
-    def _filter(self) -> None:
+    def _filter(self, place: int = 0) -> None:
+        """Find the records that the filters let through; show the chosen one, or if it isn't among them what lies at `place`."""
         chosen = self.record
         low, high = self.sizes.value
         self.found = self.browser.chosen(low, high, self.split.value, self.marked_only.value)
-        self._go_to(self.found.index(chosen) if chosen in self.found else 0)
+        self._go_to(self.found.index(chosen) if chosen in self.found else place)
 
     def _go_to(self, place: int) -> None:
-        """Show the page with the record at `place` among those found, and choose it."""
+        """Show the page with the record at `place`, or the last one before, among those found, and choose it."""
         self._settling = True
+        place = max(0, min(place, len(self.found) - 1))
         self.page.max = max(1, -(-len(self.found) // PAGE))
         self.page.value = place // PAGE + 1
         self.page.layout.display = "" if self.page.max > 1 else "none"
@@ -225,13 +227,9 @@ class _Browsing(parts.Panel):
         self.browser.mark(record, record.name not in self.marks)
         place = self.found.index(record)
         if self.marked_only.value:
-            self._filter_again(place)
+            self._filter(place)
         else:
-            self._go_to(min(place + 1, len(self.found) - 1))
-
-    def _filter_again(self, place: int) -> None:
-        self._filter()
-        self._go_to(max(0, min(place, len(self.found) - 1)))
+            self._go_to(place + 1)
 
     def _widen(self) -> None:
         self.sizes.value, self.split.value, self.marked_only.value = (0, self.end), "", False
@@ -247,7 +245,7 @@ class _Browsing(parts.Panel):
         self._ask(False)
         place = (self.page.value - 1) * PAGE
         self.browser.delete_marked()
-        self._filter_again(place)
+        self._filter(place)
 
     def _undo(self) -> None:
         if self.browser.restorable():
