@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inpaintkit.errors import InputError
 from inpaintkit.hole_colour import HOLE_COLOUR, paint_hole
 from inpaintkit.inspection.pictures import Pixels, to_uint8
 
@@ -62,12 +61,7 @@ def enlarged(picture: torch.Tensor, hole: torch.Tensor, box: Box, side: int, out
     """Return the square `box` of `picture` (3, H, W), 0..1, enlarged to about `side` px with its pixels to be seen.
 
     With `outline` a line one px wide runs around the `hole` (1, H, W), bool, True = missing. uint8 (s, s, 3).
-    Raises `InputError` if the hole doesn't fit the picture.
     """
-    if picture.shape[-2:] != hole.shape[-2:]:
-        raise InputError(
-            f"hole: {tuple(hole.shape)} does not fit the picture {tuple(picture.shape)}; give its own hole"
-        )
     top, left, length = box
     crop = (..., slice(top, top + length), slice(left, left + length))
     times = max(1, round(side / length))

@@ -1,38 +1,94 @@
-"""What the cells of a notebook call: read the parameters, show and keep figures, record the outcome."""
+"""What the cells of a notebook call: they read the parameters, show tables, figures, widgets, progress and errors, and record the outcome.
 
+Where nobody watches, plain text and pictures are shown instead.
+"""
+
+import asyncio
 import dataclasses
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from traceback import walk_tb
 from typing import Any, TypeVar
 
+from IPython.core.getipython import get_ipython
+from IPython.display import HTML, Markdown, display
+
+from inpaintkit import text
 from inpaintkit.config import InspectConfig, JobConfig, TrainConfig, field_types
+from inpaintkit.errors import LONGEST_MESSAGE, InputError, RunFailed
+from inpaintkit.files import atomic_write_text
+from inpaintkit.inspection.figures import CurveFile, Figure, loss_curves, save_figure
 from inpaintkit.notebook.parameters import PRESET, assigned_names, assignments, json_like, preset_values, with_preset
 from inpaintkit.notebook.project import find_project
-from inpaintkit.notebook.runs import keep_old_report, record, write_params
-from inpaintkit.notebook.showing import (
-    callbacks,
-    fit,
-    headless,
-    job_progress,
-    present,
-    show,
-    show_errors_in_one_line,
-    show_file,
-    show_folded,
-    show_headline,
-    show_list,
-    show_table,
-)
-from inpaintkit.text import duration
-from inpaintkit.training import find_run
+from inpaintkit.notebook.runs import Noted, keep_old_report, write_params
+from inpaintkit.notebook.runs import record as record
+from inpaintkit.notebook.widgets import HtmlProgress, LiveCurves, Showable
+from inpaintkit.notebook.widgets.parts import picture_html
+from inpaintkit.notebook.widgets.still import NO_FORMULAS, STYLE, compact, html_output, place
+from inpaintkit.training import Trainer, TrainReport, find_run
+from inpaintkit.training.callbacks import PROGRESS_VARIABLE, Callback, Pace, TimeLeft, default_callbacks
 from inpaintkit.training.estimate import estimate_seconds
 
 LONG = 3600.0  # s: from here on a training is worth a warning
 
-if not headless():
-    show_errors_in_one_line()  # from the first cell on: the next one may be left out
+HIGHEST = "85vh"  # of an output: no longer than a screen
+
+NOTICE_SECONDS = 0.25
+
+FRONT_ENDS = ("JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD", "COLAB_RELEASE_TAG")
+"""What Jupyter's server, VS Code and Colab put into a kernel's environment, and papermill doesn't."""
+
+WORDS = {
+    "train": "records to train on",
+    "eval": "records to judge on",
+    "scenes": "of them scenes",
+    "dropped": "crops left out, hole too small",
+    "skipped": "pictures left out, see below",
+    "bars": "photos with black bars",
+    "mean_hole_fraction": "mean share of hole",
+    "seconds": "time of this call",
+    "pictures": "pictures and frames done in this call, with repeats",
+    "beside": "in the same folder, trained on as well",
+    "eval_loss_before": "evaluation loss, start",
+    "eval_loss_after": "evaluation loss, best epoch",
+    "hole_psnr_before": "PSNR in holes, start (dB)",
+    "hole_psnr_after": "PSNR in holes, best epoch (dB)",
+    "hole_psnr_row_fill": "PSNR in holes, row fill (dB)",
+}
+"""What a person reads for the names of figures in lists."""
+
+FORMATS = {"mean_hole_fraction": "{:.1%}".format, "seconds": text.duration}
+"""What a person reads for the values of some of them."""
 
 _Config = TypeVar("_Config", bound=JobConfig)
+
+
+def headless() -> bool:
+    """Return whether this notebook runs without a person watching: neither the variable nor a front end says otherwise."""
+    mode = os.environ.get(PROGRESS_VARIABLE)
+    return mode == "lines" or (mode is None and not any(name in os.environ for name in FRONT_ENDS))
+
+
+def show_errors_in_one_line() -> None:
+    """From now on cells end with a sentence where a person can mend what is wrong, left out a cell, or interrupted it."""
+    shell = get_ipython()
+    if shell is not None:
+        shell.set_custom_exc((InputError, RunFailed, KeyboardInterrupt, NameError), _show_error)
+
+
+def _show_error(
+    shell: Any, kind: type[BaseException], error: BaseException, trace: Any, tb_offset: int | None = None
+) -> None:
+    said = str(error) or "interrupted"
+    if isinstance(error, NameError):
+        if [frame for frame, _ in walk_tb(trace)][-1].f_globals is not shell.user_ns:  # not of a cell, so a bug
+            shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
+            return
+        said += "; run the cells above first, from the top"
+    style = "border-left:4px solid #d33;padding:.4em .8em;background:#d331;max-width:60em;overflow-wrap:anywhere"
+    display(HTML(f'<div style="{style}">{text.html(said, LONGEST_MESSAGE)}</div>'))
 
 
 def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Config:
@@ -60,10 +116,10 @@ def given_parameters(config_class: type[JobConfig], namespace: Mapping[str, Any]
     Outside of a notebook, which keeps what ran in ``In``, and without a ``preset``: all variables that are called like an option.
     """
     cells = list(namespace.get("In", ()))
-    for place in reversed(range(len(cells))):
-        names = assigned_names(cells[place])
+    for number in reversed(range(len(cells))):
+        names = assigned_names(cells[number])
         if PRESET in names:
-            names += [name for cell in cells[place + 1 :] for name in assignments(cell) or ()]
+            names += [name for cell in cells[number + 1 :] for name in assignments(cell) or ()]
             return {name: namespace[name] for name in names if name in namespace}
     return {name: namespace[name] for name in (*field_types(config_class), PRESET) if name in namespace}
 
@@ -73,7 +129,7 @@ def _tell_duration(config: TrainConfig) -> None:
     if find_run(config).state is not None:
         return
     seconds = estimate_seconds(config)
-    words = f"{config.max_epoch} epochs of {config.num_samples} samples: about {duration(seconds)} on this machine"
+    words = f"{config.max_epoch} epochs of {config.num_samples} samples: about {text.duration(seconds)} on this machine"
     if seconds > LONG:
         show_headline(
             f'{words}. Choose preset = "try" for a first look, or stop whenever you like: it goes on where it was.',
@@ -92,3 +148,143 @@ def _tell_differences(config: JobConfig, preset: str | None, values: Mapping[str
             changed.append(f"  {field.name} = {json_like(value)} instead of {json_like(usual)}")
     name = f"preset {preset}" if preset else "the defaults"
     print("\n".join([f"{name}, with", *changed]) if changed else f"{name}, unchanged")
+
+
+def show(figure: Figure, config: JobConfig, name: str, alt: str) -> None:
+    """Display `figure` and keep it as ``figures/NAME.png`` in the run folder; `alt` says in words what it shows."""
+    show_file(save_figure(figure, config.run_folder / "figures" / f"{name}.png"), alt)
+
+
+def show_file(path: str | Path, alt: str) -> None:
+    """Display a PNG file, fitted to the page and the screen; `alt` says in words what it shows."""
+    # As HTML, because JupyterLab gives pictures displayed as such no alternative text.
+    picture = picture_html(compact(Path(path).read_bytes()), alt, STYLE)
+    display(html_output(picture, alt), raw=True)
+
+
+def present(view: Showable, config: JobConfig, name: str, alt: str) -> None:
+    """Display the widget of `view` with a still picture for when it isn't alive; keep that as `show` does.
+
+    Where nobody watches there is only the picture. A widget shown before under the same `name` is closed, so that nothing piles up
+    when its cell runs again.
+    """
+    file = save_figure(view.figure(), config.run_folder / "figures" / f"{name}.png")
+    if headless():
+        show_file(file, alt)
+    else:
+        place(name, view.widget())(file.read_bytes(), alt)
+
+
+def callbacks(config: TrainConfig) -> list[Callback]:
+    """Return what a trainer shows while it runs: plain lines, or a bar and live curves, and a manifest, when a person watches; curves as
+    a file in any case."""
+    watched: list[Callback] = [Noted(config), LiveCurves()]
+    return [*(default_callbacks(lines=True) if headless() else watched), CurveFile()]
+
+
+async def fit(trainer: Trainer) -> TrainReport:
+    """Return ``trainer.fit()``; where a person watches, widgets answer meanwhile, and an interrupt stops after the step at hand.
+
+    Where nobody does, what the monitor shows in the end is displayed: curves and filled evaluation records. Raises `KeyboardInterrupt`
+    after an interrupt, and what `fit` raises.
+    """
+    if headless():
+        report = trainer.fit()
+        show(loss_curves(trainer.files.csv), trainer.config, "loss_curves", "loss terms by epoch")
+        for strip in sorted(trainer.files.folder.glob("eval/*.png"))[-1:]:
+            show_file(strip, "input, output and target of evaluation records")
+        return report
+    working, interrupted = asyncio.ensure_future(asyncio.to_thread(trainer.fit)), False
+    while not working.done():
+        try:
+            # A signal is only noticed when this thread does something.
+            await asyncio.wait({working}, timeout=NOTICE_SECONDS)
+        except asyncio.CancelledError:  # what a kernel makes of an interrupt
+            if not interrupted:
+                print("stopping after this step", flush=True)
+            interrupted = True
+            trainer.stop()
+    report = working.result()
+    if interrupted:
+        raise KeyboardInterrupt("stopped and saved; run this cell again to go on")
+    return report
+
+
+def show_headline(sentence: str, good: bool) -> None:
+    """Display the outcome in one sentence of Markdown, green where it is `good`, amber otherwise."""
+    colour = "#1a7f37" if good else "#9a6700"
+    style = (
+        f"display:block;border-left:6px solid {colour};padding:.5em 1em;font-size:1.15em;font-weight:600;max-width:60em"
+    )
+    page = f'<span class="{NO_FORMULAS}" style="{style}">{sentence}</span>'
+    display({"text/markdown": page, "text/plain": sentence}, raw=True)
+
+
+def show_folded(title: str, table: str, config: JobConfig, name: str) -> None:
+    """Display Markdown that is only seen when its `title` is clicked; keep it as ``NAME.md`` in the run folder."""
+    atomic_write_text(config.run_folder / f"{name}.md", table.strip() + "\n")
+    opening = f'<details class="{NO_FORMULAS}"><summary><b>{text.html(title)}</b></summary>'
+    display(Markdown(f"{opening}\n\n{_together(table)}\n\n</details>"))
+
+
+def show_table(table: str, config: JobConfig, name: str, headline: str = "") -> None:
+    """Display Markdown, a table for instance; keep it, below its `headline`, as ``NAME.md`` in the run folder."""
+    atomic_write_text(config.run_folder / f"{name}.md", f"{headline}\n\n{table}".strip() + "\n")
+    # Longer ones scroll in a box; the empty lines make Markdown of what is inside.
+    box = f'<div class="{NO_FORMULAS}" style="max-height:{HIGHEST};overflow:auto">'
+    display(Markdown(f"{box}\n\n{_together(table)}\n\n</div>"))
+
+
+def _together(table: str) -> str:
+    """Return Markdown in which a column's arrow stays with the words before it."""
+    return re.sub(" (?=[↑↓])", "&nbsp;", table.strip())
+
+
+def show_list(figures: Mapping[str, Any]) -> None:
+    """Display names and values as a small table."""
+    left = 'style="text-align:left"'
+    wrapped = 'style="text-align:left;overflow-wrap:anywhere;min-width:6em"'  # a path has no blanks
+    cells = "".join(
+        f"<tr><th {left if name.isidentifier() else wrapped}>{text.html(_words(name))}</th><td {wrapped}>{_value(FORMATS[name](value) if name in FORMATS else value)}</td></tr>"
+        for name, value in figures.items()
+    )
+    display(html_output(f"<table>{cells}</table>"), raw=True)
+
+
+def _words(name: str) -> str:
+    """Return what a person reads for the name of a figure; a file's stays as it is."""
+    return WORDS.get(name, name.replace("_", " ") if name.isidentifier() else name)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        parts = (f"{name} = {part}" for name, part in value.items())
+        return text.html(", ".join(parts), text.LONGEST * 2)
+    return text.html(f"{value:.4g}" if isinstance(value, float) else value)
+
+
+def job_progress(description: str) -> Callable[[int, int, str], None]:
+    """Return a callback ``(done, total, message)``: a bar when a person watches, else a plain line now and then.
+
+    A `total` of 0 is not known yet.
+    """
+    if not headless():
+        return HtmlProgress(description).update
+    pace, begun, clock = Pace(), False, TimeLeft()
+
+    def report(done: int, total: int, message: str) -> None:
+        nonlocal begun
+        share, left = done / max(total, 1), clock.left(done, total)
+        if pace.due(share) or done == total > 0 or not begun:
+            begun = True
+            count = f"{done} of {total} " if total else ""
+            ending = "" if left is None else f" ({left})"
+            print(f"{share:4.0%} {description}: {count}{text.shown(message)}{ending}", flush=True)
+
+    return report
+
+
+if not headless():
+    show_errors_in_one_line()  # from the first cell on: the next one may be left out

@@ -25,9 +25,9 @@ from inpaintkit.depth import create_depth_model
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import FILLS, evaluate, figures, make_fills
 from inpaintkit.inspection.truths import record_truth
-from inpaintkit.notebook import FillComparer, MaskPreview, RecordBrowser, StereoPreview, TrainingMonitor, showing
+from inpaintkit.notebook import FillComparer, MaskPreview, RecordBrowser, StereoPreview, TrainingMonitor, session
 from inpaintkit.notebook.html import write_page
-from inpaintkit.notebook.widgets import HtmlProgress, Still, close_all, progress, still
+from inpaintkit.notebook.widgets import HtmlProgress, close_all, progress, still
 from inpaintkit.notebook.widgets.thumbnails import Thumbnails
 
 pytestmark = pytest.mark.attack
@@ -119,7 +119,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         assert bundle["text/plain"].isprintable()
         return Handle()
 
-    for module in (showing, still, progress):
+    for module in (session, still, progress):
         monkeypatch.setattr(module, "display", display)
     yield pages
     for page in pages:
@@ -128,19 +128,19 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 def test_the_outputs_of_cells(shown: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = next((folder / "train").glob("*_C.png"))
-    showing.show_list({NAME: NAME, "train/IMG_0002.HEIC": "is left out", "eval_only": True})
+    session.show_list({NAME: NAME, "train/IMG_0002.HEIC": "is left out", "eval_only": True})
     assert "train/IMG_0002.HEIC" in shown[0], "a file's name, unlike an option's, stays as it is"
     assert "eval only" in shown[0]
-    showing.show_file(picture, NAME)
+    session.show_file(picture, NAME)
     HtmlProgress(NAME, NAME).update(1, 3, NAME)
-    Still().update(picture.read_bytes(), NAME)
+    still.Still().update(picture.read_bytes(), NAME)
     assert len(shown) == 6
 
 
 def test_a_headline_shows_a_name_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     name, said = "_my__model_ <b>x</b> & $5$ *a* [b]", []
-    monkeypatch.setattr(showing, "display", lambda page, raw: said.append(page["text/markdown"]))
-    showing.show_headline(f"On photos 1.2 dB behind {text.markdown(name)}.", False)
+    monkeypatch.setattr(session, "display", lambda page, raw: said.append(page["text/markdown"]))
+    session.show_headline(f"On photos 1.2 dB behind {text.markdown(name)}.", False)
     page = write_page(said[0], tmp_path / "page.html").read_text(encoding="utf-8")
     assert f"On photos 1.2 dB behind {name}." in unescape(page)
     assert "<b>x" not in page
@@ -153,11 +153,11 @@ def test_a_bar_tells_a_screen_reader_how_far_it_is(shown: list[str]) -> None:
 
 def test_a_line_of_a_log_stays_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INPAINTKIT_PROGRESS", "lines")
-    showing.job_progress("pictures")(1, 2, NAME)
+    session.job_progress("pictures")(1, 2, NAME)
     printed = capsys.readouterr().out
     assert printed.count("\n") == 1
     assert printed.strip().isprintable()
-    tell = showing.job_progress("pictures")
+    tell = session.job_progress("pictures")
     tell(0, 0, "looking through a.mp4")
     tell(1, 4, "a.mp4")
     monkeypatch.setattr(progress.time, "monotonic", lambda now=time.monotonic(): now + 100)

@@ -14,7 +14,7 @@ import torch
 from inpaintkit.config import TrainConfig
 from inpaintkit.errors import InputError
 from inpaintkit.model import load_model
-from inpaintkit.notebook import runs, showing
+from inpaintkit.notebook import runs, session
 from inpaintkit.training import Callback, RunView, StepInfo, Trainer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
@@ -37,13 +37,13 @@ def trainer(data: Path, folder: Path, callbacks: tuple[Callback, ...] = ()) -> T
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(showing, "headless", lambda: False)
+    monkeypatch.setattr(session, "headless", lambda: False)
 
 
 @pytest.mark.usefixtures("watched")
 def test_a_watched_training_gives_the_same_weights_bit_by_bit(data: Path, tmp_path: Path) -> None:
     alone = trainer(data, tmp_path / "alone").fit()
-    seen = asyncio.run(showing.fit(trainer(data, tmp_path / "seen")))
+    seen = asyncio.run(session.fit(trainer(data, tmp_path / "seen")))
     assert (seen.finished, seen.history) == (True, alone.history)
     weights = [load_model(report.model_file)[0].state_dict() for report in (alone, seen)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
@@ -62,7 +62,7 @@ def test_an_interrupt_stops_it_after_the_step_and_the_same_again_goes_on(
     async def run() -> None:
         nonlocal loop, cell
         loop = asyncio.get_running_loop()
-        cell = asyncio.ensure_future(showing.fit(trainer(data, tmp_path, (noted(), Interrupt()))))
+        cell = asyncio.ensure_future(session.fit(trainer(data, tmp_path, (noted(), Interrupt()))))
         await cell
 
     def noted() -> runs.Noted:
@@ -74,12 +74,12 @@ def test_an_interrupt_stops_it_after_the_step_and_the_same_again_goes_on(
         asyncio.run(run())
     assert "stopping after this step" in capsys.readouterr().out
     assert runs.run_manifest(tmp_path)["status"] == "interrupted"
-    assert asyncio.run(showing.fit(trainer(data, tmp_path, (noted(),)))).finished
+    assert asyncio.run(session.fit(trainer(data, tmp_path, (noted(),)))).finished
     manifest = runs.run_manifest(tmp_path)
     assert (manifest["status"], manifest["params"]["num_samples"]) == ("done", TINY["num_samples"])
     assert [call["status"] for call in manifest["before"]] == ["interrupted"]
     assert (tmp_path / "params.yaml").is_file()
-    asyncio.run(showing.fit(trainer(data, tmp_path, (noted(),))))
+    asyncio.run(session.fit(trainer(data, tmp_path, (noted(),))))
     assert runs.run_manifest(tmp_path) == manifest, "a finished run is only shown"
 
 
@@ -99,7 +99,7 @@ def test_a_failure_that_cannot_be_noted_is_told_all_the_same(data: Path, tmp_pat
 def test_a_headless_run_before_it_does_not_stand_for_it(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asyncio.run(showing.fit(trainer(data, tmp_path)))
+    asyncio.run(session.fit(trainer(data, tmp_path)))
     params = TINY | {"data_dir": str(data), "model_dir": str(tmp_path)}
     replaced = {"status": "done", "params": params | {"learning_rate": 0.5}}
     (tmp_path / "manifest.json").write_text(json.dumps(replaced))

@@ -80,11 +80,6 @@ def test_the_outline_surrounds_the_hole_and_can_be_left_out() -> None:
     assert not line[(20 - box[0]) * times + 3, (20 - box[1]) * times + 3], "inside the hole the fill is seen"
 
 
-def test_a_hole_of_another_size_is_refused() -> None:
-    with pytest.raises(InputError, match="does not fit"):
-        enlarged(torch.zeros(3, 20, 20), torch.zeros(1, 10, 10, dtype=torch.bool), (0, 0, 5), 50, True)
-
-
 def test_the_overview_frames_the_zoomed_square() -> None:
     shown = with_box(torch.zeros(3, 200, 200), two_holes()[None], (100, 100, 60))
     assert (shown[100, 100:160] == 255).all()

@@ -17,7 +17,7 @@ from widget_tools import parts as every_part
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_write_text
 from inpaintkit.inspection.run_state import describe_run, read_run
-from inpaintkit.notebook import TrainingMonitor, showing
+from inpaintkit.notebook import TrainingMonitor
 from inpaintkit.notebook.widgets import LiveCurves, close_all, progress, still, training_monitor
 from inpaintkit.notebook.widgets.parts import Pane
 from inpaintkit.training.stopping import StopRequest
@@ -200,10 +200,10 @@ def test_live_curves_show_a_bar_leave_a_still_picture_and_stop_the_run(
 ) -> None:
     shown = Outputs(monkeypatch)
     view = SimpleNamespace(folder=run, csv_file=run / "loss_toy.csv", total_steps=40, steps_done=10, stop=StopRequest())
-    live = LiveCurves(lambda box: showing.place("live", box))
+    live = LiveCurves()
     live.on_start(view)
     assert "10 of 40 steps" in str(shown.bundles[1]["text/html"])
-    box = showing._shown["live"].children[1]
+    box = still._shown["live curves"].children[1]
     control(box, "stop and save").click()
     assert view.stop.asked
     assert control(box, "stopping after this step …").disabled
@@ -212,4 +212,4 @@ def test_live_curves_show_a_bar_leave_a_still_picture_and_stop_the_run(
     live.on_end(view)
     assert "epoch 1 of 9" in str(shown.bundles[-1]["text/plain"])
     assert "<img" in str(shown.bundles[-1]["text/html"])
-    close_all(showing._shown.pop("live"))
+    close_all(still._shown.pop("live curves"))

@@ -6,7 +6,6 @@ from inpaintkit.notebook.widgets.parts import Showable, close_all
 from inpaintkit.notebook.widgets.progress import HtmlProgress
 from inpaintkit.notebook.widgets.record_browser import RecordBrowser
 from inpaintkit.notebook.widgets.stereo_preview import StereoPreview
-from inpaintkit.notebook.widgets.still import Still
 from inpaintkit.notebook.widgets.training_monitor import LiveCurves, TrainingMonitor
 
 __all__ = [
@@ -17,7 +16,6 @@ __all__ = [
     "RecordBrowser",
     "Showable",
     "StereoPreview",
-    "Still",
     "TrainingMonitor",
     "close_all",
 ]

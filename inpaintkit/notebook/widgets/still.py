@@ -6,13 +6,15 @@ for it. So each widget leaves a picture in the same output, and hides it for as 
 
 import io
 import uuid
+from collections.abc import Callable
+from typing import Any
 
 import ipywidgets as ipw
 from IPython.display import display
 from PIL import Image
 
 from inpaintkit import text
-from inpaintkit.notebook.widgets.parts import picture_html
+from inpaintkit.notebook.widgets.parts import close_all, picture_html
 
 LARGEST_PNG = 150_000
 """Bytes from which a still picture is kept as JPEG: it is saved with the notebook."""
@@ -27,6 +29,9 @@ NO_FORMULAS = "mathjax_ignore tex2jax_ignore"
 
 NO_COMPLAINT = "<style>.jp-OutputArea-output.jupyter-widgets:not(:has(*)) { display: none; }</style>"
 """JupyterLab writes "Error displaying widget" where the kernel that had the widget is gone."""
+
+_shown: dict[str, Any] = {}
+"""Widgets on the page by name: a cell that runs again closes the one it made before."""
 
 
 def html_output(page: str, plain: str = "") -> dict[str, str]:
@@ -54,6 +59,15 @@ class Still:
         page = f'<div class="{self._name}">{picture_html(compact(png), alt, STYLE)}</div>'
         if self._handle is not None:
             self._handle.update(html_output(page + NO_COMPLAINT, alt), raw=True)
+
+
+def place(name: str, widget: ipw.Widget) -> Callable[[bytes, str], None]:
+    """Display a widget; return what exchanges the still picture, PNG and words, that is seen where the widget isn't alive."""
+    if name in _shown:
+        close_all(_shown.pop(name))
+    still = Still()
+    _shown[name] = still.show_with(widget)
+    return still.update
 
 
 def compact(png: bytes) -> bytes:

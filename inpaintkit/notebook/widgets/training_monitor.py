@@ -1,7 +1,7 @@
 """Training monitor: curves and evaluation pictures of a run folder, while this or another process writes it."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import ipywidgets as ipw
@@ -12,6 +12,7 @@ from inpaintkit.inspection.figures import loss_curves, png_bytes
 from inpaintkit.inspection.run_state import RunState, describe_run, read_run
 from inpaintkit.notebook.widgets import parts
 from inpaintkit.notebook.widgets.progress import HtmlProgress
+from inpaintkit.notebook.widgets.still import place
 from inpaintkit.training.callbacks import Callback, RunView, StepInfo, shown_loss
 
 FOLLOW_MS = 3000
@@ -114,22 +115,15 @@ class _Watching(parts.Panel):
             self.strip.show_file(self.shown.read_bytes(), f"evaluation after epoch {epoch}: input, output, target")
 
 
-Place = Callable[[ipw.Widget], Callable[[bytes, str], None]]
-"""Puts a widget onto the page and returns what exchanges the still picture, PNG and words, that it leaves there."""
-
-
 class LiveCurves(Callback):
     """Shows the monitor of a run, a bar and a button that stops it, while the cell that trains is still running."""
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
 
     def on_start(self, run: RunView) -> None:
         self._bar = HtmlProgress("training", "steps")
         self._bar.update(run.steps_done, run.total_steps)
         self._watching = _Watching(run.folder)
         self._watching.arrange(*self._stop_button(run))
-        self._leave = self._place(self._watching)
+        self._leave = place("live curves", self._watching)
         self._leave_still()
 
     def on_step(self, run: RunView, info: StepInfo) -> None:
