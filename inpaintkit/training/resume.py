@@ -97,9 +97,9 @@ def _with_state(config: TrainConfig, files: RunFiles, state: State, source: Path
         return replacing if config.overwrite or config.reset_state else _of_iw3(config, files, state)
     with taking_state(files.folder):
         before = dict(state["train_kwargs"])
-    asked_anew = [name for name in MADE_ANEW if getattr(config, name)]
+    asked_anew = next((name for name in MADE_ANEW if getattr(config, name)), None)
     notebook = (GanConfig if "discriminator" in before else TrainConfig).notebook
-    if any(not before.get(name, False) for name in asked_anew) or (asked_anew and notebook != config.notebook):
+    if asked_anew and (notebook != config.notebook or not before.get(asked_anew)):
         return replacing
     if notebook != config.notebook:
         raise InputError(
