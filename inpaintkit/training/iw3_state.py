@@ -31,14 +31,14 @@ ALTERNATIVE = "take its weights alone with reset_state=True"
 State = dict[str, Any]
 
 
-def to_names(state: State, optimizer: torch.optim.Optimizer, network: nn.Module) -> State:
-    """Return the `state` of an `optimizer` of `network` with the parameters of each group in order of their names."""
-    places = places_by_name(optimizer, network)
+def to_names(optimizer: torch.optim.Optimizer, network: nn.Module) -> State:
+    """Return the state of an `optimizer` of `network` with the parameters of each group in order of their names."""
+    state, places = optimizer.state_dict(), places_by_name(optimizer, network)
     return {**state, "state": {new: state["state"][old] for new, old in enumerate(places) if old in state["state"]}}
 
 
 def from_names(state: State, optimizer: torch.optim.Optimizer, network: nn.Module) -> State:
-    """Undo `to_names`."""
+    """Return a `state` that `to_names` returned with the parameters in the `optimizer`'s own order."""
     places = places_by_name(optimizer, network)
     return {**state, "state": {old: state["state"][new] for new, old in enumerate(places) if new in state["state"]}}
 

@@ -30,7 +30,7 @@ from inpaintkit.training.metrics import artefact_score, hole_lpips
 from inpaintkit.training.perceptual import Lpips
 from inpaintkit.training.progress import Row, StepPlace
 from inpaintkit.training.tasks.plain import PlainTask, without_margin
-from inpaintkit.training.tasks.updater import Updater, of_updater
+from inpaintkit.training.tasks.updater import Updater
 
 PSNR_ALLOWANCE = 0.5
 """Decibels of inside-hole PSNR that better texture may cost before an epoch is ranked lower for it."""
@@ -219,6 +219,6 @@ class GanTask:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.plain.load_state(state)
-        self.updater.load_state(of_updater(state, 1))
+        self.updater.load_state(state, 1)
         self.discriminator.load_state_dict(state["discriminator_state_dict"])
         self.adaptive.load_state_dict(state["adaptive_weight"])

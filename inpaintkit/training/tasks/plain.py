@@ -20,7 +20,7 @@ from inpaintkit.training.losses import create_loss
 from inpaintkit.training.metrics import hole_psnr
 from inpaintkit.training.progress import Row, StepPlace
 from inpaintkit.training.row_fill import row_fill
-from inpaintkit.training.tasks.updater import Updater, of_updater, updater_state
+from inpaintkit.training.tasks.updater import Updater, updater_state
 
 Network = Callable[[Tensor, Tensor], Tensor]
 
@@ -155,6 +155,6 @@ class PlainTask:
         if self.average is not None:
             self.average.load_state_dict(state["inpaintkit_average"])
         # a schedule-free optimiser makes of them those to train, up to rounding
-        self.updater.load_state(of_updater(state, 0))
+        self.updater.load_state(state, 0)
         if state["training_state_dict"] is not None:
             self.model.load_state_dict(state["training_state_dict"])

@@ -73,19 +73,10 @@ class Updater:
         if self.scheduler is not None:
             self.scheduler.step()
 
-    def state(self) -> dict[str, Any]:
-        """Return what `load_state` takes; the optimiser's parameters are in iw3's order."""
-        return {
-            "optimizer": to_names(self.optimizer.state_dict(), self.optimizer, self.network),
-            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "skipped": self.skipped(),
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take back what `state` returned; `by_name`: whether its parameters are in iw3's order, as they are today."""
-        optimizer = state["optimizer"]
-        if state.get("by_name", True):
+    def load_state(self, state: Mapping[str, Any], number: int) -> None:
+        """Take back the state of updater `number` out of a checkpoint, see `updater_state`, of this or an earlier version."""
+        optimizer = state["optimizer_state_dict"][number]
+        if state.get(ORDER_KEY) == BY_NAME:
             optimizer = from_names(optimizer, self.optimizer, self.network)
         # belongs to this machine, not to the run, and says where torch puts the counts of steps: iw3 and Macs take another one
         own = [{"fused": group["fused"]} if "fused" in group else {} for group in self.optimizer.param_groups]
@@ -93,10 +84,10 @@ class Updater:
         self.optimizer.load_state_dict({**optimizer, "param_groups": groups})
         self.train_mode()  # iw3 keeps a schedule-free optimiser as it is while evaluating
         if self.scheduler is not None:
-            self.scheduler.load_state_dict(state["scheduler"])
-        skipped = state["skipped"]
-        if state["scaler"]:  # empty in checkpoints of early versions
-            self.scaler.load_state_dict(state["scaler"])
+            self.scheduler.load_state_dict(state["scheduler_state_dict"][number])
+        skipped = state.get("inpaintkit_skipped_updates", (0, 0))[number]
+        if scaler := state["grad_scaler_state_dict"][number]:  # empty in checkpoints of early versions
+            self.scaler.load_state_dict(scaler)
             if self.amp != "fp16":  # later ones counted skipped steps by halving the scale for each
                 skipped += round(-math.log2(self.scaler.get_scale()))
                 self.scaler.scale(self._one)  # makes the scale, which the next line sets
@@ -109,25 +100,14 @@ class Updater:
 
 
 def updater_state(updaters: Sequence[Updater]) -> dict[str, Any]:
-    """Return the states of `updaters` under the names of iw3's checkpoints; schedules are left out where there are none."""
-    states = [updater.state() for updater in updaters]
+    """Return the states of `updaters` under the names of iw3's checkpoints; schedules are left out where there are none.
+
+    The optimisers' parameters are in iw3's order.
+    """
     return {
-        "optimizer_state_dict": [state["optimizer"] for state in states],
-        "scheduler_state_dict": [state["scheduler"] for state in states if state["scheduler"] is not None],
-        "grad_scaler_state_dict": [state["scaler"] for state in states],
-        "inpaintkit_skipped_updates": [state["skipped"] for state in states],
+        "optimizer_state_dict": [to_names(each.optimizer, each.network) for each in updaters],
+        "scheduler_state_dict": [each.scheduler.state_dict() for each in updaters if each.scheduler is not None],
+        "grad_scaler_state_dict": [each.scaler.state_dict() for each in updaters],
+        "inpaintkit_skipped_updates": [each.skipped() for each in updaters],
         ORDER_KEY: BY_NAME,
-    }
-
-
-def of_updater(state: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Return the state of updater `number` out of a checkpoint of this or an earlier version."""
-    schedulers = state["scheduler_state_dict"]
-    skipped = state.get("inpaintkit_skipped_updates", ())
-    return {
-        "optimizer": state["optimizer_state_dict"][number],
-        "by_name": state.get(ORDER_KEY) == BY_NAME,
-        "scheduler": schedulers[number] if number < len(schedulers) else None,
-        "scaler": state["grad_scaler_state_dict"][number],
-        "skipped": skipped[number] if number < len(skipped) else 0,
     }
