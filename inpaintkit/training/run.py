@@ -12,6 +12,7 @@ from inpaintkit.data import HardExampleSampler
 from inpaintkit.errors import RunFailed
 from inpaintkit.files import atomic_write_csv
 from inpaintkit.model import LightInpaintV1, save_model
+from inpaintkit.text import count_of
 from inpaintkit.training.callbacks import Callback, StepInfo
 from inpaintkit.training.distributed import Group
 from inpaintkit.training.loss_log import LossLog
@@ -120,7 +121,7 @@ class Run:
         self.take_losses()
         self.check_skipped(epoch_over=True)
         if now := progress.updates_skipped_now:
-            steps = f"{now} optimiser step{'s' if now > 1 else ''} of epoch {progress.epoch}"
+            steps = f"{count_of(now, 'optimiser step')} of epoch {progress.epoch}"
             self.say(f"gradients were NaN or infinite in {steps}; skipped")
         self.add_row({"epoch": progress.epoch, "split": "train", **progress.means(), **rates})
 
