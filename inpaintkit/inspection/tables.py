@@ -52,9 +52,8 @@ def _best_in_bold(result: Evaluation, name: str, fill: str) -> str:
 
 def table(result: Evaluation, names: Sequence[str] = MAIN_METRICS) -> str:
     """Return means of the metrics `names` with 95 % intervals, one row per fill, as Markdown; without those nobody has."""
-    means = {(fill, name): result.mean(fill, name) for fill in result.fills for name in names}
-    shown = [name for name in names if not all(np.isnan(means[fill, name].mean) for fill in result.fills)]
-    rows = {fill: [cell(means[fill, name], METRICS[name]) for name in shown] for fill in result.fills}
+    shown = [name for name in names if result.ranking(name)]
+    rows = {fill: [cell(result.mean(fill, name), METRICS[name]) for name in shown] for fill in result.fills}
     return _of_fills("fill", [METRICS[name].heading for name in shown], rows)
 
 

@@ -90,7 +90,7 @@ def _sentence(result: Evaluation, name: str) -> str:
 def _artefact_sentence(result: Evaluation) -> str:
     # The score scatters around 0 where there is no pattern, so only fills that are clearly above 0 are worth a word.
     metric, found = METRICS["artefact"], {fill: result.mean(fill, "artefact") for fill in result.fills}
-    if all(np.isnan(value.mean) for value in found.values()):
+    if not result.ranking("artefact"):
         return "Holes are too small to look for patterns that repeat."
     if all(np.isnan(value.low) for value in found.values()):
         return ""

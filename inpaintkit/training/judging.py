@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -31,12 +31,8 @@ def mean_figures(judged: Iterable[Mapping[str, float]]) -> Figures:
     for figures in judged:
         for name, value in figures.items():
             columns.setdefault(name, []).append(min(value, HIGHEST_PSNR) if "psnr" in name else value)
-    return {name: _mean(values, skip_nan=name != "total") for name, values in columns.items()}
-
-
-def _mean(values: Sequence[float], skip_nan: bool) -> float:
-    known = [value for value in values if not (skip_nan and math.isnan(value))]
-    return math.fsum(known) / len(known) if known else math.nan
+    known = {name: [x for x in values if name == "total" or not math.isnan(x)] for name, values in columns.items()}
+    return {name: math.fsum(values) / len(values) if values else math.nan for name, values in known.items()}
 
 
 def judge_records(setup: Setup, group: Group, strips: Path, save_every: int, epoch: int) -> Figures:

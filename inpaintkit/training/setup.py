@@ -13,6 +13,7 @@ from inpaintkit.training.checkpoints import taking_state
 from inpaintkit.training.distributed import Group
 from inpaintkit.training.feeding import Feed, choose_records, open_records
 from inpaintkit.training.resume import FoundRun, State, data_facts, match_records
+from inpaintkit.training.schedule import restart_schedule
 from inpaintkit.training.tasks.plain import PlainTask
 from inpaintkit.training.tasks.task import Task
 
@@ -86,7 +87,7 @@ def set_up(config: TrainConfig, found: FoundRun, data: Data, group: Group, make_
             task.load_state(found.state)
         if found.changed.keys() & SCHEDULE_OPTIONS:
             for updater in task.updaters:
-                updater.change_schedule(found.progress.epoch - 1)
+                updater.scheduler = restart_schedule(config, updater.optimizer, found.progress.epoch - 1)
     chosen = choose_records(data.eval_set.names, config.eval_records)
     return Setup(data, task, feed, eval_feed, chosen, (*messages, *found.messages))
 

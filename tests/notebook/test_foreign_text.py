@@ -115,7 +115,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             display(bundle)
 
     def display(bundle: dict[str, str], **options: object) -> Handle:
-        pages.append(bundle["text/html"])
+        pages.extend(page for kind, page in bundle.items() if kind == "text/html")
         assert bundle["text/plain"].isprintable()
         return Handle()
 
@@ -133,7 +133,7 @@ def test_the_outputs_of_cells(shown: list[str], folder: Path, monkeypatch: pytes
     assert "eval only" in shown[0]
     session.show_file(picture, NAME)
     HtmlProgress(NAME, NAME).update(1, 3, NAME)
-    still.Still().update(picture.read_bytes(), NAME)
+    still.place(NAME, ipw.HTML())(picture.read_bytes(), NAME)
     assert len(shown) == 6
 
 

@@ -132,7 +132,7 @@ def metrics_bars(evaluation: Evaluation) -> Figure:
 
     Points rather than bars: PSNR and SSIM have no meaningful zero for a bar to start at.
     """
-    shown = [m for m in MAIN_METRICS if not all(np.isnan(evaluation.mean(f, m).mean) for f in evaluation.fills)]
+    shown = [m for m in MAIN_METRICS if evaluation.ranking(m)]
     figure = base.KitFigure(figsize=(2.75 * len(shown), 5.4 + 0.28 * len(evaluation.fills)), layout="constrained")
     base.set_heading(figure, evaluation.title)
     grid = figure.add_gridspec(2, 1, height_ratios=[1.6 + 0.28 * len(evaluation.fills), 3])

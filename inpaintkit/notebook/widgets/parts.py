@@ -91,9 +91,6 @@ class SliderNames(anywidget.AnyWidget):
 
     _esm = (HERE / "slider_names.js").read_text(encoding="utf-8")
 
-    def __init__(self) -> None:
-        super().__init__(layout=ipw.Layout(display="none"))
-
 
 class Panel(ipw.VBox):  # type: ignore[misc]  # as above
     """A widget's outer box with its caption; its controls' reactions show a busy sign, and bad input as a sentence."""
@@ -106,7 +103,8 @@ class Panel(ipw.VBox):  # type: ignore[misc]  # as above
 
     def arrange(self, *children: ipw.Widget) -> None:
         """Put `children` into the box."""
-        self.children = (ipw.HTML(f"<style>{LOOK}</style>"), SliderNames(), *children)
+        names = SliderNames(layout=ipw.Layout(display="none"))
+        self.children = (ipw.HTML(f"<style>{LOOK}</style>"), names, *children)
 
     def say(self, *lines: str) -> None:
         """Put sentences into the caption, the second and later ones as notes."""

@@ -39,35 +39,26 @@ def html_output(page: str, plain: str = "") -> dict[str, str]:
     return {"text/html": f'<div class="{NO_FORMULAS}">{page}</div>', "text/plain": text.shown(plain)}
 
 
-class Still:
-    """A picture in an output, seen where the widget that is shown with it is not alive."""
-
-    def __init__(self) -> None:
-        self._name = f"inpaintkit-still-{uuid.uuid4().hex}"
-        self._handle = display(html_output(NO_COMPLAINT), raw=True, display_id=True)
-
-    def show_with(self, widget: ipw.Widget) -> ipw.Widget:
-        """Display `widget`; return the whole of what is displayed, which `close_all` frees."""
-        whole = ipw.VBox([ipw.HTML(f"<style>.{self._name} {{ display: none; }}</style>"), widget])
-        # Nothing beside the view: where that can't be shown, the picture is what there is to see.
-        view = {WIDGET: {"version_major": 2, "version_minor": 0, "model_id": whole.model_id}, "text/plain": ""}
-        display(view, raw=True)
-        return whole
-
-    def update(self, png: bytes, alt: str) -> None:
-        """Show another picture; `alt` says in words what is seen."""
-        page = f'<div class="{self._name}">{picture_html(compact(png), alt, STYLE)}</div>'
-        if self._handle is not None:
-            self._handle.update(html_output(page + NO_COMPLAINT, alt), raw=True)
-
-
 def place(name: str, widget: ipw.Widget) -> Callable[[bytes, str], None]:
-    """Display a widget; return what exchanges the still picture, PNG and words, that is seen where the widget isn't alive."""
+    """Display a widget; return what exchanges the still picture, PNG and words, that is seen where the widget isn't alive.
+
+    One that was displayed before under the same `name` is closed.
+    """
     if name in _shown:
         close_all(_shown.pop(name))
-    still = Still()
-    _shown[name] = still.show_with(widget)
-    return still.update
+    mark = f"inpaintkit-still-{uuid.uuid4().hex}"
+    handle = display(html_output(NO_COMPLAINT), raw=True, display_id=True)
+    whole = _shown[name] = ipw.VBox([ipw.HTML(f"<style>.{mark} {{ display: none; }}</style>"), widget])
+    # Nothing beside the view: where that can't be shown, the picture is what there is to see.
+    view = {WIDGET: {"version_major": 2, "version_minor": 0, "model_id": whole.model_id}, "text/plain": ""}
+    display(view, raw=True)
+
+    def update(png: bytes, alt: str) -> None:
+        page = f'<div class="{mark}">{picture_html(compact(png), alt, STYLE)}</div>'
+        if handle is not None:
+            handle.update(html_output(page + NO_COMPLAINT, alt), raw=True)
+
+    return update
 
 
 def compact(png: bytes) -> bytes:

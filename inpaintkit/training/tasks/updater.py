@@ -11,7 +11,7 @@ from inpaintkit.config import TrainConfig
 from inpaintkit.training.amp import gradient_scaler
 from inpaintkit.training.distributed import Group
 from inpaintkit.training.iw3_state import BY_NAME, ORDER_KEY, from_names, to_names
-from inpaintkit.training.schedule import create_optimizer, create_scheduler, restart_schedule, warmed_up
+from inpaintkit.training.schedule import create_optimizer, create_scheduler, warmed_up
 
 
 class Updater:
@@ -93,10 +93,6 @@ class Updater:
                 self.scaler.scale(self._one)  # makes the scale, which the next line sets
                 self.scaler.update(self._one)
         self._skipped.fill_(skipped)
-
-    def change_schedule(self, epochs_done: int) -> None:
-        """Go on with the learning rate and schedule of `config` instead of those of the loaded state."""
-        self.scheduler = restart_schedule(self.config, self.optimizer, epochs_done)
 
 
 def updater_state(updaters: Sequence[Updater]) -> dict[str, Any]:
