@@ -17,7 +17,7 @@ from inpaintkit.text import duration, shown
 from inpaintkit.training.stopping import StopRequest
 
 PROGRESS_VARIABLE = "INPAINTKIT_PROGRESS"
-"""Environment variable: ``lines`` asks for plain lines (set for headless runs), ``off`` for silence."""
+"""Environment variable: ``lines`` asks for plain lines; set for headless runs."""
 
 LINE_EVERY = 0.05  # of a job
 FIRST_WAIT, LONGEST_WAIT = 10.0, 600.0  # s
@@ -160,7 +160,5 @@ class ProgressBar(Callback):
 
 def default_callbacks(lines: bool = False) -> list[Callback]:
     """Return the progress display that fits how the job was started; `lines`: no bar in any case."""
-    mode = os.environ.get(PROGRESS_VARIABLE, "bar")
-    if mode == "off":
-        return []
-    return [ProgressLines()] if lines or mode == "lines" else [ProgressBar()]
+    lines = lines or os.environ.get(PROGRESS_VARIABLE) == "lines"
+    return [ProgressLines() if lines else ProgressBar()]

@@ -122,9 +122,9 @@ class _Browsing(parts.Panel):
         self.found: list[RecordFiles] = []
         self.marks: set[str] = set()
         self._settling = False  # page and cursor are being set by us, not by a person
-        self.end = browser.largest()
+        end = browser.largest()
         share, half = "share of the crop that is hole", "which half of the data set"
-        self.sizes = labelled(ipw.FloatRangeSlider, "hole %", share, value=(0, self.end), min=0, max=self.end, step=0.1)
+        self.sizes = labelled(ipw.FloatRangeSlider, "hole %", share, value=(0, end), min=0, max=end, step=0.1)
         self.sizes.readout_format = ".1f"
         self.split = labelled(ipw.Dropdown, "records", half, options=SPLIT_CHOICES)
         self.marked_only = parts.checkbox("marked ones only")
@@ -232,7 +232,7 @@ class _Browsing(parts.Panel):
             self._go_to(place + 1)
 
     def _widen(self) -> None:
-        self.sizes.value, self.split.value, self.marked_only.value = (0, self.end), "", False
+        self.sizes.value, self.split.value, self.marked_only.value = (0, self.sizes.max), "", False
         self._filter()
 
     def _ask(self, asking: bool = True) -> None:
@@ -251,7 +251,7 @@ class _Browsing(parts.Panel):
         if self.browser.restorable():
             self.browser.undo()
             low, high = self.sizes.value
-            ends, self.end = self.end, self.browser.largest()
-            self.sizes.max = max(self.end, ends)
-            self.sizes.value = (low, self.end if high == ends else high)
+            end = self.sizes.max
+            self.sizes.max = max(end, self.browser.largest())
+            self.sizes.value = (low, self.sizes.max if high == end else high)
             self._filter()
