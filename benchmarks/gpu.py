@@ -4,7 +4,7 @@
     PYTHONPATH=. python benchmarks/gpu.py generate checks table --seconds 150 --out OUT    # first a look ...
     PYTHONPATH=. python benchmarks/gpu.py train gan --seconds 540 --out OUT                # ... then the rest
 
-It needs torch, torchvision, NumPy, Pillow, OpenCV, safetensors, PyYAML and tqdm, no other package and no connection. What has to
+It needs torch, torchvision, NumPy, Pillow, OpenCV, safetensors and PyYAML, no other package and no connection. What has to
 be there is what git tracks, of it neither docs/, notebooks/, tests/ nor models/README.md: 46 MiB, without the trunk of VGG16
 (models/perceptual, then there are rows for AlexNet only) 18 MiB. Photos beside data/samples: JPEGs in data/gpu_photos/, or in
 its train/ and eval/; records are made of them there.

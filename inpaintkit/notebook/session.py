@@ -28,7 +28,7 @@ from inpaintkit.notebook.widgets import HtmlProgress, LiveCurves, Showable
 from inpaintkit.notebook.widgets.parts import picture_html
 from inpaintkit.notebook.widgets.still import NO_FORMULAS, STYLE, compact, html_output, place
 from inpaintkit.training import Trainer, TrainReport, find_run
-from inpaintkit.training.callbacks import PROGRESS_VARIABLE, Callback, Pace, TimeLeft, default_callbacks
+from inpaintkit.training.callbacks import PROGRESS_VARIABLE, Callback, Pace, ProgressLines, TimeLeft
 from inpaintkit.training.estimate import estimate_seconds
 
 LONG = 3600.0  # s: from here on a training is worth a warning
@@ -179,7 +179,7 @@ def callbacks(config: TrainConfig) -> list[Callback]:
     """Return what a trainer shows while it runs: plain lines, or a bar and live curves, and a manifest, when a person watches; curves as
     a file in any case."""
     watched: list[Callback] = [Noted(config), LiveCurves()]
-    return [*(default_callbacks(lines=True) if headless() else watched), CurveFile()]
+    return [*([ProgressLines()] if headless() else watched), CurveFile()]
 
 
 async def fit(trainer: Trainer) -> TrainReport:

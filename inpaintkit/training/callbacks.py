@@ -1,16 +1,13 @@
-"""What a person sees of a running job: a bar when somebody watches, plain lines in a log file.
+"""Who is told of a running job, and plain lines about it for people and log files.
 
 The loop calls these and knows nothing of notebooks; a notebook or a test passes its own.
 """
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-
-from tqdm.auto import tqdm
 
 from inpaintkit.errors import LONGEST_MESSAGE
 from inpaintkit.text import duration, shown
@@ -135,30 +132,3 @@ class ProgressLines(Callback):
 
     def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
         print(format_row(row), flush=True)
-
-
-class ProgressBar(Callback):
-    """A bar over all steps of the job with the running loss."""
-
-    def on_start(self, run: RunView) -> None:
-        self._bar = tqdm(total=run.total_steps, initial=run.steps_done, unit="step", desc="training")
-
-    def on_step(self, run: RunView, info: StepInfo) -> None:
-        self._bar.set_postfix(epoch=info.epoch, loss=shown_loss(info))
-        self._bar.update(run.steps_done - self._bar.n)
-
-    def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
-        if row["split"] == "eval":
-            self._bar.write(format_row(row))
-
-    def on_message(self, run: RunView, message: str) -> None:
-        self._bar.write(shown(message, LONGEST_MESSAGE))
-
-    def on_end(self, run: RunView) -> None:
-        self._bar.close()
-
-
-def default_callbacks(lines: bool = False) -> list[Callback]:
-    """Return the progress display that fits how the job was started; `lines`: no bar in any case."""
-    lines = lines or os.environ.get(PROGRESS_VARIABLE) == "lines"
-    return [ProgressLines() if lines else ProgressBar()]

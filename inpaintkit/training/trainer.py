@@ -15,7 +15,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import FolderLock, remove_leftovers
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.text import count_of
-from inpaintkit.training.callbacks import Callback, default_callbacks
+from inpaintkit.training.callbacks import Callback, ProgressLines
 from inpaintkit.training.checkpoints import put_in_place, save_checkpoint
 from inpaintkit.training.distributed import Group
 from inpaintkit.training.gan_epochs import epoch_table, picked_because
@@ -56,7 +56,7 @@ class Trainer:
     ) -> None:
         """Check the configuration against the disk; load data and weights if they are needed. Raises `InputError`.
 
-        `callbacks`: who is told, None: what fits how the job was started; `group`: the processes that train, None: this one alone.
+        `callbacks`: who is told, None: plain lines; `group`: the processes that train, None: this one alone.
         """
         config.check_inputs()
         self.config, self.group = config, group or Group()
@@ -75,7 +75,7 @@ class Trainer:
     def _choose_callbacks(self, given: Sequence[Callback] | None) -> list[Callback]:
         if not self.group.leads:
             return []
-        callbacks = list(default_callbacks(lines=self.launches) if given is None else given)
+        callbacks: list[Callback] = [ProgressLines()] if given is None else list(given)
         if self.config.tensorboard and not self.launches:
             callbacks.append(TensorBoardLog(self.files.folder / "tensorboard"))
         return callbacks

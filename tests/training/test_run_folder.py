@@ -21,7 +21,7 @@ from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.model import LightInpaintV1, load_model, load_state, save_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import Callback, GanTrainer, RunView, StepInfo, Trainer, TrainReport
-from inpaintkit.training.callbacks import ProgressBar
+from inpaintkit.training.callbacks import ProgressLines
 from inpaintkit.training.checkpoints import older
 from inpaintkit.training.schedule import weight_decay_groups
 
@@ -170,9 +170,9 @@ class TestAnotherRun:
         assert tiny_trainer(data, learning_rate=0.02, overwrite=True).found.replaces, "another run once more"
         assert tiny_trainer(data, learning_rate=0.01).found.finished, "overwrite has done its work"
 
-    def test_a_bar_tells_where_the_old_one_lies(self, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_line_tells_where_the_old_one_lies(self, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         options = TINY | {"data_dir": str(data), "model_dir": str(data.parent / "run"), "learning_rate": 0.01}
-        Trainer(TrainConfig.from_params(options | {"overwrite": True, "max_epoch": 1}), [ProgressBar()]).fit()
+        Trainer(TrainConfig.from_params(options | {"overwrite": True, "max_epoch": 1}), [ProgressLines()]).fit()
         assert f"lies in {data.parent / 'run' / 'old'}" in capsys.readouterr().out
 
     @pytest.mark.parametrize("key", ["train_kwargs", "inpaintkit_progress"])
