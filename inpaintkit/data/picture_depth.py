@@ -14,7 +14,7 @@ from inpaintkit.data.bars import NO_BARS, Bars
 from inpaintkit.data.images import UnreadablePicture, content_key, read_file, read_picture
 from inpaintkit.data.records import Picture, View, turn_depth
 from inpaintkit.data.sources import Source
-from inpaintkit.depth import DepthCache, DepthModel, MapFileModel, create_depth_model, round_depth
+from inpaintkit.depth import DepthCache, DepthModel, MapFileModel, create_depth_model
 from inpaintkit.depth.protocol import min_max
 from inpaintkit.errors import InputError
 
@@ -41,16 +41,6 @@ def depth_cache(config: GenerateConfig, model: DepthModel) -> DepthCache | None:
 def as_batch(picture: Picture) -> Tensor:
     """Return `picture` (H, W, 3) uint8 as depth models take it: (1, 3, H, W), 0..1."""
     return torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32) / UINT8_MAX)[None]
-
-
-def as_kept(depth: Tensor) -> Tensor:
-    """Return a network's answer (1, 1, h, w) on the CPU, rounded as a cache keeps it: with and without one the same.
-
-    Raises `UnreadablePicture` for an answer with NaN or infinity.
-    """
-    if not bool(torch.isfinite(depth).all()):
-        raise UnreadablePicture("gets no depth: the depth model answered with NaN or infinity")
-    return round_depth(depth)
 
 
 def map_key(model: MapFileModel, source: Source) -> str:

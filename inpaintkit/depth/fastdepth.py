@@ -103,6 +103,8 @@ def load_fastdepth(weights: Path = WEIGHTS) -> FastDepthNetwork:
     """Return the network with the shipped weights, in eval mode; raise `InputError` if the file is missing or damaged."""
     try:
         tensors = {name: value.float() for name, value in load_file(weights).items()}
+        if not all(value.isfinite().all() for value in tensors.values()):
+            raise ValueError("a weight is NaN or infinite")
         network = FastDepthNetwork()
         network.load_state_dict(tensors)
     except Exception as error:

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -191,20 +190,16 @@ class NetworkDepthModel:
     def infer(self, pictures: Tensor) -> Tensor:
         """Return depth (B, 1, h, w), float32 in 0..1, 1 = near, at the network's resolution, for `pictures` (B, 3, H, W).
 
-        A batch that doesn't fit into the GPU's memory is halved, with a warning, until it does or is one picture.
+        Raises `InputError` if the memory of the GPU doesn't suffice, and for an answer with NaN or infinity.
         """
         depth = None
-        # over before the next try: until then the error holds what this one had taken of the memory
+        # over before the sentence is told: until then the error holds what had been taken of the memory
         with contextlib.suppress(torch.OutOfMemoryError):
             depth = self._averaged(pictures)
         if depth is None:
-            half = pictures.shape[0] // 2
-            if not half:
-                raise InputError(
-                    f"{self.name}: one picture does not fit into the memory of {self.device}; lower resolution or use device=cpu"
-                )
-            warnings.warn(f"{self.name}: out of memory, going on with {half} pictures at a time", stacklevel=2)
-            return torch.cat([self.infer(pictures[:half]), self.infer(pictures[half:])])
+            raise InputError(
+                f"{self.name}: the picture does not fit into the memory of {self.device}; lower resolution or use device=cpu"
+            )
         if not bool(torch.isfinite(depth).all()):
             raise InputError(
                 f"{self.name}: its answer holds NaN or infinite values; use another checkpoint or device=cpu"

@@ -52,7 +52,10 @@ class DepthModel(Protocol):
     def version(self) -> str: ...
 
     def infer(self, pictures: Tensor) -> Tensor:
-        """Return depth (B, 1, h, w), float32 in 0..1, 1 = near, for `pictures` (B, 3, H, W), RGB in 0..1."""
+        """Return depth (B, 1, h, w), float32 in 0..1, 1 = near, for `pictures` (B, 3, H, W), RGB in 0..1.
+
+        Raises `InputError` instead of returning anything that isn't finite.
+        """
         ...
 
 

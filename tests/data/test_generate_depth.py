@@ -234,7 +234,7 @@ def test_the_thread_of_the_network_does_nothing_else(
 
         monkeypatch.setattr(place, name, watched)
 
-    steps = ("read_source", "apply_view", "as_batch", "depth_key", "as_kept", "make_crops", "write_png")
+    steps = ("read_source", "apply_view", "as_batch", "depth_key", "round_depth", "make_crops", "write_png")
     for name in steps:
         watch(generate_module, name)
     for name in ("find", "store"):
@@ -249,17 +249,14 @@ def test_the_thread_of_the_network_does_nothing_else(
 def test_a_network_that_answers_with_nan_gives_a_reason(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Broken(Watched):
-        name, version, resolution, metric = "FastDepth", "1", 224, False
-
-        def infer(self, given: torch.Tensor) -> torch.Tensor:
-            return self(given)[:, None] * torch.nan
-
-    monkeypatch.setattr(generate_module, "depth_model", lambda config: Broken())
-    report = generate_dataset(GenerateConfig(str(pictures), str(tmp_path), "p", size=256, workers=1, eval_only=True))
-    assert dict(report.skipped) == {
-        "eval/astronaut.jpg": "gets no depth: the depth model answered with NaN or infinity"
-    }
+    network = Watched()
+    use_network(monkeypatch, network)
+    network.bias.fill_(torch.nan)
+    config = GenerateConfig(
+        str(pictures), str(tmp_path), "p", "Any_B", size=256, workers=1, eval_only=True, device="cpu"
+    )
+    reason = "gets no depth: Any_B: its answer holds NaN or infinite values; use another checkpoint or device=cpu"
+    assert dict(generate_dataset(config).skipped) == {"eval/astronaut.jpg": reason}
     assert not list((tmp_path / "depth_cache").glob("*"))  # and it isn't remembered
 
 

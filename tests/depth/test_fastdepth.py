@@ -85,8 +85,10 @@ def test_extreme_shapes_keep_at_least_one_pixel() -> None:
 
 def test_damaged_weights_are_named(tmp_path: Path) -> None:
     (tmp_path / "half.safetensors").write_bytes(WEIGHTS.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"half\.safetensors are missing or damaged"):
-        create_depth_model("FastDepth", model_path=tmp_path / "half.safetensors")
+    save_file(load_file(WEIGHTS) | {"head.bias": torch.tensor([torch.nan])}, tmp_path / "nan.safetensors")
+    for name in ("half", "nan"):
+        with pytest.raises(InputError, match=rf"{name}\.safetensors are missing or damaged"):
+            create_depth_model("FastDepth", model_path=tmp_path / f"{name}.safetensors")
 
 
 def test_other_weights_change_the_version(tmp_path: Path) -> None:

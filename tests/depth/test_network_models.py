@@ -301,34 +301,21 @@ def test_version_follows_the_weights(checkpoints: dict[str, Path], tmp_path: Pat
     assert create_depth_model("Any_B", model_path=tmp_path).version != model.version
 
 
-def test_out_of_memory_halves_the_batch_with_a_notice(
-    checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The memory that the whole batch had taken until then is free by then."""
-    model = create("Any_S", checkpoints, 56)
-    whole, failed = model.infer(pictures(count=4)), []
+def test_a_picture_that_does_not_fit_into_memory_says_what_needs_less(checkpoints: dict[str, Path]) -> None:
+    """The memory that it had taken until then is free when that is said."""
+    model, failed = create("Any_S", checkpoints, 56), []
 
-    def small_memory(_: object, inputs: tuple[torch.Tensor]) -> None:
-        if inputs[0].shape[0] > 2:
-            failed.append(weakref.ref(inputs[0]))
-            raise torch.OutOfMemoryError
-        assert failed[0]() is None
-
-    model.network.register_forward_pre_hook(small_memory)
-    with pytest.warns(UserWarning, match="out of memory, going on with 2 pictures"):
-        halved = model.infer(pictures(count=4))
-    assert (halved - whole).abs().max() < 1e-4
-
-
-def test_a_picture_that_does_not_fit_into_memory_alone_says_what_needs_less(checkpoints: dict[str, Path]) -> None:
-    model = create("Any_S", checkpoints, 56)
-
-    def no_memory(*_: object) -> None:
+    def no_memory(_: object, inputs: tuple[torch.Tensor]) -> None:
+        failed.append(weakref.ref(inputs[0]))
         raise torch.OutOfMemoryError
 
     model.network.register_forward_pre_hook(no_memory)
-    with pytest.raises(InputError, match=r"Any_S: one picture does not fit .* lower resolution or use device=cpu"):
+    with pytest.raises(
+        InputError, match=r"Any_S: the picture does not fit .* lower resolution or use device=cpu"
+    ) as said:
         model.infer(pictures())
+    assert said
+    assert failed[0]() is None
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])

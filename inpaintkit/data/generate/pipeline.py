@@ -22,7 +22,6 @@ from inpaintkit.data.images import UnreadablePicture, write_png
 from inpaintkit.data.manifest import Row
 from inpaintkit.data.picture_depth import (
     as_batch,
-    as_kept,
     ask_network,
     depth_cache,
     depth_from_map,
@@ -42,7 +41,7 @@ from inpaintkit.data.records import (
 from inpaintkit.data.scene_source import pick_textures, read_surfaces, render_scene, scene_view
 from inpaintkit.data.sources import read_source
 from inpaintkit.data.video_readers import VideoReaders
-from inpaintkit.depth import MapFileModel, NetworkDepthModel, depth_key
+from inpaintkit.depth import MapFileModel, NetworkDepthModel, depth_key, round_depth
 from inpaintkit.errors import InputError
 from inpaintkit.files import fitting_name
 from inpaintkit.seeds import Key, numpy_rng
@@ -244,10 +243,7 @@ class Pipeline:
         """Write a job's records, with the network's `answer` as depth where it was asked, then its part; return the result in words."""
         job, config, depth = item.job, self.config, item.depth
         if answer is not None:
-            try:
-                depth = as_kept(answer)
-            except UnreadablePicture as error:
-                return self.skip(job, error)
+            depth = round_depth(answer)  # as a cache keeps it: with and without one the same
             if self.cache is not None and item.cache_key is not None:
                 self.cache.store(item.cache_key, depth, self.model)
         assert depth is not None
