@@ -38,6 +38,15 @@ def seen_name(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or of what kind it is where it says nothing.
+
+    >>> first_line(ValueError("no header\\nat byte 7")), first_line(MemoryError())
+    ('no header', 'MemoryError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def html(text: object, longest: int = LONGEST) -> str:
     """Return `text` as `shown` does, to stand in HTML, in an attribute as well.
 

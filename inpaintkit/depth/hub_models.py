@@ -8,6 +8,7 @@ from torch import nn
 from inpaintkit.depth.hub_access import is_reachable, is_whole, load_failure
 from inpaintkit.depth.protocol import DepthModelSpec
 from inpaintkit.errors import InputError
+from inpaintkit.text import first_line
 
 CODE_HOST = "https://github.com"
 WEIGHTS_HOST = "https://huggingface.co"
@@ -81,6 +82,5 @@ def load_hub(
     try:
         return _call_entry(spec, code, source, hub_dir)
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         place = f"copy that repository and {cached_weights(spec, hub_dir)} there again"
-        raise load_failure(name, f"{spec.entry} of {code}", f"it failed ({reason})", place) from error
+        raise load_failure(name, f"{spec.entry} of {code}", f"it failed ({first_line(error)})", place) from error

@@ -9,6 +9,7 @@ from torch import nn
 from inpaintkit.depth.hub_access import is_reachable, is_whole, load_failure
 from inpaintkit.depth.protocol import DepthModelSpec
 from inpaintkit.errors import InputError
+from inpaintkit.text import first_line
 
 INSTALL = "pip install transformers"
 CHECKPOINT_FILES = ("config.json", "model.safetensors")
@@ -42,18 +43,12 @@ def _read(name: str, spec: DepthModelSpec, source: str, **options: Any) -> nn.Mo
     return network
 
 
-def downloaded_folder(spec: DepthModelSpec, hub_dir: str | Path | None = None) -> Path | None:
-    """Return the folder of the hub's cache in which the checkpoint of `spec` lies complete, None if it doesn't."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = [try_to_load_from_cache(spec.source, name, cache_dir=hub_dir) for name in CHECKPOINT_FILES]
-    paths = [Path(path) for path in found if isinstance(path, str)]
-    return paths[0].parent if len(paths) == len(CHECKPOINT_FILES) and is_whole(paths[-1]) else None
-
-
 def is_downloaded(spec: DepthModelSpec, hub_dir: str | Path | None = None) -> bool:
     """Return True if the checkpoint of `spec` lies complete in the hub's cache."""
-    return downloaded_folder(spec, hub_dir) is not None
+    from huggingface_hub import try_to_load_from_cache
+
+    config, weights = (try_to_load_from_cache(spec.source, name, cache_dir=hub_dir) for name in CHECKPOINT_FILES)
+    return isinstance(config, str) and isinstance(weights, str) and is_whole(Path(weights))
 
 
 def load_transformers(
@@ -68,20 +63,17 @@ def load_transformers(
     if model_path is not None:
         path = Path(model_path)
         return _from_folder(name, spec, path.parent if path.is_file() else path)
-    folder = downloaded_folder(spec, hub_dir)
-    if folder is not None:
-        return _from_folder(name, spec, folder)
+    here = is_downloaded(spec, hub_dir)
     place = f"give model_path=FOLDER with config.json and model.safetensors of {spec.source}"
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE or not is_reachable(constants.ENDPOINT):
+    if not here and (constants.HF_HUB_OFFLINE or not is_reachable(constants.ENDPOINT)):
         reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"no answer came from {constants.ENDPOINT}"
         raise load_failure(name, f"the local cache and the hub for {spec.source}", reason, place)
-    cache = {"cache_dir": str(hub_dir)} if hub_dir is not None else {}
     try:
-        return _read(name, spec, spec.source, **cache)
-    except (OSError, ValueError) as error:
-        raise load_failure(name, f"the hub for {spec.source}", str(error).splitlines()[0], place) from error
+        return _read(name, spec, spec.source, cache_dir=hub_dir, local_files_only=here)
+    except Exception as error:  # foreign files and code: any kind
+        raise load_failure(name, f"the hub for {spec.source}", first_line(error), place) from error
 
 
 def _from_folder(name: str, spec: DepthModelSpec, folder: Path) -> nn.Module:
@@ -94,7 +86,6 @@ def _from_folder(name: str, spec: DepthModelSpec, folder: Path) -> nn.Module:
     except InputError:
         raise
     except Exception as error:
-        reason = str(error).splitlines()[0]
         raise InputError(
-            f"model_path: {folder} can't be read ({reason}); copy the files of {spec.source} there again"
+            f"model_path: {folder} can't be read ({first_line(error)}); copy the files of {spec.source} there again"
         ) from error

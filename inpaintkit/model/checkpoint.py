@@ -25,7 +25,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path, require_file
 from inpaintkit.model.bounds import rehearse, require_bounded
 from inpaintkit.model.generator import LightInpaintV1
-from inpaintkit.text import shown
+from inpaintkit.text import first_line, shown
 
 VIDEO_MODEL = "inpaint.light_video_inpaint_v1"
 EXTRA_KEY = "inpaintkit"
@@ -260,8 +260,7 @@ def _unpacks_to_more(file: Path) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return shown(lines[0].split(". ")[0].rstrip("."), 2 * SHOWN_LETTERS) if lines else type(error).__name__
+    return shown(first_line(error).split(". ")[0].rstrip("."), 2 * SHOWN_LETTERS)
 
 
 def _model_problem(payload: Mapping[str, Any], model: LightInpaintV1) -> str | None:

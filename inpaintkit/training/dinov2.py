@@ -17,6 +17,7 @@ from inpaintkit.depth.hub_access import is_reachable
 from inpaintkit.depth.preparation import IMAGENET
 from inpaintkit.depth.transformers_models import is_installed
 from inpaintkit.errors import InputError
+from inpaintkit.text import first_line
 
 CHECKPOINT = "facebook/dinov2-small"
 LAYERS = 4
@@ -92,7 +93,7 @@ def load_dinov2(path: str | Path | None) -> nn.Module:
         except InputError:
             raise
         except Exception as error:  # of many kinds: a missing file, a damaged one, no answer
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+            reason = first_line(error).rstrip(".")
     raise InputError(
         f"loss: DINOv2 can't be loaded from {source} ({reason}); set perceptual_path to a folder with config.json "
         f"and model.safetensors of {CHECKPOINT}, connect to the internet, or train with loss=l1lpips"

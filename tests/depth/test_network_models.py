@@ -277,6 +277,17 @@ def test_a_downloaded_checkpoint_is_used_without_network(checkpoints: dict[str, 
     assert model.version == create("Any_B", checkpoints).version
 
 
+def test_a_checkpoint_that_fails_without_a_word_is_refused_in_a_sentence(
+    checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", fail)
+    with pytest.raises(InputError, match=r"model_path: .* can't be read \(MemoryError\); copy the files"):
+        create("Any_B", checkpoints)
+
+
 def test_zoedepth_sees_bordered_pictures_and_answers_without_border(checkpoints: dict[str, Path]) -> None:
     model = create("ZoeD_N", checkpoints, 64)
     seen = watch(model, pictures(200, 200))

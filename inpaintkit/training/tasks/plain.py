@@ -12,6 +12,7 @@ from inpaintkit.config import TrainConfig
 from inpaintkit.data.resident import Batch
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.seeds import torch_rng
+from inpaintkit.text import first_line
 from inpaintkit.training import amp
 from inpaintkit.training.averaging import MovingAverage, averaged_weights
 from inpaintkit.training.distributed import Group
@@ -63,8 +64,7 @@ class PlainTask:
             output.sum().backward()  # type: ignore[no-untyped-call]
         except Exception as error:  # whatever the compiler stumbles over, the run needn't
             self.network = self.model
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            return f"compile: not possible here ({reason}); going on without"
+            return f"compile: not possible here ({first_line(error)}); going on without"
         finally:
             self.model.train(was_training)
             self.model.zero_grad(set_to_none=True)
