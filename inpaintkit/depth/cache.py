@@ -91,8 +91,9 @@ class DepthCache:
         self._unseen = 0  # bytes written since the folder was counted
         if self._bytes > self.max_bytes:
             for _, size, path in sorted(files):
-                path.unlink(missing_ok=True)
-                self._bytes -= size
+                with contextlib.suppress(OSError):  # another user's, in a folder that several share
+                    path.unlink(missing_ok=True)
+                    self._bytes -= size
                 if self._bytes <= self.max_bytes * ROOM_AFTER_CLEANING:
                     break
         remove_leftovers(self.folder.glob(".*"), alone=False)

@@ -51,23 +51,17 @@ def forward_warp(
 
     Raises `InputError` for depth that is not finite, sizes that don't fit, divergence out of range or an unknown eye.
     """
-    view = warp_to_eye(values, depth, divergence, convergence, eye, fill)
-    return view.values, view.hole
-
-
-class EyeView(NamedTuple):
-    """What one eye sees: `values` (B, C, H, W); where they are missing, `hole`, and where they come from beyond the left or right
-    border, where the last pixels are repeated, `beyond`: both bool (B, 1, H, W)."""
-
-    values: Tensor
-    hole: Tensor
-    beyond: Tensor
+    warped, hole, _ = warp_to_eye(values, depth, divergence, convergence, eye, fill)
+    return warped, hole
 
 
 def warp_to_eye(
     values: Tensor, depth: Tensor, divergence: float, convergence: float, eye: Eye, fill: bool = False
-) -> EyeView:
-    """Do as `forward_warp` does, and tell as well what lies beyond the border."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Do as `forward_warp` does, and also return what comes from beyond the left or right border: bool (B, 1, H, W).
+
+    Beyond it the last pixels are repeated.
+    """
     require_known("eye", eye, EYES)
     if values.ndim != 4 or values.shape[0] != depth.shape[0] or values.shape[-2:] != depth.shape[-2:]:
         raise InputError(
@@ -92,7 +86,7 @@ def warp_to_eye(
         hole[b, 0, rows] = _turned(missing, eye)
 
     run_blocks(warp_block, depth, divergence, convergence)
-    return EyeView(warped, hole, beyond)
+    return warped, hole, beyond
 
 
 def warp_back_hole(depth: Tensor, divergence: float, convergence: float, mirrored: bool = False) -> Tensor:

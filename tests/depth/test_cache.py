@@ -97,6 +97,20 @@ def test_a_map_of_another_user_in_a_shared_folder_is_used(tmp_path: Path, monkey
     assert model.calls == 1
 
 
+def test_maps_of_another_user_that_may_not_be_removed_end_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(DepthCache(tmp_path, 10**6), picture(), Counting())
+    (path,) = tmp_path.glob("*.png")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    DepthCache(tmp_path, 1)
+    assert path.exists()
+
+
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_a_damaged_map_is_made_anew(damage: Callable[[Path], object], tmp_path: Path) -> None:
     model, cache = Counting(), DepthCache(tmp_path, 10**6)
