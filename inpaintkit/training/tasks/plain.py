@@ -55,6 +55,8 @@ class PlainTask:
         started, was_training = time.monotonic(), self.model.training
         side = self.config.crop_size
         try:
+            # the smallest of all functions first: where nothing can be compiled that takes a second to find out, not twenty
+            torch.compile(torch.neg, dynamic=False)(torch.zeros(2, device=self.device))
             # itself refuses some versions of Python; without `dynamic=False`, a second batch size in one process, as in a notebook,
             # would get a slower network for batches of any size
             self.network = torch.compile(self.model, dynamic=False)
