@@ -30,11 +30,13 @@ FINAL_VOTE_RADIUS = 2  # px; a majority vote removes specks that are thinner
 
 def _box_mean_1d(x: Tensor, radius: int, dim: int) -> Tensor:
     size = x.shape[dim]
-    total = F.pad(x.cumsum(dim), (1, 0) if dim == 3 else (0, 0, 1, 0))
+    total = x.cumsum(dim)
+    nothing, all_of_it = torch.zeros_like(total.narrow(dim, 0, 1)), total.narrow(dim, size - 1, 1)
+    total = torch.cat([*[nothing] * (radius + 1), total, *[all_of_it] * radius], dim)
     index = torch.arange(size, device=x.device)
-    high, low = (index + radius + 1).clamp(max=size), (index - radius).clamp(min=0)
-    count = (high - low).to(x.dtype)
-    return (total.index_select(dim, high) - total.index_select(dim, low)) / (count if dim == 3 else count[:, None])
+    count = ((index + radius + 1).clamp(max=size) - (index - radius).clamp(min=0)).to(x.dtype)
+    window = total.narrow(dim, 2 * radius + 1, size) - total.narrow(dim, 0, size)
+    return window / (count if dim == 3 else count[:, None])
 
 
 def box_mean(x: Tensor, radius: int) -> Tensor:
