@@ -38,6 +38,11 @@ def seen_name(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
+def printable(name: str) -> str:
+    """Return a file's name, with bytes that are no text as ``\\udcff``: manifests and terminals only take text."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of what an error says, or of what kind it is where it says nothing.
 

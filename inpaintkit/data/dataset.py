@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import unicodedata
 from pathlib import Path
 
 import cv2
@@ -24,6 +23,7 @@ from inpaintkit.data.sampling import best_crop, grid_crop
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder
 from inpaintkit.seeds import derive_seed, numpy_rng
+from inpaintkit.text import printable
 
 PNG_END = 20  # bytes: checksum of the pixels, of their chunk, and the empty last chunk
 MOST_HOLE = 0.75  # of a record's pixels, most of which have some hundredths: a mask the other way round has more
@@ -51,7 +51,7 @@ def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
         halves = (entry for entry in entries if entry.name.endswith((PICTURE_SUFFIX, HOLE_SUFFIX)))
         found = {entry.name: entry for entry in halves if not entry.name.startswith(".")}
     for name in sorted(found):
-        if not name.isprintable() and any(unicodedata.category(character) == "Cs" for character in name):
+        if printable(name) != name:
             raise InputError(f"{folder / name} has a name that is not UTF-8 text; rename it")
         if not found[name].is_file():
             raise InputError(f"{folder / name} is a folder, a device, a pipe or a link to nothing; delete it")

@@ -38,7 +38,7 @@ from inpaintkit.data.video_readers import VideoReaders
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_write_text, read_json
 from inpaintkit.seeds import derive_seed
-from inpaintkit.text import count_of, shown
+from inpaintkit.text import count_of, printable, shown
 
 HASH_BLOCK = 1 << 20
 NUMBER = re.compile(r"\d+")
@@ -71,11 +71,6 @@ def source_name(path: Path, dataset_dir: Path, split: str) -> str:
     return printable(
         path.relative_to(folder).as_posix() if path.is_relative_to(folder) and path != folder else path.name
     )
-
-
-def printable(name: str) -> str:
-    """Return a file's name, with bytes that are no text as ``\\udcff``: manifests and terminals only take text."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True)

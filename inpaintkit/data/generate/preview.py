@@ -8,12 +8,12 @@ from inpaintkit.data.generate.plan import list_sources
 from inpaintkit.data.images import UnreadablePicture, read_picture, write_png
 from inpaintkit.data.picture_depth import depth_model
 from inpaintkit.data.records import SHORT_SIDES
-from inpaintkit.data.sources import printable, source_name
+from inpaintkit.data.sources import source_name
 from inpaintkit.data.video import example_frame, is_video
 from inpaintkit.depth import MapFileModel
 from inpaintkit.errors import InputError
 from inpaintkit.files import fitting_name
-from inpaintkit.text import shown
+from inpaintkit.text import printable, shown
 
 EXAMPLE_VIDEOS = 8  # of which a frame is shown before the job: each takes a moment to open
 
