@@ -1,5 +1,6 @@
 """Depth models by the names that iw3 uses, and the two that need no hub."""
 
+import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -122,7 +123,7 @@ def create_depth_model(
 def _hosts(spec: DepthModelSpec) -> tuple[str, ...]:
     if spec.loader == "torch.hub":
         return (hub_models.CODE_HOST, hub_models.WEIGHTS_HOST)
-    return (transformers_models.endpoint(),)
+    return (os.environ.get("HF_ENDPOINT", hub_models.WEIGHTS_HOST),)
 
 
 def _state(spec: DepthModelSpec, hub_dir: str | Path | None, answers: dict[str, bool]) -> str:
@@ -148,8 +149,6 @@ def available_models(hub_dir: str | Path | None = None) -> list[tuple[str, str]]
 
     Looks at what was downloaded, and asks the hubs, all at once and for a few seconds at most, whether they answer.
     """
-    hosts = {
-        host for spec in DEPTH_MODELS.values() if spec.entry or spec.loader == "transformers" for host in _hosts(spec)
-    }
+    hosts = {host for spec in DEPTH_MODELS.values() for host in _hosts(spec)}
     answers = hub_access.reachable(hosts, QUICK_LIMIT)
     return [(name, _state(spec, hub_dir, answers)) for name, spec in DEPTH_MODELS.items()]

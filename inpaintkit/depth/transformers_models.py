@@ -20,15 +20,6 @@ def is_installed() -> bool:
     return importlib.util.find_spec("transformers") is not None
 
 
-def endpoint() -> str:
-    """Return the URL of the hub, which the environment variable HF_ENDPOINT may change."""
-    if not is_installed():
-        return "https://huggingface.co"
-    from huggingface_hub import constants
-
-    return str(constants.ENDPOINT)
-
-
 def _read(name: str, spec: DepthModelSpec, source: str, **options: Any) -> nn.Module:
     from transformers import AutoConfig, AutoModelForDepthEstimation
 
