@@ -149,17 +149,10 @@ class Stream:
         packets = self.container.demux(self.stream)
         while True:
             try:
-                packet = next(packets)
+                yield from next(packets).decode()
             except (StopIteration, EOFError):
                 return
-            except (av.error.FFmpegError, OSError):  # a file that was cut off
-                yield None
-                return
-            try:
-                yield from packet.decode()
-            except EOFError:
-                return
-            except (av.error.FFmpegError, OSError):
+            except (av.error.FFmpegError, OSError):  # damage; where the file was cut off, the packets end as well
                 yield None
 
     def _rising(self, frames: Iterable[VideoFrame | None]) -> Iterator[VideoFrame | None]:
