@@ -118,9 +118,9 @@ def _left_out_beside(root: Path, others: Iterable[Path]) -> str:
     known = {path.resolve() for path in (*others, *(root / split for split in manifest.SPLITS))}
     beside = [path for path in root.iterdir() if not path.name.startswith(".") and path.name not in SYSTEM_FOLDERS]
     files = sum(map(usable, beside))
-    folders = sorted(shown(path.name) for path in beside if path.is_dir() and path.resolve() not in known)
+    folders = sorted(path.name for path in beside if path.is_dir() and path.resolve() not in known)
     return (f"; pictures and videos left out beside them: {files}" if files else "") + (
-        f"; folders left out beside them: {', '.join(folders)}" if folders else ""
+        f"; folders left out beside them: {shown(', '.join(folders))}" if folders else ""
     )
 
 
