@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from inpaintkit.errors import InputError
-from inpaintkit.files import atomic_path, require_file
+from inpaintkit.files import atomic_path
 from inpaintkit.model.bounds import rehearse, require_bounded
 from inpaintkit.model.generator import LightInpaintV1
 from inpaintkit.text import first_line, shown
@@ -189,7 +189,14 @@ def _start_of(path: str | Path) -> tuple[Path, bytes]:
     """Return `path` and the bytes by which its format is told; raise `InputError` for what can't be a model file."""
     file = Path(path)
     try:
-        require_file(file, "model file")
+        if not file.exists():
+            raise InputError(f"{path}: the file does not exist; check the path")
+        if file.is_dir():
+            raise InputError(
+                f"{path}: it is a folder; give the model file inside it, such as {file / LightInpaintV1.name}.pth"
+            )
+        if not file.is_file():
+            raise InputError(f"{path}: it is a device or a pipe; give a model file")
         with file.open("rb") as handle:
             start = handle.read(SAFETENSORS_HEADER_AT + 1)
     except OSError as error:

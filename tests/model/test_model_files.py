@@ -229,9 +229,9 @@ def assert_refused(path: Path, reason: str) -> None:
     with pytest.raises(InputError, match=reason) as caught:
         load_model(path)
     message = str(caught.value)
-    assert str(path) in message
+    assert message.startswith(str(path))
     assert message.isprintable()
-    assert len(message.replace(str(path), "")) < 300
+    assert len(message.removeprefix(str(path))) < 300
     assert ";" in message
 
 
