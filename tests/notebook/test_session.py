@@ -89,7 +89,10 @@ def test_the_estimate_counts_as_many_moves_of_the_optimiser_as_the_training_make
         "amp": "off",
         "batch_size": 2,
     }
-    often, seldom = (estimate_seconds(TrainConfig(**options, backward_step=steps)) for steps in (1, 64))
+    # by the clock, so other work on the machine may hide it: the smallest of three each
+    often, seldom = (
+        min(estimate_seconds(TrainConfig(**options, backward_step=steps)) for _ in range(3)) for steps in (1, 64)
+    )
     assert often > 1.3 * seldom
 
 
