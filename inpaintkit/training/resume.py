@@ -36,6 +36,9 @@ TRAINING_FILES = ("*.pth", "*.pth.bk", "loss_*.csv", "eval", "epoch", "start", "
 MADE_ANEW = ("overwrite", "reset_state")
 """Options that ask for a new run in the folder of another one. Once it has begun they say nothing more, and may be left out."""
 
+NAME_END = "\0"
+"""Separates the names of records in a checkpoint: the one character that no file name can hold. Early versions used a line break."""
+
 State = Mapping[str, Any]
 Changes = Mapping[str, tuple[Any, Any]]
 """Options with their values before and now."""
@@ -217,7 +220,7 @@ def data_facts(train_set: InpaintDataset, eval_set: InpaintDataset) -> State:
         "inpaintkit_data_key": derive_seed(*train_set.names, len(eval_set)),
         "inpaintkit_data_content": derive_seed(train_set.fingerprint(), eval_set.fingerprint()),
         "inpaintkit_data_evaluation": eval_set.fingerprint(),
-        "inpaintkit_records": {"names": "\n".join(train_set.names), "hashes": torch.tensor(train_set.hashes())},
+        "inpaintkit_records": {"names": NAME_END.join(train_set.names), "hashes": torch.tensor(train_set.hashes())},
     }
 
 
@@ -249,4 +252,5 @@ def match_records(state: State, facts: State, config: TrainConfig, sampler: Hard
 def _records(state: State) -> list[tuple[str, int]]:
     """Return the name and the hash of each training record of a checkpoint."""
     records = state["inpaintkit_records"]
-    return list(zip(records["names"].split("\n"), records["hashes"].tolist(), strict=True))
+    names = records["names"]
+    return list(zip(names.split(NAME_END if NAME_END in names else "\n"), records["hashes"].tolist(), strict=True))

@@ -389,6 +389,16 @@ class TestTheRecords:
         assert cut(data, heard, resume=True).finished
         assert heard.heard("1 new record")
 
+    def test_a_line_break_in_a_name_is_no_hindrance(self, data: Path) -> None:
+        write_record(data / "train", 2)
+        for file in (data / "train").glob("p_2_*"):
+            file.rename(file.with_name(file.name.replace("_2_", "\n2_")))
+        cut(data, resume=True)
+        write_record(data / "train", 3)
+        heard = Listener()
+        cut(data, heard, resume=True, max_epoch=3)
+        assert heard.heard("1 new record")
+
     def test_the_losses_of_the_others_stay_with_them(self, data: Path) -> None:
         before = tiny_trainer(data)
         known = {before.train_set.names[record]: loss for record, loss in before.hardest()}
