@@ -167,7 +167,9 @@ class Trainer:
         again = find_run(self.config)
         then, now = ((found.state is None, found.progress.steps_done) for found in (self.found, again))
         if again.finished or now != then:
-            raise InputError(f"model_dir: another run has been at work in {self.files.folder}; start again")
+            raise InputError(
+                f"model_dir: the run in {self.files.folder} has moved on since this trainer was made; start again with a new one"
+            )
         for place in (".*", "eval/.*", "epoch/*/.*", "start/.*", "figures/.*"):
             remove_leftovers(self.files.folder.glob(place), alone=True)
         if again.source not in (None, self.files.state):

@@ -227,7 +227,7 @@ class TestAnotherRun:
         first, second = (tiny_trainer(data, model_dir=fresh) for _ in range(2))
         assert first.fit().finished
         before = content(data.parent / "fresh")
-        with pytest.raises(InputError, match=r"another run has been at work in .*fresh; start again"):
+        with pytest.raises(InputError, match=r"the run in .*fresh has moved on .* start again"):
             second.fit()
         assert content(data.parent / "fresh") == before
 
@@ -237,7 +237,7 @@ class TestAnotherRun:
         first, second = tiny_trainer(data, **begun, max_seconds=0.0), tiny_trainer(data, **begun)
         assert not first.fit().finished
         before = content(data.parent / "cut")
-        with pytest.raises(InputError, match=r"another run has been at work in .*cut; start again"):
+        with pytest.raises(InputError, match=r"the run in .*cut has moved on .* start again"):
             second.fit()
         assert content(data.parent / "cut") == before
         assert tiny_trainer(data, **begun).fit().finished
