@@ -1,4 +1,4 @@
-"""Depth maps kept on disk, so that the same picture is never inferred twice."""
+"""A disk cache of depth maps, so that the depth of a picture is never inferred twice."""
 
 import contextlib
 import hashlib
@@ -17,13 +17,13 @@ from inpaintkit.files import atomic_path, remove_leftovers, require_writable
 
 LEVELS = 65535
 COMPRESS_LEVEL = 1  # depth maps shrink little beyond it
-RECOUNT = 0.02  # of the limit: after so many new bytes of its own a process counts the folder again, others write too
+RECOUNT = 0.02  # of the limit: after writing that much, a process measures the folder again, as others write too
 ROOM_AFTER_CLEANING = 0.9  # clean somewhat below the limit, so that not every new map cleans
 LARGEST_MAP = 1 << 27  # pixels
 
 
 def depth_key(picture: Tensor, model: DepthModel) -> str:
-    """Return the name under which the depth of `picture` (1, 3, H, W) by `model` is kept.
+    """Return the cache key for the depth of `picture` (1, 3, H, W) by `model`.
 
     It depends on the picture's content and on the model's name, version and resolution, never on file names.
     """
@@ -35,10 +35,10 @@ def depth_key(picture: Tensor, model: DepthModel) -> str:
 
 
 class DepthCache:
-    """A folder of depth maps as 16-bit PNG, shared between runs, at most `max_bytes` large; the least used go first.
+    """A folder of at most `max_bytes` of 16-bit PNG depth maps, shared between runs; the least recently used go first.
 
-    Several processes may use it at the same time; then it may exceed the limit by 2 % for each of them. So may several
-    threads. Values are rounded to 1/65535; `round_depth` does the same to depth that has just been made.
+    Several threads and processes may use it at the same time; each process may then exceed the limit by 2 %. Values are
+    rounded to 1/65535; `round_depth` does the same to newly inferred depth.
     """
 
     def __init__(self, folder: str | Path, max_bytes: int) -> None:
@@ -48,7 +48,7 @@ class DepthCache:
         self._clean()
 
     def find(self, key: str) -> Tensor | None:
-        """Return depth (1, 1, h, w) in 0..1 kept under `key` (see `depth_key`), None if there is none or it is damaged."""
+        """Return the depth (1, 1, h, w), 0..1, stored under `key` (see `depth_key`); None if missing or damaged."""
         path = self._path(key)
         if not path.is_file():
             return None
@@ -56,17 +56,17 @@ class DepthCache:
             with Image.open(path, formats=["PNG"]) as image:
                 if image.mode != "I;16" or math.prod(image.size) > LARGEST_MAP:
                     return None
-                image.verify()  # the checksums, which a decoder skips
+                image.verify()  # checks the checksums, which decoding skips
             with Image.open(path, formats=["PNG"]) as image:
                 levels = np.asarray(image, dtype=np.uint16)
-            with contextlib.suppress(OSError):  # another user's, in a folder that several share
+            with contextlib.suppress(OSError):  # another user's file, in a shared folder
                 os.utime(path)
         except Exception:  # whatever is wrong with an entry, it is made anew
             return None
         return _to_depth(levels)
 
     def store(self, key: str, depth: Tensor, model: DepthModel) -> None:
-        """Keep `depth` (1, 1, h, w) in 0..1 under `key`; raise `InputError` when the disk takes no more."""
+        """Store `depth` (1, 1, h, w), 0..1, under `key`; raise `InputError` if it can't be written."""
         text = PngImagePlugin.PngInfo()
         text.add_text("depth_model", f"{model.name} {model.version} at {model.resolution} px")
         with atomic_path(self._path(key)) as temporary:
@@ -81,17 +81,17 @@ class DepthCache:
         return self.folder / f"{key}.png"
 
     def _clean(self) -> None:
-        """Count the folder and remove the maps used longest ago. Another process may remove the same ones."""
+        """Measure the folder and remove the least recently used maps; another process may remove the same ones."""
         files = []
         for path in self.folder.glob("*.png"):
             with contextlib.suppress(OSError):
                 stat = path.stat()
                 files.append((stat.st_mtime_ns, stat.st_size, path))
         self._bytes = sum(size for _, size, _ in files)
-        self._unseen = 0  # bytes written since the folder was counted
+        self._unseen = 0  # bytes written since the folder was measured
         if self._bytes > self.max_bytes:
             for _, size, path in sorted(files):
-                with contextlib.suppress(OSError):  # another user's, in a folder that several share
+                with contextlib.suppress(OSError):  # another user's file, in a shared folder
                     path.unlink(missing_ok=True)
                     self._bytes -= size
                 if self._bytes <= self.max_bytes * ROOM_AFTER_CLEANING:

@@ -1,7 +1,7 @@
-"""FastDepth: the small depth network that ships with the kit, for machines that reach no model hub.
+"""FastDepth: the small depth network that ships with the kit, for machines that can't reach a model hub.
 
 Encoder and decoder follow Wofk et al., "FastDepth: Fast Monocular Depth Estimation on Embedded Systems" (ICRA 2019),
-in the pruned variant whose weights lie in ``weights/`` (batch norm folded into the convolutions).
+in the pruned variant whose weights are in ``weights/`` (batch norm folded into the convolutions).
 """
 
 import hashlib
@@ -30,7 +30,7 @@ SKIPS = {2: 5, 3: 3, 4: 1}
 
 
 class _Depthwise(nn.Conv2d):
-    """Convolution of each channel by itself, zeros around the picture."""
+    """Depthwise convolution with zero padding, fast in float64 as well."""
 
     def __init__(self, channels: int, kernel: int, stride: int) -> None:
         super().__init__(channels, channels, kernel, stride, kernel // 2, groups=channels)
@@ -38,7 +38,7 @@ class _Depthwise(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if x.dtype != torch.float64:
             return super().forward(x)
-        # torch has no fast one for float64: shifted pictures added up take a fifth of its time
+        # torch's own is slow in float64: adding up shifted pictures takes a fifth of its time
         (size, _), (stride, _) = self.kernel_size, self.stride
         reach = size // 2
         padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, reach, reach, reach, reach))
@@ -100,7 +100,7 @@ class FastDepthNetwork(nn.Module):
 
 
 def load_fastdepth(weights: Path = WEIGHTS) -> FastDepthNetwork:
-    """Return the network with the shipped weights, in eval mode; raise `InputError` if the file is missing or damaged."""
+    """Return the network in eval mode with `weights` loaded; raise `InputError` if they are missing or damaged."""
     try:
         tensors = {name: value.float() for name, value in load_file(weights).items()}
         if not all(value.isfinite().all() for value in tensors.values()):
@@ -115,9 +115,9 @@ def load_fastdepth(weights: Path = WEIGHTS) -> FastDepthNetwork:
 
 
 def distance_to_depth(distance: Tensor) -> Tensor:
-    """Return inverse depth in 0..1 (1 = near) for distance (B, 1, h, w) in metres, scaled by each picture's percentiles.
+    """Return depth (B, 1, h, w), 0..1, 1 = near: inverse `distance` (in metres), scaled by each picture's percentiles.
 
-    The percentiles keep a few wild pixels from taking up the range. A flat map becomes 0.
+    The percentiles keep a few outliers from taking up the range. A flat map becomes 0.
     """
     inverse = distance.clamp(min=NEAREST_DISTANCE).reciprocal()
     ranked = inverse.flatten(1).sort(dim=1).values
@@ -142,7 +142,7 @@ class FastDepth:
         self.flip = flip
         self.resolution = resolution or DEFAULT_RESOLUTION
         self.device = torch.device(device)
-        # float32 convolutions round by the number of threads; in float64 nothing of that is left in the answer
+        # float32 convolutions round differently with the number of threads; with float64, results don't show it
         self._dtype = torch.float64 if self.device.type == "cpu" else torch.float32
         self.network = load_fastdepth(weights).to(self.device, self._dtype).to(memory_format=torch.channels_last)
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
@@ -152,7 +152,7 @@ class FastDepth:
     def infer(self, pictures: Tensor) -> Tensor:
         """Return depth (B, 1, h, w), float32 in 0..1, 1 = near, for `pictures` (B, 3, H, W), RGB in 0..1.
 
-        The short side of the result is `resolution`, or the picture's own where that is smaller.
+        The short side of the result is `resolution`, or the picture's own if that is smaller.
         """
         pictures = pictures.to(self.device, torch.float32)
         size = limited_size(pictures.shape[2], pictures.shape[3], self.resolution)

@@ -1,4 +1,4 @@
-"""Asking once, and not for long, whether a model hub can be reached, and saying clearly that it can't."""
+"""Check within seconds whether a model hub can be reached, and report clearly if it can't."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from inpaintkit.errors import InputError
 
-LIMIT = 5.0  # seconds in all: looking up a host's name knows no timeout of its own
+LIMIT = 5.0  # seconds in all, because looking up a host name has no timeout of its own
 
 
 ASK = """
@@ -26,9 +26,10 @@ except (OSError, ValueError):
 
 
 def reachable(urls: Iterable[str], limit: float = LIMIT) -> dict[str, bool]:
-    """Return for each URL whether a web server answers there, whatever it says, within `limit` seconds; proxies are honoured.
+    """Return for each URL whether a web server answers within `limit` seconds, with any status; proxies are honoured.
 
-    Each is asked by a process, which can be ended. A thread can't, and one in the midst of TLS crashes a program that ends meanwhile.
+    Each request runs in a process of its own, which can be killed. A thread can't, and a thread in the middle of TLS
+    crashes a program that exits meanwhile.
     """
     ends = time.monotonic() + limit
     asking = {
@@ -54,7 +55,7 @@ def is_reachable(url: str) -> bool:
 
 
 def is_whole(path: Path) -> bool:
-    """Return True if the weights file `path` is there and, judged by its outline, complete; reads no weights."""
+    """Return True if the weights file `path` exists and its structure is complete; doesn't read the weights."""
     if path.suffix in (".pt", ".pth"):
         return zipfile.is_zipfile(path)
     try:
@@ -65,7 +66,7 @@ def is_whole(path: Path) -> bool:
 
 
 def load_failure(name: str, tried: str, reason: str, local_choice: str) -> InputError:
-    """Return the error for a model that can't be had: what was tried, why it failed and what else there is."""
+    """Return the error for a model that can't be loaded: what was tried, why it failed and the alternatives."""
     return InputError(
         f"{name}: tried {tried}, but {reason}; {local_choice}, "
         "or work offline with model_type=FastDepth (shipped) or model_type=File (depth maps beside the pictures)"

@@ -1,4 +1,4 @@
-"""Depth networks that only ``torch.hub`` serves, called as iw3 calls them."""
+"""Depth networks that only ``torch.hub`` provides, called as iw3 calls them."""
 
 from pathlib import Path
 
@@ -25,17 +25,17 @@ def cached_code(spec: DepthModelSpec, hub_dir: str | Path | None = None) -> Path
 
 
 def cached_weights(spec: DepthModelSpec, hub_dir: str | Path | None = None) -> Path:
-    """Return the file in which the hub function of `spec` looks for its weights before it fetches them."""
+    """Return the file in which the hub function of `spec` looks for its weights before it downloads them."""
     return _hub_folder(hub_dir) / "checkpoints" / spec.weights
 
 
 def is_downloaded(spec: DepthModelSpec, hub_dir: str | Path | None = None) -> bool:
-    """Return True if code and weights of `spec` lie in the hub's folder."""
+    """Return True if code and weights of `spec` are in the hub's folder."""
     return cached_code(spec, hub_dir).is_dir() and is_whole(cached_weights(spec, hub_dir))
 
 
 def _call_entry(spec: DepthModelSpec, code: str, source: str, hub_dir: str | Path | None) -> nn.Module:
-    """Call the hub function with the hub's folder set to `hub_dir`, and set it back afterwards."""
+    """Return the result of the hub function, called with the hub's folder set to `hub_dir` for the time of the call."""
     previous = torch.hub.get_dir()
     torch.hub.set_dir(hub_dir or previous)
     try:
@@ -45,13 +45,13 @@ def _call_entry(spec: DepthModelSpec, code: str, source: str, hub_dir: str | Pat
     finally:
         torch.hub.set_dir(previous)
     if spec.family == "zoedepth":
-        # iw3 takes the network's own resizing and colour scale out and does both itself
+        # iw3 disables the network's own resizing and normalisation and does both itself
         network.core.prep = nn.Identity()
     return network  # type: ignore[no-any-return]
 
 
 def _require_reachable(name: str, spec: DepthModelSpec, has_code: bool, hub_dir: str | Path | None) -> None:
-    """Raise `InputError` if code or weights of `spec` are missing and can't be fetched, before torch.hub waits for them."""
+    """Raise `InputError` if code or weights of `spec` are missing and can't be fetched; torch.hub would wait long."""
     weights = cached_weights(spec, hub_dir)
     place = f"give model_path=FOLDER with a copy of that repository and put its weights at {weights}"
     if not has_code and not is_reachable(CODE_HOST):
@@ -67,9 +67,10 @@ def _require_reachable(name: str, spec: DepthModelSpec, has_code: bool, hub_dir:
 def load_hub(
     name: str, spec: DepthModelSpec, model_path: str | Path | None = None, hub_dir: str | Path | None = None
 ) -> nn.Module:
-    """Return the network of `spec`, by the code in folder `model_path`, else in the hub folder `hub_dir`, else from the hub.
+    """Return the network of `spec`, by code from the folder `model_path`, else the hub folder `hub_dir`, else the hub.
 
-    Weights are looked for, and put, under ``checkpoints`` in the hub folder. Raises `InputError` in one sentence.
+    Weights are looked for in ``checkpoints`` in the hub folder, and downloaded to it. Raises `InputError` if code or
+    weights can't be had or loading fails.
     """
     code, source = spec.source, "github"
     if model_path is not None:

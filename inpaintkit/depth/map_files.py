@@ -1,4 +1,4 @@
-"""Depth maps that lie beside the pictures, as iw3 exports and RGB-D cameras write them."""
+"""Depth maps in files beside the pictures, as iw3's export and RGB-D cameras write them."""
 
 import importlib.util
 import math
@@ -33,14 +33,15 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""How a camera's picture is turned upright, by its orientation (EXIF)."""
+"""How to turn a camera's picture upright, by its EXIF orientation."""
 
 SIDEWAYS = (5, 6, 7, 8)
-"""Orientations that exchange width and height."""
+"""Orientations that swap width and height."""
 
-SAME_SHAPE = 0.02  # by which the aspect ratios of a picture and its map may differ
+SAME_SHAPE = 0.02  # up to which difference of aspect ratio (see `_difference`) a map fits its picture as it is
 SQUEEZED = 0.11
-"""By which those of a network's map do, whose sides were rounded and whose borders cut: iw3 exports it so. 3:2 is further from 4:3."""
+"""Difference up to which a map is resized to fit: networks' maps, as iw3 exports them, have rounded sides and cut
+borders. 3:2 and 4:3 differ by more."""
 
 EXR_CHANNELS = ("Z", "Y", "RGB")  # distance, grey, colour; looked for in this order
 
@@ -63,7 +64,7 @@ def _read_values(path: Path) -> npt.NDArray[np.generic] | None:
     if path.stat().st_size > LARGEST_FILE:
         raise ValueError(f"it has more than {LARGEST_FILE >> 20} MiB")
     if path.suffix.lower() == ".npy":
-        # mapped first, so that a header that lies about the shape asks for no memory; never an array of Python objects
+        # memory-mapped first: a header with a wrong shape allocates nothing, and arrays of Python objects are refused
         return np.array(np.lib.format.open_memmap(path, mode="r"))
     if path.suffix.lower() == ".exr":
         return _read_exr(path)
@@ -75,13 +76,13 @@ def _read_values(path: Path) -> npt.NDArray[np.generic] | None:
 
 
 def read_depth_map(path: Path) -> npt.NDArray[np.float32]:
-    """Return the values (H, W) of a grey picture, a NumPy or an EXR file; raise `InputError` if they aren't a depth map."""
+    """Return the values (H, W) of a grey picture, NumPy or EXR file; raise `InputError` if they aren't a depth map."""
     reason = ""
     try:
         values = _read_values(path)
     except InputError:
         raise
-    except Exception as error:  # a foreign file: decoders raise dozens of kinds, and one bad file must not end a run
+    except Exception as error:  # decoders raise dozens of kinds of errors, and one bad file must not end a run
         values, reason = None, f" ({shown(error)})"
     if values is None:
         raise InputError(
@@ -103,10 +104,10 @@ def read_depth_map(path: Path) -> npt.NDArray[np.float32]:
 
 
 class MapFileModel:
-    """Depth from a map for each picture file, scaled to 0..1 per picture.
+    """Depth model that reads each picture's depth from a map file and scales it to 0..1 per picture.
 
-    The maps lie beside the pictures, or in `folder`. `map_name` is the map's name without ending, in which ``{name}``
-    stands for the picture's; .png, .npy and .exr are looked for. `values` says what large values mean:
+    The maps lie beside the pictures, or in `folder`. `map_name` is a map's name without its ending, in which ``{name}``
+    stands for the picture's; the `ENDINGS` are tried in order. `values` tells what large values mean:
     ``near_is_bright``, ``far_is_bright`` (both relative), or ``distance`` (metric; 0 is nearest, not unknown).
     """
 
@@ -133,7 +134,7 @@ class MapFileModel:
         self.version = "file" if self.near_is_bright else f"file-{values}"
 
     def find_map(self, picture_path: str | Path) -> Path:
-        """Return the depth map of a picture; raise `InputError` that names what was looked for if there is none."""
+        """Return the path of a picture's depth map; raise `InputError` that names the files to add if there is none."""
         picture = Path(picture_path)
         folder = self.folder or picture.parent
         stem = self.map_name.replace("{name}", picture.stem)
@@ -145,9 +146,9 @@ class MapFileModel:
         raise InputError(f"File: no depth map for {picture}; put {stem}.png, {stem}.npy or {stem}.exr into {folder}")
 
     def infer_file(self, picture_path: str | Path) -> Tensor:
-        """Return depth (1, 1, h, w), float32 in 0..1, 1 = near, for the picture file `picture_path`, upright as the picture is shown.
+        """Return depth (1, 1, h, w), float32 in 0..1, 1 = near, for a picture file, upright as the picture is shown.
 
-        Raises `InputError` for a map of another shape than the picture.
+        Raises `InputError` if there is no readable map or its shape differs from the picture's.
         """
         file = self.find_map(picture_path)
         depth = torch.from_numpy(_upright(read_depth_map(file), file, Path(picture_path)))[None, None]
@@ -164,24 +165,27 @@ class MapFileModel:
 
 
 def depth_of_file(model: DepthModel, path: str | Path, pixels: Tensor) -> Tensor:
-    """Return depth (1, 1, h, w) of the picture file `path` with `pixels` (1, 3, H, W): from its map, or by the network."""
+    """Return depth (1, 1, h, w) of the picture file `path` with `pixels` (1, 3, H, W): from its map or the network."""
     return model.infer_file(path) if isinstance(model, MapFileModel) else model.infer(pixels)
 
 
 @lru_cache(maxsize=8)
 def _entries(folder: Path, changed: int) -> dict[str, Path]:
-    """Return what is in `folder` by the name that people see; `changed`: its time, with which a listing is outdated."""
+    """Return the entries of `folder` by `seen_name`; `changed`, its modification time, makes the cache list it anew."""
     return {seen_name(path.name): path for path in sorted(folder.iterdir(), reverse=True)}
 
 
 def _upright(values: npt.NDArray[np.float32], file: Path, picture: Path) -> npt.NDArray[np.float32]:
-    """Return a map in the picture's shape: as it is, turned like the picture if it was stored as the sensor saw it, or unsqueezed."""
+    """Return a map in the shape of its picture as shown; raise `InputError` if their shapes differ too much.
+
+    A map stored as the sensor saw the picture is turned upright; one that a network squeezed a little is resized.
+    """
     try:
         with Image.open(picture) as image:
             stored, turn = image.size, image.getexif().get(ORIENTATION_TAG, 1)
-            if isinstance(image, TiffImageFile):  # whose size may already be that of the turned picture
+            if isinstance(image, TiffImageFile):  # its `size` may already be that of the turned picture
                 stored = image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
-    except Exception:  # a picture that can't be read is refused with its own reason
+    except Exception:  # a picture that can't be read is refused elsewhere, with its own reason
         return values
     seen = stored[::-1] if turn in SIDEWAYS else stored
     size = values.shape[::-1]
@@ -200,5 +204,5 @@ def _upright(values: npt.NDArray[np.float32], file: Path, picture: Path) -> npt.
 
 
 def _difference(one: tuple[int, ...], other: tuple[int, ...]) -> float:
-    """Return by how much the aspect ratios of two sizes differ beyond rounding: a logarithm, 0 = not."""
+    """Return how much the aspect ratios of two sizes differ beyond rounding, as a logarithm; 0 = not at all."""
     return max(0.0, abs(math.log(one[0] / one[1] * other[1] / other[0])) - 1 / min(*one, *other))

@@ -1,4 +1,4 @@
-"""A depth network of any family behind the one interface of the kit."""
+"""Depth networks of all families behind the kit's one interface, `DepthModel`."""
 
 import contextlib
 import hashlib
@@ -25,7 +25,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.seeds import torch_rng
 
 PREPARATION_VERSION = "prep2"
-SKY_CERTAINTY = 0.3  # what Depth Anything 3 takes for sky
+SKY_CERTAINTY = 0.3  # above it, Depth Anything 3 takes a pixel for sky
 INVERSE_OFFSET = 0.1  # in median distances; keeps the nearest things from taking up the whole range
 BF16_TOLERANCE = 1e-2  # of the depth range 0..1
 PROBE_CELLS, PROBE_SIZE = (9, 12), (480, 640)
@@ -42,7 +42,7 @@ def weights_digest(network: nn.Module) -> str:
 
 
 def depth_pro_side(network: nn.Module) -> int:
-    """Return the one side length in px that a DepthPro network works at: its patch, at the smallest of its scales."""
+    """Return the only side length in px that a DepthPro network accepts: its patch size over its smallest scale."""
     config: Any = network.config
     return int(config.patch_size / min(config.scaled_images_ratios))
 
@@ -59,20 +59,20 @@ def _four_dimensional(depth: Tensor) -> Tensor:
 
 
 def depth_anything(network: nn.Module, pictures: Tensor, spec: DepthModelSpec, resolution: int | None) -> Tensor:
-    """Depth Anything v1, v2 and Distill Any Depth: bicubic, ImageNet scale."""
+    """Run Depth Anything v1, v2 or Distill Any Depth: bicubic resizing, ImageNet normalisation."""
     answer = network(normalise(_resized(pictures, spec, resolution, "bicubic"), IMAGENET))
     return _four_dimensional(answer if isinstance(answer, Tensor) else answer.predicted_depth)
 
 
 def zoedepth(network: nn.Module, pictures: Tensor, spec: DepthModelSpec, resolution: int | None) -> Tensor:
-    """ZoeDepth, its head on Depth Anything too, as in iw3: mirror border around the picture, scale -1..1."""
+    """Run ZoeDepth, also with Depth Anything as its backbone, as iw3 does: mirrored border, colours in -1..1."""
     answer = network(normalise(_resized(add_border(pictures), spec, resolution, "bilinear"), CENTRED))
     depth = answer["metric_depth" if "metric_depth" in answer else "predicted_depth"]
     return remove_border(_four_dimensional(depth), pictures.shape[2], pictures.shape[3])
 
 
 def depth_pro(network: nn.Module, pictures: Tensor, spec: DepthModelSpec, resolution: int | None) -> Tensor:
-    """DepthPro: one fixed square size; the raw answer is inverse depth, which is brought back to the picture's shape."""
+    """Run DepthPro at its one square size; the output, inverse depth, is resized to the picture's aspect ratio."""
     side = depth_pro_side(network)
     prepared = F.interpolate(normalise(pictures, CENTRED), (side, side), mode="bilinear")
     depth = _four_dimensional(network(prepared).predicted_depth)
@@ -81,7 +81,7 @@ def depth_pro(network: nn.Module, pictures: Tensor, spec: DepthModelSpec, resolu
 
 
 def _inverse_distance(distance: Tensor, sky: Tensor) -> Tensor:
-    """Return inverse depth for `distance` (1, h, w), known up to scale; `sky` (bool) gets the depth of the farthest land."""
+    """Return inverse depth for `distance` (1, h, w), known up to scale; `sky` (bool) gets the farthest depth found."""
     if bool(sky.all()):
         return torch.zeros_like(distance)
     unit = distance[~sky].median().clamp(min=torch.finfo(distance.dtype).tiny)
@@ -90,7 +90,7 @@ def _inverse_distance(distance: Tensor, sky: Tensor) -> Tensor:
 
 
 def depth_anything_3(network: nn.Module, pictures: Tensor, spec: DepthModelSpec, resolution: int | None) -> Tensor:
-    """Depth Anything 3 mono: takes series of views (B, 1, 3, H, W), answers with ``depth``, a distance, and ``sky``."""
+    """Run Depth Anything 3 mono: takes series of views (B, 1, 3, H, W), returns ``depth``, a distance, and ``sky``."""
     answer = network(normalise(_resized(pictures, spec, resolution, "bicubic"), IMAGENET)[:, None])
     shape = (pictures.shape[0], 1, *answer["depth"].shape[-2:])
     pairs = zip(answer["depth"].float().reshape(shape), answer["sky"].float().reshape(shape), strict=True)
@@ -106,16 +106,17 @@ FAMILIES: dict[str, Callable[[nn.Module, Tensor, DepthModelSpec, int | None], Te
 
 
 def probe_picture() -> Tensor:
-    """Return a picture (1, 3, 480, 640) of soft coloured blobs, always the same, to try a network on."""
+    """Return a picture (1, 3, 480, 640) of soft coloured blobs, always the same, to test a network on."""
     cells = torch.rand(1, 3, *PROBE_CELLS, generator=torch_rng("depth probe"))
     return F.interpolate(cells, PROBE_SIZE, mode="bicubic").clamp(0, 1)
 
 
 class NetworkDepthModel:
-    """Depth by a loaded network: prepare, run, turn near up, scale to 0..1.
+    """Depth model that runs a loaded network: prepare the picture, run, make near large, scale to 0..1.
 
-    Half precision on CUDA; on a CPU bf16 where that is possible and faster, with this network too, and changes no depth of a
-    probe picture by more than 0.01. With `flip`, depth is averaged with that of the mirrored picture.
+    It computes in half precision on CUDA. On a CPU it uses bf16 if the processor is fast at it, this network runs
+    faster with it, and no depth of a probe picture changes by more than 0.01. With `flip`, depth is averaged with that
+    of the mirrored picture.
     """
 
     def __init__(
@@ -137,22 +138,22 @@ class NetworkDepthModel:
         network = network.float().eval().requires_grad_(False)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.dtype: torch.dtype | None = torch.float16 if self.device.type == "cuda" else self._cpu_dtype()
-        # portrait pictures get another size then, which `resolution` doesn't tell
+        # portrait pictures then get another size, which `resolution` doesn't show
         portrait = f"-portrait{spec.portrait_resolution}" if spec.portrait_resolution and resolution is None else ""
         self._base_version = f"{spec.source}-{digest}-{PREPARATION_VERSION}{portrait}"
 
     @property
     def version(self) -> str:
-        """Source, weights, preparation and arithmetic: whatever decides about the depth of an unchanged picture."""
+        """Source, weights, preparation and arithmetic: everything that determines the depth of a given picture."""
         return self._version_in(self.dtype)
 
     def _version_in(self, dtype: torch.dtype | None) -> str:
         return self._base_version + ARITHMETIC_NAMES[dtype] + ("-flip" if self.flip else "")
 
     def compute_like(self, version: str | None) -> None:
-        """On a CPU, take the arithmetic of the model called `version` if that is the only difference, else stay as it is.
+        """On a CPU, switch to the arithmetic of the model `version` if nothing else differs; otherwise change nothing.
 
-        Which arithmetic is faster is measured, and may come out differently when a data set is continued.
+        Which arithmetic is faster is measured, and the result may differ when a data set is continued.
         """
         choices = {self._version_in(dtype): dtype for dtype in (torch.bfloat16, None)}
         if self.device.type == "cpu" and version in choices:
@@ -162,7 +163,7 @@ class NetworkDepthModel:
         if self.device.type != "cpu" or not bf16_is_fast():
             return None
         depths, seconds = {}, {}
-        for dtype in (torch.bfloat16, None):  # bf16 first: whoever is first pays for warming up
+        for dtype in (torch.bfloat16, None):  # bf16 first: the first one also pays for warming up
             self.dtype, started = dtype, time.perf_counter()
             try:
                 depths[dtype] = self.infer(probe_picture())
@@ -175,25 +176,25 @@ class NetworkDepthModel:
         return torch.bfloat16 if close and seconds[torch.bfloat16] < seconds[None] else None
 
     def _raw(self, pictures: Tensor) -> Tensor:
-        """Return the network's own kind of depth (B, 1, h, w), float32."""
+        """Return the network's raw depth (B, 1, h, w), float32: inverse depth or distance, in any range."""
         reduced = torch.autocast(self.device.type, self.dtype) if self.dtype else contextlib.nullcontext()
         with reduced:
             return FAMILIES[self.spec.family](self.network, pictures, self.spec, self._asked_resolution).float()
 
     def _averaged(self, pictures: Tensor) -> Tensor:
-        """Return that of `pictures`, averaged with that of the mirrored ones where that is asked for."""
+        """Return the raw depth of `pictures`, with `flip` averaged with that of the mirrored pictures."""
         moved = pictures.to(self.device, torch.float32)
         depth = self._raw(moved)
         return (depth + self._raw(moved.flip(3)).flip(3)) / 2 if self.flip else depth
 
     @torch.inference_mode()
     def infer(self, pictures: Tensor) -> Tensor:
-        """Return depth (B, 1, h, w), float32 in 0..1, 1 = near, at the network's resolution, for `pictures` (B, 3, H, W).
+        """Return depth (B, 1, h, w), float32 in 0..1, 1 = near, of `pictures` (B, 3, H, W), at the network's resolution.
 
-        Raises `InputError` if the memory of the GPU doesn't suffice, and for an answer with NaN or infinity.
+        Raises `InputError` if the GPU runs out of memory or the network's output has NaN or infinite values.
         """
         depth = None
-        # over before the sentence is told: until then the error holds what had been taken of the memory
+        # InputError is raised outside of the handler: inside, the caught error still holds the memory taken so far
         with contextlib.suppress(torch.OutOfMemoryError):
             depth = self._averaged(pictures)
         if depth is None:

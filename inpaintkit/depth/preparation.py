@@ -1,4 +1,4 @@
-"""What depth networks want to be fed: sizes, borders and colour scales."""
+"""Prepare pictures for depth networks: sizes, borders and colour normalisation."""
 
 import math
 
@@ -12,10 +12,10 @@ BORDER_FACTOR = 3  # ZoeDepth's border is 3 * sqrt(side / 2) px
 
 
 def network_size(height: int, width: int, resolution: int, multiple: int) -> tuple[int, int]:
-    """Return the (height, width) in px at which a network looks at a picture.
+    """Return the (height, width) in px to which a picture is resized for a network.
 
-    The short side is `resolution` rounded up to `multiple`, the long side keeps the aspect to the nearest multiple;
-    pictures longer than 4:1 are squeezed to 4:1.
+    The short side is `resolution` rounded up to a multiple of `multiple`; the long side keeps the aspect ratio, to the
+    nearest multiple. Pictures longer than 4:1 are squeezed to 4:1.
     """
     short = math.ceil(resolution / multiple) * multiple
     aspect = min(max(height, width) / min(height, width), MAX_ASPECT)
@@ -24,7 +24,7 @@ def network_size(height: int, width: int, resolution: int, multiple: int) -> tup
 
 
 def limited_size(height: int, width: int, resolution: int) -> tuple[int, int]:
-    """Return (height, width) with the short side at `resolution` px and the aspect kept, but never enlarged."""
+    """Return (height, width) with the short side reduced to `resolution` px, never enlarged; the aspect ratio stays."""
     scale = min(1.0, resolution / min(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
@@ -36,19 +36,19 @@ def normalise(pictures: Tensor, scale: tuple[tuple[float, ...], tuple[float, ...
 
 
 def border_widths(height: int, width: int) -> tuple[int, int]:
-    """Return the rows and columns of mirror border that ZoeDepth wants on each side of a picture of that size."""
+    """Return how many rows and columns of mirrored border ZoeDepth needs on each side of a picture of that size."""
     rows, columns = (int(math.sqrt(side / 2) * BORDER_FACTOR) for side in (height, width))
     return min(rows, height - 1), min(columns, width - 1)
 
 
 def add_border(pictures: Tensor) -> Tensor:
-    """Return `pictures` (B, 3, H, W) with ZoeDepth's mirror border, which keeps its errors at borders out of the picture."""
+    """Return `pictures` (B, 3, H, W) with ZoeDepth's mirrored border, which keeps its edge errors out of the picture."""
     rows, columns = border_widths(pictures.shape[2], pictures.shape[3])
     return F.pad(pictures, (columns, columns, rows, rows), mode="reflect")
 
 
 def remove_border(depth: Tensor, height: int, width: int) -> Tensor:
-    """Cut off what `add_border` added to a picture of `height` x `width`; `depth` (B, 1, h, w) may have another size."""
+    """Return `depth` (B, 1, h, w), of any size, without the border that `add_border` added at `height` x `width`."""
     rows, columns = border_widths(height, width)
     top = round(rows / (height + 2 * rows) * depth.shape[2])
     left = round(columns / (width + 2 * columns) * depth.shape[3])

@@ -1,4 +1,4 @@
-"""What a depth model looks like from outside, and the facts the kit keeps about each one."""
+"""The interface of a depth model, and the facts that the kit keeps about each one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,12 +14,13 @@ NON_COMMERCIAL_LICENCES = ("CC-BY-NC-4.0", "apple-amlr")
 class DepthModelSpec:
     """One row of the table of depth models.
 
-    `loader` says who builds the network: ``fastdepth`` (shipped), ``file`` (maps beside the pictures), ``transformers``
-    or ``torch.hub``. `source` is the hub's id, `entry` and `arguments` name the hub function and what it is called
-    with (for transformers: entries of its configuration that differ), `weights` the file under ``checkpoints`` in the hub's folder, `downloadable` whether the function fetches it.
-    `family` says how pictures are prepared and the answer is read. `resolution` is the short side fed to the
-    network for landscape pictures, `portrait_resolution` the one for portrait pictures, in px, rounded up to `multiple`.
-    `metric` means that the network answers with a distance (larger = farther).
+    `loader` selects what loads the model: ``fastdepth`` (shipped), ``file`` (maps beside the pictures),
+    ``transformers`` or ``torch.hub``. `source` is the hub's id. `entry` is the hub function and `arguments` are its
+    arguments (for transformers: entries of its configuration that differ). `weights` is the file under ``checkpoints``
+    in the hub's folder, and `downloadable` tells whether the function downloads it. `family` determines how pictures
+    are prepared and the output is read. `resolution` is the short side in px fed to the network for landscape pictures,
+    `portrait_resolution` the one for portrait pictures; both are rounded up to `multiple`. `metric` means that the
+    network returns a distance (larger = farther).
     """
 
     loader: str
@@ -42,7 +43,7 @@ class DepthModelSpec:
 
 
 class DepthModel(Protocol):
-    """Picture -> depth. `version` changes whenever the depth of an unchanged picture may change."""
+    """What turns pictures into depth. `version` changes whenever the depth of an unchanged picture may change."""
 
     name: str
     metric: bool

@@ -1,4 +1,4 @@
-"""Depth models by the names that iw3 uses, and the two that need no hub."""
+"""The table of depth models, under the names that iw3 uses, and of the two that need no hub: FastDepth and File."""
 
 import os
 import warnings
@@ -69,7 +69,8 @@ def _table() -> dict[str, DepthModelSpec]:
     table["DepthPro"] = DepthModelSpec(
         "transformers", "apple/DepthPro-hf", "depth_pro", False, 1536, 1536, "apple-amlr"
     )
-    # iw3's small one: the same weights looking at less; the part that estimates the angle of view can't, and isn't needed
+    # iw3's small variant: the same weights at a smaller size, without the part that estimates the angle of view, which
+    # can't work at that size and isn't needed
     table["DepthPro_S"] = replace(
         table["DepthPro"], resolution=1024, multiple=1024, arguments={"patch_size": 256, "use_fov_model": False}
     )
@@ -80,7 +81,7 @@ def _table() -> dict[str, DepthModelSpec]:
     )
     arguments = {"model_name": "da3mono-large"}
     table["Any_V3_Mono"] = replace(mono, entry="load_model", arguments=arguments, weights="da3mono-large.safetensors")
-    table["Any_V3_Mono_01"] = table["Any_V3_Mono"]  # iw3 spreads its depth over 0..1, as here every model's is
+    table["Any_V3_Mono_01"] = table["Any_V3_Mono"]  # iw3 scales its depth to 0..1, which here every model does
     return registry(dict.fromkeys(DEPTH_MODEL_NAMES, ""), table)
 
 
@@ -98,13 +99,14 @@ def create_depth_model(
     map_name: str = MAP_NAME,
     map_values: str = NEAR_IS_BRIGHT,
 ) -> DepthModel:
-    """Return the depth model `model_type` on `device` (``auto``: the best there is).
+    """Return the depth model `model_type` on `device` (``auto``: the best available).
 
-    `resolution` is the short side in px that the network sees (FastDepth, File: of the map), None the model's own.
-    `model_path` names a local checkpoint instead of a download: the folder of a transformers checkpoint, a copy of the
+    `resolution` is the short side in px that the network sees (FastDepth, File: that of the map); None means the
+    model's own. `model_path` is used instead of a download: the folder of a transformers checkpoint, a copy of the
     hub's repository, FastDepth's weights file, or for File the folder of the maps. `hub_dir` is the hub's cache folder.
-    `flip` averages depth with that of the mirrored picture. `map_name` and `map_values` are for File, see `MapFileModel`.
-    Raises `InputError` for an unknown name, options that the model doesn't know or a model that can't be had here.
+    `flip` averages depth with that of the mirrored picture. `map_name` and `map_values` are for File, see
+    `MapFileModel`. Raises `InputError` for an unknown name, an option that the model doesn't support or a model that
+    can't be loaded here.
     """
     require_known("model_type", model_type, DEPTH_MODEL_NAMES)
     check_map_options(model_type, flip, map_name, map_values)
@@ -147,7 +149,7 @@ def _state(spec: DepthModelSpec, hub_dir: str | Path | None, answers: dict[str, 
 def available_models(hub_dir: str | Path | None = None) -> list[tuple[str, str]]:
     """Return (name, one sentence on whether it can be used on this machine) for every depth model.
 
-    Looks at what was downloaded, and asks the hubs, all at once and for a few seconds at most, whether they answer.
+    Checks what has been downloaded, and asks all hubs at once, for a few seconds at most, whether they answer.
     """
     hosts = {host for spec in DEPTH_MODELS.values() for host in _hosts(spec)}
     answers = hub_access.reachable(hosts, QUICK_LIMIT)

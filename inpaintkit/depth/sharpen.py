@@ -1,9 +1,9 @@
-"""Soft depth edges -> steps along the picture's edges, since only steps open holes.
+"""Turn soft depth edges into steps along the picture's edges, since only steps open holes.
 
-Every pixel is asked whether it belongs to the near or the far side of what lies around it. The answer is not read
-from the blurred depth itself but from a colour-guided fit of it (He et al., "Guided Image Filtering", ECCV 2010), so
-the border between the two sides runs along the picture's own edge. Where the colours don't explain the depth (flat
-regions, slopes, gravel) nothing is changed. Measured variants: ``docs/LOG.md``, Depth.
+Every pixel is assigned to the near or the far side of its surroundings. The decision is not based on the blurred depth
+itself but on a colour-guided fit of it (He et al., "Guided Image Filtering", ECCV 2010), so the border between the two
+sides runs along the picture's own edge. Where the colours don't explain the depth (flat regions, slopes, gravel)
+nothing is changed. Measured variants: ``docs/LOG.md``, Depth.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from inpaintkit.depth.preparation import limited_size
 from inpaintkit.neighbours import local_max
 
 SHARPEN_VERSION = "sharpen3"
-WORKING_SIDE = 180  # px; short side at which sides are found, since FastDepth's edges are no finer than that
+WORKING_SIDE = 180  # px; short side at which sides are assigned, since FastDepth's edges are no finer than that
 ROUNDS = 4
 FIT_WINDOW = 1 / 20  # radius of the colour fit, in short sides
-SIDE_WINDOW = 1 / 20  # radius in which near and far are looked for, in short sides
+SIDE_WINDOW = 1 / 20  # radius within which near and far are searched, in short sides
 FINAL_SIDE_WINDOW = 1 / 30
 FIT_EPS = 1e-3  # colour variance below which an edge counts as noise
 SMALLEST_STEP = (0.075, 0.125)  # depth steps fade in between these sizes
@@ -51,7 +51,7 @@ def _ramp(x: Tensor, limits: tuple[float, float]) -> Tensor:
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    # enlarging, antialias changes nothing but the last bits, which then don't depend on the number of threads
+    # when enlarging, antialias only changes the last bits, and makes them independent of the number of threads
     return x if x.shape[2:] == size else F.interpolate(x, size, mode="bilinear", antialias=True)
 
 
@@ -70,7 +70,7 @@ class _ColourFit:
 
 
 def _solve_symmetric(variance: list[Tensor], c: Tensor) -> Tensor:
-    """Solve the 3x3 systems with upper triangles `variance` (rr, rg, rb, gg, gb, bb) for `c` (B, 3, H, W) by cofactors."""
+    """Solve 3x3 systems with upper triangles `variance` (rr, rg, rb, gg, gb, bb) for `c` (B, 3, H, W) by cofactors."""
     rr, rg, rb, gg, gb, bb = variance
     i_rr, i_rg, i_rb = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
     i_gg, i_gb, i_bb = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
@@ -81,7 +81,7 @@ def _solve_symmetric(variance: list[Tensor], c: Tensor) -> Tensor:
 
 
 def _fit_colours(x: Tensor, colour: Tensor, radius: int) -> _ColourFit:
-    """Fit `x` (B, 1, H, W) by `colour` (B, 3, H, W) in every window; the fits of all windows over a pixel are averaged."""
+    """Fit `x` (B, 1, H, W) by `colour` (B, 3, H, W) in every window, then average the fits of a pixel's windows."""
     r, g, b = colour.split(1, 1)
     products = [r * r, r * g, r * b, g * g, g * b, b * b]
     means = box_mean(torch.cat([colour, x, x * x, colour * x, *products], 1), radius)
@@ -104,9 +104,10 @@ def _fit_colours(x: Tensor, colour: Tensor, radius: int) -> _ColourFit:
 
 
 def _take_sides(depth: Tensor, small: Tensor, colour: Tensor, window: float, vote: int) -> Tensor:
-    """Move each depth to the near or the far level around it, at the size of `colour`.
+    """Return depth moved to the near or the far level around each pixel, at the size of `colour`.
 
-    `depth` (B, 1, h, w) and its colours `small` (B, 3, h, w) are of working size; `colour` (B, 3, H, W) is of that or full size.
+    `depth` (B, 1, h, w) and its colours `small` (B, 3, h, w) have the working size; `colour` (B, 3, H, W) has that or
+    the full size.
     """
     short = min(depth.shape[2:])
     radius, fit_radius = max(1, round(short * window)), max(1, round(short * FIT_WINDOW))
@@ -127,7 +128,8 @@ def _take_sides(depth: Tensor, small: Tensor, colour: Tensor, window: float, vot
 def sharpen_depth(depth: Tensor, picture: Tensor) -> Tensor:
     """Return `depth` with its soft edges turned into steps along the edges of `picture`.
 
-    `depth` (B, 1, h, w), 0..1, may be smaller than `picture` (B, 3, H, W), RGB in 0..1; the result is (B, 1, H, W), 0..1.
+    `depth` (B, 1, h, w), 0..1, may be smaller than `picture` (B, 3, H, W), RGB in 0..1. The result is (B, 1, H, W),
+    0..1.
     """
     size = limited_size(picture.shape[2], picture.shape[3], WORKING_SIDE)
     # colours around 0 keep the sums of the fit small and exact

@@ -24,7 +24,7 @@ def _read(name: str, spec: DepthModelSpec, source: str, **options: Any) -> nn.Mo
     from transformers import AutoConfig, AutoModelForDepthEstimation
 
     config = AutoConfig.from_pretrained(source, **options)
-    if config.model_type != spec.family:  # the families of transformers' networks have its names
+    if config.model_type != spec.family:  # for its networks, `family` uses transformers' names
         raise InputError(
             f"model_path: {source} holds a {config.model_type} network, but {name} needs {spec.family}; give another folder"
         )
@@ -35,7 +35,7 @@ def _read(name: str, spec: DepthModelSpec, source: str, **options: Any) -> nn.Mo
 
 
 def is_downloaded(spec: DepthModelSpec, hub_dir: str | Path | None = None) -> bool:
-    """Return True if the checkpoint of `spec` lies complete in the hub's cache."""
+    """Return True if the complete checkpoint of `spec` is in the hub's cache."""
     from huggingface_hub import try_to_load_from_cache
 
     config, weights = (try_to_load_from_cache(spec.source, name, cache_dir=hub_dir) for name in CHECKPOINT_FILES)
@@ -45,9 +45,9 @@ def is_downloaded(spec: DepthModelSpec, hub_dir: str | Path | None = None) -> bo
 def load_transformers(
     name: str, spec: DepthModelSpec, model_path: str | Path | None = None, hub_dir: str | Path | None = None
 ) -> nn.Module:
-    """Return the network of `spec` from folder `model_path` (or a file in it), else the hub's cache `hub_dir`, else the hub.
+    """Return the network of `spec` from the folder (of the file) `model_path`, else the cache `hub_dir`, else the hub.
 
-    Raises `InputError` in one sentence if the package is missing, the folder isn't a fitting checkpoint or no hub answers.
+    Raises `InputError` if the package is missing, the folder isn't a matching checkpoint or the hub doesn't answer.
     """
     if not is_installed():
         raise InputError(f"{name}: the package transformers is missing; run `{INSTALL}` or use FastDepth or File")
@@ -63,7 +63,7 @@ def load_transformers(
         raise load_failure(name, f"the local cache and the hub for {spec.source}", reason, place)
     try:
         return _read(name, spec, spec.source, cache_dir=hub_dir, local_files_only=here)
-    except Exception as error:  # foreign files and code: any kind
+    except Exception as error:  # foreign files and code may raise anything
         raise load_failure(name, f"the hub for {spec.source}", first_line(error), place) from error
 
 

@@ -1,4 +1,4 @@
-"""Depth -> hole: forward warp, warp back, morphology, depth curves, the hole sampler and its preview."""
+"""Depth -> hole: forward warp, warp back, morphology, depth curves, hole sampler, preview; and layered scenes."""
 
 from inpaintkit.synthesis.mappers import MAPPER_MEANINGS, MAPPERS, map_depth
 from inpaintkit.synthesis.morphology import close_hole, dilate_edge, dilate_inner, dilate_outer

@@ -1,6 +1,6 @@
-"""Curves that redistribute depth before it is turned into disparity, by iw3's names.
+"""Curves that redistribute depth before it is turned into disparity, under iw3's names.
 
-Curves and constants read from iw3's (nagadomi/nunif) results. All keep 0 and 1 in place.
+Curves and constants were read off iw3's (nagadomi/nunif) results. Every curve keeps 0 and 1 in place.
 """
 
 import math
@@ -20,25 +20,25 @@ _SHIFT_FAR = 16.0
 
 
 def _softplus(bias: float) -> Curve:
-    """A soft hinge: flat below `bias`, straight above."""
+    """Return a soft hinge: flat below `bias`, linear above."""
     low, high = (math.log1p(math.exp((end - bias) * _HINGE)) for end in (0.0, 1.0))
     return lambda depth: (F.softplus((depth - bias) * _HINGE) - low) / (high - low)
 
 
 def _inverse_softplus(bias: float, scale: float) -> Curve:
-    """The inverse of a soft hinge: steep near 0, then straight."""
+    """Return the inverse of a soft hinge: steep near 0, then linear."""
     low, high = (math.log(math.expm1((end - bias) * scale)) for end in (0.0, 1.0))
     return lambda depth: (torch.log(torch.expm1((depth - bias) * scale)) - low) / (high - low)
 
 
 def _reciprocal(offset: float) -> Curve:
-    """Negated metric distance to disparity: the reciprocal of the distance plus `offset`."""
+    """Return the curve from negated metric distance to disparity: the reciprocal of distance plus `offset`."""
     return lambda depth: offset * depth / (offset + 1.0 - depth)
 
 
 def _shifted_camera(nearest: float) -> Curve:
-    """Disparity from a camera moved along its axis: the nearest point goes from distance `nearest` to 1."""
-    before, after = 1.0 / (nearest + _SHIFT_FAR), 1.0 / (1.0 + _SHIFT_FAR)  # of the farthest point
+    """Return the curve of a camera moved along its axis: the nearest point goes from distance `nearest` to 1."""
+    before, after = 1.0 / (nearest + _SHIFT_FAR), 1.0 / (1.0 + _SHIFT_FAR)  # disparities of the farthest point
 
     def curve(depth: Tensor) -> Tensor:
         distance = 1.0 / (before + (1.0 / nearest - before) * depth) + (1.0 - nearest)
@@ -79,7 +79,7 @@ _TABLE: dict[str, tuple[Curve, str]] = {
 }
 
 MAPPERS = tuple(_TABLE)
-"""Names of the single curves, in the order in which they are offered to a person, see `map_depth`."""
+"""Names of the single curves, in the order in which users see them; see `map_depth`."""
 
 MAPPER_MEANINGS = {name: meaning for name, (_, meaning) in _TABLE.items()}
 """What each curve does to the picture's depth."""
@@ -88,9 +88,9 @@ MAPPER_MEANINGS = {name: meaning for name, (_, meaning) in _TABLE.items()}
 def map_depth(depth: Tensor, name: str) -> Tensor:
     """Return `depth` (any shape, 0..1, 1 = near) redistributed by the curve `name`; 0 and 1 stay.
 
-    Names: one of `MAPPERS`; a mix ``a+b=w`` is ``(1 - w) * a + w * b`` (``a+b=`` means w = 0.5); a chain ``x:y``
-    applies x first. float16 and bfloat16 are computed in, and returned as, float32. Raises `InputError` for an
-    unknown name.
+    `name` is one of `MAPPERS`; a mix ``a+b=w``, which is ``(1 - w) * a + w * b`` (``a+b=`` means w = 0.5); or a chain
+    ``x:y``, which applies x first. float16 and bfloat16 are converted to float32. Raises `InputError` for an unknown
+    name.
     """
     curves = [_parse_link(link, name) for link in name.split(":")]
     if depth.dtype in (torch.float16, torch.bfloat16):
@@ -101,7 +101,7 @@ def map_depth(depth: Tensor, name: str) -> Tensor:
 
 
 def _parse_link(link: str, name: str) -> Curve:
-    """Return the curve for one link of a chain, a name or a mix; `name` is the whole chain, for the error."""
+    """Return the curve of one `link` of a chain (a name or a mix); `name` is the whole chain, for the error message."""
     if "+" not in link:
         return _find_curve(link, name)
     first, _, rest = link.partition("+")

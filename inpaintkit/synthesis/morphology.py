@@ -1,6 +1,6 @@
-"""Growing and closing of holes, and the growing of near objects in a depth map.
+"""Grow and close holes, and grow near objects in a depth map.
 
-Rules read from iw3's (nagadomi/nunif) results.
+The rules were read off iw3's (nagadomi/nunif) results.
 """
 
 import torch
@@ -17,28 +17,30 @@ _EPSILON = 1e-6
 
 
 def close_hole(hole: Tensor) -> Tensor:
-    """Close cracks in `hole` (..., H, W), bool or > 0 = missing, see `neighbours.closed`; return bool of the same shape."""
+    """Close cracks in `hole` (..., H, W), bool or > 0 = missing, see `neighbours.closed`; return bool (..., H, W)."""
     return closed(_as_bool(hole))
 
 
 def dilate_inner(hole: Tensor, iterations: int, base_width: int | None = None) -> Tensor:
     """Grow `hole` (..., H, W), bool or > 0 = missing, to the LEFT by `iterations` pixels; return bool (..., H, W).
 
-    In right-eye orientation that is towards the near object. `base_width`, in pixels: the width for which
-    `iterations` is meant; it is scaled to the hole's width, to 1 px at least. Raises `InputError` if it is negative.
+    In right-eye orientation that is towards the near object. With `base_width`, `iterations` is meant for a picture
+    that many pixels wide, and is scaled to the hole's width (at least 1 px unless it is 0). Raises `InputError` if
+    `iterations` is negative.
     """
     return running_max(_as_bool(hole), 0, _scaled(iterations, hole.shape[-1], base_width), -1)
 
 
 def dilate_outer(hole: Tensor, iterations: int, base_width: int | None = None) -> Tensor:
-    """Grow `hole` to the RIGHT, towards the background; everything else as `dilate_inner`."""
+    """Grow `hole` to the RIGHT, towards the background; otherwise the same as `dilate_inner`."""
     return running_max(_as_bool(hole), _scaled(iterations, hole.shape[-1], base_width), 0, -1)
 
 
 def dilate_edge(depth: Tensor, iterations: int) -> Tensor:
     """Grow near objects in `depth` (B, 1, H, W), 1 = near, by about `iterations` pixels; return float32.
 
-    Each round mixes in the maximum of the blurred depth around a pixel, by `edge_weight`. Raises `InputError` if it is negative.
+    Each round blends depth with the 3x3 maximum of the blurred depth, weighted by `edge_weight`. Raises `InputError`
+    if `iterations` is negative.
     """
     if iterations < 0:
         raise InputError(f"edge_dilation: {iterations} is negative; give 0 or more rounds")
@@ -50,10 +52,10 @@ def dilate_edge(depth: Tensor, iterations: int) -> Tensor:
 
 
 def edge_weight(depth: Tensor) -> Tensor:
-    """Return how much of an edge each pixel of `depth` (B, 1, H, W) is: float32 0..1, each picture on its own.
+    """Return how strong an edge is at each pixel of `depth` (B, 1, H, W): float32 0..1, each picture on its own.
 
-    The range of depth in 3x3 pixels, scaled so that the picture's smallest becomes 0 and its largest, or three
-    standard deviations over the mean, becomes 1.
+    This is the range of depth in 3x3 pixels, clamped to three standard deviations around the picture's mean and then
+    scaled so that the picture's smallest value becomes 0 and its largest 1.
     """
     depth = depth.to(torch.float32)
     step = local_max(depth, 1) + local_max(-depth, 1)
@@ -65,7 +67,7 @@ def edge_weight(depth: Tensor) -> Tensor:
 
 
 def _blurred(depth: Tensor) -> Tensor:
-    """Return depth (B, 1, H, W) blurred over 3x3 pixels, in a fixed order of sums, which conv2d doesn't promise."""
+    """Return depth (B, 1, H, W) blurred over 3x3 pixels, summed in a fixed order, which conv2d doesn't guarantee."""
     height, width = depth.shape[-2:]
     padded = F.pad(depth, (1, 1, 1, 1), mode="replicate")
     total = torch.zeros_like(depth)

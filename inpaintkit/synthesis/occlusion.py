@@ -1,7 +1,8 @@
-"""Holes by asking for each pixel whether a nearer one covers it in the left view; depth whose edges are soft gets steps first.
+"""Find holes by testing each pixel for a nearer one that covers it in the left view, and make soft depth edges steps.
 
-`warp_back_hole` finds the same region by rounding twice to whole pixels, which loses about a pixel at every edge, and
-takes depth that falls gradually, as every estimator's does at objects' borders, for a steep surface without a hole.
+`warp_back_hole` finds the same region, but rounds twice to whole pixels, which loses about a pixel at every edge. It
+also takes depth that falls gradually, as every estimator's does at objects' borders, for a steep surface without a
+hole; hence the steps.
 """
 
 import functools
@@ -24,28 +25,29 @@ from inpaintkit.synthesis.warp import (
 HALF_PIXEL = 0.5
 
 SHARP_WIDTH = 2.5
-"""Width in px up to which a map's edges are steps: that of a step in a map half as large as the picture is 3 px."""
+"""Edge width in px up to which edges count as steps; a step in a map half as large as the picture gets 3 px wide."""
 
 STRONG_EDGE = 0.2
-"""Share of the map's range that depth changes by at an edge whose width counts."""
+"""Least range of depth at an edge whose width is measured, as a share of the map's range."""
 
 WHOLE_EDGE = 1.3
-"""Range of depth in twice a window, relative to that in the window, up to which the window shows a whole edge."""
+"""A window holds a whole edge if a window twice as wide has less than this many times its range of depth."""
 
 SHARPEST_SHARE = 0.25
-"""Share of a map's strong edges that are narrower than what counts as their width. A quarter, not half, because where some edges are
-sharp the map can show steps, and its wide edges are slopes of the scene."""
+"""Quantile of the widths of a map's strong edges that counts as the map's edge width. It is a quarter, not half: where
+some edges are sharp, the map can show steps, and its wide edges are slopes of the scene."""
 
 MEASURED_ROWS = 256
 
 CELLS_PER_REACH = 6
-"""Cells at least that a ramp's ends are searched in, so that wide ones cost no more than narrow ones."""
+"""Least number of cells in the reach within which a ramp's ends are searched. Wide ramps get larger cells rather than
+more of them, so that they cost no more than narrow ones."""
 
 LARGEST_GROWTH = 0.7
-"""Growth of the range of depth from one reach to two, relative to that of an even slope, up to which it is an edge."""
+"""At an edge, the range of depth grows by less from one reach to two than it does on an even slope, times this."""
 
 LEAST_SLOPE = 0.01
-"""Share of the range that depth must change by, per pixel, on both sides of a pixel that is part of a ramp."""
+"""Least change of depth per pixel on both sides of a pixel on a ramp, as a share of the ramp's range."""
 
 LEAST_RANGE = 0.1
 
@@ -53,9 +55,9 @@ LEAST_RANGE = 0.1
 def hidden_hole(depth: Tensor, divergence: float, convergence: float) -> Tensor:
     """Return the pixels that the left eye cannot see, because a nearer pixel lands within half a pixel of them.
 
-    `depth` (B, 1, H, W) is 0..1, 1 = near; `divergence` is in percent of W;
-    pixels move as in `forward_warp`. Returns bool (B, 1, H, W), True = missing, before closing. A step of n px of
-    disparity opens a hole of n px, rounded, that starts at the step. Raises `InputError` as `warp_back_hole` does.
+    `depth` (B, 1, H, W) is 0..1, 1 = near; `divergence` is in percent of W; pixels move as in `forward_warp`. Returns
+    bool (B, 1, H, W), True = missing, before closing. A step of n px of disparity opens a hole of n px, rounded, that
+    starts at the step. Raises `InputError` as `warp_back_hole` does.
     """
     hole = torch.empty(depth.shape, dtype=torch.bool, device=depth.device)
 
@@ -81,10 +83,10 @@ def hidden_hole(depth: Tensor, divergence: float, convergence: float) -> Tensor:
 
 
 def edge_width(depth: Tensor) -> Tensor:
-    """Return over how many px depth (B, 1, H, W) changes along its rows at its sharper edges: float32 (B,), 1 = steps or no edges.
+    """Return the width in px of the sharper edges in rows of depth (B, 1, H, W): float32 (B,), 1 = steps or none.
 
-    An edge is where depth changes fastest within a window, and hardly changes beyond. Its width is the range of depth in the window,
-    divided by the change from pixel to pixel.
+    An edge is where depth changes fastest within a window and hardly changes beyond it. Its width is the range of depth
+    in the window, divided by the change from one pixel to the next at the edge.
     """
     rows = depth[..., :: max(1, depth.shape[-2] // MEASURED_ROWS), :].to(torch.float32)
     if rows.shape[-1] < 2:
@@ -104,11 +106,12 @@ def edge_width(depth: Tensor) -> Tensor:
 
 
 def split_ramps(depth: Tensor, map_edges: Tensor | None = None) -> Tensor:
-    """Return depth (B, 1, H, W) in which soft edges are steps: their pixels take the depth of the nearer end's value.
+    """Return depth (B, 1, H, W) with soft edges made steps: their pixels take the value of the end closer in depth.
 
-    `map_edges`: over how many px the edges of the estimator's maps go, (B,), where `depth` isn't the map itself any more. Up to
-    `SHARP_WIDTH` a picture stays as it is. In others a pixel is changed if depth rises or falls through it along its row or column and
-    both ends of that ramp lie within one `edge_width`; longer slopes, steps and level places stay. float32; each picture on its own.
+    `map_edges` (B,) gives the edge widths of the estimator's maps in px, for when `depth` is no longer the map itself.
+    Maps whose edges are at most `SHARP_WIDTH` wide stay as they are. In others a pixel is changed if depth rises or
+    falls through it along its row or column and both ends of that ramp lie within one `edge_width`; longer slopes,
+    steps and level places stay. The result is float32; each picture is treated on its own.
     """
     depth, edges = depth.to(torch.float32), edge_width(depth) if map_edges is None else map_edges
     soft = (edges > SHARP_WIDTH).tolist()
@@ -118,7 +121,7 @@ def split_ramps(depth: Tensor, map_edges: Tensor | None = None) -> Tensor:
 
 
 def _split_ramps(depth: Tensor) -> Tensor:
-    """Do as `split_ramps` does with depth (1, 1, H, W) whose edges are soft."""
+    """Return what `split_ramps` makes of one depth map (1, 1, H, W) whose edges are soft."""
     reach = math.ceil(edge_width(depth).item())
     size = max(1, reach // CELLS_PER_REACH)
     reach = round(reach / size)
@@ -131,7 +134,7 @@ def _split_ramps(depth: Tensor) -> Tensor:
     near.masked_fill_(~edge, torch.inf)
     far.neg_()
     steps = torch.empty_like(depth)
-    # Blocks that fit a processor's cache: some twenty passes over a whole picture would wait for its memory.
+    # Blocks fit a processor's cache: some twenty passes over a whole picture would mostly wait for memory.
     many = max(1, rows_per_block(depth.shape[-1], depth.device) // size)
     for top in range(0, near.shape[-2], many):
         rows, cells = slice(top * size, (top + many) * size), slice(top, top + many)
@@ -140,7 +143,7 @@ def _split_ramps(depth: Tensor) -> Tensor:
 
 
 def _without_ramps(depth: Tensor, rows: slice, near: Tensor, far: Tensor, size: int) -> Tensor:
-    """Return some `rows` of `depth` with ramps made steps between `near` and `far` of their cells; infinite: no edge."""
+    """Return some `rows` of `depth` with ramps made steps from their cells' `far` to `near` (infinite: no edge)."""
     first = max(rows.start - 1, 0)
     beside, here = depth[..., first : rows.stop + 1, :], depth[..., rows, :]
     down = _slope(beside, -2).narrow(-2, rows.start - first, here.shape[-2])
@@ -151,7 +154,7 @@ def _without_ramps(depth: Tensor, rows: slice, near: Tensor, far: Tensor, size: 
 
 
 def _cells(depth: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Return the largest depth, and the largest negated one, of each `size` x `size` pixels, fewer at the far borders."""
+    """Return the largest depth and the largest negated depth in cells of `size` x `size` pixels (fewer at the end)."""
     height, width = depth.shape[-2:]
     if height % size or width % size:
         depth = F.pad(depth, (0, -width % size, 0, -height % size), mode="replicate")
@@ -163,7 +166,7 @@ def _cells(depth: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _slope_growth(cells: int, reach: int, device: torch.device) -> Tensor:
-    """Return how many times further twice `reach` goes than once around each of `cells` in a line, ends cut off: (cells,)."""
+    """Return by what factor doubling `reach` widens each cell's window in a line of `cells`, cut off at its ends."""
     if cells == 1:
         return torch.full((1,), torch.inf, device=device)
     place = torch.arange(cells, device=device)
@@ -172,7 +175,7 @@ def _slope_growth(cells: int, reach: int, device: torch.device) -> Tensor:
 
 
 def _slope(depth: Tensor, dim: int) -> Tensor:
-    """Return by how much depth changes from pixel to pixel along `dim`, the lesser of both sides; < 0 at turns."""
+    """Return how much depth changes per pixel along `dim`, on the flatter side of each pixel; < 0 at turning points."""
     if depth.shape[dim] < 3:
         return torch.zeros_like(depth)
     step = depth.diff(dim=dim)

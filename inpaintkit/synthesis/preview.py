@@ -1,4 +1,4 @@
-"""Pictures of what the synthesis makes of one picture and its depth, fast enough for a slider."""
+"""Preview the depth, view and hole of one picture, fast enough for a slider."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Picture = NDArray[np.uint8]
 
 def mirrored(picture: Picture) -> Picture:
     """Return the mirror image of `picture` (H, W, 3)."""
-    # A copy: OpenCV works on views from right to left by copying them, slowly, each time.
+    # A copy, not a flipped view: OpenCV would copy the view on every call, slowly.
     turned: Picture = cv2.flip(picture, 1)
     return turned
 
 
 @dataclass(frozen=True)
 class Preview:
-    """uint8 pictures (H, W, 3): `depth` in colours, light = near; the filled `view` of the eye, true to half a pixel; the
-    picture with its hole.
+    """What `preview` shows, as uint8 pictures (H, W, 3), and the share of the picture that is hole.
 
-    `hole_fraction`: hole pixels / all pixels.
+    `depth` is in colours, light = near; `view` is what the eye sees, filled and accurate to half a pixel;
+    `hole_overlay` is the picture with its hole; `hole_fraction` is hole pixels / all pixels.
     """
 
     depth: Picture
@@ -56,14 +56,16 @@ def preview(
     size: tuple[int, int] | None = None,
     edges: Tensor | None = None,
 ) -> Preview:
-    """Show depth, an eye's view and the hole of `picture` (H, W, 3) with `depth` (1, 1, h, w) of any size, 0..1, 1 = near.
+    """Return the depth, an eye's view and the hole of `picture` (H, W, 3), uint8, as pictures to look at.
 
-    `divergence` is in percent of the width, `convergence` the depth on the screen plane; the rest as in `HoleDraw`.
-    `size` (height, width): that of the photo whose hole is wanted, where `picture` is a smaller copy to look at; what
-    is shown then has the copy's size, the hole is still found pixel by pixel. `edges` as of `find_hole`, where `depth` isn't the
-    estimator's own map but has been prepared. The hole is what that eye cannot see: with the left one that of a training record, with the
-    right one that of its mirror image's record, mirrored back. Raises `InputError` for another kind of picture or depth, an unknown eye and for
-    values that can't work.
+    `depth` (1, 1, h, w), 0..1, 1 = near, may have any size; `divergence` is in percent of the width, `convergence` is
+    the depth on the screen. `mapper` and `edge_dilation` are as in `HoleDraw`, `hole_method` as in `find_hole`; so is
+    `edges`, for when `depth` isn't the estimator's own map but has been prepared. If `picture` is a smaller copy of a
+    photo, `size` (height, width) is the photo's: what is shown has the copy's size, the hole is found in the photo's.
+
+    The hole is what that eye cannot see: for the left eye that of a training record, for the right eye that of the
+    mirrored picture's record, mirrored back. Raises `InputError` for another type or shape of picture or depth, an
+    unknown eye and values out of range.
     """
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise InputError(f"picture: expected uint8 (H, W, 3), got {picture.dtype} {picture.shape}")
@@ -77,7 +79,7 @@ def preview(
     ready = prepare_depth(depth, mapper, edge_dilation, full)
     edges = edges_of_map(depth, full) if edges is None else edges
     missing = find_hole(hole_method, ready, divergence, convergence, edges=edges)[0, 0].cpu().numpy()
-    # Not a mean: halfway between near and far lies nothing.
+    # Nearest, not bilinear: nothing lies halfway between near and far.
     shown = ready if size is None else F.interpolate(ready, picture.shape[:2], mode="nearest")
     return Preview(
         depth=colour_depth(shown[0, 0]),
@@ -88,7 +90,7 @@ def preview(
 
 
 def _painted(picture: Picture, missing: NDArray[np.bool_]) -> Picture:
-    """Return `picture` (h, w, 3) in the hole's colour, as much as is `missing` (H, W) of each of its pixels."""
+    """Return `picture` (h, w, 3) blended with the hole's colour by the share of each pixel that is `missing` (H, W)."""
     height, width = picture.shape[:2]
     percent = cv2.resize(missing.view(np.uint8) * np.uint8(100), (width, height), interpolation=cv2.INTER_AREA)
     places = np.nonzero(percent)
@@ -99,8 +101,8 @@ def _painted(picture: Picture, missing: NDArray[np.bool_]) -> Picture:
 
 
 def _gathered(picture: Picture, columns: Tensor) -> Picture:
-    """Return `picture` (H, W, 3) with each pixel taken from one of its row's `columns` (1, 1, H, W)."""
-    # Four bytes per pixel are one number, so that one gather moves all colours.
+    """Return `picture` (H, W, 3) with each pixel taken from its row at the column given by `columns` (1, 1, H, W)."""
+    # Packed into one int32 per pixel, so that one gather moves all colours.
     packed = torch.from_numpy(cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA).view(np.int32)[..., 0])
     moved = packed.gather(-1, columns[0, 0].cpu()).numpy()
     taken: Picture = cv2.cvtColor(moved[..., None].view(np.uint8), cv2.COLOR_RGBA2RGB)
@@ -108,7 +110,7 @@ def _gathered(picture: Picture, columns: Tensor) -> Picture:
 
 
 def colour_depth(depth: Tensor) -> Picture:
-    """Return depth (H, W), 0..1, as a uint8 picture (H, W, 3): dark = far, light = near, ever lighter in between."""
+    """Return depth (H, W), 0..1, as a uint8 picture (H, W, 3) that gets steadily lighter from far to near."""
     levels = (depth * 255).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
     coloured: Picture = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
     return coloured

@@ -1,4 +1,4 @@
-"""Drawing how a hole is made, and making it: edge dilation, depth curve, picture's size, warp back, closing."""
+"""Draw at random how a hole is made, and make it: edge dilation, depth curve, resizing, finding the hole, closing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from inpaintkit.synthesis.warp import warp_back_hole
 _Choice = TypeVar("_Choice")
 
 USUAL_CHANCE = 0.7
-"""Chance of each draw for the values that people use most."""
+"""Probability that a draw takes one of the values that people use most."""
 
 USUAL_CONVERGENCES = (0.0, 0.5, 1.0)
 USUAL_MAPPER = {True: "div_6", False: "none"}
-"""What makes disparity of depth, by whether that is a negated distance."""
+"""Mapper that turns depth into disparity, by whether depth is a negated distance."""
 
 OTHER_MAPPERS = {
     True: ("none", "div_25", "div_10", "div_4", "div_2", "div_1"),
@@ -30,13 +30,13 @@ OTHER_MAPPERS = {
 }
 FINE_DEPTH = 512  # px, short side from which a depth map counts as fine
 EDGE_DILATIONS = {True: (0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 3, 4), False: (0, 0, 0, 1, 1, 2)}
-LARGEST_SHIFT = 32  # px, of half a picture's width: no hole becomes too wide for the network
+LARGEST_SHIFT = 32  # px, of depth 1 against depth 0 in one eye: no hole becomes too wide for the network
 NARROWEST_RANGE = 0.1  # percent
 
 
 @dataclass(frozen=True)
 class DivergenceLaw:
-    """How divergence (percent) is drawn: `usual` values, else evenly from `lowest` to `highest`, if wide enough."""
+    """How divergence (percent) is drawn: one of `usual`, or evenly in `lowest`..`highest` (less in wide pictures)."""
 
     highest: float
     lowest: float
@@ -52,10 +52,10 @@ DIVERGENCE_LEVELS = {
 
 @dataclass(frozen=True)
 class HoleDraw:
-    """Everything random about one hole; plain values, so that a manifest can store them.
+    """Everything random about one hole, as plain values that a manifest can store.
 
     `mapper`: a name for `map_depth`; `convergence`: 0..1; `edge_dilation`: rounds of `dilate_edge`; `divergence`:
-    percent of the width; `mirrored`: which of the two variants of `warp_back_hole`.
+    percent of the width; `mirrored`: whether `warp_back_hole` works on the mirrored picture.
     """
 
     mapper: str
@@ -75,9 +75,9 @@ def find_hole(
 ) -> Tensor:
     """Return the final hole, bool (B, 1, H, W), True = missing, for depth as `prepare_depth` makes it.
 
-    `method`: one of `config.HOLE_METHODS`; `mirrored`: which of the two variants of ``warp_back``; `edges`, for ``auto``: over how
-    many px the edges of the estimator's map go, (B,), see `edges_of_map`, None: `depth` itself is asked. Raises `InputError` for an
-    unknown method, and as `warp_back_hole` does.
+    `method` is one of `config.HOLE_METHODS`. `mirrored` only matters for ``warp_back``, see `warp_back_hole`. `edges`
+    (B,) only matters for ``auto``: the edge width of the estimator's map in px, see `edges_of_map`; None measures it in
+    `depth`. Raises `InputError` for an unknown method, and as `warp_back_hole` does.
     """
     require_known("hole_method", method, HOLE_METHODS)
     if method == "warp_back":
@@ -88,10 +88,10 @@ def find_hole(
 
 
 class HoleSampler:
-    """Draws holes as iw3 does when it makes training data, see `draw` and `apply`."""
+    """Random holes, drawn as iw3 does when it makes training data; see `draw` and `apply`."""
 
     def __init__(self, divergence_level: int, metric: bool, hole_method: str = "auto") -> None:
-        """Take the strength of the 3D effect (1, 2, 3), whether depth is negated distance, and a hole method's name.
+        """Take a divergence level (1, 2, 3), whether depth is a negated distance (`metric`) and a hole method's name.
 
         Raises `InputError` for an unknown level or method.
         """
@@ -117,28 +117,28 @@ class HoleSampler:
     def apply(self, depth: Tensor, draw: HoleDraw, size: tuple[int, int]) -> Tensor:
         """Return the hole (B, 1, H, W), bool, True = missing, of a picture of `size` (H, W) with depth (B, 1, h, w).
 
-        Nothing random happens here. Raises `InputError` as `dilate_edge`, `map_depth` and `warp_back_hole` do.
+        Nothing here is random. Raises `InputError` as `dilate_edge`, `map_depth` and `warp_back_hole` do.
         """
         ready, edges = prepare_depth(depth, draw.mapper, draw.edge_dilation, size), edges_of_map(depth, size)
         return find_hole(self.hole_method, ready, draw.divergence, draw.convergence, draw.mirrored, edges)
 
 
 def prepare_depth(depth: Tensor, mapper: str, edge_dilation: int, size: tuple[int, int]) -> Tensor:
-    """Return depth (B, 1, h, w) with grown edges, mapped by `mapper`, in `size` (H, W): float32 (B, 1, H, W)."""
+    """Return depth (B, 1, h, w) with edges grown, mapped by `mapper`, resized to `size`: float32 (B, 1, H, W)."""
     ready = map_depth(dilate_edge(depth, edge_dilation), mapper)
     return resize_depth(ready, size)
 
 
 def edges_of_map(depth: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return over how many px of a picture of `size` (H, W) the edges of its map (B, 1, h, w) go: (B,), see `edge_width`."""
+    """Return the `edge_width` of a picture's map (B, 1, h, w), in px of the picture, which has `size` (H, W): (B,)."""
     return edge_width(depth) * (size[1] / depth.shape[-1])
 
 
 def resize_depth(depth: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return depth (B, 1, h, w) in `size` (H, W): bilinear, antialiased, as iw3 does.
+    """Return depth (B, 1, h, w) resized to `size` (H, W): bilinear, antialiased, as iw3 does.
 
-    torch ignores half of `align_corners` when it antialiases: an enlarged map lies up to half of its own pixels too
-    far right and down. Kept, because iw3's networks see holes that lie so.
+    torch ignores half of `align_corners` when it antialiases: an enlarged map lies up to half a pixel (of its own) too
+    far right and down. This is kept because iw3's networks see holes shifted in the same way.
     """
     if tuple(depth.shape[-2:]) == tuple(size):
         return depth

@@ -1,4 +1,4 @@
-"""Drawing of layered scenes: formulas before noise and photos, and pieces of one photo before another."""
+"""Draw layered scenes: shapes by formulas with surfaces of noise and photos, and pieces of one photo before another."""
 
 import math
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ _NOISE_CELLS = (4, 16, 64)
 _THINNEST_TWIG = 0.8  # px, half its thickness
 
 PIECE_BLUR = 5.0
-"""Standard deviation in px of the blur after which a photo is divided into light and dark: keeps contours, drops grain."""
+"""Standard deviation in px of the blur before a photo is split into light and dark: keeps contours, drops grain."""
 
 PIECE_SHARE = (0.08, 0.4)
-"""Least and largest share of the picture that a piece covers."""
+"""Smallest and largest share of the picture that a piece may cover."""
 
 PIECE_TRIES = 30
 
@@ -29,11 +29,11 @@ PIECE_TRIES = 30
 def draw_scene(
     rng: np.random.Generator, size: tuple[int, int], textures: Sequence[Tensor] = (), layers: int | None = None
 ) -> Scene:
-    """Draw a scene of `size` (H, W): a slanted background and `layers` (None: 2 to 6) things before it.
+    """Draw a scene of `size` (H, W): a slanted background and `layers` (None: 2 to 6) things in front of it.
 
-    Things are ellipses, polygons, blobs and twigs, hard or soft, level or slanted. `textures` (3, h, w), 0..1, are
-    photos to cut surfaces from; without any, and now and then otherwise, surfaces are noise. Raises `InputError` for a
-    size under 32 px.
+    Things are ellipses, polygons, blobs and twigs, hard- or soft-edged, level or slanted. `textures` (3, h, w), 0..1,
+    are photos to cut surfaces from; without them, and sometimes even with them, surfaces are noise. Raises `InputError`
+    for a size under 32 px.
     """
     if min(size) < _SMALLEST_SIDE:
         raise InputError(f"size: {size} is too small for a scene; give {_SMALLEST_SIDE} px or more")
@@ -47,10 +47,11 @@ def draw_scene(
 
 
 def draw_photo_scene(rng: np.random.Generator, size: tuple[int, int], photos: Sequence[Tensor]) -> Scene:
-    """Draw a scene of `size` (H, W) from `photos` (3, h, w), 0..1: a piece of one, cut along its own contours, before another one.
+    """Draw a scene of `size` (H, W) from `photos` (3, h, w), 0..1: a piece of one in front of another.
 
-    The piece is what is lighter, or darker, than the rest of its photo; where no photo has such a piece, a blob is cut from one. So both
-    sides of a hole are photographed surfaces, and the border between them is one that light drew.
+    The piece is cut along its photo's own contours: it is what is lighter, or darker, than the rest. If no such piece
+    is found, a blob is cut instead. So both sides of a hole are photographed surfaces, and the border between them is
+    a real contour.
     """
     chosen, middle = int(rng.integers(len(photos))), (size[1] / 2, size[0] / 2)
     behind = _cut(rng, size, photos[chosen])
@@ -73,7 +74,7 @@ def _draw_piece(rng: np.random.Generator, size: tuple[int, int], photos: Sequenc
 
 
 def _piece(photo: Tensor) -> np.ndarray:
-    """Return the lighter or darker part of `photo` (3, H, W), whichever is smaller, without crumbs and pinholes: bool (H, W)."""
+    """Return the lighter or darker part of `photo` (3, H, W), the smaller one, specks and pinholes removed: (H, W)."""
     grey = cv2.GaussianBlur((photo.mean(dim=0) * 255).byte().numpy(), (0, 0), PIECE_BLUR)
     _, light = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     smaller = light if light.mean() < 0.5 else 1 - light
@@ -84,7 +85,7 @@ def _piece(photo: Tensor) -> np.ndarray:
 
 
 def drawn(piece: np.ndarray) -> Outline:
-    """Return the outline of a drawn thing, bool (H, W); outside the picture it goes on as at the border."""
+    """Return the outline of `piece`, bool (H, W), True = inside; beyond the picture it continues as at the border."""
     inside, outside = (cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 5) for part in (piece, ~piece))
     distance = torch.from_numpy(cv2.GaussianBlur(outside - inside, (0, 0), 1.0))[None]
     return lambda x, y: values_at(distance, x, y, "border")[0]
@@ -141,7 +142,7 @@ def _draw_twig(rng: np.random.Generator, centre: tuple[float, float], radius: fl
 
 
 def _draw_texture(rng: np.random.Generator, size: tuple[int, int], textures: Sequence[Tensor]) -> Tensor:
-    """Return (3, H, W) of `size`: a piece of a photo, enlarged if need be, or noise of many grain sizes."""
+    """Return a surface (3, H, W) of `size`: a piece of a photo, enlarged if need be, or noise of many grain sizes."""
     height, width = size
     which = int(rng.integers(len(textures) + 1))
     if which == len(textures):
@@ -154,7 +155,7 @@ def _draw_texture(rng: np.random.Generator, size: tuple[int, int], textures: Seq
 
 
 def _cut(rng: np.random.Generator, size: tuple[int, int], photo: Tensor) -> Tensor:
-    """Return (3, H, W) of `size`: a piece of a photo (3, h, w), enlarged if need be."""
+    """Return a random piece (3, H, W), of `size`, of a photo (3, h, w), enlarged if need be."""
     height, width = size
     scale = max(height / photo.shape[1], width / photo.shape[2], 1.0)
     if scale > 1:

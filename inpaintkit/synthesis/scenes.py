@@ -1,8 +1,8 @@
-"""Layered scenes whose picture, depth, second views and disocclusion are known exactly, to judge what is estimated.
+"""Layered scenes whose picture, depth, second views and disocclusion are known exactly, to judge estimates against.
 
 A scene is a set of flat layers, slanted or not, each with an outline given by a formula. Where a layer's point appears
 in another view is then an equation that can be solved for the point, so views and visibility need no resampling of
-pixels and no estimate. Coordinates: pixel centres have whole numbers, x to the right, y down; the layers go on outside
+pixels and no estimate. Coordinates: pixel centres lie at whole numbers, x points right, y down; layers continue outside
 the picture.
 """
 
@@ -23,7 +23,7 @@ from inpaintkit.synthesis.warp import Eye
 Outline = Callable[[Tensor, Tensor], Tensor]
 """(x, y) in px, broadcast against each other -> distance to the border in px, negative inside.
 
-The sign is exact; the distance may be an approximation, it only shapes soft borders.
+The sign is exact; the distance may be an approximation, since it only shapes soft borders.
 """
 
 SUBPIXELS = 8
@@ -36,10 +36,10 @@ _SERIAL_ELEMENTS = 1 << 15  # torch divides larger operations among threads
 
 @dataclass(frozen=True)
 class Layer:
-    """A flat thing: its `outline`, its depth ``value + per_x * x + per_y * y`` (0..1 inside), its `texture` (3, h, w).
+    """A flat thing with an `outline`, a `texture` (3, h, w) and depth ``value + per_x * x + per_y * y`` (0..1 inside).
 
-    The texture's pixel (0, 0) lies on the picture's; beyond its borders it goes on mirrored. `softness`: width in px
-    over which the border is blended in the picture; depth always jumps where the outline is.
+    The texture's pixel (0, 0) lies on the picture's; beyond its borders the texture continues mirrored. `softness`:
+    width in px over which the border is blended in the picture; depth always jumps at the outline.
     """
 
     outline: Outline
@@ -57,13 +57,16 @@ class Layer:
         return (seen_x - gain * (value + per_y * y - convergence)) / (1 + gain * per_x)
 
     def colour_at(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return (3, H, W), bilinear."""
+        """Return the texture's colour at `x`, `y` in px: (3, H, W), bilinear."""
         return values_at(self.texture, x, y, "reflection")
 
 
 @dataclass(frozen=True)
 class Scene:
-    """`layers` in any order, the nearer hides, seen in a picture of `size` (H, W); one of them should be `everywhere`."""
+    """A set of `layers` in any order, of which the nearer hide the farther, and the `size` (H, W) of its picture.
+
+    One of the layers should have the outline `everywhere`.
+    """
 
     size: tuple[int, int]
     layers: tuple[Layer, ...]
@@ -75,7 +78,7 @@ class Scene:
         return self._compose(0.0, 0.0), depth[None, None]
 
     def view(self, eye: Eye, divergence: float, convergence: float) -> Tensor:
-        """Return the picture (1, 3, H, W), 0..1, that one eye sees, with what the centre picture hides.
+        """Return the picture (1, 3, H, W), 0..1, that one eye sees, including what the scene's own picture hides.
 
         Points move as in `forward_warp`: by 0.5 * divergence / 100 * W * (depth - convergence) px, to the right for the
         left eye.
@@ -98,29 +101,31 @@ class Scene:
         return (share > 0.5)[None, None]
 
     def hidden_in_right_view(self, divergence: float, convergence: float) -> Tensor:
-        """Return the pixels of the right view whose centre the scene's own picture doesn't show: bool (1, 1, H, W), exact."""
+        """Return the exact hole (1, 1, H, W), bool: pixels of the right view whose centre the picture doesn't show."""
         return self._hidden(*self._grid(1), -self._gain(divergence), 0.0, convergence)[None, None]
 
     def _gain(self, divergence: float) -> float:
-        """Return the px that a point of depth 1 moves further than one of depth 0."""
+        """Return how many px depth 1 moves further than depth 0; raise `InputError` if a slanted layer turns over."""
         gain = 0.5 * divergence * 0.01 * self.size[1]
         if not all(1 + sign * gain * layer.plane[1] > 0 for layer in self.layers for sign in (-1, 1)):
             raise InputError(f"divergence: {divergence} turns a slanted layer of this scene over; give less")
         return gain
 
     def _grid(self, subpixels: int) -> tuple[Tensor, Tensor]:
-        """Return x (1, W * subpixels), evenly inside pixels, and y (H, 1)."""
+        """Return x (1, W * subpixels), spaced evenly within pixels, and y (H, 1)."""
         height, width = self.size
         x = (torch.arange(width * subpixels, dtype=torch.float32) + 0.5) / subpixels - 0.5
         return x[None], torch.arange(height, dtype=torch.float32)[:, None]
 
     def _serial_rows(self, y: Tensor) -> Sequence[Tensor]:
-        """Split rows so that torch divides no operation among threads: where it does, last bits depend on their number."""
+        """Split rows into blocks too small for torch to use threads, whose number would change results' last bits."""
         return list(y.split(max(1, _SERIAL_ELEMENTS // (3 * self.size[1]))))
 
     def _nearest(self, seen_x: Tensor, y: Tensor, gain: float, convergence: float) -> tuple[Tensor, Tensor]:
-        """Return the depth of what is seen at seen_x (1, N), y (M, 1) when points have moved by gain * (depth - convergence),
-        -inf if nothing is, and the x that it had before: (M, N) each."""
+        """Return the depth of what is seen at `seen_x` (1, N), `y` (M, 1), and the x where it lay before: (M, N) each.
+
+        Points have moved by gain * (depth - convergence). The depth is -inf where nothing is seen.
+        """
         nearest, place = torch.full((y.shape[0], seen_x.shape[1]), -torch.inf), torch.zeros(y.shape[0], seen_x.shape[1])
         for layer in self.layers:
             x = layer.source(seen_x, y, gain, convergence)
@@ -130,7 +135,7 @@ class Scene:
         return nearest, place
 
     def _hidden(self, seen_x: Tensor, y: Tensor, here: float, there: float, convergence: float) -> Tensor:
-        """Return what is seen at seen_x (1, N), y (M, 1) with gain `here`, but hidden with gain `there`: bool (M, N)."""
+        """Return where what gain `here` shows at `seen_x` (1, N), `y` (M, 1) is hidden by gain `there`: bool (M, N)."""
         nearest, place = self._nearest(seen_x, y, here, convergence)
         seen_there = place + there * (nearest - convergence)
         hidden = torch.zeros_like(nearest, dtype=torch.bool)
@@ -165,7 +170,10 @@ class Scene:
 
 
 def values_at(values: Tensor, x: Tensor, y: Tensor, beyond: str) -> Tensor:
-    """Return `values` (C, h, w) at `x`, `y` in px, which are broadcast to (H, W): (C, H, W), bilinear; `beyond`: `F.grid_sample`'s padding mode."""
+    """Return `values` (C, h, w) at `x`, `y` in px, which are broadcast to (H, W): (C, H, W), bilinear.
+
+    `beyond` is the padding mode of `F.grid_sample`.
+    """
     height, width = values.shape[-2:]
     x, y = torch.broadcast_tensors(x, y)
     grid = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1)[None]
@@ -173,7 +181,7 @@ def values_at(values: Tensor, x: Tensor, y: Tensor, beyond: str) -> Tensor:
 
 
 def degrade_depth(depth: Tensor, blur: float = 0.0, factor: float = 1.0) -> Tensor:
-    """Return depth (B, 1, H, W) as an estimator would see it, in the same size.
+    """Return depth (B, 1, H, W) as an estimator would give it, in the same size.
 
     `blur`: standard deviation in px of a Gaussian that softens edges; `factor`: how many times smaller the estimator's
     map is (shrunk by means, enlarged bilinearly).
@@ -189,12 +197,12 @@ def degrade_depth(depth: Tensor, blur: float = 0.0, factor: float = 1.0) -> Tens
 
 
 def everywhere(x: Tensor, y: Tensor) -> Tensor:
-    """The outline of a background."""
+    """Return the outline of a background: minus infinity at every point."""
     return torch.full(torch.broadcast_shapes(x.shape, y.shape), -torch.inf)
 
 
 def ellipse(centre: tuple[float, float], radii: tuple[float, float], angle: float) -> Outline:
-    """An ellipse turned by `angle` radians."""
+    """Return the outline of an ellipse turned by `angle` radians."""
     cos, sin = math.cos(angle), math.sin(angle)
 
     def outline(x: Tensor, y: Tensor) -> Tensor:
@@ -206,7 +214,7 @@ def ellipse(centre: tuple[float, float], radii: tuple[float, float], angle: floa
 
 
 def polygon(corners: Sequence[tuple[float, float]]) -> Outline:
-    """A polygon, possibly concave, with straight sides between `corners`."""
+    """Return the outline of a polygon, possibly concave, with straight sides between `corners`."""
     sides = list(zip(corners, [*corners[1:], corners[0]], strict=True))
 
     def outline(x: Tensor, y: Tensor) -> Tensor:
@@ -223,7 +231,7 @@ def polygon(corners: Sequence[tuple[float, float]]) -> Outline:
 
 
 def blob(centre: tuple[float, float], radius: float, waves: Sequence[tuple[float, float]]) -> Outline:
-    """A round thing whose radius swings: the n-th of `waves` is (share of the radius, phase) of n + 2 swings around."""
+    """Return the outline of a wavy disc: entry n of `waves`, (share of the radius, phase), adds n + 2 waves to it."""
 
     def outline(x: Tensor, y: Tensor) -> Tensor:
         dx, dy = x - centre[0], y - centre[1]
@@ -235,7 +243,7 @@ def blob(centre: tuple[float, float], radius: float, waves: Sequence[tuple[float
 
 
 def twig(points: Sequence[tuple[float, float]], radius: float) -> Outline:
-    """A bent line of thickness 2 * `radius`, with round ends: twigs, cables, poles."""
+    """Return the outline of a bent line of thickness 2 * `radius` with round ends: twigs, cables, poles."""
 
     def outline(x: Tensor, y: Tensor) -> Tensor:
         distance = torch.full(torch.broadcast_shapes(x.shape, y.shape), torch.inf)
@@ -247,7 +255,7 @@ def twig(points: Sequence[tuple[float, float]], radius: float) -> Outline:
 
 
 def _distance_to_line(x: Tensor, y: Tensor, start: tuple[float, float], end: tuple[float, float]) -> Tensor:
-    """Return the distance from points to the straight line between `start` and `end`."""
+    """Return the distance from points to the line segment between `start` and `end`."""
     side_x, side_y = end[0] - start[0], end[1] - start[1]
     dx, dy = x - start[0], y - start[1]
     length = max(side_x * side_x + side_y * side_y, 1e-9)

@@ -1,11 +1,11 @@
-"""Forward warp of a picture to one eye, and the warp back that tells which pixels that eye cannot see.
+"""Warp a picture forward to one eye, and warp depth back to find the pixels that the other eye cannot see.
 
-Every row is on its own, so work goes through pictures in blocks of rows that fit a processor's cache.
+Rows are independent of each other, so pictures are processed in blocks of rows that fit a processor's cache.
 
-The depth order needs neither sorting nor depth: of the sources that land in one target pixel of the left
-eye, the nearest has the largest shift, and as they land within one pixel of each other, the one with the
-largest shift started furthest left. So the nearest source is the one with the smallest column. The right eye is
-computed on mirrored rows, where the same holds. Source: the rules of iw3 (nagadomi/nunif), read from its results.
+The depth order needs neither sorting nor depth: of the sources that land in one target pixel of the left eye, the
+nearest has the largest shift. As they land within one pixel of each other, the one with the largest shift started
+furthest left. So the nearest source is the one with the smallest column. The right eye is computed on mirrored rows,
+where the same holds. The rules are those of iw3 (nagadomi/nunif), read off its results.
 """
 
 import itertools
@@ -25,7 +25,7 @@ Eye = Literal["left", "right"]
 EYES = get_args(Eye)
 
 FILL_REACH = 100
-"""Farthest distance, in pixels, over which values are filled in and layers are compared (reference rule)."""
+"""Farthest distance, in pixels, over which values are filled in and layers are compared (iw3's rule)."""
 
 MAX_DIVERGENCE = 100.0
 
@@ -40,14 +40,14 @@ def forward_warp(
 ) -> tuple[Tensor, Tensor]:
     """Shift every pixel sideways by its disparity and return what one eye sees.
 
-    `values` (B, C, H, W) are any numbers (results of whole-number types are rounded); `depth` (B, 1, H, W) is 0..1, 1
-    = near; `divergence` is in percent of W, 0..100, as when both eyes are synthesised (double it when the other eye is
-    the original); `convergence` is the depth that stays in place.
+    `values` (B, C, H, W) may be any numbers (results of integer types are rounded). `depth` (B, 1, H, W) is 0..1, 1 =
+    near. `divergence` is in percent of W, 0..100, as when both eyes are synthesised (double it when the other eye is
+    the original). `convergence` is the depth that stays in place.
 
     A pixel moves by ``0.5 * divergence / 100 * W * (depth - convergence)``, to the right for the left eye.
     Returns the warped values (B, C, H, W), in the dtype of `values`, and the hole (B, 1, H, W), bool, True = missing:
-    never hit, or background seen through cracks of a nearer layer. Holes are 0, or with `fill` the nearest pixel of
-    the background side up to 100 px away. Computed in float32, without gradients.
+    pixels that nothing lands on, or that show background through cracks of a nearer layer. Holes are 0, or with `fill`
+    the nearest pixel of the background side up to 100 px away. Computed in float32, without gradients.
 
     Raises `InputError` for depth that is not finite, sizes that don't fit, divergence out of range or an unknown eye.
     """
@@ -58,9 +58,9 @@ def forward_warp(
 def warp_to_eye(
     values: Tensor, depth: Tensor, divergence: float, convergence: float, eye: Eye, fill: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Do as `forward_warp` does, and also return what comes from beyond the left or right border: bool (B, 1, H, W).
+    """Return the results of `forward_warp`, and which pixels come from beyond the left or right border.
 
-    Beyond it the last pixels are repeated.
+    That is bool (B, 1, H, W); beyond the border the outermost pixels are repeated.
     """
     require_known("eye", eye, EYES)
     if values.ndim != 4 or values.shape[0] != depth.shape[0] or values.shape[-2:] != depth.shape[-2:]:
@@ -92,10 +92,11 @@ def warp_to_eye(
 def warp_back_hole(depth: Tensor, divergence: float, convergence: float, mirrored: bool = False) -> Tensor:
     """Return the pixels of a picture that the other eye cannot see: the hole, in the picture's own pixels.
 
-    `depth` (B, 1, H, W) is 0..1, 1 = near; `divergence` is in percent of W. The depth is warped to the left eye and filled, and emptiness is warped back from there by the same shifts;
-    what it doesn't reach is the hole (B, 1, H, W), bool, True = missing, before closing. Each way moves a pixel as
-    `forward_warp` does for the same `divergence`. Holes lie to the right of near objects. `mirrored` computes on the
-    mirrored picture: the hole is on the same side, but rounded otherwise (augmentation).
+    `depth` (B, 1, H, W) is 0..1, 1 = near; `divergence` is in percent of W. The depth is warped to the left eye and
+    filled, and from there it is warped back by the same shifts; pixels that nothing comes back to are the hole
+    (B, 1, H, W), bool, True = missing, before closing. Each way moves a pixel as `forward_warp` does for the same
+    `divergence`. Holes lie to the right of near objects. With `mirrored` the mirrored picture is computed: the hole is
+    on the same side, but rounded differently (augmentation).
 
     Raises `InputError` for depth that is not finite or has another shape, and for divergence out of range.
     """
@@ -121,7 +122,7 @@ def warp_back_hole(depth: Tensor, divergence: float, convergence: float, mirrore
 def seen_from_left(depth: Tensor, divergence: float, convergence: float) -> Tensor:
     """Return the picture's column, 0..W - 1, that the left eye sees at each pixel: int64 (B, 1, H, W).
 
-    Parameters and holes as of `forward_warp` with `fill`, rounded to whole pixels: half as much work, for looking at.
+    Parameters and holes are those of `forward_warp` with `fill`. Rounded to whole pixels: half the work, for previews.
     """
     seen = torch.empty(depth.shape, dtype=torch.int64, device=depth.device)
     width = depth.shape[-1]
@@ -148,7 +149,7 @@ class _Shift(NamedTuple):
 
 
 class RowBlock(NamedTuple):
-    """Some `rows` of one `picture` of a batch and their `shift`."""
+    """Some `rows` of one picture of a batch (index `picture`), and their `shift`."""
 
     picture: int
     rows: slice
@@ -156,7 +157,7 @@ class RowBlock(NamedTuple):
 
 
 class _Landed(NamedTuple):
-    """Who arrived at each pixel of rows (R, W), mirrored for the right eye, see `_land`."""
+    """The sources that landed on each pixel of rows (R, W), mirrored for the right eye; see `_land`."""
 
     low: Tensor
     high: Tensor
@@ -168,8 +169,8 @@ def run_blocks(work: Callable[[RowBlock], None], depth: Tensor, divergence: floa
     """Call `work` for each block of rows, one after the other, without gradients.
 
     A block fits the cache and is too small for torch to split an operation on it among threads. Two Python threads
-    over the blocks were slower than one (they wait for each other between the many short operations); who has many
-    pictures runs them side by side instead. Raises `InputError` for arguments that can't work, before the first call.
+    over the blocks were slower than one (they wait for each other between the many short operations); to use more
+    threads, process several pictures at once. Raises `InputError` for invalid arguments, before the first call.
     """
     _check_depth(depth)
     if not 0 <= divergence <= MAX_DIVERGENCE:
@@ -185,15 +186,15 @@ def run_blocks(work: Callable[[RowBlock], None], depth: Tensor, divergence: floa
 
 
 def rows_per_block(width: int, device: torch.device) -> int:
-    """Return how many rows of `width` px are best worked on at once, one at least, see `run_blocks`."""
+    """Return how many rows of `width` px are best processed at once, at least one; see `run_blocks`."""
     pixels = _BLOCK_PIXELS if device.type == "cpu" else _BLOCK_PIXELS_ACCELERATOR
     return max(1, pixels // width)
 
 
 def padded_rows(rows: Tensor, shift: _Shift, eye: Eye) -> Tensor:
-    """Repeat the border pixels of rows (..., W) on both sides, mirrored for the right eye; one more column is nobody's.
+    """Repeat the border pixels of rows (..., W) on both sides; rows are mirrored for the right eye.
 
-    Returns float32 (..., P + 1) with P = W + 2 * padding.
+    Returns float32 (..., P + 1) with P = W + 2 * padding. The extra column P stands for "no source".
     """
     rows = _turned(rows.to(torch.float32), eye)
     left = rows[..., :1].expand(*rows.shape[:-1], shift.padding)
@@ -207,11 +208,11 @@ def _turned(rows: Tensor, eye: Eye) -> Tensor:
 
 
 def _land(depth: Tensor, shift: _Shift, eye: Eye) -> _Landed:
-    """Splat rows (R, P + 1) from `padded_rows` and return who arrives at each target pixel (R, W).
+    """Splat rows (R, P + 1) from `padded_rows` and return which sources land on each target pixel (R, W).
 
     `low`, `high`: the source column that wins among those whose position is rounded down (up) to the pixel, int64, P
-    where there is none; `share`: weight 0..1 of `high` in the mean of both; `column`: the mean of their columns. The
-    last two are NaN where there is neither.
+    if there is none; `share`: weight 0..1 of `high` in the mean of both; `column`: the mean of their columns. The last
+    two are NaN where both are missing.
     """
     nobody = depth.shape[1] - 1
     sources = torch.arange(nobody + 1, dtype=torch.int32, device=depth.device)
@@ -237,7 +238,7 @@ def _land(depth: Tensor, shift: _Shift, eye: Eye) -> _Landed:
 
 
 def left_positions(depth: Tensor, block: RowBlock) -> tuple[Tensor, Tensor]:
-    """Return where the columns of the padded rows of `block` are seen by the left eye, (R, P + 1), and their numbers, (P + 1,)."""
+    """Return where the left eye sees each column of the padded rows of `block` (R, P + 1), and the columns (P + 1,)."""
     content = padded_rows(depth[block.picture, 0, block.rows], block.shift, "left")
     sources = torch.arange(content.shape[1], dtype=torch.int32, device=depth.device)
     position = (content - block.shift.plane).mul_(block.shift.gain).add_(sources.float())
@@ -245,28 +246,28 @@ def left_positions(depth: Tensor, block: RowBlock) -> tuple[Tensor, Tensor]:
 
 
 def nearest_pixel(position: Tensor) -> Tensor:
-    """Return `position` rounded, halves always up: to even numbers, all of them would gather in every other pixel."""
+    """Return `position` rounded, halves up; rounded to even numbers, halves would gather in every other pixel."""
     return (position + 0.5).floor_()
 
 
 def leftmost_source(target: Tensor, sources: Tensor) -> Tensor:
-    """Return for each of P pixels the smallest of P `sources` with that `target` (both of P + 1 columns); P if none."""
+    """Return for each of P pixels the smallest of `sources` that has it as `target` (P + 1 columns each); P if none."""
     rows, nobody = target.shape[0], target.shape[1] - 1
     winner = torch.full((rows, nobody), nobody, dtype=torch.int32, device=target.device)
-    # From float to int64 by way of int32 is twice as fast on CPUs.
+    # Converting float to int64 via int32 is twice as fast on CPUs.
     target = target[:, :nobody].int().long()
     return winner.scatter_reduce_(-1, target, sources[:nobody].expand(rows, -1), "amin")
 
 
 def _collect(content: Tensor, landed: _Landed) -> Tensor:
-    """Return the mean of both winners of `content` (R, P + 1) at each target pixel (R, W), NaN where there is none."""
+    """Return the mean, by `share`, of both winners' `content` (R, P + 1) at each target pixel (R, W); NaN if none."""
     return torch.lerp(content.gather(-1, landed.low), content.gather(-1, landed.high), landed.share)
 
 
 def _behind_nearer_layer(column: Tensor) -> Tensor:
     """Return where the source `column` (R, W) exceeds one of those up to `FILL_REACH` pixels to its right: bool (R, W).
 
-    True for NaN as well, which has no influence on others.
+    NaN (no source) gives True and has no influence on other pixels.
     """
     negated = -column
     to_the_right = F.pad(negated[:, 1:], (0, 1), value=-torch.inf).nan_to_num_(nan=-torch.inf)
@@ -274,9 +275,9 @@ def _behind_nearer_layer(column: Tensor) -> Tensor:
 
 
 def _background(missing: Tensor) -> tuple[Tensor, Tensor]:
-    """Return for each pixel of `missing` (R, W) the nearest column to the left, or its own, that is not missing.
+    """Return for each pixel of `missing` (R, W) the nearest column that is not missing, its own or to the left.
 
-    int64 (R, W), and, bool (R, W), where there is none within `FILL_REACH` pixels.
+    Returns int64 (R, W), and bool (R, W) that is True where there is none within `FILL_REACH` pixels.
     """
     columns = torch.arange(missing.shape[-1], device=missing.device, dtype=torch.float32)
     present = columns.expand_as(missing).masked_fill(missing, -torch.inf)
