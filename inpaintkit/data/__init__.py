@@ -1,4 +1,4 @@
-"""Folder of pictures -> records -> samples."""
+"""From a folder of pictures to the records of a data set, and from records to training samples."""
 
 from inpaintkit.data.dataset import InpaintDataset
 from inpaintkit.data.generate import GenerateReport, example_pictures, generate_dataset

@@ -1,8 +1,8 @@
-"""Black bars around a picture (letterbox, pillarbox): found by what never gets bright, and cut off.
+"""Find black bars around a picture (letterbox, pillarbox) by what never gets bright, and cut them off.
 
-A dark scene has no bars: a bar is black over its whole length, it ends in a straight line at which the picture is bright, and but for
-thin ones at the edge of a video there is another one of the same width on the opposite side. In one of the two something may be
-written, as subtitles or a station's name are.
+A dark scene must not be mistaken for bars. So a bar is black over its whole length, ends in a straight line beyond
+which the picture is bright, and has a counterpart of the same width on the opposite side; only thin bars at the edge of
+a video need none. One bar of a pair may have writing in it, such as subtitles or a station's name.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-BLACK = 20  # levels (0..255) that no pixel of a bar exceeds
+BLACK = 20  # level (0..255) that no pixel of a bar exceeds
 STEP = 12  # levels by which the picture beyond a bar must be brighter than `BLACK` ...
 STEP_SHARE = 0.5  # ... on this share of the bar's length ...
-STEP_SHARE_ALONE = 0.75  # ... or this, for a bar without another one on the opposite side
-SOFT_EDGE = 120  # a bar's edge may be soft (compression, scaling) over this part of the picture's side
-ALIKE, THIN = 0.02, 0.02  # of the picture's side: how opposite bars may differ; how wide a bar alone may be
-SMALLEST_PICTURE = 0.25  # of a side: what must be left between bars
-BLACK_BESIDE = 0.1  # of a bar with something written in it: how much of its width must be black beside the picture ...
-UNWRITTEN = 0.2  # ... and how much of its length over its whole width
+STEP_SHARE_ALONE = 0.75  # ... or this, for a bar without a counterpart
+SOFT_EDGE = 120  # a bar's edge may be soft (compression, scaling) over 1/120 of the picture's side
+ALIKE, THIN = 0.02, 0.02  # of the picture's side: by how much opposite bars may differ; how wide a single bar may be
+SMALLEST_PICTURE = 0.25  # share of a side that must be left between bars
+BLACK_BESIDE = 0.1  # of a bar with writing: the share of its width that must be black next to the picture ...
+UNWRITTEN = 0.2  # ... and the share of its length that must be black over its whole width
 
 
 class Bars(NamedTuple):
-    """Widths of the bars of a picture as it is shown, px."""
+    """Widths of the black bars of a picture as it is shown, px."""
 
     left: int = 0
     top: int = 0
@@ -33,12 +33,12 @@ class Bars(NamedTuple):
     bottom: int = 0
 
     def turned(self, quarter_turns: int) -> Bars:
-        """Return the bars of the picture after counter-clockwise quarter turns."""
+        """Return the bars of the picture turned counter-clockwise by `quarter_turns`."""
         turns = quarter_turns % 4
         return Bars(*self[turns:], *self[:turns])
 
     def scaled(self, across: float, down: float) -> Bars:
-        """Return the bars of the picture scaled by factors of its width and height; rather a pixel too wide than too narrow."""
+        """Return the bars of the picture scaled by the factors `across` and `down`, rounded up to whole pixels."""
         return Bars(*(math.ceil(round(n * by, 3)) for n, by in zip(self, (across, down, across, down), strict=True)))
 
     def cut(self, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -57,7 +57,7 @@ NO_BARS = Bars()
 def find_bars(brightest: NDArray[np.uint8], alone: bool = False) -> Bars:
     """Return the black bars of a picture (H, W), or of a video whose pixels were never brighter than `brightest`.
 
-    `alone`: a thin bar counts without another one on the opposite side, as at the edge of recordings; in photos it doesn't.
+    `alone`: accept a thin bar without a counterpart, as at the edge of recordings; photos have no such bars.
     """
     lit_columns = brightest.max(0) > BLACK
     top, bottom = _along(brightest[:, lit_columns], alone)
@@ -67,7 +67,7 @@ def find_bars(brightest: NDArray[np.uint8], alone: bool = False) -> Bars:
 
 
 def _along(lines: NDArray[np.uint8], alone: bool) -> tuple[int, int]:
-    """Return the widths of the bars before the first and after the last of `lines` (n, length)."""
+    """Return the widths of the bars at the beginning and at the end of `lines` (n, length)."""
     count = len(lines)
     if not lines.size:
         return 0, 0
@@ -87,7 +87,7 @@ def _along(lines: NDArray[np.uint8], alone: bool) -> tuple[int, int]:
 
 
 def _edge(lines: NDArray[np.uint8]) -> tuple[int, float]:
-    """Return how many of the first `lines` are a bar, its soft edge included, and on which share the picture begins there."""
+    """Return the width of the bar at the beginning of `lines`, and the share of its length with picture beyond it."""
     dark = lines.max(1) <= BLACK
     if not dark[0]:
         return 0, 0.0
@@ -95,7 +95,7 @@ def _edge(lines: NDArray[np.uint8]) -> tuple[int, float]:
 
 
 def _written(lines: NDArray[np.uint8], width: int) -> tuple[int, float] | None:
-    """Return of the first `lines` what `_edge` does if they are a bar about as wide as the opposite one and something is written in it."""
+    """Return what `_edge` does for a bar with writing in it, about as wide as the opposite one, `width`; else None."""
     near = range(max(width - _tolerance(lines), 2), min(width + _tolerance(lines), len(lines) - 1) + 1)
     dark = lines[: near.stop].max(1) <= BLACK
     ends = [n for n in near if dark[n - max(round(BLACK_BESIDE * n), 2) : n].all() and not dark[n]]
@@ -105,12 +105,12 @@ def _written(lines: NDArray[np.uint8], width: int) -> tuple[int, float] | None:
 
 
 def _tolerance(lines: NDArray[np.uint8]) -> int:
-    """Return by how many lines opposite bars may differ."""
+    """Return by how many lines opposite bars may differ in width."""
     return max(int(ALIKE * len(lines)), 2)
 
 
 def _end(lines: NDArray[np.uint8], black: int) -> tuple[int, float]:
-    """Return where the bar ends that is black in the first so many `lines`, its soft edge included, and on which share the picture begins."""
+    """Return the width of a bar of `black` lines plus soft edge, and the share of its length with picture beyond it."""
     reach = lines[black : black + max(len(lines) // SOFT_EDGE, 2)]
     shares = (reach > BLACK + STEP).mean(1)
     sharp = shares >= STEP_SHARE
@@ -127,8 +127,8 @@ def bars_of_picture(pixels: NDArray[np.uint8]) -> Bars:
 def bars_of_video(brightest: NDArray[np.uint8], size: tuple[int, int], turns: int) -> Bars:
     """Return the black bars of a video as it is shown; a line that is part bar and part picture counts as bar.
 
-    `brightest` (h, w): the most light that each pixel ever had, at any size; `size`: (width, height) of the frames with square
-    pixels, px; `turns`: by how many counter-clockwise quarters they are turned to be shown.
+    `brightest` (h, w): the greatest brightness that each pixel ever had, at any resolution; `size`: (width, height) of
+    the frames in square pixels; `turns`: counter-clockwise quarter turns by which they are turned to be shown.
     """
     height, width = brightest.shape
     whole = Bars(*(n and n + 1 for n in find_bars(brightest, alone=True)))

@@ -1,7 +1,7 @@
-"""The colour changes of `colours` on a batch of pictures on any device, equal to them in every bit.
+"""The colour changes of `colours` for a batch of pictures on any device, with results equal in every bit.
 
-Pictures are integers 0..255. Each change is applied at each place of the order to the pictures that have it there, with their
-amounts as a tensor: the number of operations doesn't grow with the batch.
+Pictures are integers 0..255. At each place in the order, a change is applied at once to all pictures that have it
+there, with their amounts as a tensor, so the number of operations doesn't grow with the batch.
 """
 
 import functools
@@ -15,20 +15,20 @@ from torch import Tensor
 
 from inpaintkit.data.colours import ALL_LUMINANCE, HUES, LUMINANCE, SAME, Changes
 
-FIXED_POINT = 1 << 10  # OpenCV mixes the channels of bytes in numbers of 1/1024
-GREY_WEIGHTS, GREY_POINT = (9798, 19235, 3735), 1 << 15  # so it takes `LUMINANCE`
+FIXED_POINT = 1 << 10  # OpenCV mixes 8-bit channels with weights in units of 1/1024
+GREY_WEIGHTS, GREY_POINT = (9798, 19235, 3735), 1 << 15  # and takes `LUMINANCE` in units of 1/32768
 
 
 def sent(values: Any, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
-    """Return numbers as a tensor on `device`, on a GPU of CUDA without waiting until they are there."""
+    """Return `values` as a tensor on `device`; on CUDA, they are copied asynchronously."""
     numbers = torch.tensor(values, dtype=dtype)
     if device.type != "cuda":
-        return numbers.to(device)  # Apple's devices may read them when their memory holds something else
-    return numbers.pin_memory().to(device, non_blocking=True)  # from other memory, more than 64 KiB wait for their turn
+        return numbers.to(device)  # on MPS, an asynchronous copy may read memory that was reused since
+    return numbers.pin_memory().to(device, non_blocking=True)  # unpinned, more than 64 KiB would block
 
 
 def change_colours(pictures: Tensor, draws: Sequence[Changes]) -> Tensor:
-    """Return `pictures` (B, 3, H, W) uint8, each changed by its own draw."""
+    """Return `pictures` (B, 3, H, W) uint8, each with its own changes of `draws` applied in order."""
     pictures = pictures.clone()
     for place in range(max(map(len, draws), default=0)):
         for name, change in CHANGES.items():
@@ -49,7 +49,7 @@ def _brightness(pictures: Tensor, factors: Sequence[float]) -> Tensor:
 
 
 def _contrast(pictures: Tensor, factors: Sequence[float]) -> Tensor:
-    exact = torch.float32 if pictures.device.type == "mps" else torch.float64  # which has no larger numbers
+    exact = torch.float32 if pictures.device.type == "mps" else torch.float64  # MPS has no float64
     sums = pictures.sum((2, 3), dtype=torch.int64).to(exact) * (1 / pictures[0, 0].numel())
     luminance = sent(LUMINANCE.tolist(), pictures.device, exact)
     mean = (sums * luminance).sum(1).float()[:, None, None, None]
@@ -79,7 +79,7 @@ def _looked_up(pictures: Tensor, table: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=2)
 def _tables(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return hue, saturation and value of every colour, and the colour of each of those, (2^24, 3) uint8, 48 MiB each.
+    """Return lookup tables from every RGB colour to HSV and back, each (2^24, 3) uint8, 48 MiB.
 
     OpenCV makes them, so both ways of making a sample round alike.
     """
@@ -105,4 +105,4 @@ CHANGES: dict[str, Callable[[Tensor, Sequence[float]], Tensor]] = {
     "hue": _hue,
     "grey": _grey,
 }
-"""The colour changes by name, as `colours.CHANGES` has them for one picture."""
+"""The colour changes by name, like `colours.CHANGES`, which has those of a single picture."""

@@ -1,4 +1,4 @@
-"""A folder of records as training or evaluation samples, augmented from explicit keys."""
+"""Serve a folder of records as samples for training or evaluation; explicit random keys determine all augmentation."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from inpaintkit.files import require_folder
 from inpaintkit.seeds import derive_seed, numpy_rng
 from inpaintkit.text import printable
 
-PNG_END = 20  # bytes: checksum of the pixels, of their chunk, and the empty last chunk
-MOST_HOLE = 0.75  # of a record's pixels, most of which have some hundredths: a mask the other way round has more
-LOOKED_AT = 64  # records, where they aren't packed
+PNG_END = 20  # bytes: checksum of the pixel data, CRC of their chunk, and the empty last chunk (IEND)
+MOST_HOLE = 0.75  # largest plausible share of hole in a record: most have some hundredths, an inverted mask has more
+LOOKED_AT = 64  # records whose masks are checked if there is no pack
 USUAL_CROP, SMALLEST_CROP, CROP_STEP = 256, 64, 4  # px
 
 # NumPy and OpenCV throughout: for pictures this small, waking torch's threads costs more than the arithmetic.
@@ -36,16 +36,17 @@ Pixels = NDArray[np.float32]
 
 
 Sample = tuple[Tensor, Tensor, Tensor, int]
-"""What the trainer sees: picture x (3, S, S) in 0..1, hole (1, S, S) True = missing, target y = x without its margin, index.
+"""What the trainer sees: picture x (3, S, S) in 0..1, hole (1, S, S) True = missing, target y = x without its margin,
+index of the record.
 
-Only with `mixed_border` do input and target differ, right of holes."""
+Input and target differ only with `mixed_border`, to the right of holes."""
 
 
 def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
     """Return the (picture, hole) files of the records in `folder`, sorted by name.
 
-    Pairs are told by their suffixes ``_C.png`` and ``_M.png``, as in iw3. Raises `InputError` when one half of a pair
-    is missing or there is none at all.
+    The suffixes ``_C.png`` and ``_M.png`` identify a pair, as in iw3. Raises `InputError` when half of a pair is
+    missing, when there is no pair at all, and for names that aren't UTF-8 text or don't belong to regular files.
     """
     with os.scandir(folder) as entries:
         halves = (entry for entry in entries if entry.name.endswith((PICTURE_SUFFIX, HOLE_SUFFIX)))
@@ -72,17 +73,21 @@ def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
 
 
 class InpaintDataset(Dataset[Sample]):
-    """Records of a data set's ``train/`` or ``eval/`` folder as samples `(x, hole, y, index)`.
+    """The records of a data set's ``train/`` or ``eval/`` folder as samples `(x, hole, y, index)`.
 
-    An item is a record's index (in training: draw 0 of epoch 0) or `(record, epoch, draw)`. In training, everything
-    random comes from (seed, epoch, draw) alone, see `sample_draw`: any process, at any time, gets the same sample. The hole grows
-    or becomes thin, or the picture ends in it; the crop is the best of some random ones by its hole; changed colours become input
-    and target, mixed borders the input alone.
-    Evaluation: the crop on a 64 px grid with the largest hole, unchanged but for mixed borders, drawn from (seed,
-    record): the same at every look.
+    Index it with the number of a record (in training: draw 0 of epoch 0) or with `(record, epoch, draw)`.
 
-    `crop_size`: px; None: 256, and in evaluation the shorter side of a record that is smaller. Raises `InputError` when records
-    are missing, broken, halves of pairs, or smaller than that.
+    In training, (seed, epoch, draw) alone determine all random choices, see `sample_draw`, so every process gets the
+    same sample at any time. The hole may be grown or thinned, and the picture may be made to end at it; of several
+    random crops, `best_crop` takes one by its hole. Colour changes apply to input and target, mixed borders to the
+    input alone.
+
+    In evaluation, the sample is the crop on a 64 px grid with the largest hole. Only mixed borders change it; they
+    depend on (seed, record), so that a record always gives the same sample.
+
+    `crop_size`: px; None: 256, or in evaluation the shorter side of a record that is smaller. Raises `InputError` when
+    records are missing, broken, unpaired or smaller than the crop (in evaluation with None: than 64 px), when all masks
+    are empty, and when some seem inverted.
     """
 
     def __init__(
@@ -112,17 +117,17 @@ class InpaintDataset(Dataset[Sample]):
         return [picture.name for picture, _ in self._pairs]
 
     def fingerprint(self) -> int:
-        """Return a number that changes when a file is exchanged for another of the same name."""
+        """Return a number that changes when a file is replaced by another one of the same name."""
         return derive_seed(*self._file_ends)
 
     def hashes(self) -> tuple[int, ...]:
-        """Return for each record a number that changes when one of its files is exchanged."""
+        """Return for each record a number that changes when one of its files is replaced."""
         ends = self._file_ends
         return tuple(derive_seed(*pair) for pair in zip(ends[::2], ends[1::2], strict=True))
 
     @functools.cached_property
     def _file_ends(self) -> list[bytes]:
-        """The end of each PNG file, picture and hole in turn, read once: it holds checksums of the pixels."""
+        """The last bytes of all PNG files, picture and hole in turn, read once: they hold checksums of the pixels."""
         ends = []
         for path in (path for pair in self._pairs for path in pair):
             with open(path, "rb") as handle:
@@ -136,7 +141,7 @@ class InpaintDataset(Dataset[Sample]):
         return self.packed.shapes if self.packed else [record_shape(*pair) for pair in self._pairs]
 
     def pixels(self, record: int) -> Bytes:
-        """Return the whole of a record as read-only (4, H, W) uint8: R, G, B, hole (1 = missing)."""
+        """Return a whole record as a read-only (4, H, W) uint8 array: R, G, B, hole (1 = missing)."""
         return self.packed.read(record) if self.packed else read_record(*self._pairs[record])
 
     def __len__(self) -> int:
@@ -158,7 +163,7 @@ class InpaintDataset(Dataset[Sample]):
                 )
 
     def _check_holes(self) -> None:
-        """Refuse masks that mean something else: nothing would be learnt from them, or the wrong thing."""
+        """Raise `InputError` if all masks are empty or some seem inverted: training would teach nothing or nonsense."""
         if self.packed is None:
             shares = [float(read_record(*pair)[3].mean()) for pair in self._pairs[:LOOKED_AT]]
         else:
@@ -175,7 +180,7 @@ class InpaintDataset(Dataset[Sample]):
             )
 
     def draw(self, shape: tuple[int, int], epoch: int, number: int) -> SampleDraw:
-        """Return what the training sample `number` of `epoch` leaves to chance; `shape` (H, W): of its record."""
+        """Return the random choices for training sample `number` of `epoch`; `shape`: (H, W) of its record."""
         return draw_sample(numpy_rng(self.seed, epoch, number), *shape, self.crop_size, self.chances)
 
     def _training_sample(self, pixels: Bytes, record: int, epoch: int, number: int) -> Sample:
@@ -212,7 +217,7 @@ class InpaintDataset(Dataset[Sample]):
 
 
 def _as_sample(picture: Bytes, hole: Mask, record: int, shares: Pixels) -> Sample:
-    """Return the sample of a crop (3, S, S), 0..255, with its hole (S, S); `shares` of `mix_borders` change its input alone."""
+    """Return a crop (3, S, S), 0..255, and its hole (S, S) as a sample; only its input is mixed by `shares`."""
     x, missing = torch.from_numpy(picture * np.float32(1 / 255)), torch.from_numpy(hole[None].copy())
     y = x[:, MARGIN:-MARGIN, MARGIN:-MARGIN].contiguous()
     if shares.any():

@@ -1,6 +1,6 @@
-"""Which frames of a video to take: sharp ones, from every scene its share, none at a cut, no two alike.
+"""Choose frames of a video: sharp ones, a share from every scene, none at a cut, no two alike.
 
-All of it works on what a survey saw (`Looks`), with no random numbers: the same video gives the same frames.
+The choice is made from a survey of the video (`Looks`), without random numbers: the same video gives the same frames.
 """
 
 from dataclasses import dataclass
@@ -11,25 +11,28 @@ from numpy.typing import NDArray
 from inpaintkit.data.bars import NO_BARS, Bars
 
 THUMB_SIZE = (18, 32)  # rows and columns of a thumbnail
-# Brightness levels (0..255), mean over a thumbnail:
+# In brightness levels (0..255), as means over a thumbnail:
 DARKEST, FLATTEST = 16, 5  # mean and deviation below which a frame is black or blank
 CUT_STEP = 18  # a larger step from one look to the next may be a cut ...
-CUT_RATIO = 2.5  # ... if it is so many times what is usual around it, as motion goes on and cuts don't
-BLEND_SPAN = 10  # difference across a blend
-BLEND_RESIDUAL = 0.2  # of that difference: how exactly a blend is a mixture of what was and what comes
-BLEND_SIDE = 0.1  # share of the weaker picture from which on it shows
-BLEND_SECONDS = (0.25, 0.5)  # reach to either side within which blends are looked for
-MOVED = 0.65  # of that difference: a blend leaves more of it unexplained by a pan or zoom, a moving picture less
+CUT_RATIO = 2.5  # ... if it is this many times the usual step around it: motion goes on, a cut doesn't
+BLEND_SPAN = 10  # least difference between before and after a blend
+BLEND_RESIDUAL = 0.2  # share of that difference by which a blend may deviate from a mixture of before and after
+BLEND_SIDE = 0.1  # least share of the weaker picture in a blend
+BLEND_SECONDS = (0.25, 0.5)  # distances to before and after at which blends are looked for
+MOVED = 0.65  # share of that difference that a pan or zoom leaves unexplained; a blend has more, a moving picture less
 BLEND_BLOCK = 1024  # looks at a time: bounds the memory for a whole film
-TWO_VIEWS = 0.8  # correlation of two halves; that of stereo pairs is 0.93 or more, of the shipped photos 0.23 or less
-SAME_PICTURE = 2.5  # two frames nearer than this are near-duplicates
-BLURRED = 0.006  # sharpness; photos have 0.03 to 1.5, blurred by 5 px at 1080p 0.001 to 0.03
-BLURRED_BESIDE = 0.2  # of the sharp quarter of its scene: motion blur, focus pulls
+TWO_VIEWS = 0.8  # correlation of two halves; stereo pairs have 0.93 or more, the shipped photos 0.23 or less
+SAME_PICTURE = 2.5  # two frames that differ by less are near-duplicates
+BLURRED = 0.006  # least sharpness; photos have 0.03 to 1.5, those blurred by 5 px at 1080p 0.001 to 0.03
+BLURRED_BESIDE = 0.2  # least sharpness as a share of its scene's upper quartile: finds motion blur, focus pulls
 
 
 @dataclass(frozen=True)
 class Looks:
-    """Looked-at frames of a video: times (n,) in s, thumbs (n, 18, 32) uint8, sharpness (n,), intact (n,) bool; and its black bars."""
+    """The frames of a video that were looked at, and its black bars.
+
+    `times` (n,) in s, `thumbs` (n, 18, 32) uint8, `sharpness` (n,), `intact` (n,) bool: False where damaged.
+    """
 
     times: NDArray[np.float64]
     thumbs: NDArray[np.uint8]
@@ -43,7 +46,11 @@ class Looks:
 
 @dataclass(frozen=True)
 class Choice:
-    """Indices of the looks to take, in order of time; `scenes`; and how many looks were left out, by reason."""
+    """The frames chosen from a video.
+
+    `taken`: indices of the looks, in order of time; `scenes`: number of scenes with usable looks; `left_out`: number of
+    looks left out, by reason.
+    """
 
     taken: tuple[int, ...]
     scenes: int
@@ -51,10 +58,10 @@ class Choice:
 
 
 def choose_frames(looks: Looks, interval: float, count: int | None) -> Choice:
-    """Choose about one look per `interval` s, at least one of each scene; with `count`, so many in all, if there are.
+    """Choose about one look per `interval` s, at least one of each scene; with `count`, that many in all, if there are.
 
-    Each scene gets its share by length. Within each part of a scene the sharpest look is taken that differs from all
-    those taken before.
+    Each scene gets a share by its length, and is divided into as many parts. Of each part, the sharpest look is taken
+    that differs from all those taken before.
     """
     cuts, blends = find_cuts(looks), find_blends(looks)
     scene = number_scenes(cuts, blends)
@@ -90,7 +97,7 @@ def difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float64
 
 
 def find_two_views(thumbs: NDArray[np.uint8]) -> str | None:
-    """Return how two views lie in all of the thumbnails (n, 18, 32), ``side by side`` or ``one above the other``; None if each shows one."""
+    """Return how two views lie in all `thumbs` (n, 18, 32): ``side by side`` or ``one above the other``; else None."""
     found = {}
     for place, axis in (("side by side", 2), ("one above the other", 1)):
         first, second = (_detail(half) for half in np.split(thumbs, 2, axis))
@@ -101,13 +108,13 @@ def find_two_views(thumbs: NDArray[np.uint8]) -> str | None:
 
 
 def _detail(thumbs: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return `thumbs` (n, h, w) without what rows have in common, and columns: a sky above land is alike everywhere."""
+    """Return `thumbs` (n, h, w) minus the means of their rows and columns: sky above land looks alike everywhere."""
     rows, columns = thumbs.mean(2, keepdims=True), thumbs.mean(1, keepdims=True)
     return np.asarray(thumbs - rows - columns + rows.mean(1, keepdims=True))
 
 
 def look_lengths(times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return for how long (s) each look stands: until the next, the last one as long as is usual."""
+    """Return how long each look lasts (s): until the next one; for the last, the median."""
     if len(times) < 2:
         return np.ones(len(times))
     steps = np.diff(times)
@@ -136,7 +143,7 @@ def find_blends(looks: Looks) -> NDArray[np.bool_]:
 
 
 def is_mixture(before: NDArray[np.uint8], here: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return (n,) bool: True where thumbnail `here` (n, 18, 32) lies on the way from `before` to `after`."""
+    """Return (n,) bool: True where thumbnail `here` (n, 18, 32) is a mixture of `before` and `after`."""
     start = before.reshape(len(before), -1).astype(np.float32)
     way, gone = after.reshape(start.shape) - start, here.reshape(start.shape) - start
     share = (way * gone).sum(1) / np.maximum((way * way).sum(1), 1e-6)
@@ -147,9 +154,10 @@ def is_mixture(before: NDArray[np.uint8], here: NDArray[np.uint8], after: NDArra
 
 
 def is_moved(before: NDArray[np.uint8], here: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return (n,) bool: True where thumbnail `here` (n, 18, 32) shifts or grows from `before` to `after`, and doesn't fade.
+    """Return (n,) bool: True where thumbnail `here` (n, 18, 32) pans or zooms between `before` and `after`.
 
-    By less than a thumbnail's pixel a moved picture looks like a mixture, too.
+    The motion must explain the change better than a fade does: a picture that moved by less than a thumbnail's pixel
+    looks like a mixture, too.
     """
     start, middle, end = (_smoothed(thumbs) for thumbs in (before, here, after))
     down, right = np.asarray(np.gradient(middle, axis=1)), np.asarray(np.gradient(middle, axis=2))
@@ -160,13 +168,13 @@ def is_moved(before: NDArray[np.uint8], here: NDArray[np.uint8], after: NDArray[
 
 
 def _smoothed(thumbs: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the means of 2x2 pixels (n, 17, 31): differences of neighbours say little about the finest texture."""
+    """Return the means of 2x2 pixels (n, 17, 31): differences of neighbours are poor gradients in fine texture."""
     beside = thumbs[:, :, :-1].astype(np.float64) + thumbs[:, :, 1:]
     return np.asarray((beside[:, :-1] + beside[:, 1:]) / 4)
 
 
 def _unexplained(change: NDArray[np.float64], parts: tuple[NDArray[np.float64], ...]) -> NDArray[np.float64]:
-    """Return the share (n,) of `change` (n, h, w) that no sum of multiples of `parts` explains; least squares."""
+    """Return the share (n,) of `change` (n, h, w) that no linear combination of `parts` explains (least squares)."""
     basis, target = np.stack([part.reshape(len(change), -1) for part in parts], 2), change.reshape(len(change), -1, 1)
     turned = basis.transpose(0, 2, 1)
     factors = np.linalg.solve(turned @ basis + 1e-3 * np.eye(len(parts)), turned @ target)
@@ -180,13 +188,13 @@ def number_scenes(cuts: NDArray[np.bool_], blends: NDArray[np.bool_]) -> NDArray
 
 
 def is_black_or_blank(looks: Looks) -> NDArray[np.bool_]:
-    """Return (n,) bool: True for looks without light or without anything to see."""
+    """Return (n,) bool: True for looks that are almost black or almost uniform."""
     values = looks.thumbs.reshape(len(looks), -1)
     return np.asarray((values.mean(1) < DARKEST) | (values.std(1) < FLATTEST))
 
 
 def is_blurred(looks: Looks, scene: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return (n,) bool: True for looks that are blurred, as such or beside others of their scene."""
+    """Return (n,) bool: True for looks that are blurred, in themselves or compared with others of their scene."""
     limits = np.full(len(looks), BLURRED)
     for number in np.unique(scene):
         members = scene == number
@@ -195,7 +203,7 @@ def is_blurred(looks: Looks, scene: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def share_out(weights: list[float], count: int) -> list[int]:
-    """Return how many of `count` each scene gets: one each, the longest first, then by length (Webster's method).
+    """Return how many of `count` each scene gets: one each, the longest first, then by `weights` (Webster's method).
 
     >>> share_out([6.0, 3.0, 1.0], 2), share_out([6.0, 3.0, 1.0], 10)
     ([1, 1, 0], [6, 3, 1])
@@ -209,7 +217,7 @@ def share_out(weights: list[float], count: int) -> list[int]:
 
 
 def split_evenly(members: NDArray[np.int64], lengths: NDArray[np.float64], n: int) -> list[NDArray[np.int64]]:
-    """Split the looks `members` into at most `n` runs of about equal length in time, none of them empty."""
+    """Split the looks `members` into at most `n` runs of about equal duration, none of them empty."""
     ends = np.cumsum(lengths[members])
     middles = ends - lengths[members] / 2
     part = np.minimum((middles / ends[-1] * n).astype(np.int64), n - 1)
@@ -217,9 +225,9 @@ def split_evenly(members: NDArray[np.int64], lengths: NDArray[np.float64], n: in
 
 
 def take_sharpest(parts: list[NDArray[np.int64]], looks: Looks) -> list[int]:
-    """Return of each part the sharpest look that is no near-duplicate of one taken before, if any.
+    """Return the sharpest look of each part that is no near-duplicate of one taken before, if there is one.
 
-    It is at least half a part's length later than the one before.
+    It is at least half the part's duration later than the one before.
     """
     taken: list[int] = []
     for part in parts:

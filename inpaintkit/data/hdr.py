@@ -1,4 +1,4 @@
-"""HDR frames -> SDR pictures."""
+"""Convert HDR frames to SDR pictures."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,8 @@ BT2020_LUMA = np.array([0.2627, 0.6780, 0.0593], np.float32)
 def tone_map(values: NDArray[np.uint16], curve: int) -> NDArray[np.uint8]:
     """Return HDR `values` (H, W, 3), 0..65535, BT.2020 with transfer `curve` (PQ or HLG), as sRGB (H, W, 3) uint8.
 
-    Up to `KNEE` of diffuse white light is kept as it is; what is brighter is compressed smoothly towards white, the same
-    factor for all three colours, so that hues stay. Curves: ITU-R BT.2100.
+    Light up to `KNEE` times diffuse white is kept as it is; brighter light is compressed smoothly towards white, by the
+    same factor in all three channels, so that hues stay. Curves: ITU-R BT.2100.
     """
     codes = np.arange(1 << 16, dtype=np.float64) / 0xFFFF
     light = (_pq_light if curve == PQ else _hlg_light)(codes).astype(np.float32)[values]

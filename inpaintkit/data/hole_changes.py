@@ -1,4 +1,4 @@
-"""How training changes a record's hole: it grows, becomes thin, or reaches the border of the picture."""
+"""Change the holes of training samples: grow them, thin them, or put the border of the picture there."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ from inpaintkit.model import LightInpaintV1
 from inpaintkit.neighbours import nearest_known
 
 MARGIN = LightInpaintV1.i2i_offset
-"""Px on each side of a sample that count neither in the loss nor in the judgement: the network sees too little around them."""
+"""Px on each side of a sample that neither loss nor evaluation counts: the network sees too little around them."""
 
 THIN_MAX = 3  # px
 
@@ -30,7 +30,7 @@ def grow_hole(hole: NDArray[np.bool_], *, left: int, right: int) -> NDArray[np.b
 
 
 def grow_holes(holes: Tensor, *, left: Tensor, right: Tensor) -> Tensor:
-    """Return `holes` (B, H, W) bool, each grown by its own `right` and `left` px, (B,), as by `grow_hole`, which is faster for one."""
+    """Return `holes` (B, H, W) bool, each grown by its `left` and `right` px (B,); `grow_hole` is faster for one."""
     columns = torch.arange(holes.shape[-1], device=holes.device)
     before, after = nearest_known(~holes)
     from_left = (before >= 0) & (columns - before <= right[:, None, None])
@@ -38,9 +38,9 @@ def grow_holes(holes: Tensor, *, left: Tensor, right: Tensor) -> Tensor:
 
 
 def thin_holes(holes: Tensor, widths: Tensor) -> Tensor:
-    """Return `holes` (B, H, W) bool of which only the left `widths` (B,), 1..`THIN_MAX`, px in each row are missing; 0: as they are.
+    """Return `holes` (B, H, W) bool with only the leftmost `widths` (B,) px of each run in a row; 0: as they are.
 
-    The left part lies next to the near object: the same thing, moved less, leaves just that.
+    `widths` are at most `THIN_MAX`. What is left lies next to the near object: the hole if the object had moved less.
 
     >>> thin_holes(torch.tensor([[[False, True, True, True, False, True]]]), torch.tensor([2])).int().tolist()
     [[[0, 1, 1, 0, 0, 1]]]
@@ -53,12 +53,13 @@ def thin_holes(holes: Tensor, widths: Tensor) -> Tensor:
 
 
 def border_columns(holes: Tensor, lefts: Tensor, width: int, picks: Tensor, insets: Tensor) -> Tensor:
-    """Return the columns of records `width` px wide that crops show, one of whose sides may be the picture's border.
+    """Return the columns (B, S) of records `width` px wide that crops show, int64, if the picture is to end at a hole.
 
-    `holes` (B, S, S) bool: those of the crops, which begin at column `lefts` (B,). The border is the column of one hole pixel, chosen
-    by `picks` (B,). Beyond the border that column repeats, as the network pads pictures. `insets` (B,): how many columns of the crop lie
-    beyond the right border; negative: beyond the left one; 0: there is no border. The crop moves so that the border comes to its place;
-    where that leads out of the record, the record is mirrored. Returns (B, S) int64.
+    `holes` (B, S, S) bool: those of the crops, which begin at column `lefts` (B,). The border of the picture is put at
+    the column of one hole pixel, chosen by `picks` (B,); beyond it, that column repeats, as where the network pads
+    pictures. `insets` (B,): number of columns of the crop beyond the right border, or if negative beyond the left one;
+    0: there is no border. The crop is moved so that the border is in its place; outside of the record, the record is
+    mirrored. A crop without a hole stays as it is.
 
     >>> holes = torch.tensor([[[False, False, True, False]]]).expand(2, -1, -1)
     >>> border_columns(holes, torch.tensor([1, 1]), 6, torch.tensor([0, 0]), torch.tensor([1, -1])).tolist()

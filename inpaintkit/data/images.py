@@ -1,4 +1,4 @@
-"""Picture files -> arrays: odd files are converted or refused with a reason, never fatal."""
+"""Read picture files as arrays; unusual files are converted or refused with a reason, and none ends a run."""
 
 import contextlib
 import functools
@@ -23,32 +23,33 @@ from inpaintkit.text import seen_name
 
 MAX_ASPECT = 3  # long side / short side
 MIN_SIDE = 64  # px; below, there is nothing a depth model could see
-MAX_PIXELS = 120_000_000  # beyond a 108 megapixel phone; bounds the memory of one decode to 360 MB
+MAX_PIXELS = 120_000_000  # more than the 108 megapixels of phones; bounds the memory of one decode to 360 MB
 MAX_FILE_BYTES = 1 << 30
 HASH_BYTES = 16
 DEPTH_MAP_ENDINGS = tuple(f"_depth{ending}" for ending in ENDINGS)
 STEREO_PAIR = "_LRF_Full_SBS"
-"""How the name of a stereo pair ends, in iw3, too."""
+"""The end of a stereo pair's file name, in iw3, too."""
 
 STEREO_ENDINGS = tuple(map(seen_name, (STEREO_PAIR, "_LR", "_TBF_fulltb", "_redcyan", "_wiggle")))
-"""How files of a pair end. A photo's name may end like the others, so they count only beside the first."""
+"""Ends of the file names of a stereo pair. Photos may have all but the first, so the others count only beside it."""
 
-# Measured on 512 px photo crops: level 1 with run-length matching writes files within 4 % of level 6 in a third of its time.
+# Measured on 512 px photo crops: level 1 with run-length matching takes a third of the time of level 6; the files are
+# within 4 % of its size.
 PNG_OPTIONS: dict[str, Any] = {"compress_level": 1, "compress_type": 3}
-# Decoders that only read the file's bytes. Left out on purpose: EPS, which starts another program, and rarities.
+# Decoders that only read the file's bytes. Left out on purpose: EPS, which starts another program, and rare formats.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 JPEG_XL_STARTS = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 TIFF_STARTS, SUBFILE_TAG, REDUCED = (b"II*\0", b"MM\0*"), 254, 1
-JPEG2000_START, JPEG2000_BITS = b"\xff\x4f\xff\x51", 42  # of the code stream; where it tells its bits
+JPEG2000_START, JPEG2000_BITS = b"\xff\x4f\xff\x51", 42  # of the code stream; offset of its bit depth
 SYSTEM_FOLDERS = ("@eaDir", "#recycle", "$RECYCLE.BIN")
-"""Where network disks keep thumbnails, and they and Windows what was deleted: not photos that somebody chose."""
+"""Folders in which network disks keep thumbnails, and they and Windows deleted files: nobody chose these pictures."""
 
 WHITE = (255, 255, 255, 255)
 
 
 class _Silence:
-    """Pillow's warnings of oddities, off while any thread decodes: their filters belong to the whole process."""
+    """A context without Pillow's warnings. It counts its threads, as warning filters belong to the whole process."""
 
     def __init__(self) -> None:
         self._lock, self._inside, self._filters = threading.Lock(), 0, contextlib.ExitStack()
@@ -72,15 +73,16 @@ _SILENCE = _Silence()
 
 
 class UnreadablePicture(Exception):
-    """A file that can't become a picture of a data set; the message is the reason, for the list of skipped files."""
+    """Raised for a file that can't be used as a picture; the message is the reason, for the list of skipped files."""
 
 
 def list_pictures(folder: str | Path, leave_out: Iterable[Path] = ()) -> list[Path]:
-    """Return everything in `folder` and the folders below it that claims to be a picture, sorted by path.
+    """Return all files in `folder` and its subfolders that may be pictures, sorted by path.
 
-    That is every entry but hidden ones, `SYSTEM_FOLDERS`, depth maps that lie beside their picture (``name_depth.png`` beside ``name.jpg``), stereo pairs
-    (``name_LRF_Full_SBS`` and its like), and what is in the folders `leave_out`. Links to folders are not followed, but listed. Whether an
-    entry really is a picture only its content tells, see `read_picture`. Raises `InputError` if the folder can't be listed.
+    These are all entries except hidden ones, `SYSTEM_FOLDERS`, depth maps beside their picture (``name_depth.png``
+    beside ``name.jpg``), stereo pairs (``name_LRF_Full_SBS`` and the like) and the contents of the folders `leave_out`.
+    Links to folders are listed, but not followed. Only its content shows whether a file is a picture, see
+    `read_picture`. Raises `InputError` if the folder can't be listed.
     """
     folder, outside = Path(folder), {Path(path).resolve() for path in leave_out}
     found: list[Path] = []
@@ -116,14 +118,14 @@ def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
 
 
 def is_picture(path: Path) -> bool:
-    """Tell by the beginning of a file whether it is a picture that can be used, without decoding it. Never raises."""
+    """Return whether a file is a usable picture as far as its header shows, without decoding it. Never raises."""
     try:
-        if not path.is_file():  # to open a pipe would wait for whoever writes into it
+        if not path.is_file():  # opening a pipe would block until something writes into it
             return False
         with _SILENCE, Image.open(path, formats=_formats()) as image:
             check_size(*image.size)
             return not _is_preview(image)
-    except Exception:  # what is wrong is said when its turn comes
+    except Exception:  # the reason is reported when the file is read
         return False
 
 
@@ -158,13 +160,13 @@ def read_picture(path: str | Path, short_side: int | None = None, any_shape: boo
 def decode_picture(data: bytes, short_side: int | None = None, any_shape: bool = False) -> NDArray[np.uint8]:
     """Return the picture in the file content `data` as (H, W, 3) uint8 sRGB, upright.
 
-    The content decides about the format, not a name. The camera's orientation is applied; of several frames the first
-    is taken; grey, palette, CMYK and 16 bit become 8-bit RGB; transparent parts are shown on white; colours of another
-    profile than sRGB are converted. With `short_side` (px) a JPEG is decoded at the smallest of its scales (1, 1/2, 1/4, 1/8) that keeps
-    the short side at or above it, several times faster.
+    The format is detected from the content. The camera's orientation is applied; of several frames, the first is taken;
+    grey, palette, CMYK and 16-bit pictures become 8-bit RGB; transparent parts are shown on white; colours of other
+    profiles are converted to sRGB. With `short_side` (px), a JPEG is decoded at the smallest of its scales (1, 1/2,
+    1/4, 1/8) that keeps the short side at or above it, which is several times faster.
 
     Raises `UnreadablePicture` for content that is broken or no picture, for pictures with more than `MAX_PIXELS`, with
-    a side under `MIN_SIDE`, and, but for `any_shape`, with the long side over `MAX_ASPECT` times the short one.
+    a side under `MIN_SIDE`, and, unless `any_shape`, with the long side over `MAX_ASPECT` times the short one.
     """
     with _SILENCE:
         try:
@@ -180,7 +182,7 @@ def decode_picture(data: bytes, short_side: int | None = None, any_shape: bool =
                     )
                 if image.format == "PNG":
                     with Image.open(io.BytesIO(data), formats=["PNG"]) as checked:
-                        checked.verify()  # the checksums, which a decoder skips: it would return rubbish
+                        checked.verify()  # the checksums: a decoder skips them and would return rubbish
                 if short_side is not None:
                     scale = short_side / min(image.size)
                     image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
@@ -191,7 +193,7 @@ def decode_picture(data: bytes, short_side: int | None = None, any_shape: bool =
             raise UnreadablePicture(_unknown_format(data)) from None
         except Image.DecompressionBombError:
             raise UnreadablePicture(f"has more than {MAX_PIXELS // 1_000_000} megapixels") from None
-        except Exception as error:  # decoders raise a dozen kinds on broken data, and one bad file must not end a run
+        except Exception as error:  # decoders raise a dozen types on broken data, and one bad file must not end a run
             raise UnreadablePicture(f"cannot be decoded: {error}") from error
 
 
@@ -206,13 +208,13 @@ def _formats() -> list[str]:
 
 
 def _bits_of_jpeg2000(data: bytes) -> int:
-    """Return the bits of the first channel; Pillow rounds more than 8 of them in a way that overflows."""
+    """Return the bit depth of the first channel; beyond 8 bits, Pillow's rounding overflows."""
     start = data.find(JPEG2000_START)
     return (data[start + JPEG2000_BITS] & 0x7F) + 1 if start >= 0 else 8
 
 
 def _is_preview(image: Image.Image) -> bool:
-    """Return whether the first picture of a TIFF is a reduced copy of another one in it, as in raw photos (DNG, NEF)."""
+    """Return whether a TIFF's first picture is a reduced copy of another one in it, as in raw photos (DNG, NEF)."""
     return image.format == "TIFF" and bool(image.getexif().get(SUBFILE_TAG, 0) & REDUCED)
 
 
@@ -227,7 +229,7 @@ def _unknown_format(data: bytes) -> str:
 
 
 def check_size(width: int, height: int, any_shape: bool = False) -> None:
-    """Raise `UnreadablePicture` for sizes (px) that no data set can use; `any_shape`: however long and narrow."""
+    """Raise `UnreadablePicture` for sizes (px) that no data set can use; `any_shape`: allow any aspect ratio."""
     short, long = sorted((width, height))
     if width * height > MAX_PIXELS:
         raise UnreadablePicture(f"has more than {MAX_PIXELS // 1_000_000} megapixels")
@@ -238,7 +240,7 @@ def check_size(width: int, height: int, any_shape: bool = False) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    image.load()  # turns a TIFF, and takes its orientation away
+    image.load()  # Pillow turns a TIFF here, and removes its orientation tag
     try:
         turn = TURNS.get(image.getexif().get(ORIENTATION_TAG, 1))
     except Exception:  # a broken EXIF block says nothing about the pixels
@@ -250,7 +252,7 @@ def _in_srgb(image: Image.Image) -> Image.Image:
     """Return `image` as RGB in sRGB; a profile that can't be read or applied counts as sRGB."""
     profile = image.info.get("icc_profile")
     rgb = to_rgb(image)
-    if not profile or image.mode == "CMYK":  # CMYK was converted without its profile, whose colours are another space's
+    if not profile or image.mode == "CMYK":  # a CMYK picture's profile doesn't fit its conversion to RGB
         return rgb
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -268,7 +270,7 @@ def _srgb() -> ImageCms.ImageCmsProfile:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return `image` as 8 bit RGB, on white where it is clear; raise `UnreadablePicture` for more than 16 bit."""
+    """Return `image` as 8-bit RGB, transparent parts on white; raise `UnreadablePicture` for more than 16 bits."""
     if image.mode.startswith("I"):
         return _from_16_bit(image)
     if image.mode == "F":

@@ -1,12 +1,12 @@
-"""What was made, from what and how: one small file per picture and pass, written when all its records are on disk.
+"""The manifest of a data set: what was made, from what and how, in one small file per picture and pass.
 
-Such a *part* is also the mark that its picture is finished: a resumed run skips it. Parts name no machine, time, worker
-or shard, so the parts of all shards together are those of one unsharded run::
+Such a *part* is written when all its records are on disk, so it also marks its picture as finished: a resumed run skips
+it. Parts name no machine, time, worker or shard, so the parts of all shards together are those of one unsharded run::
 
     OUTPUT_DIR/manifest/PREFIX_MODEL/parameters.json          what must stay the same until the data set is finished
     OUTPUT_DIR/manifest/PREFIX_MODEL/{train,eval}/pictures.json   the source pictures and their sizes
     OUTPUT_DIR/manifest/PREFIX_MODEL/{train,eval}/videos/000000.json   the frames chosen from a video
-    OUTPUT_DIR/manifest/PREFIX_MODEL/{train,eval}/000000.jsonl    one line per record, or per reason for there being none
+    OUTPUT_DIR/manifest/PREFIX_MODEL/{train,eval}/000000.jsonl    one line per record, or per reason why there is none
 
 In such a line, `record` is 0 for a crop of the picture and 1 for one of its mirror image, `sample` the crop's number.
 """
@@ -28,11 +28,11 @@ from inpaintkit.text import shown
 MANIFEST_FOLDER, VIDEO_FOLDER, FRAME_FOLDER, DELETED_FOLDER = "manifest", "videos", "frames", "deleted"
 LOCK_FOLDER = ".locks"
 MARKS_FILE, DELETION_FILE = "marked_bad.txt", ".being_deleted.txt"  # lists of records, see `review`
-DELETED_ROW = "deleted_row"  # what a record's row is kept as when the record was deleted in the browser
+DELETED_ROW = "deleted_row"  # key of the row that a record had before it was deleted in the browser
 PARAMETERS_FILE, SOURCES_FILE = "parameters.json", "pictures.json"
 SPLITS = ("train", "eval")
 DATA_SET_FOLDERS = (*SPLITS, MANIFEST_FOLDER, FRAME_FOLDER, DELETED_FOLDER, "depth_cache", "runs")
-"""What lies in the folder of a data set where no option says otherwise."""
+"""The folders in the folder of a data set, unless options say otherwise."""
 
 SEQUENCE_DIGITS = 8
 PICTURE_SUFFIX, HOLE_SUFFIX = "_C.png", "_M.png"
@@ -49,27 +49,27 @@ def manifest_folder(output_dir: str | Path, name: str) -> Path:
 
 
 def part_path(folder: Path, split: str, number: int) -> Path:
-    """Return the file of pass `number` over the pictures of `split` in the manifest `folder`."""
+    """Return the path of the part of pass `number` over the pictures of `split` in the manifest `folder`."""
     return folder / split / f"{number:06d}.jsonl"
 
 
 def video_path(folder: Path, split: str, place: int) -> Path:
-    """Return the file of the frames chosen from the video that is file number `place` of `split`."""
+    """Return the path of the file with the frames chosen from a video, which is file number `place` of `split`."""
     return folder / split / VIDEO_FOLDER / f"{place:06d}.json"
 
 
 def frame_folder(output_dir: str | Path, name: str) -> Path:
-    """Return the folder for frames of videos that are kept as pictures."""
+    """Return the folder for frames of videos that are saved as pictures."""
     return Path(output_dir) / FRAME_FOLDER / name
 
 
 def write_part(path: Path, rows: Iterable[Row]) -> None:
-    """Write the rows of one picture and pass, atomically. From then on it counts as finished."""
+    """Write the rows of one picture and pass atomically; from then on, it counts as finished."""
     atomic_write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def read_part(path: Path) -> list[Row]:
-    """Return the rows of a part; raise `InputError` if it was damaged."""
+    """Return the rows of a part; raise `InputError` if it is damaged."""
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         if all(map(_is_row, rows)):
@@ -80,7 +80,7 @@ def read_part(path: Path) -> list[Row]:
 
 
 def _is_row(row: object) -> bool:
-    """Tell whether `row` can be a part's row: of a record with the files and sizes that others read, or of something left out."""
+    """Return whether `row` is valid: of a record with the names and sizes used elsewhere, or of something left out."""
     if not isinstance(row, dict) or "picture" not in row:
         return isinstance(row, dict)
     names, sizes = (row["picture"], row.get("hole")), (row.get("size"), row.get("hole_pixels"))
@@ -89,15 +89,15 @@ def _is_row(row: object) -> bool:
 
 
 def is_record(row: Row) -> bool:
-    """Tell rows of records from rows that say why something was left out."""
+    """Return whether a row describes a record; the others say why something was left out."""
     return "picture" in row
 
 
 def read_manifest(output_dir: str | Path, name: str) -> Iterator[Row]:
     """Yield all rows of the data set `name` (``PREFIX_MODEL``), train before eval, in order of their numbers.
 
-    Rows with a key ``picture`` are records; the others have a key ``dropped`` (a crop) or ``skipped`` (a source) with the reason.
-    Raises `InputError` if there is no such data set.
+    Rows with a key ``picture`` are records; the others have a key ``dropped`` (a crop) or ``skipped`` (a source) with
+    the reason. Raises `InputError` if there is no such data set.
     """
     folder = manifest_folder(output_dir, name)
     if not folder.is_dir():
@@ -114,15 +114,15 @@ def data_set_names(output_dir: str | Path) -> list[str]:
 
 
 def iw3_set_names(output_dir: str | Path) -> list[str]:
-    """Return the names (``PREFIX_MODEL``, or ``MODEL`` alone) of the data sets in `output_dir` that iw3's generator wrote."""
+    """Return the names (``PREFIX_MODEL``, or ``MODEL`` alone) of the data sets in `output_dir` that iw3 wrote."""
     names = (path.name for split in SPLITS for path in (Path(output_dir) / split).glob("*"))
     return sorted({found[1] for name in names if (found := IW3_RECORD.fullmatch(name))})
 
 
 def iw3_source(record_file: str) -> str | None:
-    """Return a name for the picture that a record of iw3's generator was cut from, None for another file.
+    """Return a name for the picture that a record of iw3's generator was cut from, None for any other file.
 
-    It gives a picture and its mirror image a number each, 2n - 1 and 2n.
+    iw3 numbers a picture 2n - 1 and its mirror image 2n; both get the same name here.
     """
     found = IW3_RECORD.fullmatch(record_file)
     return f"{found[1]}_{found[2]}_{(int(found[3]) + 1) // 2}" if found else None
@@ -131,13 +131,13 @@ def iw3_source(record_file: str) -> str | None:
 def begin(folder: Path, parameters: Mapping[str, Any], pictures: Mapping[str, Mapping[str, int]]) -> None:
     """Start the manifest `folder`, or check that the one there was begun with the same parameters and pictures.
 
-    `pictures` holds file sizes by name, by split. Raises `InputError` naming the first difference, and for records whose manifest was
-    lost: nobody knows any more what they were made of.
+    `pictures`: file sizes (bytes) by split and name. Raises `InputError` naming the first difference, and for records
+    whose manifest was lost, because it isn't known what they were made of.
     """
     if not (folder / PARAMETERS_FILE).exists():
         root, pattern = folder.parents[1], record_pattern(folder.name)
         lost = sorted(path for split in SPLITS for path in (root / split).glob("[!.]*") if pattern.fullmatch(path.name))
-        if lost and not (folder / PARAMETERS_FILE).exists():  # else they are of another shard that has just begun
+        if lost and not (folder / PARAMETERS_FILE).exists():  # otherwise another shard has just begun it
             raise InputError(
                 f"prefix: {len(lost)} files of {folder.name} lie in {root} without their manifest, {lost[0].name} first; bring "
                 f"{folder} back, choose another prefix, or clean this one first (`inpaintkit clean -h`)"
@@ -165,7 +165,7 @@ def begin(folder: Path, parameters: Mapping[str, Any], pictures: Mapping[str, Ma
 
 
 def begun_with(folder: Path) -> Row:
-    """Return the parameters that the manifest `folder` was begun with, none if it wasn't; `InputError` if they are damaged."""
+    """Return the parameters that the manifest `folder` was begun with, {} if it wasn't; raise `InputError` if damaged."""
     path = folder / PARAMETERS_FILE
     return _read(path) if path.exists() else {}
 
@@ -185,9 +185,9 @@ def _read(path: Path) -> Row:
 
 @contextlib.contextmanager
 def lock(output_dir: str | Path, name: str, shard: str) -> Iterator[None]:
-    """Hold the shard ``i/n`` of the data set `name` for this process; a second one gets an `InputError`.
+    """Lock the shard ``i/n`` of the data set `name` for this process; raise `InputError` if another one holds it.
 
-    A run with another number of shards gets one, too, if it has pictures of this share; the processes of another share have none.
+    Runs with different numbers of shards conflict, too, if their shards have pictures in common.
     """
     folder = Path(output_dir) / LOCK_FOLDER
     index, count = map(int, shard.split("/"))
@@ -196,19 +196,19 @@ def lock(output_dir: str | Path, name: str, shard: str) -> Iterator[None]:
             if others != count and (other - index) % math.gcd(others, count) == 0:
                 purpose = f"prefix {name}: it runs in another number of shards than {count}"
                 with FolderLock(folder, purpose, file, shared=True):
-                    pass  # nobody has it
+                    pass  # it is free
         yield
 
 
 def _shard_locks(folder: Path, name: str) -> list[tuple[str, int, int]]:
-    """Return the file's name, i and n of each shard ``i/n`` of the data set `name` that was ever held."""
+    """Return (name of the lock file, i, n) of each shard ``i/n`` of the data set `name` that was ever locked."""
     pattern = re.compile(rf"{re.escape(name)}_(\d+)of(\d+)\.lock")
     found = (pattern.fullmatch(path.name) for path in folder.glob("*.lock"))
     return sorted((file[0], int(file[1]), int(file[2])) for file in found if file)
 
 
 def remove_leftovers_of(output_dir: str | Path, name: str, alone: bool) -> None:
-    """Delete the temporary files that killed runs of the data set `name` left; `alone`: no other shard is being written."""
+    """Delete temporary files that killed runs of the data set `name` left; `alone`: no other shard is being written."""
     root, pattern = Path(output_dir), record_pattern(name)
     own = [path for place in (manifest_folder(root, name), frame_folder(root, name)) for path in place.rglob(".*.tmp")]
     shared = [path for split in SPLITS for path in (root / split).glob(".*.tmp") if pattern.fullmatch(path.name)]
@@ -216,20 +216,20 @@ def remove_leftovers_of(output_dir: str | Path, name: str, alone: bool) -> None:
 
 
 def record_pattern(name: str) -> re.Pattern[str]:
-    """Return the pattern of the file names of data set `name`, unfinished ones included; group 1 is the sequence number."""
+    """Return the pattern of data set `name`'s file names, temporary ones included; group 1: the sequence number."""
     return re.compile(rf"\.?{re.escape(name)}_(\d{{{SEQUENCE_DIGITS}}})_[CM]\.png(?:\.\d+\.tmp)?")
 
 
 def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> list[Path]:
-    """Return the files of data set `name` (``PREFIX_MODEL``), records marked as deleted included; delete them unless `dry_run`.
+    """Return the files of data set `name` (``PREFIX_MODEL``), deleted records included; delete them unless `dry_run`.
 
-    A set of iw3's is its record files. Marks on its records, and a deletion of them that was cut off, are forgotten. So is the pack of a
-    folder in which no records are left.
+    A data set of iw3 consists of its record files. Bad marks on the records and an interrupted deletion of them are
+    removed as well, and the pack of a folder in which no records are left.
 
-    Marks of finished pictures go first, then holes, then pictures, and what the data set was begun with goes last: an
-    interrupted clean-up leaves a data set that the same run completes and any other one still refuses. Nothing but files of
-    this data set is touched, and no link is followed. Raises `InputError` for what isn't one name, for folders that are links, and
-    while a run is writing this data set.
+    Parts are deleted first, then holes, then pictures, and the parameters and sources last: an interrupted clean-up
+    leaves a data set that the same run completes and any other one still refuses. Nothing but files of this data set is
+    touched, and no link is followed. Raises `InputError` for an invalid name, for folders that are links, and while a
+    run is writing this data set.
     """
     check_name(name)
     root, pattern = Path(output_dir), record_pattern(name)
@@ -264,7 +264,7 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
 
 
 def read_names(path: Path) -> list[str]:
-    """Return the lines of a list of names, none where there is no such file; a line that starts with a quotation mark is JSON."""
+    """Return the names in a list file, none if it doesn't exist; a line that starts with a quotation mark is JSON."""
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
     return [_unquoted(line) for line in lines if line]
 
@@ -276,13 +276,13 @@ def _unquoted(line: str) -> str:
 
 
 def write_names(path: Path, names: Iterable[str]) -> None:
-    """Write a list of names, one a line; those that hold a line break or the like as JSON."""
+    """Write a list file of names, one a line; those with unprintable characters such as line breaks as JSON."""
     lines = (name if name.isprintable() else json.dumps(name) for name in sorted(names))
     atomic_write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def _forget(path: Path, gone: Callable[[str], bool]) -> None:
-    """Take names out of a list; one that gets empty is deleted."""
+    """Remove names from a list file; delete the file if none is left."""
     names = read_names(path)
     left = [name for name in names if not gone(name)]
     if left and left != names:
@@ -297,7 +297,7 @@ def _belongs(file: str, name: str, pattern: re.Pattern[str]) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Raise `InputError` unless `name` is the name of a data set, ``PREFIX_MODEL``: it becomes part of paths."""
+    """Raise `InputError` unless `name` can be that of a data set, ``PREFIX_MODEL``: it becomes part of paths."""
     if not name or not all(character.isalnum() or character in "_-" for character in name):
         raise InputError(
             f"prefix: {shown(repr(name))} is no name of a data set; give PREFIX_MODEL as in its files' names, e.g. photos1_Any_B"
@@ -305,7 +305,7 @@ def check_name(name: str) -> None:
 
 
 def _place_in_cleaning(path: Path) -> int:
-    """Return 0 for marks, 1 for holes, 2 for pictures, 3 for what the data set was begun with."""
+    """Return the order of deletion: 0 for parts, 1 for holes, 2 for pictures, 3 for the parameters and sources."""
     if path.name in (PARAMETERS_FILE, SOURCES_FILE):
         return 3
     return 0 if path.suffix in (".jsonl", ".json") else 1 if HOLE_SUFFIX in path.name else 2
@@ -313,7 +313,7 @@ def _place_in_cleaning(path: Path) -> int:
 
 @contextlib.contextmanager
 def all_locks(output_dir: str | Path, name: str) -> Iterator[None]:
-    """Hold every shard of the data set `name`; raise `InputError` while a run writes one of them."""
+    """Lock every shard of the data set `name`; raise `InputError` while a run writes one of them."""
     folder = Path(output_dir) / LOCK_FOLDER
     with contextlib.ExitStack() as stack:
         for file, _, _ in _shard_locks(folder, name):

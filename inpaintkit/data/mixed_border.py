@@ -1,8 +1,8 @@
-"""Mixed colours on the background side of holes, as forward warps leave them, for the input of training samples.
+"""Mix colours on the background side of holes, as forward warps leave them, into the input of training samples.
 
-At an object's edge a camera's pixel holds some of the object and some of what lies behind it. Depth calls it
-background, so it stays behind when the object moves, and borders the hole with a colour that the background doesn't
-have. Records are made of pictures that were never warped: their holes have clean borders.
+At an object's edge, a camera's pixel mixes the colours of the object and of what lies behind it. The depth map counts
+it as background, so it stays behind when the object moves, and borders the hole with a colour that the background
+doesn't have. Records are made of pictures that were never warped, so their holes have clean borders.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from torch import Tensor
 
 BORDER_REACH = 4  # px
 STRENGTHS, WIDTHS, ROUGHNESS = (0.2, 0.9), (1.0, 4.0), 0.5
-"""Share of the near object in the border's first pixel; px until it has fallen to 0; how much it may be less in single
-rows. Measured on scenes and the Aloe pair: median shares of 0.34 and 0.33 in the first pixel, 95 % below 0.62 and 0.92."""
+"""Share of the near object in the border's first pixel; px over which it falls to 0; by which part it may be smaller in
+single rows.
 
-NEAR_STEP = 2  # px left of the hole: the pixel next to it is often mixed itself
+Measured on scenes and the Aloe pair: median shares of 0.34 and 0.33 in the first pixel, 95 % below 0.62 and 0.92."""
+
+NEAR_STEP = 2  # px left of the hole, where the near colour is taken: the pixel next to the hole is often mixed itself
 
 
 def draw_mixed_border(rng: np.random.Generator, chance: float, rows: int) -> NDArray[np.float32]:
     """Draw the near object's share in each of the first `BORDER_REACH` px right of a hole, (rows, BORDER_REACH), 0..1.
 
-    All 0, except with probability `chance`.
+    With probability 1 - `chance`, all are 0.
     """
     if not chance or rng.random() >= chance:
         return np.zeros((rows, BORDER_REACH), np.float32)
@@ -37,7 +39,7 @@ def draw_mixed_border(rng: np.random.Generator, chance: float, rows: int) -> NDA
 def mix_borders(pictures: Tensor, holes: Tensor, shares: Tensor) -> None:
     """Mix the near object's colour into the known pixels right of `holes` (B, H, W), True = missing, in place.
 
-    `pictures`: (B, 3, H, W); `shares`: (B, H, BORDER_REACH), of each as `draw_mixed_border` returns them.
+    `pictures`: (B, 3, H, W); `shares`: (B, H, BORDER_REACH), from `draw_mixed_border` for each.
 
     >>> pictures = torch.tensor([[[[9.0, 9, 5, 5, 1, 1, 1]]]])
     >>> holes = torch.tensor([[[0, 0, 1, 1, 0, 0, 0]]]) > 0

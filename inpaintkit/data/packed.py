@@ -1,4 +1,4 @@
-"""All records of a folder in one memory-mapped file of raw bytes, so that a sample costs a copy and no decoding."""
+"""Pack all records of a folder into one memory-mapped file of raw bytes: a read is a copy, without decoding."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ FORMAT = "inpaintkit-pack-3"
 HEADER_BYTES = 64  # the pack's key as text; also keeps the pixels aligned
 CHANNELS = 4  # R, G, B, hole
 HOLE_THRESHOLD = 0
-"""A pixel is missing where its byte is larger: iw3 writes 127 for its second kind of hole and trains on both."""
+"""Pixels with a larger mask value are missing: iw3 writes 127 for its second kind of hole and trains on both."""
 
 READ_AHEAD = 16  # records decoded at once while packing: bounds the memory
-SAY_EVERY = 10.0  # s; some thousand records take minutes, before anything else can be said
+SAY_EVERY = 10.0  # s; packing some thousand records takes minutes in which nothing else is reported
 
 Bytes = NDArray[np.uint8]
 _Item = TypeVar("_Item")
 
 
 Stamps = list[tuple[str, int, int]]
-"""Name, size (bytes) and modification time (ns) of each file of the records: a change of any rebuilds the pack."""
+"""Name, size (bytes) and modification time (ns) of each record file; if any changes, the pack is rebuilt."""
 
 
 def read_record(picture: Path, hole: Path) -> Bytes:
@@ -72,7 +72,7 @@ def record_shape(picture: Path, hole: Path) -> tuple[int, int]:
 def _blaming(path: Path) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # Pillow's decoders raise many kinds; each one means that the file is broken
+    except Exception as error:  # Pillow's decoders raise many types; each means that the file is broken
         raise InputError(
             f"{path} is not a readable picture ({error}); delete the pair and generate it again"
         ) from error
@@ -80,7 +80,7 @@ def _blaming(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of each record of a pack: (H, W), share of hole 0..1, and the checksum of its bytes."""
+    """Facts about each record of a pack: (H, W), share of hole pixels (0..1), and checksum of its bytes."""
 
     shapes: list[tuple[int, int]]
     hole_shares: list[float]
@@ -88,10 +88,13 @@ class Facts:
 
 
 class PackedRecords:
-    """Records of one folder, memory-mapped, see `read`. Pickled without their pages, so that a loader's workers map the same ones."""
+    """The memory-mapped records of one folder, see `read`.
+
+    It is pickled without its pixels, so that all workers of a data loader map the same file.
+    """
 
     def __init__(self, path: Path, facts: Facts, pairs: list[tuple[Path, Path]]) -> None:
-        """Take the file, what is known of its records, and the files that they were made from."""
+        """Map the pack file `path`; `facts` describe its records, `pairs` are the files that they were made from."""
         self.path, self.facts, self.pairs = path, facts, pairs
         self.shapes = facts.shapes
         self._sound: list[bool | None] = [None] * len(pairs)
@@ -108,8 +111,8 @@ class PackedRecords:
     def read(self, index: int) -> Bytes:
         """Return a record as a read-only (4, H, W) uint8 array, see `read_record`.
 
-        When it is first used, it is compared with its checksum. One that was damaged is read from its files, and the pack's index
-        is deleted, so that the next start makes the pack anew.
+        At its first use, it is compared with its checksum. A damaged record is read from its files instead, and the
+        pack's index is deleted, so that the next start rebuilds the pack.
         """
         pages = np.asarray(self._pages[self._starts[index] : self._starts[index + 1]])
         if self._sound[index] is None:
@@ -122,30 +125,30 @@ class PackedRecords:
 
 
 def open_packed(folder: Path, pairs: list[tuple[Path, Path]]) -> PackedRecords | None:
-    """Return the pack of the records `pairs` of `folder`, building it where it is missing or older than its sources.
+    """Return the pack of the records `pairs` of `folder`; build it if it is missing or its sources have changed.
 
-    It lies in ``.packed/`` beside the folder: ``NAME.bin`` (a key, then every record's bytes) and ``NAME.json``
-    (the key, sizes, checksums). Returns None where it can't be written: the caller then reads the PNG files.
-    Raises `InputError` on a broken record.
+    It lies in ``.packed/`` beside the folder: ``NAME.bin`` (a key, then every record's bytes) and ``NAME.json`` (the
+    key, sizes, shares of hole, checksums). Returns None if it can't be written: the caller then reads the PNG files.
+    Raises `InputError` for a broken record.
     """
     files = (path for pair in pairs for path in pair)
     sources = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
     data = folder.parent / PACK_FOLDER / f"{folder.name}.bin"
-    remove_leftovers(data.parent.glob(".*"), alone=False)  # as large as the data set
+    remove_leftovers(data.parent.glob(".*"), alone=False)  # each as large as the data set
     packed = _open_valid(data, sources, pairs)
     if packed is None:
         try:
             _build(data, sources, pairs)
         except (OSError, InputError) as error:
             if isinstance(error, InputError) and getattr(error.__cause__, "errno", None) is None:
-                raise  # a broken record; a full disk, in contrast, only costs the speed of the pack
+                raise  # a broken record; a full disk only costs the speed of the pack
             return None
         packed = _open_valid(data, sources, pairs)
     return packed
 
 
 def _open_valid(data: Path, sources: Stamps, pairs: list[tuple[Path, Path]]) -> PackedRecords | None:
-    """Return the pack if key and sources agree and the file is long enough, else None."""
+    """Return the pack if its key fits the sources and the file is long enough, else None."""
     try:
         index = read_json(data.with_suffix(".json"))
         with open(data, "rb") as handle:
@@ -178,7 +181,7 @@ def _build(data: Path, sources: Stamps, pairs: list[tuple[Path, Path]]) -> None:
 
 
 def told(items: Iterable[_Item], count: int, place: Path, what: str) -> Iterator[_Item]:
-    """Yield `items`, and print now and then ``PLACE: n of COUNT WHAT``."""
+    """Yield `items`, and print ``PLACE: n of COUNT WHAT`` every `SAY_EVERY` seconds."""
     said = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item

@@ -1,4 +1,4 @@
-"""The depth of one picture, from its map or from the network, and all that can be done before and after the network.
+"""Get the depth of one picture, from its map or from the depth network, with all work before and after the network.
 
 A network on a GPU must never wait for the CPU, so the work around it is in functions of its own that workers can call.
 """
@@ -23,7 +23,7 @@ UINT8_MAX = 255
 
 
 def depth_model(config: GenerateConfig) -> DepthModel:
-    """Return the depth model that `config` asks for; raise `InputError` if it can't be had."""
+    """Return the depth model that `config` asks for; raise `InputError` if it isn't available."""
     return create_depth_model(
         config.model_type, device_of_process(resolve_device(config.device)), config.resolution, config.model_path, config.hub_dir,
         config.flip_average, config.map_name, config.map_values,
@@ -31,7 +31,7 @@ def depth_model(config: GenerateConfig) -> DepthModel:
 
 
 def depth_cache(config: GenerateConfig, model: DepthModel) -> DepthCache | None:
-    """Return the cache of depth maps that `config` asks for, None for none or where maps are files anyway."""
+    """Return the cache of depth maps that `config` asks for; None if it asks for none or the maps are files anyway."""
     if not config.depth_cache_gb or isinstance(model, MapFileModel):
         return None
     folder = config.depth_cache or Path(config.output_dir) / "depth_cache"
@@ -53,9 +53,9 @@ def map_key(model: MapFileModel, source: Source) -> str:
 
 
 def depth_from_map(model: MapFileModel, source: Source, view: View, bars: Bars = NO_BARS) -> tuple[Tensor, str]:
-    """Return depth (1, 1, h, w) of `source` without its black `bars`, seen as `view` says, and its map's content hash.
+    """Return depth (1, 1, h, w) of `source` without its black `bars`, turned as in `view`, and its map's content hash.
 
-    Raises `UnreadablePicture` when there is no map, or none that can be used.
+    Raises `UnreadablePicture` if there is no usable map.
     """
     try:
         if source.moment is not None:
@@ -69,14 +69,17 @@ def depth_from_map(model: MapFileModel, source: Source, view: View, bars: Bars =
 
 
 def _without(depth: Tensor, picture: Path, bars: Bars) -> Tensor:
-    """Return depth (1, 1, h, w) of the file `picture` without its bars, brought to 0..1 again."""
+    """Return depth (1, 1, h, w) of the file `picture` without its bars, rescaled to 0..1."""
     height, width = read_picture(picture).shape[:2]
     rest = bars.scaled(depth.shape[3] / width, depth.shape[2] / height).cut(depth[0, 0].cpu().numpy())
     return min_max(torch.from_numpy(rest.astype(np.float32))[None, None])
 
 
 def ask_network(model: DepthModel, pixels: Tensor) -> Tensor:
-    """Return the network's own answer for `pixels` (1, 3, H, W), on the CPU; raise `UnreadablePicture` if it refuses."""
+    """Return the depth network's output for `pixels` (1, 3, H, W), on the CPU.
+
+    Raises `UnreadablePicture` if the network rejects them.
+    """
     try:
         return model.infer(pixels).cpu()
     except InputError as error:

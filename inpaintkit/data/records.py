@@ -1,4 +1,4 @@
-"""One picture -> records: the view of the picture, its holes, and the crops that show most of them."""
+"""Make records from one picture: draw a view of it, make its holes, and cut the crops with the largest holes."""
 
 import math
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ from inpaintkit.seeds import Key, numpy_rng
 from inpaintkit.synthesis import HoleDraw, HoleSampler
 
 TURN_CHANCE = 0.5
-MAX_ANGLE = 45.0  # degrees; the centre square of side short/sqrt(2) stays inside the picture at any angle up to here
-SHORT_SIDES = (720, 1080, 1080)  # px: 720 or 1080, one to two
+MAX_ANGLE = 45.0  # degrees; up to this angle, the centre square of side short/sqrt(2) stays inside the picture
+SHORT_SIDES = (720, 1080, 1080)  # px: 720 with probability 1/3, 1080 with 2/3
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 CROP_TRIALS = 8
-MIN_HOLE_AREA = 301  # px; a crop with less shows the network nothing
+MIN_HOLE_AREA = 301  # px; a crop with a smaller hole teaches the network nothing
 IMAGES_PER_VIEW = 2  # the picture and its mirror image
 
 Picture = NDArray[np.uint8]
@@ -36,19 +36,22 @@ class View:
 
     @property
     def source_side(self) -> int:
-        """Short side that the source needs (px) so that nothing is enlarged that needn't be."""
+        """Short side (px) that the source needs so that it isn't enlarged unnecessarily."""
         return self.short_side if self.angle is None else math.ceil(self.short_side * math.sqrt(2))
 
 
 def draw_view(rng: np.random.Generator, size: int) -> View:
-    """Draw how a picture is looked at; never smaller than one crop of `size` px."""
+    """Draw a random view of a picture, whose short side is at least that of a crop, `size` px."""
     angle = float(rng.uniform(-MAX_ANGLE, MAX_ANGLE)) if rng.random() < TURN_CHANCE else None
     short_side = max(int(rng.choice(SHORT_SIDES)), size)
     return View(angle, short_side, str(rng.choice(list(RESAMPLING))))
 
 
 def turn(image: Image.Image, angle: float | None) -> Image.Image:
-    """Return the centre square (side: short side / sqrt 2) of `image` turned by `angle` degrees, bilinear."""
+    """Return the centre square (side: short side / sqrt 2) of `image` turned by `angle` degrees, bilinear.
+
+    None: return the whole `image` as it is.
+    """
     if angle is None:
         return image
     side = int(min(image.size) / math.sqrt(2))
@@ -68,7 +71,7 @@ def apply_view(picture: Picture, view: View) -> Picture:
 
 
 def turn_depth(depth: Tensor, angle: float | None) -> Tensor:
-    """Return depth (1, 1, h, w) of a whole picture for the picture turned by `angle`, brought to 0..1 again."""
+    """Return the `depth` (1, 1, h, w) of a whole picture turned like it by `turn`, rescaled to 0..1; None: as it is."""
     if angle is None:
         return depth
     turned = np.array(turn(Image.fromarray(depth[0, 0].float().cpu().numpy()), angle))
@@ -79,7 +82,7 @@ def turn_depth(depth: Tensor, angle: float | None) -> Tensor:
 class Crop:
     """One record: picture (S, S, 3), hole (S, S) True = missing, and where and how it was made.
 
-    `image` is 0 for the picture, 1 for its mirror image; `left` and `top` (px) lie in that image.
+    `image` is 0 for the picture, 1 for its mirror image; `left` and `top` are the crop's corner in that image, px.
     """
 
     picture: Picture
@@ -98,10 +101,10 @@ class Crop:
 def make_crops(
     picture: Picture, depth: Tensor, sampler: HoleSampler, size: int, count: int, key: tuple[Key, ...]
 ) -> Iterator[Crop]:
-    """Yield `count` crops of `picture` (H, W, 3) with depth (1, 1, h, w), and of its mirror image, small holes included.
+    """Yield `count` crops of `picture` (H, W, 3) with depth (1, 1, h, w), and as many of its mirror image.
 
-    Everything random comes from `key`, the image and the crop's number. Each is the one of `CROP_TRIALS` random crops with the
-    largest hole.
+    Each is the one with the largest hole among `CROP_TRIALS` random crops, however small that hole is. `key`, the image
+    and the crop's number determine all random choices.
     """
     height, width = picture.shape[:2]
     for image, (pixels, near) in enumerate([(picture, depth), (picture[:, ::-1], depth.flip(-1))]):

@@ -1,4 +1,4 @@
-"""All records in a device's memory, samples cut and augmented there: nothing is copied while a GPU trains."""
+"""Keep all records in a device's memory, and cut and augment samples there: no pictures are copied during training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from inpaintkit.data.packed import CHANNELS
 from inpaintkit.errors import InputError
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Pictures x (B, 3, S, S) 0..1, holes (B, 1, S, S) True = missing, targets y (x without their margin), record numbers (B,) on the CPU."""
+"""Pictures x (B, 3, S, S) 0..1, holes (B, 1, S, S) True = missing, targets y (x without their margin), and record
+numbers (B,), which are on the CPU."""
 
 
 def resident_bytes(records: InpaintDataset) -> int:
@@ -27,7 +28,7 @@ def resident_bytes(records: InpaintDataset) -> int:
 
 
 class ResidentRecords:
-    """Training records on `device`; `batch` gives the same samples as `InpaintDataset`, bit by bit.
+    """All training records in the memory of `device`; `batch` returns the samples of `InpaintDataset`, bit for bit.
 
     Raises `InputError` when the records differ in size.
     """
@@ -44,7 +45,7 @@ class ResidentRecords:
             self.pixels[index] = torch.tensor(records.pixels(index))
 
     def batch(self, items: Sequence[tuple[int, int, int]]) -> Batch:
-        """Return the samples of `items` (record, epoch, draw), on the device."""
+        """Return the samples of `items` (record, epoch, draw) as a batch on the device."""
         draws = [self.records.draw((self.height, self.width), epoch, number) for _, epoch, number in items]
         right, left, width, pick, inset = self._sent(
             [(draw.right, draw.left, draw.width, draw.pick, draw.inset) for draw in draws]
@@ -81,7 +82,7 @@ class ResidentRecords:
 
 
 def best_corners(holes: Tensor, places: Tensor, size: int) -> Tensor:
-    """Return the (top, left) of `places` (B, tries, 2) whose crop of `holes` (B, H, W) is the best, see `best_crop`; (B, 2)."""
+    """Return for each of `holes` (B, H, W) the (top, left) of `places` (B, tries, 2) that `best_crop` takes; (B, 2)."""
     integral = F.pad(holes.to(torch.int32).cumsum(dim=1).cumsum(dim=2), (1, 0, 1, 0))
     batch = torch.arange(len(holes), device=holes.device)[:, None]
     top, left = places[..., 0], places[..., 1]

@@ -1,8 +1,9 @@
-"""Looking through a data set: its records with the size of their holes, marks on bad ones, and deleting those as pairs.
+"""Review a data set: list its records with the size of their holes, mark bad ones, delete records and restore them.
 
-Marks are a text file beside ``train/`` and ``eval/``, one record a line, so they outlive notebooks. What is deleted moves to
-``deleted/{train,eval}/`` and can be brought back from there, as long as that folder isn't emptied. A deletion is written down before it
-begins; whoever lists, deletes or brings back records next completes one that was cut off.
+Marks are kept in a text file beside ``train/`` and ``eval/``, one record a line, so they outlive notebooks. Deleted
+files move to ``deleted/{train,eval}/`` and can be restored until that folder is emptied. The names of the records are
+written to a file before their deletion begins; the next call that lists, deletes or restores records completes an
+interrupted one.
 """
 
 import contextlib
@@ -35,7 +36,7 @@ DELETED = "deleted after a look at it"
 
 @dataclass(frozen=True)
 class RecordFiles:
-    """A pair of a data set: `name` is ``SPLIT/STEM``, `hole_fraction` the share of hole pixels, 0..1."""
+    """The two files of a record; `name` is ``SPLIT/STEM``, `hole_fraction` the share of hole pixels, 0..1."""
 
     name: str
     picture: Path
@@ -44,9 +45,10 @@ class RecordFiles:
 
 
 def list_records(folder: str | Path) -> list[RecordFiles]:
-    """Return all whole pairs of a data set folder, train before eval, by name; halves that a running job writes are left out.
+    """Return all complete pairs of a data set folder, train before eval, sorted by name.
 
-    Completes a deletion that was cut off. Raises `InputError` if the folder holds no records.
+    Leaves out half pairs, as a running job has them, and completes an interrupted deletion. Raises `InputError` if the
+    folder holds no records.
     """
     root = require_folder(folder, "data_dir")
     finish_deletion(root)
@@ -54,7 +56,7 @@ def list_records(folder: str | Path) -> list[RecordFiles]:
     for split in SPLITS:
         stems = sorted(_stems(root / split, PICTURE_SUFFIX) & _stems(root / split, HOLE_SUFFIX))
         known = _fractions(root, split)
-        for stem in told(stems, len(stems), root / split, "masks measured"):  # without a manifest they are decoded
+        for stem in told(stems, len(stems), root / split, "masks measured"):  # masks that no manifest lists are decoded
             picture, hole = _pair(root, f"{split}/{stem}")
             fraction = known[picture.name] if picture.name in known else _measured(hole)
             found.append(RecordFiles(f"{split}/{stem}", picture, hole, fraction))
@@ -70,20 +72,20 @@ def read_marks(folder: str | Path) -> set[str]:
 
 
 def set_marks(folder: str | Path, names: Collection[str], bad: bool) -> None:
-    """Mark the records `names` as bad, or take their marks away."""
+    """Mark the records `names` as bad, or remove their marks."""
     marks = read_marks(folder)
     write_names(Path(folder) / MARKS_FILE, marks.union(names) if bad else marks.difference(names))
 
 
 def delete_records(folder: str | Path, names: Collection[str]) -> int:
-    """Move both files of the records `names` to ``deleted/`` and return how many there were.
+    """Move both files of the records `names` to ``deleted/`` and return the number of records found.
 
-    They stay deleted when the generation is continued. Raises `InputError` while a run writes into this data set.
+    A generation that is continued doesn't make them again. Raises `InputError` while a run writes into this data set.
     """
     root = require_folder(folder, "data_dir")
     finish_deletion(root)
     there = {name for name in names if any(path.exists() for path in _pair(root, name))}
-    for split in {name.partition("/")[0] for name in there}:  # else a deletion is begun that can't be completed
+    for split in {name.partition("/")[0] for name in there}:  # otherwise a deletion would begin that can't be completed
         require_writable(root / split, "data_dir")
     if there:
         with _all_locked(root):
@@ -93,35 +95,36 @@ def delete_records(folder: str | Path, names: Collection[str]) -> int:
 
 
 def finish_deletion(folder: str | Path) -> None:
-    """Complete the deletion that was begun in a data set folder, if any."""
+    """Complete an interrupted deletion in a data set folder, if there is one."""
     root = Path(folder)
     if not (root / DELETION_FILE).is_file():
         return
     names = {name for name in read_names(root / DELETION_FILE) if _is_name(name)}
     for name in sorted(names):
         picture, hole = _pair(root, name)
-        for file in (hole, picture):  # hole first: iw3 lists holes
+        for file in (hole, picture):  # hole first: iw3 finds records by their holes
             _move(file, _deleted(root, file))
     _change_rows(root, lambda split, row: _as_deleted(row) if _name(split, row) in names else row)
     write_names(root / MARKS_FILE, read_marks(root) - names)
-    (root / DELETION_FILE).unlink(missing_ok=True)  # whoever lists the records beside this one completes it, too
+    (root / DELETION_FILE).unlink(missing_ok=True)  # another process that lists the records may have completed it, too
 
 
 def deleted_records(folder: str | Path) -> set[str]:
-    """Return the names of the records that can be brought back."""
+    """Return the names of the deleted records that can be restored."""
     root, found = Path(folder), set[str]()
     for split in SPLITS:
         for stem in _stems(root / manifest.DELETED_FOLDER / split, HOLE_SUFFIX):
             picture, _ = _pair(root, name := f"{split}/{stem}")
-            # pictures come back first: one that is there without its hole was cut off on its way
+            # pictures are restored first: one without its hole is from an interrupted restore
             if _deleted(root, picture).is_file() or picture.is_file():
                 found.add(name)
     return found
 
 
 def restore_records(folder: str | Path, names: Collection[str]) -> int:
-    """Bring deleted records back, files and manifest rows, and return how many there were; where a file of the same name was made
-    meanwhile, that one stays. Raises `InputError` while a run writes into this data set.
+    """Restore the files and manifest rows of deleted records and return the number of records found.
+
+    A file of the same name that was made since then stays. Raises `InputError` while a run writes into this data set.
     """
     root = require_folder(folder, "data_dir")
     finish_deletion(root)
@@ -129,14 +132,14 @@ def restore_records(folder: str | Path, names: Collection[str]) -> int:
     with _all_locked(root):
         _change_rows(root, lambda split, row: _as_restored(split, row, there))
         for name in sorted(there):
-            for file in _pair(root, name):  # picture first: iw3 lists holes
+            for file in _pair(root, name):  # picture first: iw3 finds records by their holes
                 if not file.exists():
                     _move(_deleted(root, file), file)
     return len(there)
 
 
 def _as_deleted(row: manifest.Row) -> manifest.Row:
-    """Return a reason for there being no record, so that no later run makes it again; the record's row is kept in it."""
+    """Return a row that says why there is no record, so that no later run makes it again; it holds the record's row."""
     kept = {key: row[key] for key in ("source", "repeat", "record", "sample")}
     return kept | {"dropped": DELETED, DELETED_ROW: row}
 
@@ -147,12 +150,12 @@ def _as_restored(split: str, row: manifest.Row, names: Collection[str]) -> manif
 
 
 def _name(split: str, row: manifest.Row) -> str:
-    """Return the name of a row's record, empty where it has none."""
+    """Return the name of a row's record, or an empty string if the row has none."""
     return f"{split}/{row['picture'].removesuffix(PICTURE_SUFFIX)}" if manifest.is_record(row) else ""
 
 
 def _change_rows(root: Path, change: Callable[[str, manifest.Row], manifest.Row]) -> None:
-    """Write every manifest part anew in which `change` of (split, row) changes something."""
+    """Apply `change` to (split, row) of every manifest row and rewrite the parts that differ."""
     for part in _parts(root):
         rows = manifest.read_part(part)
         changed = [change(part.parent.name, row) for row in rows]
@@ -173,7 +176,7 @@ def _deleted(root: Path, file: Path) -> Path:
 
 
 def _move(file: Path, target: Path) -> None:
-    """Move `file`, if it is there; its folder may be a link to another disk."""
+    """Move `file`, if it exists, to `target`; its folder may be a link to another disk."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         shutil.move(file, target)
@@ -184,13 +187,13 @@ def _parts(root: Path, split: str = "*") -> list[Path]:
 
 
 def _fractions(root: Path, split: str) -> dict[str, float]:
-    """Return the hole fraction by picture file as the manifest has it: no file needs to be decoded for it."""
+    """Return the hole fraction by name of the picture file, from the manifests, so that no mask needs to be decoded."""
     rows = (row for part in _parts(root, split) for row in manifest.read_part(part) if manifest.is_record(row))
     return {row["picture"]: row["hole_pixels"] / row["size"] ** 2 for row in rows}
 
 
 def _measured(hole: Path) -> float:
-    """Return the share of hole in a file; 0 where it can't be read: the record is listed, so that it can be deleted."""
+    """Return the share of hole pixels in a mask file; 0 if it is broken, so that it is listed and can be deleted."""
     with contextlib.suppress(Exception), Image.open(hole) as image:
         return float((np.asarray(image.convert("L")) > HOLE_THRESHOLD).mean())
     return 0.0

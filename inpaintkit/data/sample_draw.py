@@ -1,4 +1,4 @@
-"""What is left to chance in a training sample, drawn in one place: `InpaintDataset` and `ResidentRecords` only apply it."""
+"""Draw all random choices of a training sample in one place; `InpaintDataset` and `ResidentRecords` only apply them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ GROW_LEFT_CHANCE, GROW_LEFT_MAX = 0.25, 4  # px
 JITTER_CHANCE = 0.25
 GREY_CHANCE = 0.05
 BEYOND_MAX = 48
-"""Most px of repeated border that training sees: with `MARGIN` the 64 px that the network pads a picture by."""
+"""Most px of repeated border inside the margin; with `MARGIN`, the 64 px by which the network pads a picture."""
 
 PICKS = 2**31
 
 
 @dataclass(frozen=True)
 class Chances:
-    """How often training shows what real conversions leave and records lack, 0..1 each; iw3's recipe has none of it.
+    """Probabilities, 0..1, of three augmentations that imitate what real conversions have and records lack.
 
-    A run's evaluation records have mixed borders as often; their holes are left as they are.
+    iw3's recipe has none of them. Evaluation samples get mixed borders with the same probability; their holes are left
+    as they are.
     """
 
     mixed_border: float = 0.0
@@ -36,11 +37,11 @@ class Chances:
 
 @dataclass(frozen=True)
 class SampleDraw:
-    """The draws of one training sample.
+    """The random choices of one training sample.
 
-    `right`, `left`: px by which the hole grows; `width`: px that it stays wide at most, 0: any; `crops`: (top, left) of those to
-    choose from; `pick`, `inset`: where the picture ends, see `hole_changes.border_columns`; `colours`: how they
-    change; `shares`: see `draw_mixed_border`, (crop size, 4).
+    `right`, `left`: px by which the hole grows; `width`: px to which it is thinned, 0: it isn't; `crops`: (top, left)
+    of the crops to choose from; `pick`, `inset`: where the picture ends, see `hole_changes.border_columns`; `colours`:
+    the colour changes; `shares`: (crop size, 4), see `draw_mixed_border`.
     """
 
     right: int
@@ -54,7 +55,10 @@ class SampleDraw:
 
 
 def draw_sample(rng: np.random.Generator, height: int, width: int, crop_size: int, chances: Chances) -> SampleDraw:
-    """Draw a sample of a record of `height` x `width` px. What has no chance draws nothing: all else stays as it was."""
+    """Draw the random choices for a sample of a record of `height` x `width` px.
+
+    An augmentation with probability 0 draws no random numbers, so that it doesn't change the other choices.
+    """
     right = int(rng.integers(1, GROW_RIGHT_MAX + 1)) if rng.random() < GROW_RIGHT_CHANCE else 0
     left = int(rng.integers(1, GROW_LEFT_MAX + 1)) if rng.random() < GROW_LEFT_CHANCE else 0
     thin = int(rng.integers(1, THIN_MAX + 1)) if _happens(rng, chances.thin_hole) else 0

@@ -1,7 +1,7 @@
-"""Procedural scenes as a source: layers cut from the pictures, whose borders in picture and depth coincide exactly.
+"""Make procedural scenes from the sources: layers cut from pictures, with the same edges in picture and depth.
 
-An estimated depth map's borders lie beside those of the picture, so a network trained on it learns to fill
-holes that begin in the wrong place. Scenes carry the opposite: less natural pictures, exact borders.
+The edges of an estimated depth map lie beside those of the picture, so a network trained on it learns to fill holes
+that begin in the wrong place. Scenes are the opposite: less natural pictures with exact edges.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SCENE_SIZE = (720, 960)  # px (H, W): large enough for shifts of full strength, 
 
 
 def scene_view(size: int) -> View:
-    """Return how pictures are seen that become surfaces of scenes with crops of `size` px."""
+    """Return the view of pictures that become surfaces of scenes, for crops of `size` px."""
     return View(None, max(SCENE_SIZE[0], size), "bilinear")
 
 
@@ -37,7 +37,10 @@ def pick_textures(first: Source, pictures: Sequence[Source], key: tuple[Key, ...
 
 
 def read_surfaces(sources: Sequence[Source], size: int, readers: VideoReaders) -> dict[Source, tuple[str, Picture]]:
-    """Return (content hash, picture (H, W, 3)) of each readable source; raise `UnreadablePicture` if the first isn't."""
+    """Return (content hash, picture (H, W, 3)) of each readable source.
+
+    Raises `UnreadablePicture` if the first one isn't readable.
+    """
     textures = {}
     view = scene_view(size)
     for source in sources:
@@ -57,10 +60,10 @@ def render_scene(
     number: int,
     photo_scenes: bool = True,
 ) -> tuple[Picture, Tensor]:
-    """Return the picture (H, W, 3) uint8 and the exact depth (1, 1, H, W), 1 = near, of the scene that `key` and `number` draw.
+    """Draw a scene from `key` and `number`; return its picture (H, W, 3) uint8 and exact depth (1, 1, H, W), 1 = near.
 
-    Scenes of even numbers are things of formulas with surfaces cut from `textures`; odd ones, with `photo_scenes`, a
-    piece of one photo before another one, with outlines as light draws them.
+    Even numbers give shapes made by formulas, with surfaces cut from `textures`; odd numbers, with `photo_scenes`, a
+    piece of one photo before another one, cut along its own contours.
     """
     surfaces = [as_batch(picture)[0] for _, picture in textures.values()]
     height, width = (max(side, size + 1) for side in SCENE_SIZE)

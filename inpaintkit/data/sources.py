@@ -1,6 +1,6 @@
-"""Where pictures come from: files, and frames of videos, in ``train/`` and ``eval/`` or split by the kit.
+"""Find the sources of a data set: picture files and frames of videos, in ``train/`` and ``eval/`` or split by the kit.
 
-A *source* is one picture to be: a picture file, or one frame of a video. Its name, ``photo.jpg`` or
+A *source* provides one picture: it is a picture file or one frame of a video. Its name, ``photo.jpg`` or
 ``clip.mp4#t=12.345`` (seconds), is all that is needed to find it again.
 """
 
@@ -42,16 +42,16 @@ from inpaintkit.text import count_of, printable, shown
 
 HASH_BLOCK = 1 << 20
 NUMBER = re.compile(r"\d+")
-FRAME_PAIRS = 8  # so many at most are compared
-NEXT_FRAME = 10  # levels by which thumbnails of a film's frames that follow each other mostly differ at most, of photos hardly ever
+FRAME_PAIRS = 8  # at most this many are compared
+NEXT_FRAME = 10  # levels; thumbnails of successive frames of a film mostly differ by less, those of photos hardly ever
 LARGEST_SEED = 1 << 63
 
 
 @dataclass(frozen=True)
 class Source:
-    """A picture file, or with `moment` a frame of a video file. `refused`: why there will be no picture.
+    """A picture file or, with `moment`, a frame of a video file. `refused`: the reason why it gives no picture, if any.
 
-    `file`: its name, with the folders between its split's folder and itself; `bars`: those of the video.
+    `file`: its path below the folder of its split, see `source_name`; `bars`: the black bars of the video.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class Source:
 
 
 def source_name(path: Path, dataset_dir: Path, split: str) -> str:
-    """Return the name of a file of `split`: its path below the split's folder, with bytes that are no text escaped."""
+    """Return the name of a file of `split`: its path below the split's folder, with bytes escaped that aren't text."""
     folder = dataset_dir / split if is_divided(dataset_dir) else dataset_dir
     return printable(
         path.relative_to(folder).as_posix() if path.is_relative_to(folder) and path != folder else path.name
@@ -75,9 +75,10 @@ def source_name(path: Path, dataset_dir: Path, split: str) -> str:
 
 @dataclass(frozen=True)
 class Content:
-    """What a source holds: `key` is the hash that all random numbers of its records depend on.
+    """The content of a source; `key` is the hash that all random numbers of its records depend on.
 
-    `picture` returns its pixels (H, W, 3) uint8 without the black bars that are `known`, see `decode`.
+    `picture` takes a short side (px) or None and returns the pixels (H, W, 3) uint8 without the black bars that are
+    `known`, those of the video; see `decode`.
     """
 
     key: str
@@ -85,9 +86,9 @@ class Content:
     known: Bars = NO_BARS
 
     def decode(self, short_side: int | None) -> tuple[NDArray[np.uint8], Bars]:
-        """Return the picture (H, W, 3) uint8 without black bars, and which bars it had, px of the whole picture.
+        """Return the picture (H, W, 3) uint8 without black bars, and the bars that it had, in px of the whole picture.
 
-        Given a short side (px) it may be smaller, but no smaller than that; one with bars that weren't known has full size.
+        With `short_side` (px), it may be scaled down, but not below that; one with bars not known before has full size.
         """
         pixels = self.picture(short_side)
         if not any(bars_of_picture(pixels)):
@@ -109,16 +110,16 @@ def read_source(source: Source, readers: VideoReaders) -> Content:
         data = read_file(source.path)
         return Content(content_key(data), partial(decode_picture, data))
     decoded = readers.read(source.path, source.moment)
-    # a film in a broadcast, or in a recording of another shape, has more bars than the whole video
+    # beyond the bars of the whole video: a film in a broadcast, or in a recording of another shape, has bars of its own
     seen = decoded.without(source.bars)
-    check_size(*seen.shown_size)  # recordings that were joined may differ in it
+    check_size(*seen.shown_size)  # recordings that were joined may differ in size
     return Content(content_key(decoded.pixels.tobytes()), partial(frame_picture, seen), source.bars)
 
 
 def sources_of(
     path: Path, name: str, duplicate_of: str | None, plan: Path, config: GenerateConfig, tell: Callable[[str], None]
 ) -> list[Source]:
-    """Return what one file gives: a picture, or the frames chosen from a video; or a source that says why nothing.
+    """Return the sources in one file: the picture, the frames chosen from a video, or one with the reason to refuse it.
 
     A video is surveyed once, which takes as long as decoding it; the choice is kept in the file `plan`.
     """
@@ -145,7 +146,7 @@ def sources_of(
 
 
 def plan_video(path: Path, config: GenerateConfig) -> dict[str, Any]:
-    """Survey a video and return the choice of its frames as it is kept in the manifest."""
+    """Survey a video, choose its frames, and return the choice in the form that the manifest keeps."""
     plan: dict[str, Any] = {"refused": None, "frames": []}
     try:
         looks, moments = survey(path, config.max_fps, config.skip_first)
@@ -180,7 +181,7 @@ def _read_plan(plan: Path) -> dict[str, Any]:
 
 
 def describe_videos(folder: Path) -> tuple[tuple[str, str], ...]:
-    """Return (``train/clip.mp4``, what was taken from it and what was left out) of each video in a manifest `folder`."""
+    """Return, for each video in a manifest `folder`, its name (``train/clip.mp4``) and what was taken and left out."""
     lines = []
     for split in SPLITS:
         for file in sorted((folder / split / VIDEO_FOLDER).glob("*.json")):
@@ -197,9 +198,10 @@ def describe_videos(folder: Path) -> tuple[tuple[str, str], ...]:
 
 
 def list_files(dataset_dir: Path, written: Collection[Path]) -> dict[str, list[Path]]:
-    """Return the picture and video files of train and eval, sorted by path; all are "train" where there are no such folders.
+    """Return the picture and video files by split, sorted by path; without folders train/ and eval/, all are "train".
 
-    The folders that are `written` into are left out, and what the kit wrote elsewhere: records and masks are no photos.
+    The folders `written`, which this run writes into, are left out, as is all that earlier runs wrote: records and
+    masks are no photos.
     """
     runs = [path.parent for path in dataset_dir.rglob("params.yaml") if path.with_name("manifest.json").is_file()]
     data_sets = {path.parents[2] for path in dataset_dir.rglob(f"{MANIFEST_FOLDER}/*/{PARAMETERS_FILE}")}
@@ -212,19 +214,19 @@ def list_files(dataset_dir: Path, written: Collection[Path]) -> dict[str, list[P
 
 
 def is_divided(dataset_dir: Path) -> bool:
-    """Tell whether a data set folder has train/ or eval/ folders of its own."""
+    """Return whether a folder of pictures has train/ or eval/ folders of its own."""
     return any((dataset_dir / split).is_dir() for split in SPLITS)
 
 
 def usable(path: Path) -> bool:
-    """Tell without decoding whether a file can be expected to give pictures. Never raises."""
+    """Return whether a file can be expected to give pictures, without decoding it. Never raises."""
     return is_video(path) or is_picture(path)
 
 
 def divide(files: list[Path], eval_fraction: float) -> tuple[dict[str, list[Path]], str]:
-    """Return the files by split, see `split_files`, and in words how they came there.
+    """Return the files by split, see `split_files`, and a description of the division.
 
-    Files that can't be used, or have the same content as one before them, are on neither side's account.
+    Files that can't be used or repeat the content of an earlier one don't count when each split must have a file.
     """
     same = find_duplicates(files)
     split = split_files(files, eval_fraction, {path for path in files if path not in same and usable(path)})
@@ -238,9 +240,10 @@ def divide(files: list[Path], eval_fraction: float) -> tuple[dict[str, list[Path
 
 
 def _frames_apart(files: list[Path], judged: Collection[Path]) -> tuple[Path, Path] | None:
-    """Return two files, one of them `judged`, that look like frames of one film; `files` are sorted.
+    """Return two files that look like frames of one film, one of which is `judged` (in eval); `files` are sorted.
 
-    Their names differ in a number alone, as cameras' do, too. So they are compared, and most such pairs must be alike.
+    Candidates are neighbours whose names differ only in a number. Cameras number photos as well, so some candidates are
+    compared, and most of these must be alike. Returns None otherwise.
     """
     pairs = [
         (one, other)
@@ -255,7 +258,7 @@ def _frames_apart(files: list[Path], judged: Collection[Path]) -> tuple[Path, Pa
 
 
 def _are_alike(*pictures: Path) -> bool:
-    """Tell whether two picture files differ by no more than frames of a film that follow each other."""
+    """Return whether two picture files differ by no more than successive frames of a film."""
     try:
         grey = (cv2.cvtColor(read_picture(path, MIN_SIDE), cv2.COLOR_RGB2GRAY) for path in pictures)
         first, second = (cv2.resize(one, THUMB_SIZE[::-1], interpolation=cv2.INTER_AREA) for one in grey)
@@ -267,7 +270,8 @@ def _are_alike(*pictures: Path) -> bool:
 def split_files(files: list[Path], eval_fraction: float, good: Collection[Path]) -> dict[str, list[Path]]:
     """Divide files into train and eval by their names alone, so that a new file moves none of the others.
 
-    A video goes to one side as a whole. Both sides get at least one of several `good` files, unless the fraction is 0 or 1.
+    A video goes to one side as a whole. Both sides get at least one of several `good` files, unless the fraction is 0
+    or 1.
     """
     places = {path: derive_seed("split", printable(path.name)) / LARGEST_SEED for path in files}
     chosen = {path for path in files if places[path] < eval_fraction}
@@ -280,14 +284,14 @@ def split_files(files: list[Path], eval_fraction: float, good: Collection[Path])
 
 
 def find_duplicates(paths: list[Path]) -> dict[Path, str]:
-    """Return the first file (``folder/name``) with the same content for each of `paths` that isn't the first itself."""
+    """Return, for each of `paths` that repeats the content of an earlier one, that earlier file as ``folder/name``."""
     by_size: dict[int, list[Path]] = {}
     for path in paths:
-        if printable(path.name) == path.name:  # another one is refused, so nothing is left out for its sake
+        if printable(path.name) == path.name:  # other names are refused, so nothing may be left out as their duplicate
             by_size.setdefault(file_size(path), []).append(path)
     first: dict[bytes, Path] = {}
     duplicates = {}
-    # what is empty or can't be read is refused with its own reason when its turn comes
+    # empty and unreadable files are refused later, with reasons of their own
     for path in (path for size, group in by_size.items() if size > 0 and len(group) > 1 for path in group):
         try:
             key = _file_hash(path)
@@ -300,7 +304,7 @@ def find_duplicates(paths: list[Path]) -> dict[Path, str]:
 
 
 def _file_hash(path: Path) -> bytes:
-    """Return the hash of a file of any size."""
+    """Return the hash of a file's content, which needn't fit into memory."""
     digest = hashlib.blake2b()
     with path.open("rb") as file:
         while block := file.read(HASH_BLOCK):
@@ -309,7 +313,7 @@ def _file_hash(path: Path) -> bytes:
 
 
 def file_size(path: Path) -> int:
-    """Return the size of a file in bytes, -1 if it can't be told."""
+    """Return the size of a file in bytes, or -1 if it can't be determined."""
     try:
         return path.stat().st_size
     except OSError:

@@ -1,7 +1,7 @@
-"""Video files -> frames: which moments of a video are worth taking, and the picture (RGB, upright) at each of them.
+"""Decode videos: survey their frames, and return the picture (RGB, upright) of a chosen one.
 
-A *survey* decodes a video once, one frame at a time, and keeps a thumbnail and a sharpness of the frames that it looks
-at; `frame_choice` picks moments from these. A picture is decoded again when its turn comes, by `VideoReaders`.
+A *survey* decodes a video once, one frame at a time, and keeps a thumbnail and the sharpness of the frames that it
+looks at; `frame_choice` chooses from these. `VideoReaders` decodes a chosen frame again when its picture is needed.
 PyAV (FFmpeg's libraries) does the decoding; it is imported on first use.
 """
 
@@ -33,20 +33,20 @@ VIDEO_ENDINGS = frozenset([
     ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv", ".asf", ".flv", ".f4v",
     ".3gp", ".ogv", ".y4m", ".mxf", ".nut", ".dv",
 ])  # fmt: skip
-# How the containers begin whose files may carry another ending: (offset, bytes).
+# First bytes of the containers whose files may have another ending: (offset, bytes).
 VIDEO_MARKS = ((0, b"\x1aE\xdf\xa3"), (8, b"AVI "), (0, b"FLV\x01"), (0, b"\x00\x00\x01\xba"), (0, b"\x30\x26\xb2\x75"))
 MOVIE_BRANDS = (
     b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ", b"3gp4", b"3gp5",
 )  # fmt: skip
 FALL_BACK, SEEK_LEAD = 1.0, 1.0  # s
-DECODE_THREADS = 4  # a fixed number: how a damaged stream comes out must not depend on the machine's cores
-LOOK_WIDTH = 512  # px; sharpness is judged at this size
+DECODE_THREADS = 4  # fixed: what is decoded of a damaged stream must not depend on the machine's cores
+LOOK_WIDTH = 512  # px; sharpness is measured at this width
 HD_HEIGHT = 720  # px; untagged video is BT.709 from here on, BT.601 below
 BT601, BT709 = 5, 1  # colour matrices as FFmpeg numbers them
 MATRICES = {1: BT709, 4: 4, 5: BT601, 6: BT601, 7: 7, 9: 9, 10: 9}  # by the matrix named in the stream
 FULL_RANGE = 2
-SCALE_AREA, SCALE_BICUBIC = 32, 4  # FFmpeg's names for ways to scale ...
-EXACT = 0x40000 | 0x80000  # ... accurate rounding and the same bits on every processor; PyAV knows these names since 18
+SCALE_AREA, SCALE_BICUBIC = 32, 4  # FFmpeg's flags for ways to scale ...
+EXACT = 0x40000 | 0x80000  # ... and for accurate rounding and the same bits everywhere; PyAV names them since 18
 
 Pixels = NDArray[np.uint8]
 
@@ -54,7 +54,7 @@ Pixels = NDArray[np.uint8]
 @dataclass(frozen=True)
 class FrameMark:
     """A frame of a video: its time stamp in the stream's units, its time (s), the stamp of the key frame that decoding
-    starts from, and a 4 x 4 grid of its brightness (0..255) by which it is known again."""
+    starts from, and a 4 x 4 grid of its brightness (0..255) by which it is recognised."""
 
     stamp: int
     time: float
@@ -64,8 +64,10 @@ class FrameMark:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded frame: RGB `pixels` (h, w, 3), uint8, or uint16 for HDR with transfer `curve`; how it is to be shown:
-    (width, height) with square pixels, then turned counter-clockwise."""
+    """A decoded frame: RGB `pixels` (h, w, 3), uint8, or uint16 for HDR with transfer `curve`.
+
+    To be shown, it is scaled to `shown_size` (width, height) with square pixels, then turned counter-clockwise.
+    """
 
     pixels: NDArray[Any]
     curve: int
@@ -73,7 +75,7 @@ class Decoded:
     quarter_turns: int
 
     def without(self, bars: Bars) -> Decoded:
-        """Return the frame without `bars`, which are those of the picture as it is shown."""
+        """Return the frame without `bars`, which are given for the picture as it is shown."""
         if not any(bars):
             return self
         (height, width), (shown_width, shown_height) = self.pixels.shape[:2], self.shown_size
@@ -84,7 +86,7 @@ class Decoded:
 
 
 def is_video(path: Path) -> bool:
-    """Tell by content, else by ending, whether `path` claims to be a video. Never raises."""
+    """Return whether `path` claims to be a video, by its ending or else by its first bytes. Never raises."""
     if path.suffix.lower() in VIDEO_ENDINGS:
         return True
     try:
@@ -112,7 +114,7 @@ class Stream:
         try:
             if self.path.stat().st_size == 0:
                 raise UnreadablePicture("is empty")
-            whole = str(self.path.absolute())  # FFmpeg takes what stands before a colon for the name of a protocol
+            whole = str(self.path.absolute())  # absolute, because FFmpeg takes what precedes a colon for a protocol
             self.container: av.container.InputContainer = av.open(whole, metadata_errors="replace")
         except (av.error.FFmpegError, OSError) as error:
             raise UnreadablePicture(f"cannot be opened as a video: {error.strerror}") from error
@@ -128,11 +130,13 @@ class Stream:
         self.stream.codec_context.thread_count = DECODE_THREADS
         self.frames = self._rising(self._decode())
         self.position: int | None = None
-        self.joined = False  # whether another recording began on the way
+        self.joined = False  # whether another recording turned out to be appended
 
     def before(self, stamp: int) -> int:
-        """Return a stamp from which seeking leads to `stamp` in MPEG streams (.ts, .mpg, .vob), too: sought is when a frame is decoded,
-        which is before it is shown."""
+        """Return a stamp from which seeking leads to `stamp` in MPEG streams (.ts, .mpg, .vob), too.
+
+        In these, seeking goes by the time at which a frame is decoded, which is before it is shown.
+        """
         return stamp - round(SEEK_LEAD / float(self.stream.time_base or 1))
 
     def rewind(self) -> None:
@@ -152,11 +156,11 @@ class Stream:
                 yield from next(packets).decode()
             except (StopIteration, EOFError):
                 return
-            except (av.error.FFmpegError, OSError):  # damage; where the file was cut off, the packets end as well
+            except (av.error.FFmpegError, OSError):  # damage; in a truncated file, the packets end after this
                 yield None
 
     def _rising(self, frames: Iterable[VideoFrame | None]) -> Iterator[VideoFrame | None]:
-        """Let time go on where stamps fall back by more than `FALL_BACK`: there another recording was appended (.ts, .vob)."""
+        """Continue the time where stamps fall back by over `FALL_BACK` s, at an appended recording (.ts, .vob)."""
         offset, step, last = 0, 1, None
         for frame in frames:
             if frame is not None and frame.pts is not None:
@@ -175,7 +179,10 @@ class Stream:
         self.frames, self.position = self._rising(self._decode()), None
 
     def find(self, stamp: int) -> VideoFrame | None:
-        """Decode up to the frame at `stamp`; None when there is none, or it came out damaged: another way there may not do that."""
+        """Decode up to the frame at `stamp` and return it; None if there is none or it is damaged.
+
+        Decoded from another position, a damaged frame may be intact.
+        """
         for frame in self.frames:
             if frame is not None and frame.pts is not None:
                 self.position = frame.pts
@@ -185,16 +192,17 @@ class Stream:
 
 
 def _is_cover(stream: Any) -> bool:
-    """Tell whether a video stream is only the cover picture of a song."""
+    """Return whether a video stream is only the cover picture of a song."""
     from av.stream import Disposition
 
     return bool(stream.disposition & Disposition.attached_pic)
 
 
 def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[FrameMark]]:
-    """Decode the video `path` once and return what was seen, at most `max_fps` looks a second, from `skip_first` s on.
+    """Decode the video `path` once and return its looks and their frame marks.
 
-    Raises `UnreadablePicture` with the reason when there is nothing to look at.
+    There are at most `max_fps` looks a second, from `skip_first` s on. Raises `UnreadablePicture` with the reason if
+    there is nothing to look at.
     """
     looks: list[tuple[float, NDArray[np.uint8], float, bool]] = []
     moments: list[FrameMark] = []
@@ -212,7 +220,7 @@ def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[F
                     brightest = grey if brightest is None else np.maximum(brightest, grey)
             looks.append((time, thumb, sharpness, intact))
             moments.append(FrameMark(frame.pts or 0, round(time, 6), key, grid_of(thumb)))
-        if video.joined:  # there is nothing else to seek: stamps come again, or were raised
+        if video.joined:  # only the start can be sought: stamps occur twice, or were raised
             start = video.before(video.stream.start_time or 0)
             moments = [dataclasses.replace(moment, key=start) for moment in moments]
     if not looks:
@@ -220,18 +228,18 @@ def survey(path: Path, max_fps: float, skip_first: float) -> tuple[Looks, list[F
             f"has no frame after its first {skip_first:g} s" if skip_first else "has no frame that can be decoded"
         )
     times, thumbs, sharpnesses, intacts = zip(*looks, strict=True)
-    # recordings of different sizes that were joined have no bars in common
+    # joined recordings of different sizes have no bars in common
     bars = bars_of_video(brightest, size, kinds.pop()[2]) if brightest is not None and len(kinds) == 1 else NO_BARS
     return Looks(np.array(times), np.stack(thumbs), np.array(sharpnesses), np.array(intacts), bars), moments
 
 
 def example_frame(path: Path) -> Pixels:
-    """Return a frame (H, W, 3) from about a third of the video `path`; raise `UnreadablePicture` if there is none."""
+    """Return a frame (H, W, 3) from about a third into the video `path`; raise `UnreadablePicture` if there is none."""
     import av
 
     with contextlib.closing(Stream(path)) as video:
         if video.stream.duration:
-            with contextlib.suppress(av.error.FFmpegError, OSError):  # a file that was cut off is read from its start
+            with contextlib.suppress(av.error.FFmpegError, OSError):  # a truncated file is read from its start
                 video.seek((video.stream.start_time or 0) + video.stream.duration // 3)
         for frame in video.frames:
             if frame is not None and not frame.is_corrupt:
@@ -246,7 +254,7 @@ def _timed_frames(video: Stream) -> Iterator[tuple[VideoFrame, float, int, bool]
     intact = True
     for frame in video.frames:
         if frame is None:
-            intact = False  # what follows, up to the next key frame, may refer to what is missing
+            intact = False  # the frames up to the next key frame may refer to what is missing
             continue
         if frame.pts is None:
             raise UnreadablePicture("has no time stamps; put the stream into a container such as .mp4 or .mkv")
@@ -271,10 +279,10 @@ def _shown_size(frame: VideoFrame, stream: Any) -> tuple[int, int]:
 
 
 def look_at(frame: VideoFrame) -> tuple[NDArray[np.uint8], float, Pixels]:
-    """Return a thumbnail (18, 32) of the brightness of `frame`, its sharpness, and the brightness (h, `LOOK_WIDTH`) itself.
+    """Return a thumbnail (18, 32) of the brightness of `frame`, its sharpness, and the brightness (h, `LOOK_WIDTH`).
 
-    Sharpness is the energy of the Laplacian divided by the variance, so that contrast doesn't count; integers throughout,
-    hence the same on every machine.
+    Sharpness is the energy of the Laplacian divided by the variance, so that contrast doesn't matter. All sums are of
+    integers, hence the same on every machine.
     """
     height = max(round(frame.height * LOOK_WIDTH / frame.width), THUMB_SIZE[0])
     grey = _convert(frame, "gray", LOOK_WIDTH, height)
@@ -293,7 +301,7 @@ def grid_of(thumb: NDArray[np.uint8]) -> tuple[int, ...]:
 
 
 def _convert(frame: VideoFrame, format: str, width: int, height: int) -> NDArray[Any]:
-    """Return `frame` in a pixel format and size, by the colour matrix that it names, full range, bit-exactly.
+    """Return `frame` in a pixel format and size, by the colour matrix that it names and in full range, bit-exactly.
 
     Raises `UnreadablePicture` for a frame that can't be converted.
     """
@@ -311,7 +319,7 @@ def _convert(frame: VideoFrame, format: str, width: int, height: int) -> NDArray
 
 
 def decode_pixels(frame: VideoFrame, stream: Any) -> Decoded:
-    """Return `frame` as RGB of its own size; of interlaced frames one field is kept."""
+    """Return `frame` as RGB of its own size; of an interlaced frame, one field is scaled to it."""
     curve = int(stream.codec_context.color_trc)
     pixels = _convert(frame, "rgb48le" if curve in HDR_CURVES else "rgb24", frame.width, frame.height)
     if frame.interlaced_frame:
@@ -320,9 +328,9 @@ def decode_pixels(frame: VideoFrame, stream: Any) -> Decoded:
 
 
 def frame_picture(decoded: Decoded, short_side: int | None = None) -> Pixels:
-    """Return a frame as (H, W, 3) uint8 RGB, upright, with square pixels, HDR brought to SDR.
+    """Return a frame as (H, W, 3) uint8 RGB, upright, with square pixels, HDR converted to SDR.
 
-    With `short_side` (px) it may be halved as long as its short side stays at or above it.
+    With `short_side` (px), it is halved as often as its own short side stays at or above that.
     """
     pixels, (width, height) = decoded.pixels, decoded.shown_size
     halvings = int(math.log2(max(min(width, height) / short_side, 1))) if short_side else 0

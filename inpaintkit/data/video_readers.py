@@ -1,4 +1,4 @@
-"""Frames of videos when their turn comes: open videos, lent to one thread at a time."""
+"""Read the chosen frames of videos, from a pool of open videos that threads share."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ SAME_LOOK = 2  # levels by which a frame decoded again may differ from the surve
 
 
 class VideoReaders:
-    """Open videos, each lent to one thread at a time, so that the next frame of a video needs no new start.
+    """A pool of open videos, each used by one thread at a time: a later frame is read without opening its video again.
 
-    At most `limit` of them stay open while nobody reads.
+    At most `limit` idle videos stay open.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit, self._idle, self._lock = limit, list[Stream](), threading.Lock()
 
     def read(self, path: Path, moment: FrameMark) -> Decoded:
-        """Return the frame at `moment`; raise `UnreadablePicture` when the frame of the survey can't be found again."""
+        """Return the frame at `moment`; raise `UnreadablePicture` if the surveyed frame can't be found again."""
         video = self._borrow(path, moment)
         try:
             decoded = decode_pixels(_find_again(video, moment), video.stream)
@@ -58,12 +58,12 @@ class VideoReaders:
 
 
 def _is_ahead(video: Stream, moment: FrameMark) -> bool:
-    """Tell whether going on is no longer than starting from the key frame."""
+    """Return whether the way to `moment` from the current position is no longer than from its key frame."""
     return video.position is not None and moment.key <= video.position < moment.stamp
 
 
 def _find_again(video: Stream, moment: FrameMark) -> VideoFrame:
-    """Decode the frame at `moment`: going on, else from its key frame, else from the beginning."""
+    """Decode the frame at `moment`: from the current position, else from its key frame, else from the beginning."""
     import av
 
     ways: list[Callable[[], object]] = [

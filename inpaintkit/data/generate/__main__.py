@@ -1,4 +1,4 @@
-"""One of the processes of `processes.generate_in_processes`."""
+"""Entry point of the processes that `processes.generate_in_processes` starts."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The work: load a picture, ask for its depth, cut its records and write them, with few pictures in memory at a time."""
+"""Make records: load a picture, get its depth, cut its crops and write them, with few pictures in memory at a time."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ AHEAD = 2  # pictures in flight per worker, before and after the depth network: 
 class WorkItem:
     """What a job's records are made of; its depth may still be missing.
 
-    `key`: the content hash of the source; `picture` (H, W, 3): what of it is used, as `view` says; `facts`: what the records' rows
-    tell besides. `depth` (1, 1, h, w), or `pixels` (1, 3, H, W), 0..1, that the depth network is to be asked about; `cache_key`: where its
-    answer is kept.
+    `key`: the content hash of the source; `picture` (H, W, 3): the source in `view`; `facts`: further entries of the
+    records' rows; `depth` (1, 1, h, w), or else `pixels` (1, 3, H, W), 0..1, the depth network's input; `cache_key`:
+    key of its output in the depth cache.
     """
 
     job: Job
@@ -73,8 +73,8 @@ class WorkItem:
 class Pipeline:
     """The constants of a run and the steps of one job: load -> infer -> finish.
 
-    Loading and finishing happen in workers, inferring in the calling thread, which does nothing else: all that needs
-    no network (reading, hashing, the depth cache, maps, warping, encoding) is left to the workers.
+    Workers load and finish. The calling thread infers and does nothing else: all that needs no network (reading,
+    hashing, the depth cache, maps, warping, encoding) is left to the workers.
     """
 
     def __init__(self, config: GenerateConfig, listing: Listing) -> None:
@@ -86,9 +86,9 @@ class Pipeline:
         if isinstance(self.model, NetworkDepthModel):
             self.model.compute_like(manifest.begun_with(self.folder).get("model_version"))
         self.sampler = HoleSampler(config.divergence_level, self.model.metric, config.hole_method)
-        self.scene_sampler = HoleSampler(config.divergence_level, False, config.hole_method)  # their depth is relative
+        self.scene_sampler = HoleSampler(config.divergence_level, False, config.hole_method)  # depth is relative
         self.readers = VideoReaders(config.workers + 1)
-        self.compared = set[str]()  # splits of which a finished picture was read again
+        self.compared = set[str]()  # splits of which a finished picture was compared with its records
         manifest.begin(self.folder, identity(config, self.model), listing.sizes(Path(config.dataset_dir)))
         self.photo_scenes = PHOTO_SCENES in manifest.begun_with(self.folder)
 
@@ -99,7 +99,7 @@ class Pipeline:
         return manifest.part_path(self.folder, job.split, job.number)
 
     def _frames(self, job: Job) -> list[Path]:
-        """Return the file in which the job keeps its frame of a video, if it does."""
+        """Return the file in which the job saves its frame of a video; an empty list if it saves none."""
         if not self.config.save_frames or job.origin.moment is None or job.repeat or job.scene is not None:
             return []
         folder, _, name = job.origin.name.rpartition("/")
@@ -112,10 +112,9 @@ class Pipeline:
         return folder / (stem + manifest.PICTURE_SUFFIX), folder / (stem + manifest.HOLE_SUFFIX)
 
     def is_finished(self, job: Job) -> bool:
-        """Tell whether the job's part is whole, and every file that it names is there, with the frame if it is to be saved; or there still
-        is a reason for there being none.
+        """Return whether a job is done: its part and all its files are there, or its source still gives no records.
 
-        Raises `InputError` if the picture or its depth map was exchanged since then.
+        A frame to be saved is one of the files. Raises `InputError` if the picture or its depth map was replaced since.
         """
         part = self.part(job)
         if not part.exists():
@@ -124,16 +123,16 @@ class Pipeline:
         if len(rows) == 1 and "skipped" in rows[0]:
             return self._is_still_refused(job, rows[0]["skipped"])
         if len(rows) != IMAGES_PER_VIEW * self.config.num_samples:
-            return False  # cut off or emptied
+            return False  # truncated or emptied
         made = [row.get(manifest.DELETED_ROW, row) for row in rows]
         if not any("source_hash" in row for row in made) and _changed_after(job.origin.path, part):
-            return False  # it gave nothing, but may be another picture now
+            return False  # it gave no records, but may be another picture now
         self._check_sources(job, part, made)
         names = [row[key] for row in rows if manifest.is_record(row) for key in ("picture", "hole")]
         return all(path.exists() for path in (*(self.output / job.split / name for name in names), *self._frames(job)))
 
     def _is_still_refused(self, job: Job, reason: str) -> bool:
-        """Tell whether a job that gave nothing would give nothing again: not where its map, or a package, came meanwhile."""
+        """Return whether a skipped job would be skipped again: its map, or a package, may have been added since."""
         try:
             self.load(job)
         except UnreadablePicture as error:
@@ -145,7 +144,7 @@ class Pipeline:
         if made_from and isinstance(self.model, MapFileModel) and made_from != {map_key(self.model, job.origin)}:
             self._refuse(f"the depth map of {job.source}")
         hashes = {row["source_hash"] for row in rows if "source_hash" in row}
-        # of another folder, whose pictures have the same names and sizes, none need have been written after its part
+        # one picture of each split is always compared: another folder may hold older files of the same names and sizes
         if hashes and (job.split not in self.compared or _changed_after(job.origin.path, part)):
             self.compared.add(job.split)
             try:
@@ -162,7 +161,7 @@ class Pipeline:
         )
 
     def work(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, str]]:
-        """Yield (job, result in words) as jobs get finished, in order, with few pictures in memory at a time."""
+        """Process `jobs` and yield (job, message) of each, in order, with few pictures in memory at a time."""
         if self.config.workers == 0:
             for job in jobs:
                 try:
@@ -172,7 +171,7 @@ class Pipeline:
             return
         remaining, ahead = iter(jobs), AHEAD * self.config.workers
         threads = torch.get_num_threads()
-        # a thread that asks nothing gets as many threads of torch's own as there are cores
+        # by default, each worker would get as many torch threads as there are cores
         share = max(1, threads // self.config.workers)
         pool = ThreadPoolExecutor(self.config.workers, "generate", torch.set_num_threads, (share,))
         try:
@@ -190,12 +189,12 @@ class Pipeline:
                     yield job, result.result()
         finally:
             pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(threads)  # of threads still to come; this one's were never fewer
+            torch.set_num_threads(threads)  # for later threads; this one's number never changed
 
     def load(self, job: Job) -> WorkItem:
-        """Read the job's picture, turn and scale it as drawn, and look for its depth; or draw its scene with its depth.
+        """Read the job's picture, turn and scale it as drawn, and look up its depth; or draw its scene with its depth.
 
-        Raises `UnreadablePicture` with the reason why the job gives no records.
+        Raises `UnreadablePicture` with the reason if the job can give no records.
         """
         if job.scene is not None:
             return self._draw_scene(job, job.scene)
@@ -226,24 +225,25 @@ class Pipeline:
         return WorkItem(job, content, scene_view(size), picture, facts, depth)
 
     def infer(self, item: WorkItem) -> tuple[WorkItem, Tensor | None]:
-        """Return `item` and the network's own answer where depth isn't known yet; raise `UnreadablePicture` if it refuses.
+        """Return `item` and the depth network's output, which is None if the depth is known already.
 
-        Runs in the calling thread: nothing else may keep it waiting.
+        Runs in the calling thread: nothing else may keep it waiting. Raises `UnreadablePicture` if the network rejects
+        the picture.
         """
         if item.pixels is None:
             return item, None
         return dataclasses.replace(item, pixels=None), ask_network(self.model, item.pixels)
 
     def skip(self, job: Job, reason: UnreadablePicture) -> str:
-        """Note why a job gives no records; return that in words."""
+        """Write to the manifest why a job gives no records; return a message."""
         manifest.write_part(self.part(job), [{"source": job.source, "repeat": job.repeat, "skipped": str(reason)}])
         return f"skipped, it {reason}"
 
     def finish(self, item: WorkItem, answer: Tensor | None) -> str:
-        """Write a job's records, with the network's `answer` as depth where it was asked, then its part; return the result in words."""
+        """Write a job's records, then its part; return a message. `answer`: the depth network's output, if needed."""
         job, config, depth = item.job, self.config, item.depth
         if answer is not None:
-            depth = round_depth(answer)  # as a cache keeps it: with and without one the same
+            depth = round_depth(answer)  # as the cache keeps it, so that records are the same without a cache
             if self.cache is not None and item.cache_key is not None:
                 self.cache.store(item.cache_key, depth, self.model)
         assert depth is not None
@@ -261,7 +261,10 @@ class Pipeline:
         return count_of(sum(map(manifest.is_record, rows)), "record") + left_out + bars
 
     def _write(self, item: WorkItem, crop: Crop) -> Row:
-        """Write one crop as a pair, the picture first: iw3 lists holes, so a hole without its picture must never be there."""
+        """Write a crop as a pair, unless its hole is too small; return its row.
+
+        The picture comes first: iw3 finds records by their holes, so no hole may ever be without its picture.
+        """
         job = item.job
         row: Row = {
             "source": job.source,
@@ -296,13 +299,13 @@ class Pipeline:
 
 
 def _deleted_rows(part: Path) -> dict[tuple[int, int], Row]:
-    """Return the rows of the records that were deleted in the browser, by mirror image and number of the crop: they stay deleted."""
+    """Return the rows of records deleted in the browser, by image and number of the crop, so that they stay deleted."""
     rows = manifest.read_part(part) if part.exists() else []
     return {(row["record"], row["sample"]): row for row in rows if manifest.DELETED_ROW in row}
 
 
 def _changed_after(path: Path, part: Path) -> bool:
-    """Return whether a file was written or put in its place after `part`; only then its content has to be read again."""
+    """Return whether a file was modified or replaced after `part`; only then must its content be read again."""
     try:
         facts = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""What there is to do: the source files, listed once, and the jobs that follow from them."""
+"""Plan a generation: list the source files once, and derive the jobs from them."""
 
 import contextlib
 import dataclasses
@@ -29,16 +29,16 @@ from inpaintkit.errors import InputError
 from inpaintkit.text import shown
 
 PHOTO_SCENES = "photo_scenes"
-"""Parameter of data sets with scenes; those that lack it were begun when there were no photo scenes, and get none."""
+"""Parameter of data sets with scenes; those without it were begun before there were photo scenes, and get none."""
 
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One pass over one picture, or one procedural scene cut from it and others (`scene`: which one, None: the picture).
+    """One pass over one picture, or one procedural scene cut from it and others (`scene`: its number; None: no scene).
 
-    `number` fixes the file names, `textures` are a scene's other pictures.
+    `number` determines the file names; `textures` are the pictures from which those of a scene are drawn.
     """
 
     split: str
@@ -56,18 +56,18 @@ class Job:
 
 @dataclass(frozen=True)
 class Listing:
-    """The source files of a run by split, sorted by name, and `division`: in words how they came there."""
+    """The source files of a run by split, sorted by name, and `division`, a description of how they were divided."""
 
     files: dict[str, list[Path]]
     division: str
 
     @cached_property
     def originals(self) -> dict[Path, str]:
-        """For each file with the same content as an earlier one: which one. Those of eval come before any of train."""
+        """For each file that repeats the content of an earlier one: which one. Eval comes before train."""
         return find_duplicates([path for split in reversed(self.files) for path in self.files[split]])
 
     def sizes(self, root: Path) -> dict[str, dict[str, int]]:
-        """Return the sizes of the files in bytes, by name, by split."""
+        """Return the sizes of the files in bytes, by split and name."""
         return {
             split: {source_name(path, root, split): file_size(path) for path in paths}
             for split, paths in self.files.items()
@@ -77,8 +77,8 @@ class Listing:
 def list_sources(config: GenerateConfig) -> Listing:
     """Return the source files of `config`.
 
-    Raises `InputError` when a side would have no picture at all, when the sources are records or records would be written among them, and
-    when one depth map would serve two photos.
+    Raises `InputError` if a split would have no picture at all, if the sources are records or records would be written
+    among them, and if two photos would share a depth map.
     """
     root = Path(config.dataset_dir)
     if manifest.data_set_names(root):
@@ -114,7 +114,7 @@ def list_sources(config: GenerateConfig) -> Listing:
 
 
 def _left_out_beside(root: Path, others: Iterable[Path]) -> str:
-    """Say what lies beside train/ and eval/ in `root` and isn't used; `others`: folders that serve something else."""
+    """Return a note on what in `root` lies unused beside train/ and eval/; `others`: folders with another purpose."""
     known = {path.resolve() for path in (*others, *(root / split for split in manifest.SPLITS))}
     beside = [path for path in root.iterdir() if not path.name.startswith(".") and path.name not in SYSTEM_FOLDERS]
     files = sum(map(usable, beside))
@@ -125,9 +125,9 @@ def _left_out_beside(root: Path, others: Iterable[Path]) -> str:
 
 
 def _require_apart(root: Path, output: Path) -> None:
-    """Raise `InputError` if the next run on the folder `root` would find the records in `output` among its pictures."""
+    """Raise `InputError` if the next run on the folder `root` would take the records in `output` for pictures."""
     folders = [(root / split).resolve() for split in manifest.SPLITS]
-    if not is_divided(root) and root.resolve() not in output.resolve().parents:  # a folder below is left out
+    if not is_divided(root) and root.resolve() not in output.resolve().parents:  # a folder below it is left out
         folders.append(root.resolve())
     for written in ((output / split).resolve() for split in manifest.SPLITS):
         if any(written.is_relative_to(folder) for folder in folders):
@@ -146,7 +146,7 @@ def _depth_maps(files: Iterable[Path], config: GenerateConfig) -> set[Path]:
     model, resolved, map_of = depth_model(config), cache(Path.resolve), dict[Path, Path]()
     assert isinstance(model, MapFileModel)
     for path in files:
-        with contextlib.suppress(InputError):  # one without a map is skipped with that reason when its turn comes
+        with contextlib.suppress(InputError):  # a photo without a map is skipped later, for that reason
             found = model.find_map(path)
             map_of[path] = resolved(found.parent) / found.name
     taken = set(map_of.values())
@@ -162,7 +162,7 @@ def _depth_maps(files: Iterable[Path], config: GenerateConfig) -> set[Path]:
 
 
 def _require_a_picture(listing: Listing, split: str, config: GenerateConfig) -> None:
-    """Raise `InputError` unless a file of `split` can be read and isn't the same as one of eval."""
+    """Raise `InputError` unless a file of `split` seems readable and repeats no other file."""
     if any(path not in listing.originals and usable(path) for path in listing.files[split]):
         return
     count, root = len(listing.files[split]), Path(config.dataset_dir)
@@ -180,16 +180,16 @@ def _require_a_picture(listing: Listing, split: str, config: GenerateConfig) -> 
 def plan_jobs(config: GenerateConfig, listing: Listing, folder: Path, tell: Tell) -> list[Job]:
     """Return the jobs of the configuration's shard, train before eval, in order of their numbers.
 
-    Of files with equal content only the first counts, and one of eval before any of train: what is judged must not
-    have been trained on. The scenes of a split follow its pictures. The choice of a video's frames is kept in the
-    manifest `folder`.
+    Of files with equal content, only the first is used, and eval comes before train: no picture of an evaluation may
+    be trained on. The scenes of a split follow its pictures. The choice of a video's frames is kept in the manifest
+    `folder`.
     """
     shard, shards = parse_shard(config.shard)
     root, jobs = Path(config.dataset_dir), []
     for split, paths in listing.files.items():
         videos = [place for place, path in enumerate(paths) if is_video(path)]
         own, found = set(videos[shard::shards]), dict[int, list[Source]]()
-        # those of its share first: of a folder that shards have in common, each looks through others
+        # videos of this shard first, so that shards that share the folder survey different ones
         for place in sorted(range(len(paths)), key=lambda place: place not in own):
             path, plan = paths[place], manifest.video_path(folder, split, place)
             name = source_name(path, root, split)
@@ -211,7 +211,7 @@ def plan_jobs(config: GenerateConfig, listing: Listing, folder: Path, tell: Tell
 
 
 def identity(config: GenerateConfig, model: DepthModel) -> dict[str, Any]:
-    """Return all that decides about the records besides the pictures: it must not change until the data set is finished."""
+    """Return all that determines the records besides the pictures; fixed until the data set is finished."""
     fixed = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)

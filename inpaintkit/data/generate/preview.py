@@ -1,4 +1,4 @@
-"""Pictures to look at before a data set is generated."""
+"""Choose pictures to look at before a data set is generated."""
 
 import contextlib
 from pathlib import Path
@@ -15,14 +15,14 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import fitting_name
 from inpaintkit.text import printable, shown
 
-EXAMPLE_VIDEOS = 8  # of which a frame is shown before the job: each takes a moment to open
+EXAMPLE_VIDEOS = 8  # at most this many give a frame to look at: each takes a moment to open
 
 
 def example_pictures(config: GenerateConfig) -> list[Path]:
-    """Return picture files to look at before the job: those of the configuration, or a frame of each of its first videos.
+    """Return picture files to look at before generating: those of `config`, else a frame of each of its first videos.
 
-    Such frames are kept in the run folder. The first picture is one that can be shown, with its map for
-    model_type=File; the others aren't opened. Raises `InputError` when there is nothing to look at.
+    Such frames are saved in the run folder. The first picture is readable, as is its map for model_type=File; the
+    others aren't opened. Raises `InputError` if there is nothing to look at.
     """
     root = Path(config.dataset_dir)
     files = {
@@ -48,7 +48,10 @@ def example_pictures(config: GenerateConfig) -> list[Path]:
 
 
 def _from_the_first_shown(pictures: list[Path], config: GenerateConfig) -> tuple[list[Path], str]:
-    """Return `pictures` from the first one on that can be shown, with its map for model_type=File; or none, and what the first one lacks."""
+    """Return `pictures` from the first readable one on, or none, and the reason why the very first one isn't readable.
+
+    For model_type=File, its map must be readable as well.
+    """
     reason, model = "", depth_model(config) if config.model_type == MapFileModel.name else None
     for place, path in enumerate(pictures):
         try:

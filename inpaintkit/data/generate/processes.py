@@ -1,4 +1,4 @@
-"""One data set made by several processes of a machine: each makes its share, the one that started them tells their progress."""
+"""Make one data set in several processes of a machine; the one that starts them reports their progress."""
 
 import contextlib
 import dataclasses
@@ -16,10 +16,10 @@ AGAIN = "run the same again to continue"
 
 
 def generate_in_processes(config: GenerateConfig, tell: Callable[[int, int, str], None]) -> int:
-    """Make the records of `config` in ``config.processes`` processes and return on how many passes they worked.
+    """Make the records of `config` in ``config.processes`` processes and return how many passes they worked on.
 
-    `tell` gets the sums of their progress. However this ends, none of them outlives it. Raises `InputError` with what one of them was
-    refused, `RunFailed` if one of them failed or was killed.
+    `tell` is called with the sums of their progress. However this ends, no process outlives it. Raises `InputError`
+    with the message of a process that raised one, and `RunFailed` if a process failed or was killed.
     """
     worked, progress = 0, dict[int, tuple[int, int]]()
     with contextlib.ExitStack() as stack:
@@ -37,9 +37,9 @@ def generate_in_processes(config: GenerateConfig, tell: Callable[[int, int, str]
                 raise InputError(said["refused"])
             else:
                 worked += said.get("worked", 0)
-                if said.get("total"):  # of 0 it isn't known yet
+                if said.get("total"):  # 0: not known yet
                     progress[rank] = said["done"], said["total"]
-                elif "worked" in said:  # its last word, and perhaps the only one
+                elif "worked" in said:  # its last message, and perhaps the only one
                     progress.setdefault(rank, (0, 0))
                 done, total = (sum(part) for part in zip((0, 0), *progress.values(), strict=True))
                 tell(done if len(progress) == len(children) else 0, total, said.get("text", f"{process} is done"))
@@ -47,7 +47,7 @@ def generate_in_processes(config: GenerateConfig, tell: Callable[[int, int, str]
 
 
 def shares(config: GenerateConfig) -> list[GenerateConfig]:
-    """Return what each process of `config` makes: together the same pictures, none of them twice."""
+    """Return the configuration of each process: together they cover the pictures of `config`, none of them twice."""
     index, count = parse_shard(config.shard)
     parts = [f"{index + count * rank}/{count * config.processes}" for rank in range(config.processes)]
     return [dataclasses.replace(config, processes=1, shard=part) for part in parts]

@@ -1,4 +1,4 @@
-"""What a run has made."""
+"""Report what a generation run has made."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -14,12 +14,13 @@ from inpaintkit.data.sources import describe_videos
 
 @dataclass(frozen=True)
 class GenerateReport:
-    """What a run has made, earlier interrupted runs of it included.
+    """What a generation run has made, including earlier interrupted runs of it.
 
-    `scenes`: how many of the records show scenes; `videos`: (file, what was taken from it and what left out);
-    `bars`: (photo, black bars that were left out of its records); `division`: how files came to be in train or eval; `skipped`: (source, reason) of pictures that gave nothing;
-    `dropped`: crops whose hole was too small; `files`: the records' pictures, train before eval; `beside`: names of other data sets in the
-    same folder, iw3's too, which a training takes as well; `seconds` and `pictures`: this run alone.
+    `scenes`: number of records that show scenes; `videos`: (file, what was taken from it and what left out);
+    `bars`: (photo, black bars left out of its records); `division`: how files were divided into train and eval;
+    `skipped`: (source, reason) of pictures that gave no records; `dropped`: number of crops whose hole was too small;
+    `files`: the records' pictures, train before eval; `beside`: names of other data sets in the same folder, iw3's
+    included, which a training reads as well; `seconds` and `pictures`: of this run alone.
     """
 
     name: str
@@ -48,7 +49,7 @@ class GenerateReport:
         return [(path, path.with_name(path.name.removesuffix(suffixes[0]) + suffixes[1])) for path in self.files]
 
     def summary(self) -> dict[str, int | float | str]:
-        """Return the report as the cells of one line of a table."""
+        """Return the report as one row of a table, by column."""
         row = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("files", "beside")}
         counted = {"skipped": len(self.skipped), "videos": len(self.videos), "bars": len(self.bars)}
         beside = {"beside": ", ".join(self.beside)} if self.beside else {}

@@ -1,4 +1,4 @@
-"""A run: the source files are listed, what is missing of the data set is made, by one process or several, and reported."""
+"""Run a generation: list the source files, make what is missing in one process or several, and report on it."""
 
 import contextlib
 import dataclasses
@@ -16,17 +16,18 @@ from inpaintkit.files import require_writable
 from inpaintkit.text import shown
 
 TellProgress = Callable[[int, int, str], None]
-"""Called as progress(done, total, message) after each picture, from the calling thread; `total` is 0 while videos are looked through."""
+"""Callback: progress(done, total, message) after each picture, in the calling thread; `total` is 0 while videos are
+surveyed."""
 
 LESS = "set a smaller resolution, fewer processes or device=cpu"
 
 
 def generate_dataset(config: GenerateConfig, progress: TellProgress | None = None) -> GenerateReport:
-    """Write the data set that `config` describes and return what was made; continue it if it was begun before.
+    """Generate the data set that `config` describes, or continue it if it was begun before; return a report.
 
-    Broken or unsuitable pictures are skipped and listed. Ctrl-C leaves a state that the same call continues.
-    Raises `InputError` when folders or parameters can't work, another run writes the same shard, or the disk is full, `RunFailed` if one
-    of several processes fails or a GPU's memory doesn't suffice.
+    Broken or unsuitable pictures are skipped and listed. After Ctrl-C, the same call continues. Raises `InputError` if
+    folders or parameters can't work, another run writes the same shard, or the disk is full, and `RunFailed` if one of
+    several processes fails or a GPU runs out of memory.
     """
     started = time.perf_counter()
     for folder in ("", manifest.MANIFEST_FOLDER, *manifest.SPLITS):
@@ -43,7 +44,7 @@ def generate_dataset(config: GenerateConfig, progress: TellProgress | None = Non
 
 
 class Told:
-    """The progress so far, passed on to `progress`; `total` is 0 as long as it isn't known, None before the first word."""
+    """A callback that keeps and passes on the progress; `total` is 0 while unknown, None before the first call."""
 
     def __init__(self, progress: TellProgress | None) -> None:
         self.progress, self.done = progress, 0
@@ -56,7 +57,7 @@ class Told:
 
 
 def _generate(config: GenerateConfig, listing: Listing, told: Told) -> GenerateReport:
-    """Make what is missing of the configuration's shard, and report on all of it."""
+    """Make what is missing of the shard of `config`, and return a report on all of the shard."""
     shard, shards = parse_shard(config.shard)
     with (
         enough_memory(config.device, lambda: f"{LESS}; run the same again to continue"),
