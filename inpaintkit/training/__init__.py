@@ -1,4 +1,4 @@
-"""Samples -> checkpoint: losses, metrics, schedules, trainers."""
+"""Train a generator on a data set: losses, metrics, schedules, callbacks and trainers."""
 
 from inpaintkit.training import metrics
 from inpaintkit.training.callbacks import Callback, ProgressLines, RunView, StepInfo

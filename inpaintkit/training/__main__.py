@@ -1,7 +1,7 @@
-"""What torchrun calls in each process: ``torchrun ... -m inpaintkit.training --config RUN/params.yaml``.
+"""What torchrun starts in each process: ``torchrun ... -m inpaintkit.training --config RUN/params.yaml``.
 
-On one machine the notebooks do that themselves (`processes`). For several machines, with a shared folder for data and run,
-call on each of them, for instance with 2 machines of 8 GPUs::
+On one machine the notebooks start torchrun themselves (option `processes`). To train on several machines, which must share
+the folders of data and run, start it on each of them, for example on 2 machines with 8 GPUs each::
 
     torchrun --nnodes=2 --nproc-per-node=8 --rdzv-backend=c10d --rdzv-endpoint=HOST:29400 \\
         -m inpaintkit.training --config models/mine/params.yaml
@@ -27,21 +27,21 @@ from inpaintkit.training.trainer import GanTrainer, Trainer
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train as the YAML file says (notebook 03's parameters if it names a discriminator).
+    """Train with the parameters of a YAML file: those of notebook 03 if they name a discriminator, else of notebook 02.
 
-    Raises `SystemExit` with a status where it ends before its time.
+    Raises `SystemExit` with a status if the training is refused, fails or is stopped.
     """
     parser = argparse.ArgumentParser(prog="python -m inpaintkit.training", description="One process of a training run.")
     parser.add_argument("--config", type=Path, required=True, help="flat parameters of notebook 02 or 03")
     options = parser.parse_args(arguments)
-    # left once all is told: processes that miss this one then fail with a traceback
+    # the group is left after the error is reported: the other processes, missing this one, then fail with a traceback
     with contextlib.ExitStack() as stack:
         try:
             params = read_params(options.config) | {"processes": int(os.environ.get("WORLD_SIZE", "1"))}
             gan = "discriminator" in params
             config = GanConfig.from_params(params) if gan else TrainConfig.from_params(params)
             group = stack.enter_context(join_group(config.device))
-            callbacks = [ToParent()] if PARENT_VARIABLE in os.environ else None  # torchrun was called by hand
+            callbacks = [ToParent()] if PARENT_VARIABLE in os.environ else None  # None: torchrun was started by hand
             (GanTrainer if gan else Trainer)(config, callbacks, group).fit()
         except InputError as error:
             _end(2, refused=str(error))
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _end(status: int, **said: str) -> NoReturn:
-    """Say what ended the training, to the process that waits for it or else to a person; end with the exit `status`."""
+    """Report why the training ended, to the parent process or else on the terminal; exit with `status`."""
     if PARENT_VARIABLE in os.environ:
         tell_parent(**said)
     else:
@@ -61,18 +61,18 @@ def _end(status: int, **said: str) -> NoReturn:
 
 
 class ToParent(ProgressLines):
-    """Plain lines, and rows as the process reads them that started this one."""
+    """Progress as plain lines, and loss rows as messages to the parent process."""
 
     def on_start(self, run: RunView) -> None:
         super().on_start(run)
-        tell_parent(leader=os.getpid())  # which from now on saves before it stops
+        tell_parent(leader=os.getpid())  # from now on this process saves before it stops
 
     def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
         tell_parent(row=row)
 
 
 def read_params(file: Path) -> dict[str, Any]:
-    """Return the flat parameters of a YAML file; raise `InputError`."""
+    """Return the flat parameters of a YAML file. Raises `InputError` if it can't be read or holds anything else."""
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:

@@ -1,4 +1,4 @@
-"""Mixed precision: which arithmetic is fastest on this machine, and the contexts that use it."""
+"""Mixed precision: the choice of the fastest arithmetic on this machine, and the contexts that use it."""
 
 import contextlib
 
@@ -6,18 +6,19 @@ import torch
 
 from inpaintkit.arithmetic import bf16_is_fast
 
-NEVER = 2**31 - 1  # optimiser steps between two growths of the scale
+NEVER = 2**31 - 1  # optimiser steps before the scale grows
 
 
 def choose_amp(mode: str, device: str) -> tuple[str, str]:
-    """Return (``off``, ``bf16`` or ``fp16``; a sentence that says why) for the option `mode` on `device`.
+    """Return the arithmetic (``off``, ``bf16`` or ``fp16``) for the option `mode` on `device`, and the reason as a sentence.
 
-    ``auto`` takes bf16 on a GPU that computes it, else fp16; on a CPU bf16 where the processor has instructions for it.
+    ``auto`` takes bf16 on a GPU that supports it in hardware, else fp16; on a CPU it takes bf16 if the processor has
+    instructions for it, else fp32 (``off``).
     """
     if mode != "auto":
         return mode, f"arithmetic: {mode}, as asked"
     if device.startswith("cuda"):
-        with torch.cuda.device(device):  # several cards in a machine may differ
+        with torch.cuda.device(device):  # the GPUs of a machine may differ
             chosen = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
             return chosen, f"arithmetic: {chosen} on {torch.cuda.get_device_name()}"
     if device != "cpu":
@@ -28,11 +29,11 @@ def choose_amp(mode: str, device: str) -> tuple[str, str]:
 
 
 def gradient_scaler(mode: str, device: str) -> torch.amp.GradScaler:
-    """Return what stands between loss and optimiser for a resolved `mode` on `device`.
+    """Return the gradient scaler for a resolved `mode` on `device`.
 
-    In every arithmetic it skips optimiser steps whose gradients are NaN or infinite, without making the host wait for the
-    device (schedule-free optimisers make it wait all the same). In fp16 it also keeps small gradients in range; otherwise
-    its scale is 1 before every step, and 1/2 after one that was skipped.
+    In every arithmetic it skips optimiser steps whose gradients are NaN or infinite, without making the host wait for
+    the device (schedule-free optimisers make it wait all the same). In fp16 it also keeps small gradients in range;
+    otherwise its scale is 1 before every step, and 1/2 after a skipped one.
     """
     kind = device.partition(":")[0]
     if mode == "fp16":

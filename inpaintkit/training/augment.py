@@ -1,4 +1,4 @@
-"""Moving output and target together before the loss, so that the loss doesn't see the network's pixel grid."""
+"""Pair augmentation: output and target move together before the loss, which then can't see the network's pixel grid."""
 
 import math
 from collections.abc import Callable
@@ -13,9 +13,9 @@ MAX_DEGREES = 15.0
 
 
 def draw_augmentation(generator: torch.Generator) -> Callable[[Tensor], Tensor]:
-    """Draw what moves pictures (B, C, H, W), what comes in from outside being reflected.
+    """Return a random transform of pictures (B, C, H, W), which fills the borders by reflection.
 
-    One of three with equal chances: a shift of up to 8 px per axis, a rotation of up to 15 degrees, nothing.
+    It is one of three with equal chances: a shift of up to 8 px per axis, a rotation of up to 15 degrees, or none.
     """
 
     def integer(low: int, high: int) -> int:
@@ -33,7 +33,10 @@ def draw_augmentation(generator: torch.Generator) -> Callable[[Tensor], Tensor]:
 def augment_pair(
     output: Tensor, target: Tensor, generator: torch.Generator, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return output, target (B, 3, H, W) and mask (B, 1, H, W; bool or float) moved alike, see `draw_augmentation`."""
+    """Return output, target (B, 3, H, W) and mask (B, 1, H, W; bool or float), all moved by the same random transform.
+
+    See `draw_augmentation`.
+    """
     move = draw_augmentation(generator)
     if mask is not None:
         mask = move(mask.float()) > 0.5 if mask.dtype == torch.bool else move(mask)
@@ -41,7 +44,7 @@ def augment_pair(
 
 
 def translate(picture: Tensor, shift_x: int, shift_y: int) -> Tensor:
-    """Shift (B, C, H, W) by whole px, right and down positive, reflecting at the borders."""
+    """Shift (B, C, H, W) by whole px, right and down positive; the borders are filled by reflection."""
     pad = max(abs(shift_x), abs(shift_y))
     height, width = picture.shape[-2:]
     padded = F.pad(picture, (pad,) * 4, mode="reflect")
@@ -49,11 +52,11 @@ def translate(picture: Tensor, shift_x: int, shift_y: int) -> Tensor:
 
 
 def rotate(picture: Tensor, degrees: float, expand: bool = False) -> Tensor:
-    """Rotate (B, C, H, W) about its centre, bilinear.
+    """Rotate (B, C, H, W) about its centre, with bilinear interpolation.
 
-    By default the size stays and what comes in from outside is reflected; with `expand` the picture grows to hold all
-    of itself and zeros surround it. As in the reference, the sampling grid spans -1..1 per axis: everything is
-    scaled by less than 1 % and a picture that isn't square is slightly sheared.
+    By default the size stays the same and the borders are filled by reflection; with `expand` the picture grows until
+    nothing is cut off, and zeros surround it. As in the reference, the sampling grid spans -1..1 per axis: everything
+    is scaled by less than 1 % and a picture that isn't square is slightly sheared.
     """
     height, width = picture.shape[-2:]
     pad_y, pad_x = _rotation_pad(height), _rotation_pad(width)

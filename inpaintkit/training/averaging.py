@@ -1,4 +1,4 @@
-"""The weights to use, where they are not those that are trained: schedule-free optimisers, moving averages."""
+"""The weights to use where they aren't those being trained: schedule-free optimisers, moving averages."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,9 +9,10 @@ from torch.optim.swa_utils import AveragedModel
 
 
 class MovingAverage(AveragedModel):
-    """The exponential moving average of the weights of `model`: torch's own, without its copy of a counter to the device.
+    """Exponential moving average of the weights of `model`.
 
-    Call ``update_parameters(model)`` after each optimiser step; the first call copies the weights.
+    It is torch's own, without its copy of a counter to the device. Call ``update_parameters(model)`` after each
+    optimiser step; the first call copies the weights.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -29,10 +30,11 @@ class MovingAverage(AveragedModel):
 def averaged_weights(
     optimizer: torch.optim.Optimizer, model: nn.Module, average: AveragedModel | None
 ) -> Iterator[None]:
-    """For the time of the context `model` holds the weights to use: the `average`, or those of a schedule-free `optimizer`.
+    """Within the context, `model` holds the weights to use: the `average`, or those of a schedule-free `optimizer`.
 
-    Afterwards the training weights are back bit by bit: `optimizer.eval()` and `.train()` alone would round, and a
-    run that saves more often would end elsewhere. Without either they are the same.
+    Without either, they are the training weights. After the context the training weights are restored bit by bit:
+    `optimizer.eval()` and `.train()` alone would round them, and a run that saves more often would end with other
+    weights.
     """
     schedule_free = hasattr(optimizer, "eval")
     kept = [(parameter, parameter.detach().clone()) for parameter in model.parameters()]

@@ -1,6 +1,6 @@
-"""Who is told of a running job, and plain lines about it for people and log files.
+"""Callbacks of a running job, and plain progress lines for people and log files.
 
-The loop calls these and knows nothing of notebooks; a notebook or a test passes its own.
+The training loop calls these hooks and knows nothing of notebooks; a notebook or a test passes its own callbacks.
 """
 
 import time
@@ -14,19 +14,19 @@ from inpaintkit.text import duration, shown
 from inpaintkit.training.stopping import StopRequest
 
 PROGRESS_VARIABLE = "INPAINTKIT_PROGRESS"
-"""Environment variable: ``lines`` asks for plain lines; set for headless runs."""
+"""Environment variable, set for headless runs: ``lines`` asks for plain progress lines."""
 
-LINE_EVERY = 0.05  # of a job
+LINE_EVERY = 0.05  # share of a job
 FIRST_WAIT, LONGEST_WAIT = 10.0, 600.0  # s
 SOON = 2.0
-"""Time (s) before which nothing is said about the rest: the first results come together."""
+"""Time (s) before which no remaining time is given: the first results arrive all at once."""
 
 
 class RunView(Protocol):
-    """What callbacks may know of a run."""
+    """What a callback can see of a run."""
 
     stop: StopRequest
-    """Set it to end the run politely."""
+    """Set ``stop.asked`` to end the run after its current step, once it is saved."""
 
     folder: Path
 
@@ -37,12 +37,12 @@ class RunView(Protocol):
 
     @property
     def steps_done(self) -> int:
-        """Steps behind us, those before a resume included."""
+        """Number of steps done, including those before a resume."""
 
 
 @dataclass(frozen=True)
 class StepInfo:
-    """One mini-batch: its number within the epoch (from 1), the number of all, the running mean of each term."""
+    """A finished step: its number within the epoch (from 1), the number of all, the running mean of each loss term."""
 
     epoch: int
     step: int
@@ -51,7 +51,7 @@ class StepInfo:
 
 
 class Callback:
-    """Base of all callbacks: every hook does nothing. `row` is what also stands in the loss CSV."""
+    """Base class of callbacks, whose hooks do nothing. The `row` of `on_row` is also written to the loss CSV."""
 
     def on_start(self, run: RunView) -> None: ...
 
@@ -71,19 +71,22 @@ def format_row(row: Mapping[str, float | int | str]) -> str:
 
 
 def shown_loss(info: StepInfo) -> str:
-    """Return the running loss as text; it may still be on its way from the device."""
+    """Return the running loss as text; ``?`` while it hasn't been read from the device."""
     return f"{info.terms['total']:.4g}" if "total" in info.terms else "?"
 
 
 class Pace:
-    """Says when a plain line about a job is due: at every 5 %, and before that 10, 20, 40 ... and at most 600 s after the last."""
+    """Decides when a job's next progress line is due: after every 5 % of the job, or when the last line is too old.
+
+    That is after 10 s at first, then after 20, 40 ... and at most 600 s.
+    """
 
     def __init__(self, done: float = 0.0) -> None:
         self._next, self._wait = done + LINE_EVERY, FIRST_WAIT
         self._due = time.monotonic() + self._wait
 
     def due(self, done: float) -> bool:
-        """Return whether a line is due when `done`, a share of 1, of the job is behind us."""
+        """Return whether a line is due now that a share `done` (0..1) of the job is finished."""
         now = time.monotonic()
         if done < self._next and now < self._due:
             return False
@@ -94,14 +97,17 @@ class Pace:
 
 
 class TimeLeft:
-    """How long the rest of a job takes, judged by what was done since it first told its total."""
+    """Estimate of a job's remaining time, from its speed since its total became known or last changed."""
 
     def __init__(self) -> None:
         self.made = self._first = self._total = 0
         self._since = 0.0
 
     def left(self, done: int, total: int) -> str | None:
-        """Return in words how long it will take from `done` of `total` on, None as long as that can't be said; 0: not known yet."""
+        """Return in words how long the rest takes after `done` of `total`, None while that can't be estimated.
+
+        A `total` of 0 isn't known yet.
+        """
         now = time.monotonic()
         if total != self._total:
             self._since, self._first, self._total = now, done, total
@@ -112,7 +118,10 @@ class TimeLeft:
 
 
 class ProgressLines(Callback):
-    """One plain line now and then, with the time that is left, and per row: for logs in which a bar would freeze."""
+    """Prints each row, and now and then the progress and the remaining time, as plain lines.
+
+    It is for logs, in which a progress bar would freeze.
+    """
 
     def on_start(self, run: RunView) -> None:
         self._started, self._clock = time.monotonic(), TimeLeft()

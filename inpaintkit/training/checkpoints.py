@@ -1,4 +1,4 @@
-"""Full-state checkpoints on disk: the newest under its known name, older ones beside it under numbers."""
+"""Full-state checkpoints on disk: the newest under the usual name, older ones beside it with a number in the name."""
 
 import contextlib
 import itertools
@@ -16,15 +16,15 @@ from inpaintkit.text import shown
 
 
 def older(file: Path, age: int) -> Path:
-    """Return where the checkpoint lies that was saved `age` times before the newest one, `file`; age 0 is `file`."""
+    """Return the path of the checkpoint saved `age` times before the newest one, `file`; age 0 is `file` itself."""
     return file if age == 0 else file.with_name(f"{file.stem}.{age}{file.suffix}")
 
 
 def save_checkpoint(model: LightInpaintV1, file: Path, payload: Mapping[str, Any], keep_last: int) -> None:
-    """Write `payload` to `file`, atomically, and keep the `keep_last` - 1 checkpoints before it; older ones go.
+    """Write `payload` to `file` atomically, keep the `keep_last` - 1 checkpoints before it, and delete older ones.
 
-    At every moment, a kill in the midst of it included, `file` is a whole checkpoint (the first save aside).
-    Raises `InputError` where it can't be written; what was there stays, under the names that it had.
+    At every moment after the first save `file` is a complete checkpoint, even if the process is killed while it saves.
+    Raises `InputError` if it can't be written; the existing files then keep their content and names.
     """
     with _linked(file, older(file, 1)) if keep_last > 1 and file.exists() else contextlib.nullcontext():
         save_state(model, file, payload)
@@ -36,14 +36,20 @@ def save_checkpoint(model: LightInpaintV1, file: Path, payload: Mapping[str, Any
 
 
 def put_in_place(source: Path, file: Path) -> None:
-    """Let `file`, which is missing or damaged, be the older checkpoint `source`: the next save must not lose that one."""
+    """Restore `file`, which is missing or damaged, from the older checkpoint `source`.
+
+    Otherwise the next save could lose that one.
+    """
     with _linked(source, file):
         pass
 
 
 @contextlib.contextmanager
 def _linked(file: Path, name: Path) -> Iterator[None]:
-    """Give what `file` is now a second name, from the end of the context on; without copying where the file system can do that."""
+    """At the end of the context, give the content that `file` has now a second name.
+
+    It is only copied where the file system has no hard links.
+    """
     with atomic_path(name) as temporary:
         temporary.unlink()
         try:
@@ -55,7 +61,10 @@ def _linked(file: Path, name: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def taking_state(folder: Path) -> Iterator[None]:
-    """Turn what the content of a checkpoint in `folder` raises, because it isn't what was written there, into an `InputError`."""
+    """Raise `InputError` instead of the errors that a damaged or foreign checkpoint in `folder` causes.
+
+    Errors of the device pass unchanged.
+    """
     try:
         yield
     except (InputError, RunFailed):
@@ -70,9 +79,9 @@ def taking_state(folder: Path) -> Iterator[None]:
 
 
 def newest_checkpoint(file: Path) -> tuple[dict[str, Any], Path]:
-    """Return the newest readable checkpoint of `file` and its numbered predecessors, and where it lies.
+    """Return the newest readable checkpoint among `file` and its numbered predecessors, and its path.
 
-    Raises `InputError` as `load_state` does for the newest one when none can be read.
+    Raises the `InputError` of `load_state` for the newest one if none can be read.
     """
     try:
         return load_state(file), file

@@ -21,23 +21,25 @@ from inpaintkit.text import first_line
 
 CHECKPOINT = "facebook/dinov2-small"
 LAYERS = 4
-"""Compared are so many layers, spread evenly up to the last one."""
+"""Number of layers that are compared, spread evenly up to the last one."""
 MEAN, DEVIATION = IMAGENET  # as the network was trained
 
 
 class DinoDistance(nn.Module):
-    """1 - cosine between the patch tokens of two pictures; frozen, without an entry in `parameters()` or `state_dict()`.
+    """Distance of two pictures: 1 - cosine similarity of their patch tokens.
+
+    The network is frozen, without an entry in `parameters()` or `state_dict()`.
 
     Args:
         path: folder of a transformers checkpoint of DINOv2; None: `CHECKPOINT` from the cache or the hub.
 
-    Raises `InputError` when the network can't be had.
+    Raises `InputError` if the network can't be loaded.
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
         super().__init__()
         network: Any = load_dinov2(path).eval().requires_grad_(False)
-        self._network = (network,)  # in a tuple, so that its weights are nobody's parameters
+        self._network = (network,)  # in a tuple, so that torch doesn't register its weights as parameters
         count = network.config.num_hidden_layers
         self.layers = sorted({max(1, count * number // LAYERS) for number in range(1, LAYERS + 1)})
         self.patch: int = network.config.patch_size
@@ -53,7 +55,7 @@ class DinoDistance(nn.Module):
         """Return the distance of each pair, (B,) float32, 0..2; 0 = equal.
 
         `input` and `target` are pictures (B, 3, H, W) in 0..1 (values outside are allowed), H and W multiples of `patch`.
-        The mean over patches and layers; the gradient flows to `input` only.
+        The distance is the mean over patches and layers; the gradient flows to `input` only.
         """
         with torch.no_grad():
             references = self.features(target)
@@ -72,7 +74,10 @@ class DinoDistance(nn.Module):
 
 
 def load_dinov2(path: str | Path | None) -> nn.Module:
-    """Return transformers' DINOv2 from folder `path`, else from the cache, else from the hub; raises `InputError`."""
+    """Return transformers' DINOv2 from the folder `path`; None: from the cache, else from the hub.
+
+    Raises `InputError` if it can't be loaded.
+    """
     if not is_installed():
         raise InputError("loss: l1dinov2 needs the package transformers; run `pip install transformers`")
     from huggingface_hub import constants

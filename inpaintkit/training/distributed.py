@@ -1,9 +1,10 @@
-"""Several processes on one training run: who is who, and the few things that they tell each other.
+"""Training in several processes: their ranks, and the few values that they exchange.
 
-torchrun starts the processes. Each one trains on its share of every step; gradients are averaged once per optimiser step,
-right before the weights move. That is what DistributedDataParallel does, without its hooks on the backward pass: GAN
-fine-tuning runs several backward passes through parts of both networks, an ensemble uses other members in each
-step, and a step whose losses aren't finite has no backward pass there at all. With 9 MB of gradients there is nothing to gain from overlapping.
+torchrun starts the processes. Each one trains on its share of every step; gradients are averaged once per optimiser
+step, right before the weights are updated. That is what DistributedDataParallel does, but without hooks on the backward
+pass: GAN fine-tuning runs several backward passes through parts of both networks, an ensemble uses other members in
+each step, and a step whose losses aren't finite has no backward pass there at all. With 9 MB of gradients, overlapping
+the exchange with the backward pass gains nothing.
 """
 
 import contextlib
@@ -16,8 +17,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-# Its functions have the group of the moment of import as a default argument. Imported while there is one, as by torch's compiler
-# with the first optimiser, they keep that group alive after its end, and its threads now and then abort Python's own end.
+# Its functions keep the default group at the time of import as a default argument. If torch's compiler imports it, with the
+# first optimiser, while a group exists, that group stays alive after its end, and its threads sometimes abort Python's exit.
 import torch.distributed.nn.functional
 from torch import Tensor, nn
 
@@ -26,12 +27,12 @@ from inpaintkit.config import check_processes, resolve_device
 _T = TypeVar("_T")
 
 PATIENCE = timedelta(hours=2)
-"""So long a process waits for the others: evaluation pictures and checkpoints on a slow disk take their time."""
+"""How long a process waits for the others: evaluation pictures and checkpoints take their time on a slow disk."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of this run, seen from one of them; alone unless `join_group` was entered."""
+    """The processes of a run as seen by one of them; a group of one unless `join_group` was entered."""
 
     rank: int = 0
     size: int = 1
@@ -44,7 +45,7 @@ class Group:
         return self.rank == 0
 
     def share(self, items: Sequence[_T], chunk: int) -> list[_T]:
-        """Return this process's part of `items`, in which `chunk` consecutive ones per process form a step.
+        """Return this process's part of `items`; each step takes `chunk` consecutive items per process.
 
         The last step may be smaller; the length of `items` must be a multiple of `size`.
         """
@@ -64,7 +65,7 @@ class Group:
         return values
 
     def mean(self, tensor: Tensor) -> Tensor:
-        """Return the mean of `tensor` over all processes (no gradient flows to the others)."""
+        """Return the mean of `tensor` over all processes; with several, it is detached."""
         if self.size == 1:
             return tensor
         total = tensor.detach().clone()
@@ -72,7 +73,10 @@ class Group:
         return total / self.size
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace each gradient by its mean over all processes. In all of them the same parameters have one: steps are skipped by all."""
+        """Replace each gradient by its mean over all processes.
+
+        The same parameters have gradients in all of them, because a step is skipped by all processes or by none.
+        """
         used = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
         if self.size == 1 or not used:
             return
@@ -82,7 +86,7 @@ class Group:
 
     @contextlib.contextmanager
     def leader_first(self) -> Iterator[None]:
-        """Let the first process of each machine through the context before its others (one builds, all use)."""
+        """Let the first process of each machine run the context before the others (one builds, all use)."""
         if self.size > 1 and self.local_rank > 0:
             dist.barrier()
         yield
@@ -92,10 +96,10 @@ class Group:
 
 @contextlib.contextmanager
 def join_group(device: str) -> Iterator[Group]:
-    """Join the processes that torchrun started, for the time of the context; a group of one without torchrun.
+    """Join the processes that torchrun started for the duration of the context; without torchrun, yield a group of one.
 
-    On the `device` ``cuda`` each process of a machine gets its own GPU; raises `InputError` where there are too few.
-    Small messages go through gloo, so that they don't make a GPU wait; gradients on GPUs go through NCCL.
+    On the `device` ``cuda`` each process of a machine gets its own GPU; raises `InputError` if there are too few. Small
+    messages go through gloo, so that they don't make a GPU wait; gradients on GPUs go through NCCL.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Group()
@@ -111,7 +115,7 @@ def join_group(device: str) -> Iterator[Group]:
     try:
         yield Group(dist.get_rank(), dist.get_world_size(), local_rank, gradients)
     except BaseException:
-        # NCCL's orderly end waits for the others, and they wait for this process: nobody would hear what failed
+        # NCCL's regular shutdown waits for the other processes, and they wait for this one: the error would never be reported
         if gradients is not None:
             gradients.abort()
         raise

@@ -1,4 +1,4 @@
-"""How long a training will take on this machine, from a step that is timed before it starts."""
+"""Estimate how long a training will take on this machine, from a step that is timed before it starts."""
 
 import time
 
@@ -15,16 +15,16 @@ from inpaintkit.training.tasks.plain import PlainTask
 
 TIMED_SAMPLES = 2
 GAN_STEP = 2.2
-"""A GAN step takes about so many plain ones, see docs/gan.md."""
+"""Duration of a GAN step in plain steps, see docs/gan.md."""
 
-HOLE_SHARE = 8  # of the crop's width, 1/8
+HOLE_SHARE = 8  # the hole takes 1/8 of the crop's width
 
 
 def estimate_seconds(config: TrainConfig) -> float:
-    """Return how many seconds the training of `config` takes on this machine, evaluation and loading left out.
+    """Return how many seconds the training of `config` takes on this machine, without evaluation and loading.
 
-    Times a step of `TIMED_SAMPLES` samples of noise and the optimiser's move after it, once more than needed to warm up: some
-    seconds on a CPU. A GPU with larger batches is faster than that.
+    Times a step on `TIMED_SAMPLES` samples of noise and the update after it, following a first one as warm-up: some
+    seconds on a CPU. A GPU with larger batches is faster than estimated.
     """
     device = resolve_device(config.device)
     task = PlainTask(config, LightInpaintV1(torch_rng(0)), choose_amp(config.amp, device)[0], device, Group())
@@ -49,6 +49,6 @@ def estimate_seconds(config: TrainConfig) -> float:
 
 
 def _now(task: PlainTask) -> float:
-    """Return the time once the device has done all it was given."""
+    """Return the time once the device has finished all its work."""
     task.last_layer.detach().flatten()[0].item()
     return time.perf_counter()

@@ -1,4 +1,4 @@
-"""Getting samples to the device: from loader processes, or from records that lie there already."""
+"""Feed samples to the device, from loader processes or from records that lie in its memory."""
 
 import fnmatch
 import signal
@@ -22,23 +22,23 @@ Item = int | tuple[int, int, int]
 """A record's number; in training (record, epoch, draw)."""
 
 ROOM_SHARE = 0.5
-"""Records may take this share of a GPU's free memory; the rest is for the networks."""
+"""Share of a GPU's free memory that records may take; the rest is for the networks."""
 
 
 def open_records(config: TrainConfig, split: str) -> InpaintDataset:
-    """Return the records of one side, ``train`` or ``eval``. Raises `InputError` where they can't serve."""
+    """Return the records of a `split`, ``train`` or ``eval``. Raises `InputError` if they can't be used."""
     chances = Chances(config.mixed_border, config.thin_hole, config.border_hole)
     return InpaintDataset(Path(config.data_dir) / split, split == "train", config.seed, config.crop_size, chances)
 
 
 def check_records(config: TrainConfig) -> None:
-    """Raise `InputError` where the records of `config` can't serve, or `eval_records` chooses none."""
+    """Raise `InputError` if the records of `config` can't be used, or `eval_records` chooses none."""
     open_records(config, "train")
     choose_records(open_records(config, "eval").names, config.eval_records)
 
 
 class Feed:
-    """Batches of a data set on `device`, whichever way is fastest there."""
+    """Source of a data set's batches on `device`, in whichever way is fastest there."""
 
     def __init__(self, config: TrainConfig, records: InpaintDataset, device: str) -> None:
         self.device, self.batch_size = device, config.batch_size
@@ -53,12 +53,12 @@ class Feed:
                 f"the records can't be packed into {records.folder.parent / PACK_FOLDER} (no permission, or too little room): each "
                 "sample is read from its PNG files, which takes many times as long"
             )
-        self.order: list[Item] = []  # exchanged between epochs, so that loader workers live for the whole run
-        # a start of two seconds each would be longer than it takes to read what is judged
+        self.order: list[Item] = []  # filled anew for each epoch, so that loader workers live for the whole run
+        # for evaluation, starting workers (two seconds each) would take longer than reading the records
         count = config.num_workers if records.training else 0
         workers: dict[str, Any] = {"num_workers": count, "pin_memory": device.startswith("cuda")}
         if count:
-            # forked workers hang after OpenCV's threads; a fork server's outlive a killed trainer
+            # forked workers hang once OpenCV has used threads; those of a fork server outlive a killed trainer
             workers |= {
                 "persistent_workers": True,
                 "multiprocessing_context": "spawn",
@@ -67,21 +67,21 @@ class Feed:
         self.loader = DataLoader(records, config.batch_size, sampler=self.order, **workers)
 
     def batches(self, items: Sequence[Any]) -> Iterator[Batch]:
-        """Yield the samples of `items`, `batch_size` at a time, the rest last."""
+        """Yield the samples of `items` in batches of `batch_size`; the last batch holds the rest."""
         if self.resident is not None:
             for start in range(0, len(items), self.batch_size):
                 yield self.resident.batch(items[start : start + self.batch_size])
             return
         self.order[:] = items
-        pinned = self.device.startswith("cuda")  # Apple's devices may read other memory when it holds something else
+        pinned = self.device.startswith("cuda")  # Apple's devices may read other memory only after it was reused
         for x, hole, y, index in self.loader if items else ():
             yield (*(part.to(self.device, non_blocking=pinned) for part in (x, hole, y)), index)  # type: ignore[misc]
 
     def close(self) -> None:
         """End the loader processes; the next batches start new ones.
 
-        An interrupted cell keeps all that it used in its traceback, and a kernel that ends stops its children: torch then
-        complains of loader processes that were killed.
+        The traceback of an interrupted notebook cell keeps everything alive that the cell used, and a kernel that ends
+        stops its children: torch would then report that loader workers were killed.
         """
         workers = None if self.resident is not None else self.loader._iterator
         if workers is not None:
@@ -90,17 +90,20 @@ class Feed:
 
 
 def outlive_stop_signal(worker: int) -> None:
-    """Make this loader process deaf to SIGINT and to the first SIGTERM.
+    """Make this loader process ignore SIGINT and the first SIGTERM.
 
-    They may go to a whole group of processes, and the trainer needs its workers until it has saved. The second SIGTERM is obeyed:
-    with it the trainer ends them.
+    They may be sent to a whole group of processes, and the trainer needs its workers until it has saved. The second
+    SIGTERM, with which the trainer ends them, is obeyed.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))
 
 
 def wants_resident(mode: str, records: InpaintDataset, device: str) -> bool:
-    """Return whether the records go to the device's memory: ``on``, or ``auto`` on a GPU with room for equal sizes."""
+    """Return whether the records go to the device's memory.
+
+    They do with ``on``, and with ``auto`` on a GPU if all have the same size and there is room.
+    """
     if mode != "auto" or not device.startswith("cuda"):
         return mode == "on"
     free, _ = torch.cuda.mem_get_info(torch.device(device))
@@ -118,12 +121,12 @@ def evenly(items: Sequence[_T], wanted: int | None) -> list[_T]:
 
 
 def choose_records(names: Sequence[str], choice: int | str | None) -> list[int]:
-    """Return the numbers of the records to judge: so many, spread evenly, or those whose name fits a pattern.
+    """Return the numbers of the records to evaluate: `choice` of them, spread evenly, or those whose name matches the pattern.
 
     >>> choose_records(["a1", "a2", "b1", "b2"], 2), choose_records(["a1", "a2", "b1", "b2"], "b*")
     ([0, 2], [2, 3])
 
-    Raises `InputError` when no name fits.
+    Raises `InputError` if no name matches.
     """
     if not isinstance(choice, str):
         return evenly(range(len(names)), choice)

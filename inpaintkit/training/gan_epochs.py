@@ -1,4 +1,4 @@
-"""The epochs of a GAN fine-tuning in words and as a table: what each is worth, and why one was picked."""
+"""Describe the epochs of a GAN fine-tuning in words and as a table: how good each is, and why one was picked."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ FIGURES = {
 
 
 def picked_because(history: Sequence[Row], picked: int) -> str:
-    """Return in words why epoch `picked` is the best one; 0: none is."""
+    """Return a text that says why epoch `picked` is the best one; 0 means that none was picked."""
     rows = {int(row["epoch"]): row for row in history if row["split"] == "eval"}
     if picked not in rows or not picked:
         return "No epoch was judged after the start, so none was picked."
@@ -32,7 +32,10 @@ def picked_because(history: Sequence[Row], picked: int) -> str:
 
 
 def epoch_table(history: Sequence[Row], picked: int) -> str:
-    """Return a Markdown table of the inside-hole figures of each evaluated epoch, epoch `picked` in bold; 0: none is."""
+    """Return a Markdown table of the inside-hole figures of each evaluated epoch, with epoch `picked` in bold.
+
+    A `picked` of 0 means that none was picked.
+    """
     lines = [f"| epoch | {' | '.join(FIGURES.values())} |", "| ---: |" + " ---: |" * len(FIGURES)]
     for row in history:
         if row["split"] != "eval":

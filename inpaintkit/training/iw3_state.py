@@ -1,7 +1,7 @@
-"""Training states in iw3's format: the order of an optimiser's parameters, and a run of iw3 as one here takes it over.
+"""Training states in iw3's format: the order of an optimiser's parameters, and converted runs of iw3 to resume here.
 
-An optimiser's state knows parameters by their place alone. In another order it would be loaded without a word, moments of one
-weight upon another. iw3's order is by name within each group.
+An optimiser's state identifies parameters only by their position. Loaded in another order, it would silently assign the
+moments of one weight to another. iw3's order is by name within each group.
 """
 
 import dataclasses
@@ -17,13 +17,13 @@ from inpaintkit.training.progress import Progress
 from inpaintkit.training.schedule import last_epoch
 
 ORDER_KEY, BY_NAME = "inpaintkit_parameter_order", "by name"
-"""Entry of a checkpoint that says its optimisers' states are in this order; checkpoints of earlier versions have none."""
+"""Checkpoint entry that says the optimisers' states are in this order; checkpoints of earlier versions lack it."""
 
 MOMENTS = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "adamw_schedulefree": {"z", "exp_avg_sq"}}
-"""What the state of an optimiser holds for each weight."""
+"""Entries that the state of an optimiser holds for each weight."""
 
 GROUPS = 2
-"""Weights that decay and others; Adam and RAdam, whose moments are the same, have one group of all."""
+"""Number of parameter groups: decaying weights and others. Adam and RAdam have the same moments, but one group."""
 
 ALTERNATIVE = "take its weights alone with reset_state=True"
 
@@ -32,19 +32,19 @@ State = dict[str, Any]
 
 
 def to_names(optimizer: torch.optim.Optimizer, network: nn.Module) -> State:
-    """Return the state of an `optimizer` of `network` with the parameters of each group in order of their names."""
+    """Return the state of `optimizer`, which trains `network`, with the parameters of each group ordered by name."""
     state, places = optimizer.state_dict(), places_by_name(optimizer, network)
     return {**state, "state": {new: state["state"][old] for new, old in enumerate(places) if old in state["state"]}}
 
 
 def from_names(state: State, optimizer: torch.optim.Optimizer, network: nn.Module) -> State:
-    """Return a `state` that `to_names` returned with the parameters in the `optimizer`'s own order."""
+    """Return a `state` made by `to_names`, with the parameters in the order of `optimizer`."""
     places = places_by_name(optimizer, network)
     return {**state, "state": {old: state["state"][new] for new, old in enumerate(places) if new in state["state"]}}
 
 
 def places_by_name(optimizer: torch.optim.Optimizer, network: nn.Module) -> list[int]:
-    """Return the places of the optimiser's parameters, sorted by name within each group."""
+    """Return the positions of the optimiser's parameters, sorted by name within each group."""
     names = {parameter: name for name, parameter in network.named_parameters()}
     places: list[int] = []
     for group in optimizer.param_groups:
@@ -55,10 +55,11 @@ def places_by_name(optimizer: torch.optim.Optimizer, network: nn.Module) -> list
 
 
 def from_iw3(state: Mapping[str, Any], config: TrainConfig) -> State:
-    """Return iw3's checkpoint `state` as one of a run of `config` that stands at the beginning of its next epoch.
+    """Return iw3's checkpoint `state` as that of a run of `config` at the start of its next epoch.
 
-    Weights and optimiser go on. Losses of single records aren't kept by iw3, and its best loss is another one, so records are drawn
-    evenly at first and the state is judged as the run's start. Raises `InputError` where more is missing.
+    Weights and optimiser state are kept. iw3 doesn't keep the losses of single records, and its best loss is a
+    different one, so records are drawn evenly at first, and the weights taken over are evaluated as the run's start.
+    Raises `InputError` if anything else is missing or doesn't match `config`.
     """
     where = f"resume: {config.model_dir} holds a run of iw3"
     if isinstance(config, GanConfig):

@@ -1,4 +1,4 @@
-"""Judging a task on the evaluation records: figures of each record, their means, and pictures to look at."""
+"""Evaluate a task on the evaluation records: figures of each record, their means, and pictures to look at."""
 
 import itertools
 import math
@@ -22,10 +22,10 @@ GAP = 4  # px between the pictures of a strip
 
 
 def mean_figures(judged: Iterable[Mapping[str, float]]) -> Figures:
-    """Return the mean of each figure over all records; NaN where no record has it.
+    """Return the mean of each figure over all records; NaN if no record has it.
 
-    Figures of holes are NaN for records without a hole and don't count there; a NaN loss is bad news and stays. The PSNR of a
-    perfect fill, which is infinite, counts as `HIGHEST_PSNR`.
+    Figures of holes are NaN for records without a hole, which are left out of their mean. A NaN loss isn't left out: it
+    must show. The infinite PSNR of a perfect fill counts as `HIGHEST_PSNR`.
     """
     columns: dict[str, list[float]] = {}
     for figures in judged:
@@ -36,9 +36,9 @@ def mean_figures(judged: Iterable[Mapping[str, float]]) -> Figures:
 
 
 def judge_records(setup: Setup, group: Group, strips: Path, save_every: int, epoch: int) -> Figures:
-    """Return the mean figures of the evaluation records of `setup`; each process of `group` judges its share.
+    """Return the mean figures of the evaluation records of `setup`; each process of `group` evaluates its share.
 
-    Of every `save_every`-th batch a picture is kept in the folder `strips`.
+    For every `save_every`-th batch a picture is saved in the folder `strips`.
     """
     mine: list[Figures] = []
     for number, batch in enumerate(setup.eval_feed.batches(setup.eval_records[group.rank :: group.size])):

@@ -1,4 +1,4 @@
-"""Training in several processes from one: start torchrun, follow what it says, read what it leaves."""
+"""Train in several processes: start torchrun, follow its output, and turn its end into a result or an error."""
 
 import contextlib
 import dataclasses
@@ -20,17 +20,18 @@ from inpaintkit.training.run import Run
 from inpaintkit.training.stopping import ASKED_SIGNAL, PARENT_VARIABLE
 
 TAIL_LINES = 200
-"""Of a process that crashed, what it says comes before what the others and torchrun say of it."""
+"""Output lines kept for an error message: a crashed process's own come before those of the others and torchrun."""
 
 ENDS = {"refused", "failed", "stopped"}
-"""What a process tells last, see `__main__`. Afterwards torchrun has a traceback of its own to tell."""
+"""Keys of a process's last message, see `__main__`. Afterwards torchrun only prints a traceback of its own."""
 
 
 def fit_in_processes(config: TrainConfig, run: Run) -> None:
-    """Train with ``config.processes`` processes, until they end.
+    """Train with ``config.processes`` processes until they end.
 
-    Lines of the workers reach the callbacks of `run` as messages, rows of the loss CSV as rows. Raises `InputError` or
-    `RunFailed` with what a worker failed of, `KeyboardInterrupt` after a stop signal, once the workers have saved.
+    The workers' output reaches the callbacks of `run` line by line as messages, rows of the loss CSV as rows. Raises
+    `InputError` or `RunFailed` with the error of a worker, `KeyboardInterrupt` after a stop signal, once the workers
+    have saved.
     """
     said: dict[str, Any] = {}
     tail: deque[str] = deque(maxlen=TAIL_LINES)
@@ -42,7 +43,7 @@ def fit_in_processes(config: TrainConfig, run: Run) -> None:
         if wanted is not None and wanted != passed_on:
             passed_on = wanted
             if "leader" in said:
-                # torchrun would give its processes 30 s to save; the first of them agrees with the others and takes its time
+                # torchrun would kill its processes after 30 s; the leader instead stops all of them once the run is saved
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(said["leader"], wanted)
             else:
@@ -81,10 +82,10 @@ def fit_in_processes(config: TrainConfig, run: Run) -> None:
 
 
 def _start(config: TrainConfig, folder: Path) -> Child:
-    """Start torchrun with the processes of `config`, which lies in `folder` for them."""
+    """Start torchrun with the processes of `config`, which they read from a file in `folder`."""
     params = folder / "params.yaml"
     atomic_write_text(params, yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True))
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={config.processes}"]
     arguments = [*torchrun, "-m", "inpaintkit.training", "--config", str(params)]
-    environment = {PARENT_VARIABLE: str(os.getpid()), "PYTHONFAULTHANDLER": "1"}  # a crash says where it was
+    environment = {PARENT_VARIABLE: str(os.getpid()), "PYTHONFAULTHANDLER": "1"}  # a crash prints a traceback
     return Child(arguments, 1, environment)  # one thread each, as torchrun itself would choose
