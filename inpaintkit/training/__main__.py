@@ -1,7 +1,7 @@
 """What torchrun starts in each process: ``torchrun ... -m inpaintkit.training --config RUN/params.yaml``.
 
-On one machine the notebooks start torchrun themselves (option `processes`). To train on several machines, which must share
-the folders of data and run, start it on each of them, for example on 2 machines with 8 GPUs each::
+On one machine the notebooks start torchrun themselves (option `processes`). To train on several machines, which must
+share the folders of data and run, start it on each of them, for example on 2 machines with 8 GPUs each::
 
     torchrun --nnodes=2 --nproc-per-node=8 --rdzv-backend=c10d --rdzv-endpoint=HOST:29400 \\
         -m inpaintkit.training --config models/mine/params.yaml

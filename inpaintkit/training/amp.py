@@ -10,7 +10,7 @@ NEVER = 2**31 - 1  # optimiser steps before the scale grows
 
 
 def choose_amp(mode: str, device: str) -> tuple[str, str]:
-    """Return the arithmetic (``off``, ``bf16`` or ``fp16``) for the option `mode` on `device`, and the reason as a sentence.
+    """Return the arithmetic (``off``, ``bf16`` or ``fp16``) for the option `mode` on `device`, and why in words.
 
     ``auto`` takes bf16 on a GPU that supports it in hardware, else fp16; on a CPU it takes bf16 if the processor has
     instructions for it, else fp32 (``off``).
@@ -25,7 +25,7 @@ def choose_amp(mode: str, device: str) -> tuple[str, str]:
         return "off", f"arithmetic: fp32 on {device}"
     if bf16_is_fast():
         return "bf16", "arithmetic: bf16, which this processor multiplies fast (amp=off: fp32)"
-    return "off", "arithmetic: fp32, as this processor has no fast bf16 (amp=bf16 would try it all the same)"
+    return "off", "arithmetic: fp32, as this processor has no fast bf16 (amp=bf16 would use it anyway)"
 
 
 def gradient_scaler(mode: str, device: str) -> torch.amp.GradScaler:

@@ -1,7 +1,7 @@
 """A perceptual distance from DINOv2: how different two pictures look to a network that learnt from pictures alone.
 
-Oquab et al., "DINOv2: Learning Robust Visual Features without Supervision", 2023. The reference has a loss of that name whose
-definition is not documented; this one is our own.
+Oquab et al., "DINOv2: Learning Robust Visual Features without Supervision", 2023. The reference has a loss of that name
+whose definition is not documented; this one is our own.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class DinoDistance(nn.Module):
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the distance of each pair, (B,) float32, 0..2; 0 = equal.
 
-        `input` and `target` are pictures (B, 3, H, W) in 0..1 (values outside are allowed), H and W multiples of `patch`.
-        The distance is the mean over patches and layers; the gradient flows to `input` only.
+        `input` and `target` are pictures (B, 3, H, W) in 0..1 (values outside are allowed), H and W multiples of
+        `patch`. The distance is the mean over patches and layers; the gradient flows to `input` only.
         """
         with torch.no_grad():
             references = self.features(target)

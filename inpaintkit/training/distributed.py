@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-# Its functions keep the default group at the time of import as a default argument. If torch's compiler imports it, with the
-# first optimiser, while a group exists, that group stays alive after its end, and its threads sometimes abort Python's exit.
+# Its functions keep the default group at the time of import as a default argument. If torch's compiler imports it
+# (with the first optimiser) while a group exists, that group stays alive after its end, and its threads sometimes
+# abort Python's exit.
 import torch.distributed.nn.functional
 from torch import Tensor, nn
 
@@ -115,7 +116,7 @@ def join_group(device: str) -> Iterator[Group]:
     try:
         yield Group(dist.get_rank(), dist.get_world_size(), local_rank, gradients)
     except BaseException:
-        # NCCL's regular shutdown waits for the other processes, and they wait for this one: the error would never be reported
+        # NCCL's regular shutdown waits for the others, and they wait for this process: nobody would see the error
         if gradients is not None:
             gradients.abort()
         raise

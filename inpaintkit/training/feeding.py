@@ -46,7 +46,7 @@ class Feed:
         self.resident: ResidentRecords | None = None
         if records.training and wants_resident(config.resident, records, device):
             self.resident = ResidentRecords(records, device)
-            self.messages.append(f"{resident_bytes(records) / 2**20:.0f} MiB of records lie in the memory of {device}")
+            self.messages.append(f"{resident_bytes(records) / 2**20:.0f} MiB of records are in the memory of {device}")
             return
         if records.training and records.packed is None:
             self.messages.append(
@@ -121,7 +121,9 @@ def evenly(items: Sequence[_T], wanted: int | None) -> list[_T]:
 
 
 def choose_records(names: Sequence[str], choice: int | str | None) -> list[int]:
-    """Return the numbers of the records to evaluate: `choice` of them, spread evenly, or those whose name matches the pattern.
+    """Return the numbers of the records to evaluate.
+
+    `choice` is how many, spread evenly (None: all), or a pattern of their names.
 
     >>> choose_records(["a1", "a2", "b1", "b2"], 2), choose_records(["a1", "a2", "b1", "b2"], "b*")
     ([0, 2], [2, 3])

@@ -23,7 +23,7 @@ def picked_because(history: Sequence[Row], picked: int) -> str:
     changes = [f"{title} {float(start[name]):.4g} -> {float(row[name]):.4g}" for name, title in judged.items()]
     score = f"{float(row['score']):.4g}"
     several = f"its score {score} is the lowest of {len(rows) - 1} judged epochs"
-    reason = several if len(rows) > 2 else f"it alone was judged, with a score of {score}"
+    reason = several if len(rows) > 2 else f"it is the only epoch judged, with a score of {score}"
     later = f" The last one, {last}, has {float(rows[last]['score']):.4g}." if last != picked else ""
     worse = "" if float(row["score"]) < float(start["score"]) else " It is no better than the start by this score."
     return (

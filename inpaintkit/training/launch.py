@@ -43,7 +43,7 @@ def fit_in_processes(config: TrainConfig, run: Run) -> None:
         if wanted is not None and wanted != passed_on:
             passed_on = wanted
             if "leader" in said:
-                # torchrun would kill its processes after 30 s; the leader instead stops all of them once the run is saved
+                # torchrun would kill its processes after 30 s; the leader stops all of them once the run is saved
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(said["leader"], wanted)
             else:

@@ -1,10 +1,11 @@
-"""The training algorithm, from the first step to the last. What is trained is a `Task`, where it is kept a `Run`.
+"""The training loop. What it trains is a `Task`; where the result is kept is a `Run`.
 
-Nothing here depends on the state of a random generator: the order of an epoch comes from ``(seed, epoch)``, a sample from
-``(seed, epoch, draw)``, a step's noise from ``(seed, epoch, step)``. A resumed run therefore needs the state of task and
-sampler and two counters, and goes on bit by bit.
+Nothing here depends on the state of a random generator: the order of an epoch is derived from ``(seed, epoch)``, a
+sample from ``(seed, epoch, draw)``, a step's noise from ``(seed, epoch, step)``. A resumed run therefore needs only the
+state of task and sampler and two counters to continue bit by bit.
 
-Several processes (see `distributed`) each take their share of every step and of the evaluation; only the first one writes.
+With several processes (see `distributed`), each takes its share of every step and of the evaluation; only the first one
+writes.
 """
 
 import math
@@ -18,16 +19,17 @@ from inpaintkit.training.run import Run
 from inpaintkit.training.tasks.task import Task
 
 Judge = Callable[[int], Figures]
-"""Judges the task after an epoch: the mean figures of the evaluation records."""
+"""Function that evaluates the task after an epoch and returns the mean figures of the evaluation records."""
 
 Save = Callable[[], None]
-"""Writes the full state."""
+"""Function that writes the full state."""
 
 
 def fit(run: Run, task: Task, feed: Feed, sampler: HardExampleSampler, judge: Judge, save: Save) -> bool:
-    """Train until the last epoch; return False when the time was up before.
+    """Train until the last epoch; return False if the run was asked to stop, or its time was up, before.
 
-    Raises `KeyboardInterrupt` after a stop signal, once all is saved, and `RunFailed` when the training has diverged.
+    Raises `KeyboardInterrupt` after a stop signal, once everything is saved, and `RunFailed` if the training has
+    diverged.
     """
     progress, plan, config, group = run.progress, run.plan, run.config, run.group
     if not progress.history:
@@ -55,7 +57,7 @@ def fit(run: Run, task: Task, feed: Feed, sampler: HardExampleSampler, judge: Ju
 
 
 def finish_epoch(run: Run, task: Task, sampler: HardExampleSampler, judge: Judge, save: Save) -> None:
-    """Note the epoch's losses, move the schedules on, judge when it is time, and save."""
+    """Log the epoch's losses, step the schedules, evaluate if that is due, and save."""
     progress, config, epoch = run.progress, run.config, run.progress.epoch
     run.close_epoch(task.updaters[0].rates(), max(updater.skipped() for updater in task.updaters))
     sampler.update_weights()
@@ -73,9 +75,10 @@ def finish_epoch(run: Run, task: Task, sampler: HardExampleSampler, judge: Judge
 
 
 def judge_epoch(run: Run, task: Task, judge: Judge, epoch: int, over: bool = True) -> None:
-    """Judge the present weights on the evaluation records; keep them if they are the best so far.
+    """Evaluate the current weights on the evaluation records; save them as the best model if they are the best so far.
 
-    With an `epoch` that isn't `over` that is for the report alone, and the weights are kept only where none are yet.
+    If the epoch isn't `over`, the evaluation is only for the report, and the weights are saved only if no epoch has
+    been the best yet.
     """
     progress = run.progress
     with task.judging():
@@ -95,9 +98,10 @@ def judge_epoch(run: Run, task: Task, judge: Judge, epoch: int, over: bool = Tru
 
 
 def save_if_due(run: Run, save: Save) -> bool:
-    """Between two updates: save when it is time or the run stops, obey a stop signal; return whether to stop without one.
+    """Between two updates: save if a checkpoint is due or the run stops; return whether it is to stop.
 
-    What is judged of a stopped run comes after the save: it goes on as if it hadn't stopped.
+    Raises `KeyboardInterrupt` after a stop signal. A stopped run is evaluated only after this save, so that it resumes
+    as if it hadn't stopped.
     """
     stop, save_due = run.agree_on_stop()
     if stop or save_due or run.stop.signal is not None:

@@ -1,4 +1,4 @@
-"""Losses that wait on the device until somebody wants to read them: reading each at once would stall a GPU."""
+"""Losses that stay on the device until they are read together: reading each one at once would stall a GPU."""
 
 import itertools
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class BatchLosses:
 
 @dataclass(frozen=True)
 class StepLosses:
-    """The losses of a mini-batch of one process, read: its records, the loss of each, and the named terms."""
+    """The losses of one process's mini-batch as numbers: its records, the loss of each, and the named terms."""
 
     records: list[int]
     losses: list[float]
@@ -28,24 +28,24 @@ class StepLosses:
 
 
 class LossLog:
-    """Collects `BatchLosses` and hands them out read."""
+    """Log of `BatchLosses`, read from the device only when they are taken out."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Tensor, BatchLosses]] = []
 
     def add(self, records: Tensor, losses: BatchLosses) -> None:
-        """Note a mini-batch with its record numbers (B,), which lie on the CPU."""
+        """Add a mini-batch's losses with its record numbers (B,), which lie on the CPU."""
         self._waiting.append((records, losses))
 
     def take(self, group: Group) -> list[StepLosses]:
-        """Return what came in since the last call, of all processes, ordered by step, then by process."""
+        """Return the losses added in all processes since the last call, ordered by step, then by process."""
         mine = _read(self._waiting)
         self._waiting.clear()
         return [losses for step in zip(*group.gather(mine), strict=True) for losses in step]
 
 
 def _read(waiting: Sequence[tuple[Tensor, BatchLosses]]) -> list[StepLosses]:
-    """Read everything of some mini-batches in one transfer."""
+    """Read the losses of several mini-batches from the device in one transfer."""
     if not waiting:
         return []
     flat = [value.float().reshape(-1) for _, losses in waiting for value in (losses.per_sample, *losses.terms.values())]

@@ -60,7 +60,7 @@ RECIPES = registry(
 
 
 class TrainingLoss(nn.Module):
-    """Loss of a batch of pictures; made by `create_loss`. Nothing in it is trained."""
+    """Loss of a batch of pictures; made by `create_loss`. It has no trainable parameters."""
 
     def __init__(
         self,
@@ -81,23 +81,24 @@ class TrainingLoss(nn.Module):
     def forward(
         self, output: Tensor, target: Tensor, hole: Tensor | None = None, generator: torch.Generator | None = None
     ) -> tuple[Tensor, BatchLosses]:
-        """Return (total, losses): the loss of the batch with its gradient, and what it consists of, detached.
+        """Return (total, losses): the loss of the batch, with gradient, and its parts, detached.
 
         Args:
             output: pictures (B, 3, H, W), also outside 0..1.
             target: their truth (B, 3, H, W), 0..1.
-            hole: (B, 1, H, W) bool, True = missing; needed only with a `grid_weight`, or a `hole_l1_weight` other than 1.
-            generator: source of the pair augmentation (`augment_pair`); None, as in evaluation: no augmentation.
+            hole: (B, 1, H, W) bool, True = missing; needed with a `grid_weight`, or a `hole_l1_weight` other than 1.
+            generator: random generator of the pair augmentation (`augment_pair`); None, as in evaluation: none.
 
-        ``losses.terms`` holds ``total`` and the unweighted scalars ``l1``, ``dct``, ``lpips``, ``dinov2``, ``grid``, as far as the loss
-        has them, whose weighted sum is the total; ``losses.per_sample`` the total of each sample (B,), whose mean it is.
+        ``losses.terms`` holds ``total`` and those of the unweighted scalars ``l1``, ``dct``, ``lpips``, ``dinov2`` and
+        ``grid`` that the loss has; their weighted sum is the total. ``losses.per_sample`` (B,) holds the total of each
+        sample; their mean is the total.
         """
         output, target = output.float(), target.float()
         grid = {}
         if "grid" in self.weights:
             if hole is None:
                 raise ValueError("grid_weight needs the hole")
-            # of the pictures as they are: turned, the grid would no longer lie along rows and columns
+            # before augmentation: in rotated pictures the grid would no longer lie along rows and columns
             grid["grid"] = grid_term(output, target, hole)
         if self.hole_l1_weight == 1:
             hole = None
@@ -138,12 +139,12 @@ def create_loss(
     perceptual_path: str | Path | None = None,
     grid_weight: float = 0.0,
 ) -> TrainingLoss:
-    """Return the loss `name`, one of ``l1lpips``, ``dct``, ``l1dctlpips``, ``l1dinov2``, with LPIPS on the network `perceptual`.
+    """Return the loss `name`: ``l1lpips``, ``dct``, ``l1dctlpips`` or ``l1dinov2``, LPIPS using `perceptual`.
 
     `perceptual_path` is a local copy of the perceptual network: a file for LPIPS, a folder for DINOv2. `hole_l1_weight`
-    multiplies the clamp-L1 inside the hole; 1 is the reference's loss. `grid_weight` is the weight of `grid_term`, which is
-    ours; 0 leaves it out. Raises `InputError` for an unknown name, for a hole weight without an L1 term, and where the perceptual
-    network's weights are missing.
+    multiplies the clamp-L1 inside the hole; 1 is the reference's loss. `grid_weight` is the weight of `grid_term`,
+    which the reference doesn't have; 0 leaves it out. Raises `InputError` for an unknown name, for a hole weight
+    without an L1 term, and if the perceptual network's weights are missing.
     """
     require_known("loss", name, RECIPES)
     recipe = RECIPES[name]
@@ -155,7 +156,7 @@ def create_loss(
 def pad_to_multiple(picture: Tensor, multiple: int = PAD_MULTIPLE) -> Tensor:
     """Pad (B, C, H, W) by reflection, evenly on both sides, to the next multiple of `multiple` px.
 
-    The padding is detached: a border pixel isn't counted twice in the gradient.
+    The padding is detached, so that border pixels don't count twice in the gradient.
     """
     height, width = picture.shape[-2:]
     rows, columns = -height % multiple, -width % multiple
@@ -168,7 +169,7 @@ def pad_to_multiple(picture: Tensor, multiple: int = PAD_MULTIPLE) -> Tensor:
 
 
 def clamp_l1(output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return per sample, (B,), the mean L1 distance of values clamped to 0..1 plus 0.001 of the unclamped one.
+    """Return the mean L1 distance of each sample, (B,): of values clamped to 0..1, plus 0.001 of the unclamped one.
 
     `weights` (B, 1, H, W) multiply the distance of each pixel.
     """
@@ -179,7 +180,7 @@ def clamp_l1(output: Tensor, target: Tensor, weights: Tensor | None = None) -> T
 
 
 def dct_loss(output: Tensor, target: Tensor, part: DctPart) -> Tensor:
-    """Return per sample, (B,), the mean L1 distance of the DCTs of luma, R, G and B, as `part` says.
+    """Return the mean L1 distance of the DCTs of luma, R, G and B for each sample, (B,), computed as `part` specifies.
 
     Values are clamped to 0..1; 0.001 of the L1 distance of the unclamped pixels is added. Luma is that of the clamped
     picture.
@@ -214,7 +215,7 @@ def _windowed_distance(clamped: Tensor, plain: Tensor, window: int | None) -> Te
 
 
 def _windows(x: Tensor, window: int) -> Tensor:
-    """Cut (B, C, H, W), padded with zeros on all sides to a multiple, into (B, C, rows, columns, window, window)."""
+    """Pad (B, C, H, W) with zeros on all sides and cut it into windows (B, C, rows, columns, window, window)."""
     rows, columns = (-size % window for size in x.shape[-2:])
     padded = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
     batch, channels, height, width = padded.shape
@@ -235,8 +236,8 @@ def _dct2(x: Tensor) -> Tensor:
     return transformed
 
 
-# Constants are kept on the device: copying them there in each step would make the host wait. They are made as training can use
-# them, also where the first loss is asked for in inference mode.
+# Constants are kept on the device: copying them there in each step would make the host wait. They are made outside
+# inference mode, so that training can use them even if the first loss is computed in inference mode.
 @lru_cache(maxsize=2)
 @torch.inference_mode(False)
 def _luma(device: torch.device) -> Tensor:

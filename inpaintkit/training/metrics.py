@@ -1,8 +1,8 @@
-"""How good a fill is, judged inside holes only: outside, every method is perfect and hides the differences.
+"""Figures of how good a fill is, computed inside holes only: outside, every method is perfect.
 
-All pictures are (B, 3, H, W) in 0..1, holes (B, 1, H, W) bool with True = missing. Every figure comes back as (B,), one
-per picture, NaN where a picture has nothing to judge (no hole): average with `torch.nanmean`. Values of the output
-outside 0..1 count as clamped, as they would be in a file.
+All pictures are (B, 3, H, W) in 0..1, holes (B, 1, H, W) bool with True = missing. Every function returns (B,), one
+value per picture, NaN for a picture without anything to judge (no hole): average with `torch.nanmean`. Values of the
+output outside 0..1 are clamped, as they would be in a file.
 """
 
 import torch
@@ -10,19 +10,19 @@ from torch import Tensor
 
 from inpaintkit.training.perceptual import Lpips
 
-# The generator writes cells of 4 px (pixel shuffle by 4) in pairs (by 2 before), so what it repeats has a period of 8 px,
-# or one that 8 is a multiple of.
+# The generator writes cells of 4 px (pixel shuffle by 4) in pairs (pixel shuffle by 2 before), so its patterns repeat
+# every 8, 4 or 2 px.
 PERIOD = 8
-# Rows, columns and both diagonals, as (rows, columns) per step: narrow holes are long in one of them, however they lie.
+# Rows, columns and both diagonals, as (rows, columns) per step: any narrow hole is long in one of them.
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
-# Longest distance of two steps that are compared; the line of pixels needed for it is longer by one.
+# Distance in px from the first to the last pixel that is compared; the line of pixels is longer by one.
 REACH = PERIOD + PERIOD // 2 + 1
-# With fewer places in a hole chance makes up most of an artefact score.
+# With fewer places in a hole, an artefact score is mostly chance.
 LEAST_PLACES = 100
-# Patterns on pictures flatter than this per-pixel contrast are judged as on this one (4 steps of 8 bit).
+# Pictures with less contrast per pixel than this (4 steps of 8 bit) are treated as having this contrast.
 FLAT_CONTRAST = 4 / 255
 HIGHEST_PSNR = 60.0
-"""What an equal fill, whose PSNR is infinite, counts as in a mean, in dB: rounding to 8 bit alone leaves 58.9 dB."""
+"""What the infinite PSNR (dB) of an equal fill counts as in a mean: rounding to 8 bit alone leaves 58.9 dB."""
 
 
 def hole_psnr(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
@@ -54,18 +54,18 @@ def artefact_score(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
     the pattern's energy is E = mean[g(x) (g(x+8) - m(x))] over all x, channels and the four directions for which
     x .. x+13 lie in the hole. By the Wiener-Khinchin theorem that is the power spectrum of g integrated with the weight
     cos(16 pi f) (1 - D(f)), D(f) = (1 + 2 cos(2 pi f) + 2 cos(4 pi f) + 2 cos(6 pi f) + cos(8 pi f)) / 8: a comb with
-    teeth of weight 1 on 1/8, 2/8, 3/8 and 4/8 cycles per px, below 0 between them. For whatever repeats every 8 px, E is
-    exactly the energy of its g. The score is E / max(T, O, (4/255)^2), with T and O the mean over the same x
+    teeth of weight 1 on 1/8, 2/8, 3/8 and 4/8 cycles per px, below 0 between them. For whatever repeats every 8 px, E
+    is exactly the energy of its g. The score is E / max(T, O, (4/255)^2), with T and O the mean over the same x
     of g^2 of the target and of the output.
 
-    For output = target + a * pattern it is a^2 P / max(T, O): proportional to a^2 while the pattern is weak, and growing
-    to about 1. A blurred fill has the same T, so the same weak pattern gives the same score on it. Blur alone, offsets,
-    noise or missing texture have no teeth in their spectrum and are expected at 0; single pictures scatter around that
-    by some hundredths, also below. What repeats every 8 px in the target (JPEG blocks, a fence) and is missing in the
-    output counts as a pattern, too.
+    For output = target + a * pattern it is a^2 P / max(T, O): proportional to a^2 while the pattern is weak, and
+    growing to about 1. A blurred fill has the same T, so the same weak pattern gives the same score on it. Blur alone,
+    offsets, noise or missing texture have no such teeth in their spectrum, so their expected score is 0; single
+    pictures scatter around that by some hundredths, also below. What repeats every 8 px in the target (JPEG blocks, a
+    fence) and is missing in the output counts as a pattern, too.
 
-    Unlike a Fourier transform this needs no window, so narrow, slanted holes count as far as they hold 14 px in a line;
-    what changes only across a hole narrower than that can't be seen. NaN with fewer than 100 places to start a line.
+    Unlike a Fourier transform this needs no window, so narrow, slanted holes count wherever they hold 14 px in a line;
+    a pattern that varies only across a narrower hole can't be seen. NaN with fewer than 100 places to start a line.
     """
     output = output.clamp(0, 1)
     energy = of_target = of_output = places = torch.zeros(len(hole), device=hole.device)
@@ -96,7 +96,7 @@ def _step(x: Tensor, direction: tuple[int, int], shift: int) -> Tensor:
 
 
 def _at(x: Tensor, direction: tuple[int, int], shift: int) -> Tensor:
-    """Return x `shift` px further in `direction`, for all places from which `REACH` px exist that way."""
+    """Return `x` shifted by `shift` px along `direction`, for all places with `REACH` more px in that direction."""
     for axis, along in zip((-2, -1), direction, strict=True):
         start = shift if along > 0 else REACH - shift
         x = x.narrow(axis, start, max(x.shape[axis] - REACH, 0)) if along else x

@@ -1,8 +1,8 @@
-"""The optimiser Muon: momentum whose directions are made equally long, for the weight matrices inside a network.
+"""The optimiser Muon: momentum with its singular values brought near 1, for the weight matrices inside a network.
 
-Jordan et al. (2024); the length of a step as in Liu et al., "Muon is scalable for LLM training" (2025), so that a learning rate
-that suits AdamW suits Muon, too. torch's own Muon takes two-dimensional weights only and leaves out the convolutions,
-which are half of the generator.
+Jordan et al. (2024); the length of a step is that of Liu et al., "Muon is scalable for LLM training" (2025), so that a
+learning rate that suits AdamW suits Muon, too. torch's own Muon takes two-dimensional weights only and leaves out the
+convolutions, which are half of the generator.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from torch import Tensor
 MOMENTUM = 0.95
 ROUNDS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic that pulls singular values towards 1: they end between about 0.7 and 1.2, which is near enough."""
+"""Coefficients of the quintic that pulls singular values towards 1; they end between about 0.7 and 1.2, near enough."""
 STEP_LENGTH = 0.2
 """Root mean square of an update at learning rate 1, about that of AdamW."""
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # of AdamW
@@ -27,8 +27,8 @@ Groups = Iterable[dict[str, Any]]
 class Muon(torch.optim.Optimizer):
     """Muon for groups with ``"matrices": True``, AdamW for the others.
 
-    A weight with more than two axes counts as the matrix (its first axis, all others). Both decay weights as AdamW does: by
-    learning rate times `weight_decay`. `dtype`: what directions are computed in; bfloat16 is exact enough where it is fast.
+    A weight with more than two axes counts as the matrix (first axis, all others). Both decay weights as AdamW does: by
+    learning rate times `weight_decay`. Directions are computed in `dtype`; bfloat16 is exact enough, where it is fast.
     """
 
     def __init__(self, groups: Groups, lr: float, dtype: torch.dtype = torch.float32) -> None:
@@ -56,7 +56,7 @@ class Muon(torch.optim.Optimizer):
                 weight.sub_(update.view_as(weight), alpha=length)
 
     def _momentum(self, weight: Tensor) -> Tensor:
-        """Take in the weight's gradient; return Nesterov's momentum."""
+        """Update the weight's momentum with its gradient and return Nesterov's momentum."""
         assert weight.grad is not None
         state = self.state[weight]
         if not state:
@@ -80,7 +80,7 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrices: Tensor) -> Tensor:
     """Return `matrices` (N, rows, columns) with singular values brought near 1, computed in their dtype.
 
-    By the Newton-Schulz iteration: products of matrices alone.
+    The Newton-Schulz iteration does this with matrix products alone.
     """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]

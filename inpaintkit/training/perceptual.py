@@ -21,7 +21,7 @@ VGG_TRUNK = Path("models") / "perceptual" / "vgg16_features.safetensors"
 TORCHVISION_VGG = "vgg16-397923af.pth"
 TORCHVISION_URL = f"https://download.pytorch.org/models/{TORCHVISION_VGG}"
 
-# Of a picture in -1..1 (the ImageNet statistics as the authors of LPIPS rounded them).
+# For a picture in -1..1 (the ImageNet statistics as the authors of LPIPS rounded them).
 PICTURE_SHIFT = (-0.030, -0.088, -0.188)
 PICTURE_SCALE = (0.458, 0.448, 0.450)
 # Added once per channel inside the square root: keeps the gradient finite where all features are zero.
@@ -56,7 +56,7 @@ class Lpips(nn.Module):
         trunk_path: file with the network's convolutions as ``features.N.weight/bias`` (safetensors, or a
             torchvision ``.pth``); None: the package's own file for alex, `find_vgg_trunk` for vgg.
 
-    Raises `InputError` for an unknown network or when the VGG16 file can't be found.
+    Raises `InputError` for an unknown network, or if the trunk's file is missing or damaged.
     """
 
     def __init__(self, network: str = "vgg", trunk_path: str | Path | None = None) -> None:
@@ -144,10 +144,10 @@ def _load_trunk(path: Path, network: str) -> dict[str, Tensor]:
 
 
 def find_vgg_trunk() -> Path:
-    """Return a file with VGG16's convolutions, downloading torchvision's only when there is none on disk.
+    """Return a file with VGG16's convolutions, downloading torchvision's only if there is none on disk.
 
-    Looked at in this order: ``models/perceptual/vgg16_features.safetensors`` under the working folder, the package
-    and the folders above them; torchvision's cache; torchvision's download server. Raises `InputError`.
+    Searched in this order: ``models/perceptual/vgg16_features.safetensors`` under the working folder, the package
+    and the folders above them; torchvision's cache; torchvision's download server. Raises `InputError` if all fail.
     """
     starts = (Path.cwd(), Path(__file__).resolve().parent)
     for folder in (f for start in starts for f in (start, *start.parents)):

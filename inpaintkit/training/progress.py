@@ -1,4 +1,4 @@
-"""Where a run stands, how it is laid out in steps, and what it reports in the end."""
+"""The progress of a run, its division into steps, and the report at its end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Row = dict[str, float | int | str]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run is laid out: `samples_per_step` of all processes together, steps of an epoch, the last epoch."""
+    """Division of a run into steps; `samples_per_step` counts those of all processes together."""
 
     samples_per_step: int
     steps_per_epoch: int
@@ -44,18 +44,21 @@ class Plan:
         return step % self.backward_step == 0 or step == self.steps_per_epoch
 
     def summed(self, step: int) -> int:
-        """Return how many steps' gradients the update takes that `step` of an epoch (from 1) is for: an epoch's last one gets the rest."""
+        """Return how many steps' gradients are summed for the update that `step` of an epoch (from 1) belongs to.
+
+        The last update of an epoch takes the steps that are left.
+        """
         before = (step - 1) // self.backward_step * self.backward_step
         return min(self.backward_step, self.steps_per_epoch - before)
 
 
 @dataclass(frozen=True)
 class StepPlace:
-    """Where in a run a step is; all its random numbers follow from that.
+    """Place of a step in a run, from which all its random numbers follow.
 
-    `epoch` and `step` count from 1; `update`: number of the optimiser step that takes this step's gradients, from 1 over
-    the whole run, `summed`: of so many steps in all; `updates_done`: how many the reference would have done by then, which counts the run's
-    steps // `backward_step`.
+    `epoch` and `step` count from 1. `update` is the number of the optimiser step that takes this step's gradients, from
+    1 over the whole run; it takes those of `summed` steps. `updates_done` is the number of updates that the reference
+    would have done by then, which is the run's steps // `backward_step`.
     """
 
     seed: int
@@ -72,10 +75,11 @@ class StepPlace:
 
 @dataclass
 class Progress:
-    """Where a run stands; with weights and optimisers all that a resumed run needs.
+    """Progress of a run; with the states of task and sampler, all that a resumed run needs.
 
-    `sums`, `counted`, `skipped`: of this epoch; skipped are steps whose loss was NaN or infinite. `skipped_updates`: updates
-    of the whole run that were skipped for NaN or infinite gradients, `skipped_before` those of earlier epochs.
+    `sums`, `counted` and `skipped` belong to the current epoch; steps whose loss was NaN or infinite are skipped.
+    `skipped_updates` counts the updates of the whole run that were skipped for NaN or infinite gradients,
+    `skipped_before` those of earlier epochs.
     """
 
     epoch: int = 1
@@ -91,7 +95,7 @@ class Progress:
     skipped_before: int = 0
 
     def check(self) -> None:
-        """Raise `ValueError` unless every figure is of its kind and none is negative: they may come from a file."""
+        """Raise `ValueError` if a field has the wrong type or is negative: the values may come from a file."""
         for part in fields(self):
             value = getattr(self, part.name)
             kinds = {"sums": dict, "history": list, "best_score": int | float}
@@ -100,11 +104,11 @@ class Progress:
                 raise ValueError(f"its {part.name} is {value!r}")
 
     def means(self) -> dict[str, float]:
-        """Return the running mean of each loss term in this epoch; nothing before a step counted."""
+        """Return the running mean of each loss term in this epoch; empty before the first step is counted."""
         return {name: value / self.counted for name, value in self.sums.items()}
 
     def add(self, terms: dict[str, float], samples: int) -> bool:
-        """Count a step of so many samples; return False for one that is skipped because its loss isn't finite."""
+        """Add the loss terms of a step with `samples` samples; return False if it is skipped, as one isn't finite."""
         if not all(math.isfinite(value) for value in terms.values()):
             self.skipped += 1
             return False
@@ -114,7 +118,7 @@ class Progress:
         return True
 
     def next_step(self, seed: int, plan: Plan) -> StepPlace:
-        """Return the place of the step that comes next."""
+        """Return the place of the next step."""
         batches = (self.epoch - 1) * plan.steps_per_epoch + self.step + 1
         update = (self.epoch - 1) * plan.updates_per_epoch + self.step // plan.backward_step + 1
         return StepPlace(
@@ -126,7 +130,7 @@ class Progress:
         return self.skipped_updates - self.skipped_before
 
     def start_epoch(self, epoch: int) -> None:
-        """Forget the running means and begin `epoch`."""
+        """Reset the running means and begin `epoch`."""
         self.epoch, self.step, self.sums, self.counted, self.skipped = epoch, 0, {}, 0, 0
         self.skipped_before = self.skipped_updates
 
@@ -134,9 +138,9 @@ class Progress:
 def epoch_items(
     config: TrainConfig, epoch: int, processes: int, sampler: HardExampleSampler
 ) -> list[tuple[int, int, int]]:
-    """Return (record, epoch, draw) of each sample of `epoch`, the records drawn with replacement, hard ones more often if asked.
+    """Return (record, epoch, draw) of each sample of `epoch`, equally many for each of the `processes`.
 
-    So many that each of the `processes` gets equally many.
+    Records are drawn with replacement, hard ones more often unless `disable_hard_example` is set.
     """
     count, rng = math.ceil(config.num_samples / processes) * processes, torch_rng(config.seed, "order", epoch)
     evenly = config.disable_hard_example
@@ -146,11 +150,11 @@ def epoch_items(
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a run did.
+    """Result of a run.
 
-    `finished` is False when it stopped at `max_seconds`; the same call goes on there. `improved`: whether an epoch beat the
-    start, so that `model_file` isn't the model that the run began with. `skipped_updates`: updates skipped for NaN or
-    infinite gradients.
+    `finished` is False if the run was stopped before its last epoch; the same call continues it. `improved`: whether an
+    epoch beat the start, so that `model_file` isn't the model that the run began with. `skipped_updates`: updates
+    skipped for NaN or infinite gradients.
     """
 
     model_file: Path
@@ -173,18 +177,18 @@ class TrainReport:
         return [row for row in self.history if row["split"] == split]
 
     def closing_words(self) -> str:
-        """Return in one sentence which model was kept."""
+        """Return a sentence that says which model was kept."""
         if self.improved:
             return f"best model: epoch {self.best_epoch}, in {self.model_file}"
-        if math.isinf(self.best_score):  # of fine-tuning, whose start is never picked
-            return f"no epoch is judged yet: {self.model_file} holds the weights of this stop"
+        if math.isinf(self.best_score):  # in fine-tuning, where the start is never picked
+            return f"no epoch has been judged yet: {self.model_file} holds the weights at this stop"
         if self.best_epoch:
             return f"no epoch beat the start by its score: {self.model_file} holds epoch {self.best_epoch}, the best after it"
-        yet = "" if self.finished else " yet"  # the stop itself, judged for the report, may have
+        yet = "" if self.finished else " yet"  # the weights at the stop, evaluated for the report only, may have
         return f"no epoch beat the start{yet}: {self.model_file} holds the model that this run started from"
 
     def summary(self) -> dict[str, float | int | str]:
-        """Return the run's figures, flat, ready to record; "after" is what `model_file` holds."""
+        """Return the run's figures as a flat dict, ready to record; "after" refers to what `model_file` holds."""
         judged = self.rows("eval")
         first, best = judged[0], judged[-1]
         if not math.isinf(self.best_score):

@@ -1,6 +1,6 @@
-"""What a run folder means for the next call: nothing there, a run to go on with, a finished one, or one that refuses.
+"""Decide what the next call does with a run folder: start a run, resume one, report a finished one, or refuse.
 
-The checkpoint alone decides: it holds the options, the progress and the data that it was made with.
+The checkpoint alone decides: it holds the options, the progress and a note of the data that it was made with.
 """
 
 from __future__ import annotations
@@ -31,10 +31,13 @@ CHOICES = (
 )
 RECORD_CHOICES = "restore them, or start anew in another model_dir or with overwrite=True"
 TRAINING_FILES = ("*.pth", "*.pth.bk", "loss_*.csv", "eval", "epoch", "start", "figures", "tensorboard")
-"""What training leaves in a run folder, iw3's too; the rest belongs to the notebook."""
+"""Files that training, iw3's included, leaves in a run folder; all others belong to the notebook."""
 
 MADE_ANEW = ("overwrite", "reset_state")
-"""Options that ask for a new run in the folder of another one. Once it has begun they say nothing more, and may be left out."""
+"""Options that ask for a new run in the folder of another one.
+
+Once the new run has begun they have no effect and may be left out.
+"""
 
 NAME_END = "\0"
 """Separates the names of records in a checkpoint: the one character that no file name can hold. Early versions used a line break."""
@@ -46,12 +49,12 @@ Changes = Mapping[str, tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class FoundRun:
-    """What the folder of a configuration holds for it.
+    """What a run folder holds, and what that means for a configuration.
 
-    `state`: the checkpoint to go on from, None: a new run starts; `progress`: how far that is, in steps of the configuration; `source`:
-    its file, where the run stays in place; `finished`: there is nothing left to do; `replaces`: a run lies there that has to be moved away first; `weights_from`: model
-    file that a new run starts from; `changed`: options that differ from those of the checkpoint, which was asked for;
-    `messages`: what to tell.
+    `state`: the checkpoint to resume from, None for a new run; `progress`: its progress, in steps of the configuration;
+    `source`: its file, if the run stays in place; `finished`: nothing is left to do; `replaces`: the folder holds a run
+    that must be moved away first; `weights_from`: model file that a new run starts from; `changed`: options that differ
+    from those of the checkpoint, as the user asked; `messages`: what to report.
     """
 
     state: State | None = None
@@ -65,24 +68,27 @@ class FoundRun:
 
 
 def find_run(config: TrainConfig) -> FoundRun:
-    """Return what ``config.model_dir`` holds for `config`; changes nothing.
+    """Return what ``config.model_dir`` holds for `config`; changes nothing on disk.
 
-    The same options continue an unfinished run and find a finished one done. Other options need ``resume`` or ``overwrite``.
-    Raises `InputError` where neither the folder nor the options allow to go on.
+    With the same options an unfinished run is resumed, and a finished one is found finished. Other options need
+    ``resume`` or ``overwrite``. Raises `InputError` if neither the folder nor the options allow to go on.
     """
     files = RunFiles(Path(config.model_dir))
     if not files.state.exists() and not older(files.state, 1).exists():
         return _without_state(config, files)
     try:
         return _with_state(config, files, *newest_checkpoint(files.state))
-    except InputError:  # with `overwrite` only what can't be read is refused
+    except InputError:  # with `overwrite` this is a checkpoint that can't be read, which is replaced, too
         if config.overwrite:
             return _anew(config, files.state)
         raise
 
 
 def _anew(config: TrainConfig, source: Path | None) -> FoundRun:
-    """Return a new run, in the place of one with the weights `source` if there is one; with ``reset_state`` it starts from these."""
+    """Return a new run; with ``reset_state`` it starts from the weights `source` of the run that it replaces.
+
+    A `source` of None means that there is no such run.
+    """
     if source is None or not config.reset_state:
         given = Path(config.checkpoint_file) if config.checkpoint_file else None
         return FoundRun(replaces=source is not None, weights_from=given)
@@ -129,8 +135,8 @@ def _of_iw3(config: TrainConfig, files: RunFiles, state: State) -> FoundRun:
     with taking_state(files.folder):
         taken = from_iw3(state, config)
         progress = take_progress(taken, Plan.of(config))
-    said = f"going on with iw3's run after {state['last_epoch']} epochs: its weights and optimiser, the learning rate of this run's options"
-    changed = {"learning_rate": (None, config.learning_rate)}  # iw3's own isn't looked at
+    said = f"going on with iw3's run after {state['last_epoch']} epochs, with its weights and optimiser and the learning rate of this run's options"
+    changed = {"learning_rate": (None, config.learning_rate)}  # iw3's own isn't read
     return FoundRun(taken, progress, replaces=True, changed=changed, messages=(said,))
 
 
@@ -148,17 +154,17 @@ def _without_state(config: TrainConfig, files: RunFiles) -> FoundRun:
 
 
 def _changes(config: TrainConfig, before: State, samples: int, finished: bool) -> Changes:
-    """Return the options that differ from those `before`, with which a step took so many samples."""
+    """Return the options of `config` that differ from those `before`, with `samples` per step."""
     changed, now = changes(config, before), config.batch_size * config.processes
     if samples == now:
-        changed.pop("batch_size", None)  # more processes with smaller batches, or the other way round, go on exactly
+        changed.pop("batch_size", None)  # more processes with smaller batches, or the reverse, go on exactly
     elif "batch_size" not in changed and not finished:  # a finished run is shown with any number of processes
         changed["samples per step"] = (samples, now)
     return changed
 
 
 def _check_changes(config: TrainConfig, changed: Changes) -> None:
-    """Raise `InputError` if options were changed that may not be, or unasked."""
+    """Raise `InputError` if an option was changed that can't change, or any was changed without ``resume``."""
     for field in dataclasses.fields(config):
         if field.name in changed and field.metadata["later"] == FIXED:
             then, now = changed[field.name]
@@ -187,7 +193,10 @@ def _messages(config: TrainConfig, files: RunFiles, source: Path, changed: Chang
 
 
 def move_old_run(folder: Path, names: Iterable[str]) -> Path:
-    """Move what fits `names` (patterns) in a run `folder` to ``old/DATE``, the time of its last checkpoint; return that folder."""
+    """Move the files of a run `folder` that match `names` (patterns) to ``old/DATE``; return that folder.
+
+    DATE is the time of the run's last checkpoint.
+    """
     files = RunFiles(folder)
     return move_aside(folder, names, next((file for file in (files.state, files.model) if file.exists()), folder))
 
@@ -198,7 +207,7 @@ def samples_per_step(state: State) -> int:
 
 
 def take_progress(state: State, plan: Plan) -> Progress:
-    """Return the progress of a checkpoint, counted in the steps of `plan`."""
+    """Return the progress of a checkpoint, converted to the steps of `plan`."""
     kept = {**state["inpaintkit_progress"]}
     kept.pop("skipped_in_row", None)  # of early versions
     progress = Progress(**kept)
@@ -212,9 +221,9 @@ def take_progress(state: State, plan: Plan) -> Progress:
 
 
 def data_facts(train_set: InpaintDataset, eval_set: InpaintDataset) -> State:
-    """Return what a checkpoint notes of the records: their names, a hash of each training record, some of all of them.
+    """Return what a checkpoint notes of the records: names and hashes of training records, and hashes of whole splits.
 
-    Taken once, when the records are opened: a checkpoint can be written while records disappear.
+    They are taken once, when the records are opened, because records may disappear before a checkpoint is written.
     """
     return {
         "inpaintkit_data_key": derive_seed(*train_set.names, len(eval_set)),
@@ -225,11 +234,12 @@ def data_facts(train_set: InpaintDataset, eval_set: InpaintDataset) -> State:
 
 
 def match_records(state: State, facts: State, config: TrainConfig, sampler: HardExampleSampler) -> list[str]:
-    """Give `sampler` the losses of a checkpoint; return what to tell if records were added since then. `facts`: see `data_facts`.
+    """Load the losses of a checkpoint into `sampler`; return a message if records were added since then.
 
-    Raises `InputError` when records were taken away or exchanged, or were added without ``resume``.
+    `facts` are the `data_facts` of the present records. Raises `InputError` if records were removed or exchanged, or
+    were added without ``resume``.
     """
-    if state["inpaintkit_data_key"] is None:  # taken over from iw3, which notes nothing of records
+    if state["inpaintkit_data_key"] is None:  # taken over from iw3, which keeps nothing about records
         return []
     # the content is unknown in checkpoints of early versions
     if all(state.get(key, facts[key]) == facts[key] for key in ("inpaintkit_data_key", "inpaintkit_data_content")):

@@ -8,17 +8,17 @@ from inpaintkit.neighbours import nearest_known
 
 
 def row_fill(picture: Tensor, hole: Tensor, eye: str = "right") -> Tensor:
-    """Give each hole pixel the nearest known pixel of its row on the background side.
+    """Fill each hole pixel with the nearest known pixel of its row on the background side.
 
-    That side is the right one in right-eye orientation, as of all records, the left one for the left eye. Where the hole
-    reaches the picture's border, the other side serves; a row without any known pixel stays as it is.
+    That side is the right one in right-eye orientation, which all records have, and the left one for the left eye.
+    Where the hole reaches the picture's border, the other side is used; a row without any known pixel stays as it is.
 
     Args:
         picture: float (B, 3, H, W), 0..1.
         hole: bool (B, 1, H, W), True = missing.
         eye: ``"right"`` or ``"left"``.
 
-    Raises `InputError` for another eye.
+    Raises `InputError` for any other `eye`.
     """
     require_known("eye", eye, ("left", "right"))
     left, right = nearest_known(hole)

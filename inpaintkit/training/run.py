@@ -1,4 +1,7 @@
-"""A run: its folder and files, how far it is, its loss CSV, and who is told of it. It knows no loop, and of networks how to write one."""
+"""A run: its folder and files, its progress, its loss CSV, and its callbacks.
+
+It doesn't know the training loop, and of networks only how to save one.
+"""
 
 import contextlib
 import dataclasses
@@ -20,17 +23,17 @@ from inpaintkit.training.progress import Plan, Progress, Row
 from inpaintkit.training.stopping import StopRequest, Timer
 
 MAX_SKIPPED = 100
-"""So many skipped steps of an epoch end a run: with a NaN or infinite loss, or with such gradients."""
+"""Number of skipped steps in an epoch that ends a run: with a NaN or infinite loss, or with such gradients."""
 
 EXCHANGE_EVERY = 16
-"""Steps between two readings of the losses where reading costs time: on a GPU, or with several processes."""
+"""Steps between two readings of the losses where reading is slow: on a GPU, or with several processes."""
 
 
 class RunFiles:
-    """Where a run keeps what in its `folder`.
+    """The files of a run in its `folder`.
 
-    `model`: the best model, in iw3's format; `state`: the full training state; `csv`: one row per epoch and split, a column per
-    figure; `strips`: folder of evaluation pictures; `start`: the generator that fine-tuning started from.
+    `model`: the best model, in iw3's format; `state`: the full training state; `csv`: one row per epoch and split, a
+    column per figure; `strips`: folder of evaluation pictures; `start`: the generator that fine-tuning started from.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,23 +44,23 @@ class RunFiles:
         self.start = folder / "start" / self.model.name
 
     def of_epoch(self, epoch: int) -> Path:
-        """Return the file of the weights after `epoch`, where each epoch's are kept."""
+        """Return the file of the weights after `epoch`, for runs that keep those of each epoch."""
         return self.folder / "epoch" / str(epoch) / self.model.name
 
 
 class Run:
-    """A run in `files`; callbacks see it as a `RunView`."""
+    """A run with its files, progress, clocks and callbacks; the callbacks see it as a `RunView`."""
 
     def __init__(self, config: TrainConfig, group: Group, callbacks: Sequence[Callback]) -> None:
         self.config, self.group, self.callbacks = config, group, callbacks
-        self.sampler: HardExampleSampler | None = None  # what draws the records here, if anything
+        self.sampler: HardExampleSampler | None = None  # draws the records, if this process trains
         self.files = RunFiles(Path(config.model_dir))
         self.folder, self.csv_file = self.files.folder, self.files.csv
         self.reads_at_once = group.size == 1 and resolve_device(config.device) == "cpu"
         self.plan = Plan.of(config)
         self.total_steps = self.plan.total_steps
         self.progress, self.losses = Progress(), LossLog()
-        self.at_stop: tuple[Row, ...] = ()  # judged within an epoch: told and reported, but the run goes on without it
+        self.at_stop: tuple[Row, ...] = ()  # evaluated within an epoch: reported, but not part of the resumed run
         self.timer, self.stop = Timer(config.max_seconds, config.checkpoint_seconds), StopRequest()
 
     @property
@@ -74,7 +77,7 @@ class Run:
 
     @contextlib.contextmanager
     def under_way(self, messages: Sequence[str]) -> Iterator[None]:
-        """Start the clocks; tell that the run begins, `messages`, and after the context that it has ended."""
+        """Start the clocks; report the start of the run, `messages`, and after the context its end."""
         self.timer.start()
         try:
             self.tell("on_start")
@@ -85,7 +88,7 @@ class Run:
             self.tell("on_end")
 
     def step_done(self) -> None:
-        """Count a step and tell it; read its losses where that costs nothing."""
+        """Count a step and report it; read the losses, less often where reading is slow."""
         progress, plan = self.progress, self.plan
         progress.step += 1
         progress.steps_done += 1
@@ -94,15 +97,18 @@ class Run:
         self.tell("on_step", StepInfo(progress.epoch, progress.step, plan.steps_per_epoch, progress.means()))
 
     def take_losses(self) -> None:
-        """Let what was logged count: in the running means and for the sampler. Raises `RunFailed` when too much was skipped."""
+        """Read the logged losses into the running means and the sampler.
+
+        Raises `RunFailed` if too many steps were skipped.
+        """
         for step in self.losses.take(self.group):
             if self.progress.add(step.terms, len(step.records)) and self.sampler is not None:
                 self.sampler.record(step.records, step.losses)
         self.check_skipped()
 
     def check_skipped(self, epoch_over: bool = False) -> None:
-        """Give up where too much was skipped for a NaN or infinite loss, or such gradients."""
-        progress, most = self.progress, MAX_SKIPPED * self.group.size  # each process tells its part of a step
+        """Give up if too many steps were skipped for a NaN or infinite loss, or for such gradients."""
+        progress, most = self.progress, MAX_SKIPPED * self.group.size  # each process counts its part of a step
         updates, here = progress.updates_skipped_now, f"of epoch {progress.epoch}"
         loss, gradients = "the loss was NaN or infinite in", "gradients were NaN or infinite in"
         for reason, true in (
@@ -115,7 +121,10 @@ class Run:
                 self.give_up(reason)
 
     def close_epoch(self, rates: Mapping[str, float], skipped: int) -> None:
-        """Write the epoch's row; `skipped`: optimiser steps skipped so far in the run. Raises `RunFailed` if nothing was learnt."""
+        """Add the epoch's row with the `rates`; `skipped` counts the optimiser steps skipped so far in the run.
+
+        Raises `RunFailed` if every step or update of the epoch was skipped.
+        """
         progress = self.progress
         progress.skipped_updates = skipped
         self.take_losses()
@@ -126,7 +135,7 @@ class Run:
         self.add_row({"epoch": progress.epoch, "split": "train", **progress.means(), **rates})
 
     def give_up(self, reason: str) -> NoReturn:
-        """End the run with `reason` and what to do."""
+        """Raise `RunFailed` with `reason` and advice on what to do."""
         best = f"; the best model so far is in {self.files.model}" if self.files.model.exists() else ""
         raise RunFailed(
             f"{reason}: the training has diverged; lower learning_rate (now {self.config.learning_rate:g}) or set amp=off, "
@@ -134,7 +143,10 @@ class Run:
         )
 
     def add_row(self, row: Row, over: bool = True) -> None:
-        """Add a row to history and CSV, and tell it; the row of an epoch that isn't `over` leaves the CSV with the next one."""
+        """Add a row to history and CSV, and report it.
+
+        The row of an epoch that isn't `over` stays out of the history, and the next row replaces it in the CSV.
+        """
         if over:
             self.progress.history = [*self.progress.history, row]
         self.at_stop = () if over else (row,)
@@ -143,15 +155,15 @@ class Run:
         self.tell("on_row", row)
 
     def save_model(self, model: LightInpaintV1, path: Path, epoch: int) -> None:
-        """Write `model` in iw3's format, with how it came to be."""
+        """Write `model` in iw3's format, with the epoch, options and number of records it was made with."""
         if self.group.leads:
             records = None if self.sampler is None else self.sampler.num_records
             save_model(model, path, epoch=epoch, config=dataclasses.asdict(self.config), records=records)
 
     def agree_on_stop(self) -> tuple[bool, bool]:
-        """Return whether to stop (the time is up, or it was asked for) and whether to save, alike in all processes.
+        """Return whether to stop (the time is up, or a user asked) and whether to save, alike in all processes.
 
-        The first process's clock and button count for all, a signal counts whoever got it.
+        Clock and button of the first process decide for all; a signal counts whichever process received it.
         """
         every = self.group.gather((self.stop.signal, self.stop.asked, self.timer.time_up, self.timer.save_due))
         self.stop.signal = next((number for number, *_ in every if number is not None), None)
@@ -161,7 +173,7 @@ class Run:
         return asked or time_up, save_due
 
     def obey_signal(self) -> None:
-        """Raise `KeyboardInterrupt`, with where the run was saved, after a stop signal."""
+        """After a stop signal, raise `KeyboardInterrupt` that says where the run was saved."""
         if self.stop.signal is not None:
             progress = self.progress
             raise KeyboardInterrupt(

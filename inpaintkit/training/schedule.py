@@ -45,7 +45,10 @@ def _adamw(config: TrainConfig, decayed: Weights, plain: Weights, amp: str) -> t
 
 
 def _adamw_schedulefree(config: TrainConfig, decayed: Weights, plain: Weights, amp: str) -> torch.optim.Optimizer:
-    """Schedule-free AdamW (Defazio et al., 2024): put into `.train()` before a step, into `.eval()` before the weights are used."""
+    """Return schedule-free AdamW (Defazio et al., 2024).
+
+    It must be in `.train()` mode for a step, and in `.eval()` mode when the weights are used.
+    """
     try:
         from schedulefree import AdamWScheduleFree
     except ImportError as error:
@@ -70,7 +73,7 @@ def _muon(config: TrainConfig, decayed: Weights, plain: Weights, amp: str) -> to
 
 
 def _groups(config: TrainConfig, decayed: Weights, plain: Weights) -> list[dict[str, Any]]:
-    rate = {"initial_lr": config.learning_rate}  # a schedule sets it; iw3's asks for it in a state that had none, too
+    rate = {"initial_lr": config.learning_rate}  # a schedule sets it; iw3's needs it in any state
     return [
         {"params": list(decayed.values()), "weight_decay": config.weight_decay, **rate},
         {"params": list(plain.values()), "weight_decay": 0.0, **rate},
@@ -81,16 +84,19 @@ OPTIMIZER_MAKERS = registry(OPTIMIZERS, {"adamw": _adamw, "adamw_schedulefree": 
 
 
 def create_optimizer(config: TrainConfig, model: nn.Module, amp: str = "off") -> torch.optim.Optimizer:
-    """Return the optimiser ``config.optimizer`` for `model`, with the groups of `weight_decay_groups`; `amp` is the resolved arithmetic."""
+    """Return the optimiser ``config.optimizer`` for `model`, with the groups of `weight_decay_groups`.
+
+    `amp` is the resolved arithmetic.
+    """
     return OPTIMIZER_MAKERS[config.optimizer](config, *weight_decay_groups(model), amp)
 
 
 @contextlib.contextmanager
 def warmed_up(optimizer: torch.optim.Optimizer, config: TrainConfig, number: int) -> Iterator[None]:
-    """For the time of the context, optimiser step `number` (from 1), the learning rate is warmed up so far.
+    """Within the context, lower the learning rate to its warm-up value for optimiser step `number` (from 1).
 
-    It rises linearly over ``config.warmup_steps``; outside the context stands the schedule's. The schedule-free optimiser
-    does the same by itself.
+    It rises linearly over ``config.warmup_steps``; after the context the schedule's value is restored. The
+    schedule-free optimiser does the warm-up itself.
     """
     if number >= config.warmup_steps or config.schedule_free:
         yield
@@ -106,9 +112,9 @@ def warmed_up(optimizer: torch.optim.Optimizer, config: TrainConfig, number: int
 
 
 class CosineWithWeightDecay(CosineAnnealingWarmRestarts):
-    """Cosine warm restarts whose weight decay rises while the learning rate falls, and the other way round.
+    """Cosine schedule with warm restarts, whose weight decay rises while the learning rate falls, and vice versa.
 
-    Groups that start without weight decay stay without. `step()` is called once after each epoch.
+    Groups that start without weight decay stay without. Call `step()` once after each epoch.
     """
 
     def __init__(self, config: TrainConfig, optimizer: torch.optim.Optimizer, cycle: int) -> None:
@@ -129,7 +135,7 @@ def _cosine(config: TrainConfig, optimizer: torch.optim.Optimizer, cycle: int) -
 
 
 SchedulerMaker = Callable[[TrainConfig, torch.optim.Optimizer, int], CosineAnnealingWarmRestarts]
-"""Makes a schedule of cycles of so many epochs."""
+"""Function that makes a schedule with cycles of the given number of epochs."""
 SCHEDULER_MAKERS: dict[str, SchedulerMaker | None] = registry(
     SCHEDULERS, {"cosine_wd": CosineWithWeightDecay, "cosine": _cosine, "none": None}
 )
@@ -140,7 +146,7 @@ def _scheduler_maker(config: TrainConfig) -> SchedulerMaker | None:
 
 
 def create_scheduler(config: TrainConfig, optimizer: torch.optim.Optimizer) -> CosineAnnealingWarmRestarts | None:
-    """Return the schedule ``config.scheduler``, to be stepped after each epoch; None: the rate stays as it is."""
+    """Return the schedule ``config.scheduler``, to be stepped after each epoch; None: the rate stays constant."""
     make = _scheduler_maker(config)
     if make is None:
         return None
@@ -150,7 +156,7 @@ def create_scheduler(config: TrainConfig, optimizer: torch.optim.Optimizer) -> C
 def restart_schedule(
     config: TrainConfig, optimizer: torch.optim.Optimizer, epochs_done: int
 ) -> CosineAnnealingWarmRestarts | None:
-    """Return the schedule of `config` as it stands after `epochs_done` epochs, for an `optimizer` that had another one."""
+    """Return the schedule of `config` after `epochs_done` epochs, for an `optimizer` that had another one."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] = config.learning_rate
     scheduler = create_scheduler(config, optimizer)
@@ -167,7 +173,7 @@ def cycle_length(max_epoch: int, cycles: int) -> int:
 def last_epoch(config: TrainConfig) -> int:
     """Return the last epoch to run, counted from 1: the end of a cycle, where the learning rate is lowest.
 
-    Without a schedule this is ``max_epoch``. Of the reference's recipe its 199 is kept.
+    Without a schedule this is ``max_epoch``; for the reference's recipe it is 199, as there.
     """
     if _scheduler_maker(config) is None:
         return config.max_epoch
@@ -178,6 +184,9 @@ def last_epoch(config: TrainConfig) -> int:
 
 
 def longer_run(config: TrainConfig, epochs: int) -> int:
-    """Return the least ``max_epoch`` with which the run of `config` goes on after `epochs`: a cycle may end with them once more."""
+    """Return the smallest ``max_epoch`` with which the run of `config` goes on after `epochs`.
+
+    `epochs` + 1 may not suffice, because the last cycle may still end with `epochs`.
+    """
     lengths = itertools.count(epochs + 1)
     return next(n for n in lengths if last_epoch(dataclasses.replace(config, max_epoch=n)) > epochs)

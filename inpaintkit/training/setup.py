@@ -1,4 +1,4 @@
-"""Setting up what one process needs to train: data, networks and their state, or that of the run it goes on with."""
+"""Set up what one process needs to train: data, networks, and their state from the run that it resumes, if any."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from inpaintkit.training.tasks.plain import PlainTask
 from inpaintkit.training.tasks.task import Task
 
 SCHEDULE_OPTIONS = {"learning_rate", "max_epoch"}
-"""Options that change the learning-rate schedule of a run that goes on."""
+"""Options that change the learning-rate schedule of a resumed run."""
 
 MakeTask = Callable[[PlainTask], Task]
-"""Makes the task of a run out of the plain one."""
+"""Function that makes the task of a run out of the plain one."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """The records to train on and to judge by, and what is known of them; `messages`: what to tell about it."""
+    """Records for training and evaluation, `facts` for checkpoints, the sampler, and `messages` to report."""
 
     train_set: InpaintDataset
     eval_set: InpaintDataset
@@ -36,7 +36,10 @@ class Data:
 
 
 def open_data(config: TrainConfig, found: FoundRun, group: Group) -> Data:
-    """Return the records of `config`, with their losses in the run that was `found`. Raises `InputError` where they can't serve."""
+    """Return the records of `config`, with their losses from the run that was `found`.
+
+    Raises `InputError` if they can't be used.
+    """
     with group.leader_first():
         train_set, eval_set = (open_records(config, split) for split in ("train", "eval"))
     facts, sampler = data_facts(train_set, eval_set), HardExampleSampler(len(train_set))
@@ -49,7 +52,7 @@ def open_data(config: TrainConfig, found: FoundRun, group: Group) -> Data:
 
 @dataclass(frozen=True)
 class Setup:
-    """What trains and judges on a device; `messages`: what to tell about it."""
+    """Everything that trains and evaluates on a device, and `messages` to report."""
 
     data: Data
     task: Task
@@ -60,7 +63,10 @@ class Setup:
 
 
 def set_up(config: TrainConfig, found: FoundRun, data: Data, group: Group, make_task: MakeTask) -> Setup:
-    """Return the setup of `config`, in the state that was `found`. Raises `InputError` for unusable options or weights."""
+    """Return the setup of `config`, with the state that was `found`.
+
+    Raises `InputError` for unusable options or weights.
+    """
     device = device_of_process(resolve_device(config.device))
     feed, eval_feed = (Feed(config, records, device) for records in (data.train_set, data.eval_set))
     messages = [*feed.messages, *data.messages]
@@ -72,14 +78,14 @@ def set_up(config: TrainConfig, found: FoundRun, data: Data, group: Group, make_
             if begun not in (None, "off", "bf16", "fp16"):
                 raise ValueError(f"its arithmetic is {begun!r}")
     if begun not in (None, arithmetic):
-        reason = f"amp: the run goes on with {begun}, as it began; amp={arithmetic} is for a new one"
+        reason = f"amp: the run goes on with {begun}, as it began; amp={arithmetic} needs a new one"
     if begun != arithmetic:
         messages.append(reason)
     arithmetic = begun or arithmetic
     plain = PlainTask(config, _model(config, found), arithmetic, device, group)
     task = make_task(plain)
     if config.compile:
-        # comparing gradients at the last layer needs a graph that is walked twice and may be left half-way
+        # comparing gradients at the last layer runs backward through the graph twice and may leave it half-way
         refused = "compile: only plain training can use a compiled generator; going on without"
         messages.append(plain.compile() if task is plain else refused)
     if found.state is not None:
@@ -93,7 +99,7 @@ def set_up(config: TrainConfig, found: FoundRun, data: Data, group: Group, make_
 
 
 def _model(config: TrainConfig, found: FoundRun) -> LightInpaintV1:
-    """Return the generator that a new run starts with; for one that goes on its weights come with the state."""
+    """Return the generator that a new run starts with; in a resumed run its weights come later, with the state."""
     if found.state is None and found.weights_from is not None:
         return load_model(found.weights_from)[0]
     return LightInpaintV1(torch_rng(config.seed, "weights"), grey_start=config.grey_start)

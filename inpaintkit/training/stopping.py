@@ -1,4 +1,4 @@
-"""When a run pauses: stop signals as a polite request, time limits, and the time of the next checkpoint."""
+"""When a run stops or saves: stop signals as requests, time limits, and the time of the next checkpoint."""
 
 import atexit
 import contextlib
@@ -11,17 +11,20 @@ from dataclasses import dataclass
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PARENT_VARIABLE = "INPAINTKIT_PARENT"
-"""Environment variable: number of the process without which this one has nobody to train for."""
+"""Environment variable with the process ID of the parent; once the parent has ended, the training stops."""
 
 ASKED_SIGNAL = signal.SIGUSR1
-"""By which that process passes on that a person asked it to stop."""
+"""Signal by which the parent passes on that a user asked the training to stop."""
 
 LOOK_SECONDS = 1.0
 
 
 @dataclass
 class StopRequest:
-    """A polite request to finish the step, save and stop: by a `signal`, or `asked` for by a button (any thread may)."""
+    """Request to finish the step, save and stop.
+
+    `signal` is the number of the signal that asked for it; `asked` is set by a button, from any thread.
+    """
 
     signal: int | None = None
     asked: bool = False
@@ -31,9 +34,9 @@ class StopRequest:
 def catch_stop_signals(
     request: StopRequest | None = None, tell: Callable[[int], None] | None = None
 ) -> Iterator[StopRequest]:
-    """Turn SIGTERM, SIGINT and SIGHUP into a polite `request` for the time of the context (main thread only).
+    """Within the context, turn SIGTERM, SIGINT and SIGHUP into a `request` to stop (main thread only).
 
-    `tell` hears each signal's number before the request is set; what it raises ends the context.
+    `tell` is called with each signal's number before the request is set; an exception in it ends the context.
     """
     request = StopRequest() if request is None else request
     if threading.current_thread() is not threading.main_thread():
@@ -54,7 +57,7 @@ def catch_stop_signals(
 
 
 class Timer:
-    """The clocks of a run: how long it lasts, and when it was saved last."""
+    """Clocks of a run: the time since its start, and since its last checkpoint."""
 
     def __init__(self, max_seconds: float | None, checkpoint_seconds: float) -> None:
         self.max_seconds, self.checkpoint_seconds = max_seconds, checkpoint_seconds
@@ -82,7 +85,10 @@ class Timer:
 
 
 def heed_parent(request: StopRequest) -> None:
-    """Let the process that `PARENT_VARIABLE` names set `request` by `ASKED_SIGNAL`, and stop when it is gone; nothing if it names none."""
+    """Let the parent process set `request` by `ASKED_SIGNAL`, and stop this process when the parent has ended.
+
+    Does nothing if `PARENT_VARIABLE` isn't set.
+    """
     parent = os.environ.get(PARENT_VARIABLE)
     if parent is None:
         return
@@ -96,7 +102,7 @@ def heed_parent(request: StopRequest) -> None:
     def watch() -> None:
         try:
             while not ending.wait(LOOK_SECONDS):
-                with contextlib.suppress(PermissionError):  # it is another user's
+                with contextlib.suppress(PermissionError):  # it belongs to another user
                     os.kill(int(parent), 0)
         except ProcessLookupError:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -107,5 +113,5 @@ def heed_parent(request: StopRequest) -> None:
 
     thread = threading.Thread(target=watch, daemon=True, name="watch parent")
     thread.start()
-    # a daemon thread that Python itself stops at the end now and then takes the whole process along (SIGABRT)
+    # a daemon thread that is still running when Python exits sometimes aborts the whole process (SIGABRT)
     atexit.register(end)

@@ -1,4 +1,4 @@
-"""The curves of a run for TensorBoard, beside the CSV that is always written."""
+"""Curves of a run for TensorBoard, in addition to the CSV that is always written."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,10 +8,10 @@ from inpaintkit.training.callbacks import Callback, RunView, StepInfo
 
 
 class TensorBoardLog(Callback):
-    """Writes the running means of each step and every row of the loss CSV; view with ``tensorboard --logdir FOLDER``.
+    """Logs the running means of each step and every row of the loss CSV; view with ``tensorboard --logdir FOLDER``.
 
-    Names are those of the CSV's columns: ``step/total``, ``train/l1``, ``eval/hole_psnr``. A resumed run goes on in the
-    same curves. Raises `InputError` where the package tensorboard is missing.
+    Tags use the names of the CSV's columns: ``step/total``, ``train/l1``, ``eval/hole_psnr``. A resumed run continues
+    the same curves. Raises `InputError` if the package tensorboard is missing.
     """
 
     def __init__(self, folder: str | Path) -> None:

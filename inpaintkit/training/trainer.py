@@ -1,4 +1,4 @@
-"""The entries for whoever trains: `Trainer` for the plain recipe, `GanTrainer` for fine-tuning."""
+"""The trainers: `Trainer` for the plain recipe, `GanTrainer` for fine-tuning."""
 
 import contextlib
 import dataclasses
@@ -35,7 +35,7 @@ from inpaintkit.training.tensorboard import TensorBoardLog
 
 
 def smaller_steps(config: TrainConfig) -> str:
-    """Return which options need less memory of the device."""
+    """Return advice on which options need less memory of the device."""
     begun = RunFiles(Path(config.model_dir)).state.exists()
     return (
         f"halve batch_size (now {config.batch_size}) and double backward_step (now {config.backward_step}), take a smaller crop_size "
@@ -47,8 +47,8 @@ def smaller_steps(config: TrainConfig) -> str:
 class Trainer:
     """Trains `LightInpaintV1` by the recipe of a `TrainConfig`: ``Trainer(config).fit()``.
 
-    What it does is in `loop.fit`; here is only put together what that needs. A run in ``config.model_dir`` is continued,
-    found finished, or refused, see `resume.find_run`.
+    The training itself is in `loop.fit`; this class puts together what it needs. A run in ``config.model_dir`` is
+    resumed, found finished, or refused, see `resume.find_run`.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Trainer:
     ) -> None:
         """Check the configuration against the disk; load data and weights if they are needed. Raises `InputError`.
 
-        `callbacks`: who is told, None: plain lines; `group`: the processes that train, None: this one alone.
+        `callbacks`: None prints plain progress lines; `group`: the processes that train, None for this one alone.
         """
         config.check_inputs()
         self.config, self.group = config, group or Group()
@@ -81,26 +81,26 @@ class Trainer:
         return callbacks
 
     def _find(self) -> None:
-        """Look at what the folder holds, and take over how far the run is."""
+        """Look up what the folder holds, and take over how far its run is."""
         self.found = find_run(self.config)
         self.run.progress = self.found.progress
 
     @cached_property
     def data(self) -> Data:
-        """The records, with the losses that the run knows of them."""
+        """The records, with their losses from the run."""
         return open_data(self.config, self.found, self.group)
 
     @cached_property
     def setup(self) -> Setup:
-        """What trains and judges; where nothing was trained here, as the run was left."""
+        """Everything that trains and evaluates; before any training here, in the state that the run was saved in."""
         with enough_memory(self.config.device, partial(smaller_steps, self.config)):
             setup = set_up(self.config, self.found, self.data, self.group, self.make_task)
-        # taken over by now, and as large as the networks
+        # the networks have taken it over, and it is as large as they are
         self.found = dataclasses.replace(self.found, state=self.found.state and {})
         return setup
 
     def make_task(self, plain: PlainTask) -> Task:
-        """Return what is trained; a subclass makes another task out of the plain one."""
+        """Return the task to train: `plain` itself; a subclass makes another task out of it."""
         return plain
 
     @property
@@ -113,7 +113,7 @@ class Trainer:
         return self.data.train_set
 
     def hardest(self, count: int = 8) -> list[tuple[int, float]]:
-        """Return (number, loss) of the training records with the largest recent losses, the largest first."""
+        """Return (number, loss) of the `count` training records with the largest recent losses, the largest first."""
         losses = self.data.sampler.mean_losses()
         order = torch.argsort(losses, descending=True).tolist()
         return [(record, float(losses[record])) for record in order if torch.isfinite(losses[record])][:count]
@@ -121,15 +121,15 @@ class Trainer:
     def fit(self) -> TrainReport:
         """Train until the last epoch, `max_seconds` or a stop signal (then `KeyboardInterrupt`, after saving).
 
-        A finished run is told and left as it is. With several `processes` this one starts them, follows what they say, and
-        reads what they leave. Raises `RunFailed` when training diverges or a GPU's memory doesn't suffice.
+        A finished run is reported and left as it is. With several `processes` this one starts them, follows their
+        output and reads their results. Raises `RunFailed` if training diverges or a GPU's memory doesn't suffice.
         """
         with catch_stop_signals(self.run.stop):
             way = self._show if self.found.finished else self._launch if self.launches else self._train
             return way()
 
     def stop(self) -> None:
-        """Ask the running `fit` to finish its step, save and return; any thread may."""
+        """Ask the running `fit` to finish its step, save and return; callable from any thread."""
         self.run.stop.asked = True
 
     def _show(self) -> TrainReport:
@@ -141,10 +141,10 @@ class Trainer:
             return self._report(finished=True)
 
     def _launch(self) -> TrainReport:
-        with self.run.under_way(()):  # what there is to tell, the processes do
+        with self.run.under_way(()):  # the processes report the messages themselves
             fit_in_processes(self.config, self.run)
             self._find()
-            for before in ("data", "setup"):  # as they were when somebody looked at them
+            for before in ("data", "setup"):  # cached, if at all, before the training
                 self.__dict__.pop(before, None)
             kept = [(row["epoch"], row["split"]) for row in self.run.progress.history]
             self.run.at_stop = tuple(row for row in self.run.at_stop if (row["epoch"], row["split"]) not in kept)
@@ -160,8 +160,11 @@ class Trainer:
                 return self._report(fit(run, setup.task, feed, setup.data.sampler, judge, self.save))
 
     def _begin(self) -> list[str]:
-        """Make the folder ready, in which nothing may have changed since it was looked at; return what to tell."""
-        self.group.gather(None)  # all have loaded what they need of a run that is moved away
+        """Prepare the folder for training; return messages to report.
+
+        Raises `InputError` if another run has changed it since it was looked up.
+        """
+        self.group.gather(None)  # only once all have loaded what they need may an old run be moved away
         if not self.group.leads:
             return []
         again = find_run(self.config)
@@ -177,7 +180,7 @@ class Trainer:
         if not self.found.replaces:
             return []
         moved = move_old_run(self.files.folder, TRAINING_FILES)
-        return [f"the run that was in {self.files.folder} lies in {moved} now"]
+        return [f"the run that was in {self.files.folder} is in {moved} now"]
 
     def save(self) -> None:
         run, setup = self.run, self.setup
@@ -186,7 +189,7 @@ class Trainer:
         run.take_losses()
         if self.group.leads:
             self._write_state()
-        # a process that ends before the state is written has torchrun end the one that writes it
+        # if one process ends before the state is written, torchrun ends the one that writes it
         self.group.gather(None)
 
     def _write_state(self) -> None:
@@ -206,7 +209,7 @@ class Trainer:
         save_checkpoint(self.model, self.files.state, payload, self.config.keep_last)
 
     def _report(self, finished: bool, tell: bool = True) -> TrainReport:
-        """Return what the run came to, and `tell` which model was kept."""
+        """Return the report of the run; with `tell`, also report which model was kept."""
         progress = self.run.progress
         report = TrainReport(
             self.files.model,
@@ -239,7 +242,7 @@ class GanTrainer(Trainer):
         return messages
 
     def realness(self, picture: Tensor, target: Tensor) -> Tensor:
-        """Return how real the discriminator finds each place of `picture`, see `GanTask.realness`."""
+        """Return how real the discriminator rates each place of `picture`, see `GanTask.realness`."""
         assert isinstance(self.setup.task, GanTask)
         return self.setup.task.realness(picture, target)
 

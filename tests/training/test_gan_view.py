@@ -115,7 +115,7 @@ class TestTheReason:
     def test_says_when_nothing_got_better(self) -> None:
         rows = [judged(0, 25, 0.2, 0, 0.2), judged(1, 25, 0.3, 0, 0.3)]
         said = picked_because(rows, 1)
-        assert said.startswith("Epoch 1 was picked: it alone was judged, with a score of 0.3 (")
+        assert said.startswith("Epoch 1 was picked: it is the only epoch judged, with a score of 0.3 (")
         assert picked_because(rows[:1], 0) == "No epoch was judged after the start, so none was picked."
         assert said.endswith("It is no better than the start by this score.")
 

@@ -495,7 +495,7 @@ class TestWhichModelWasKept:
         monkeypatch.setattr("inpaintkit.training.amp.bf16_is_fast", lambda: True)
         heard = Listener()
         cut(data, heard, amp=amp)
-        assert heard.heard("amp: the run goes on with off, as it began; amp=bf16 is for a new one")
+        assert heard.heard("amp: the run goes on with off, as it began; amp=bf16 needs a new one")
 
 
 def test_a_stop_asked_for_by_a_button_saves_and_returns(data: Path) -> None:

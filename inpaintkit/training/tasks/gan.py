@@ -1,4 +1,4 @@
-"""GAN fine-tuning: a plain task, and a discriminator that judges only what lies in holes."""
+"""GAN fine-tuning: the plain task, and a discriminator that judges only the inside of holes."""
 
 import contextlib
 import math
@@ -36,21 +36,24 @@ PSNR_ALLOWANCE = 0.5
 """Decibels of inside-hole PSNR that better texture may cost before an epoch is ranked lower for it."""
 
 ARTEFACT_ALLOWANCE = 0.02
-"""Artefact score that isn't counted: twice what its mean scatters by, and on a flat surface a pattern of half an 8-bit step."""
+"""Artefact score that isn't counted.
+
+It is twice the scatter of its mean, and on a flat surface a pattern of half an 8-bit step.
+"""
 
 
 def epoch_score(lost_psnr: float, lpips: float, artefact: float) -> float:
-    """Return what an epoch is judged by, the lower the better: LPIPS, and what the other two have beyond their allowances.
+    """Return the score that ranks epochs, the lower the better.
 
-    `lost_psnr` is in dB. `artefact` counts within 0..1, and is NaN where no hole is wide enough for that score; then the
-    others decide.
+    It is LPIPS plus what the lost PSNR and the artefact score exceed their allowances by. `lost_psnr` is in dB.
+    `artefact` is clamped to 0..1; where no hole is wide enough for it, it is NaN and doesn't count.
     """
     pattern = 0.0 if math.isnan(artefact) else max(0.0, min(artefact, 1.0) - ARTEFACT_ALLOWANCE)
     return lpips + pattern + max(0.0, lost_psnr - PSNR_ALLOWANCE)
 
 
 class GanTask:
-    """Trains the generator of `plain` against a discriminator; see `Task` for what the methods promise.
+    """Trains the generator of `plain` against a discriminator; see `Task` for what the methods do.
 
     The best epoch has the lowest ``score`` among the epochs after the start: inside-hole LPIPS + artefact score (within
     0..1) beyond `ARTEFACT_ALLOWANCE` + every decibel of inside-hole PSNR that is lost beyond `PSNR_ALLOWANCE`.
@@ -87,8 +90,9 @@ class GanTask:
     ) -> tuple[Tensor, Tensor]:
         """Return the generator's adversarial loss and the discriminator's loss.
 
-        Both come from one pass over the output: the two gradients are taken apart in `add_gradients`. What is judged begins
-        anywhere in a cell: the generator's cells would follow those of a discriminator that lie on them.
+        Both come from one pass over the output; `add_gradients` separates the two gradients. The judged window starts
+        anywhere within a cell: if the discriminator's cells always lay on the generator's, the generator would take
+        over their grid.
         """
         size = (y.shape[-2], y.shape[-1])
         member = self.discriminator.pick(float(torch.rand((), generator=rng)))
@@ -116,11 +120,11 @@ class GanTask:
         warmup: float,
         summed: int = 1,
     ) -> Tensor:
-        """Add the gradients of both networks, divided among the steps that are `summed`; return the weight that the adversarial loss got.
+        """Add the gradients of both networks, divided by `summed` (steps); return the weight of the adversarial loss.
 
-        Each loss is differentiated down to `output` once; comparing the two gradients at the last layer and sending
-        their weighted sum through the generator costs no second pass through the perceptual network. Where a loss of any
-        process isn't finite, nothing is added.
+        Each loss is differentiated with respect to `output` once. Comparing the two gradients at the last layer and
+        sending their weighted sum through the generator costs no second pass through the perceptual network. If a loss
+        of any process isn't finite, nothing is added.
         """
         scale = self.plain.updater.scaler.scale
         gradient, towards_real, weight = torch.autograd.grad(scale(total), output)[0], None, 0.0
@@ -140,10 +144,10 @@ class GanTask:
     def _read(
         self, losses: Tensor, output: Tensor, gradient: Tensor, towards_real: Tensor | None
     ) -> tuple[bool, float]:
-        """Return whether all `losses` are finite, and how many times `gradient` is as long as `towards_real` at the last layer.
+        """Return whether all `losses` are finite, and the ratio of two gradient lengths at the last layer.
 
-        NaN where one of the two isn't finite there, as in fp16 now and then, or the discriminator asks for nothing, as where no
-        hole lies in what it judged. Here alone the host waits for the device.
+        It is that of `gradient` to `towards_real`; NaN if either isn't finite there, which happens in fp16, or if
+        `towards_real` vanishes, as when the judged window holds no hole. Only here does the host wait for the device.
         """
         ratio = torch.zeros_like(losses[0])
         if towards_real is not None:
@@ -178,12 +182,12 @@ class GanTask:
     def score(self, row: Row, history: Sequence[Row]) -> tuple[Row, float]:
         """Return the row with its `epoch_score`, and that score; infinity for the start, which is never picked.
 
-        Raises `InputError` where no evaluation record shows a hole: no epoch could be picked.
+        Raises `InputError` if no evaluation record shows a hole, because then no epoch could be picked.
         """
         if not row["epoch"] and math.isnan(float(row["hole_psnr"])):
             raise InputError(
-                f"data_dir: of the evaluation records that are judged none has a hole farther than {self.model.i2i_offset} px from the "
-                "crop's border, so no epoch could be picked; generate more of them, or set eval_records to more or others"
+                f"data_dir: none of the judged evaluation records has a hole farther than {self.model.i2i_offset} px from the "
+                "crop's border, so no epoch could be picked; generate more of them, or choose more or others with eval_records"
             )
         start = next((r for r in history if r["split"] == "eval"), row)
         lost = float(start["hole_psnr"]) - float(row["hole_psnr"])
@@ -192,11 +196,12 @@ class GanTask:
 
     @torch.no_grad()
     def realness(self, picture: Tensor, target: Tensor) -> Tensor:
-        """Return how real the discriminator finds each place of `picture`, (B, 1, h, w) logits, high = real.
+        """Return how real the discriminator rates each place of `picture`, (B, 1, h, w) logits, high = real.
 
-        `picture` is (B, 3, H, W), 0..1, and so is its truth `target`, or it is one for all; the map covers them but for a frame of two
-        cells of 8 px. The members of an ensemble judge as much as each of them is picked. Who learnt by pairs only knows what is more
-        or less real than the truth of the same place: that is 0 then.
+        `picture` is (B, 3, H, W), 0..1; so is its truth `target`, which may also be a single one for all. The map
+        covers them except for a frame of two cells of 8 px. The members of an ensemble are averaged, each weighted by
+        how often it is picked. A discriminator trained in pairs only knows what is more or less real than the truth of
+        the same place; for it, the truth's logits are subtracted, so that 0 is as real as the truth.
         """
         self.discriminator.eval()
         picture, target = picture.to(self.device), target.to(self.device)

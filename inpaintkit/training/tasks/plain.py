@@ -1,4 +1,4 @@
-"""The plain task: a generator learns to fill holes by a reconstruction loss."""
+"""The plain task: a generator learns to fill holes from a reconstruction loss."""
 
 import contextlib
 import time
@@ -32,7 +32,7 @@ def without_margin(mask: Tensor, margin: int) -> Tensor:
 
 
 class PlainTask:
-    """Trains `model` by the loss of `config`; see `Task` for what the methods promise."""
+    """Trains `model` with the loss of `config`; see `Task` for what the methods do."""
 
     def __init__(self, config: TrainConfig, model: LightInpaintV1, arithmetic: str, device: str, group: Group) -> None:
         self.config, self.arithmetic, self.device = config, arithmetic, device
@@ -47,24 +47,24 @@ class PlainTask:
         self.updaters: Sequence[Updater] = (self.updater,)
 
     def compile(self) -> str:
-        """Compile the generator if the machine can; return what to tell the user.
+        """Compile the generator if the machine can; return a message for the user.
 
-        It is compiled here and now, by a batch as it will get them, so that a failure shows before the run, and no step compiles
-        it again.
+        A batch of the training's shape compiles it at once, so that a failure shows before the run and no step has to
+        compile it.
         """
         started, was_training = time.monotonic(), self.model.training
         side = self.config.crop_size
         try:
-            # the smallest of all functions first: where nothing can be compiled that takes a second to find out, not twenty
+            # the smallest function first: where nothing can be compiled, it fails in a second instead of twenty
             torch.compile(torch.neg, dynamic=False)(torch.zeros(2, device=self.device))
-            # itself refuses some versions of Python; without `dynamic=False`, a second batch size in one process, as in a notebook,
-            # would get a slower network for batches of any size
+            # this call alone fails on some versions of Python; without `dynamic=False`, a second batch size in one
+            # process, as in a notebook, would get a slower network for batches of any size
             self.network = torch.compile(self.model, dynamic=False)
             self.model.train()
             x = torch.zeros(self.config.batch_size, 3, side, side, device=self.device)
             output, _ = self.generate(x, x[:, :1] > 0)
             output.sum().backward()  # type: ignore[no-untyped-call]
-        except Exception as error:  # whatever the compiler stumbles over, the run needn't
+        except Exception as error:  # no failure of the compiler may stop the run
             self.network = self.model
             return f"compile: not possible here ({first_line(error)}); going on without"
         finally:
@@ -86,7 +86,7 @@ class PlainTask:
     def generate(self, x: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
         """Return the generator's output without its margin of 16 px, and its soft mask."""
         masked, mask = self.model.preprocess(x, hole)
-        # a batch of another size, or one to judge, would have the compiled network traced again
+        # another batch size, or evaluation mode, would make torch compile the network again
         usual = self.model.training and len(x) == self.config.batch_size
         with amp.autocast(self.arithmetic, self.device):
             output = (self.network if usual else self.model)(masked, mask)
@@ -95,7 +95,10 @@ class PlainTask:
     def reconstruction(
         self, output: Tensor, y: Tensor, hole: Tensor, rng: torch.Generator | None = None
     ) -> tuple[Tensor, BatchLosses]:
-        """Return the loss to minimise, and what it consists of, see `TrainingLoss.forward`; `rng`: of the pair augmentation."""
+        """Return the loss to minimise, and its parts, see `TrainingLoss.forward`.
+
+        `rng` is the random generator of the pair augmentation.
+        """
         with amp.autocast(self.arithmetic, self.device):
             inner = without_margin(hole, self.model.i2i_offset)
             return self.criterion(output, y, hole=inner, generator=rng)  # type: ignore[no-any-return]
@@ -118,7 +121,10 @@ class PlainTask:
 
     @torch.no_grad()
     def judge(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the output, and the figures: loss terms, and the hole PSNR next to that of row fill, which has to be beaten."""
+        """Return the output and its figures: the loss terms, and the hole PSNR.
+
+        The PSNR of row fill, which has to be beaten, is there for comparison.
+        """
         x, hole, y, _ = batch
         output, _ = self.generate(x, hole)
         _, losses = self.reconstruction(output, y, hole)
@@ -132,13 +138,14 @@ class PlainTask:
         }
 
     def score(self, row: Row, history: Sequence[Row]) -> tuple[Row, float]:
-        """Return the row as it is, and the evaluation loss; NaN never beats anything."""
+        """Return the unchanged row, and the evaluation loss; NaN never beats anything."""
         return row, float(row["total"])
 
     def state(self, *others: Updater) -> dict[str, Any]:
-        """Return what `load_state` takes, with the states of `others`, which update other networks.
+        """Return the state for `load_state`, with the states of `others`, which update other networks.
 
-        Weights and optimiser are as iw3 keeps them, those to use; the weights that are trained lie beside them.
+        As in iw3's checkpoints, weights and optimiser are those to use; the weights being trained are stored beside
+        them.
         """
         training_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
         with averaged_weights(self.updater.optimizer, self.model, self.average):
@@ -156,7 +163,7 @@ class PlainTask:
         self.model.load_state_dict(state["state_dict"])
         if self.average is not None:
             self.average.load_state_dict(state["inpaintkit_average"])
-        # a schedule-free optimiser makes of them those to train, up to rounding
+        # a schedule-free optimiser turns these weights into those being trained, up to rounding
         self.updater.load_state(state, 0)
         if state["training_state_dict"] is not None:
             self.model.load_state_dict(state["training_state_dict"])

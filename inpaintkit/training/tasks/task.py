@@ -1,4 +1,4 @@
-"""What the training loop asks of whatever it trains."""
+"""The interface between the training loop and whatever it trains."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -14,16 +14,16 @@ from inpaintkit.training.tasks.updater import Updater
 
 
 class Task(Protocol):
-    """Networks, how they learn from a batch, and how they are judged. It knows neither files nor epochs."""
+    """Networks, how they learn from a batch, and how they are evaluated. A task knows neither files nor epochs."""
 
     model: LightInpaintV1
-    """The network that the run is for; what it holds within `judging` is what gets saved."""
+    """The network that the run is for; its weights within `judging` are the ones that get saved."""
 
     updaters: Sequence[Updater]
-    """Who moves the weights; the first one has the model's."""
+    """Updaters of all networks' weights; the first one has the model's."""
 
     def train_mode(self) -> None:
-        """Make everything ready for training steps."""
+        """Prepare everything for training steps."""
 
     def step(self, batch: Batch, place: StepPlace) -> BatchLosses:
         """Add the gradients of a batch and return its losses."""
@@ -32,19 +32,19 @@ class Task(Protocol):
         """Update the weights with the gradients added so far."""
 
     def judging(self) -> contextlib.AbstractContextManager[None]:
-        """For the time of the context the model holds the weights to use; it is in evaluation mode until `train_mode`."""
+        """Within the context the model holds the weights to use; it stays in evaluation mode until `train_mode`."""
 
     def judge(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the output for a batch, and each figure per record, (B,)."""
 
     def score(self, row: Row, history: Sequence[Row]) -> tuple[Row, float]:
-        """Return an evaluation's `row` with what the task adds to it, and what the best model has least of.
+        """Return an evaluation's `row` with the task's additions, and its score; the best model has the lowest.
 
         `history`: the rows before it.
         """
 
     def state(self) -> dict[str, Any]:
-        """Return all that a checkpoint keeps of the task."""
+        """Return the task's part of a checkpoint."""
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` returned."""
+        """Restore what `state` returned."""

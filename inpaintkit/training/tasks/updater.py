@@ -26,7 +26,7 @@ class Updater:
         self._skipped = torch.zeros((), dtype=torch.int64, device=device)
 
     def scale(self, loss: Tensor, summed: int = 1) -> Tensor:
-        """Return `loss`, divided among the steps whose gradients are `summed`, ready for its backward pass."""
+        """Return `loss`, divided by the number of `summed` steps, scaled for its backward pass."""
         scaled: Tensor = self.scaler.scale(loss / summed)
         return scaled
 
@@ -47,9 +47,9 @@ class Updater:
         self.optimizer.zero_grad(set_to_none=True)
 
     def _count_skipped(self, before: Tensor) -> None:
-        """Count the step if the scaler skipped it: then its scale fell. All on the device, nobody waits.
+        """Count the step if the scaler skipped it, which lowers its scale; the host doesn't wait for the device.
 
-        From a scale above 1, as fp16 has it, that is the search for one that fits.
+        A scale that falls from above 1, as in fp16, doesn't count: the scaler is searching for one that fits.
         """
         self._skipped += (self.scaler.scale(self._one) < before) & (before <= 1)
         if self.amp != "fp16":
@@ -74,29 +74,33 @@ class Updater:
             self.scheduler.step()
 
     def load_state(self, state: Mapping[str, Any], number: int) -> None:
-        """Take back the state of updater `number` out of a checkpoint, see `updater_state`, of this or an earlier version."""
+        """Restore the state of updater `number` from a checkpoint, see `updater_state`.
+
+        The checkpoint may come from an earlier version.
+        """
         optimizer = state["optimizer_state_dict"][number]
         if state.get(ORDER_KEY) == BY_NAME:
             optimizer = from_names(optimizer, self.optimizer, self.network)
-        # belongs to this machine, not to the run, and says where torch puts the counts of steps: iw3 and Macs take another one
+        # `fused` belongs to this machine, not to the run, and decides where torch keeps the step counts; iw3 and Macs
+        # use another value
         own = [{"fused": group["fused"]} if "fused" in group else {} for group in self.optimizer.param_groups]
         groups = [{**group, **mine} for group, mine in zip(optimizer["param_groups"], own, strict=True)]
         self.optimizer.load_state_dict({**optimizer, "param_groups": groups})
-        self.train_mode()  # iw3 keeps a schedule-free optimiser as it is while evaluating
+        self.train_mode()  # iw3 saves a schedule-free optimiser in evaluation mode
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler_state_dict"][number])
         skipped = state.get("inpaintkit_skipped_updates", (0, 0))[number]
         if scaler := state["grad_scaler_state_dict"][number]:  # empty in checkpoints of early versions
             self.scaler.load_state_dict(scaler)
-            if self.amp != "fp16":  # later ones counted skipped steps by halving the scale for each
+            if self.amp != "fp16":  # later versions halved the scale for each skipped step
                 skipped += round(-math.log2(self.scaler.get_scale()))
-                self.scaler.scale(self._one)  # makes the scale, which the next line sets
+                self.scaler.scale(self._one)  # creates the scale, which the next line sets
                 self.scaler.update(self._one)
         self._skipped.fill_(skipped)
 
 
 def updater_state(updaters: Sequence[Updater]) -> dict[str, Any]:
-    """Return the states of `updaters` under the names of iw3's checkpoints; schedules are left out where there are none.
+    """Return the states of `updaters` under the names of iw3's checkpoints, without schedules where there are none.
 
     The optimisers' parameters are in iw3's order.
     """
