@@ -76,7 +76,7 @@ def shown_loss(info: StepInfo) -> str:
 
 
 class Pace:
-    """Decides when a job's next progress line is due: after every 5 % of the job, or when the last line is too old.
+    """Pace of a job's progress lines: one is due after every 5 % of the job, or when the last one is too old.
 
     That is after 10 s at first, then after 20, 40 ... and at most 600 s.
     """
@@ -106,7 +106,7 @@ class TimeLeft:
     def left(self, done: int, total: int) -> str | None:
         """Return in words how long the rest takes after `done` of `total`, None while that can't be estimated.
 
-        A `total` of 0 isn't known yet.
+        A `total` of 0 means that it isn't known yet.
         """
         now = time.monotonic()
         if total != self._total:
@@ -118,9 +118,9 @@ class TimeLeft:
 
 
 class ProgressLines(Callback):
-    """Prints each row, and now and then the progress and the remaining time, as plain lines.
+    """Plain lines for each row and, now and then, for the progress and the remaining time.
 
-    It is for logs, in which a progress bar would freeze.
+    They are for logs, in which a progress bar would freeze.
     """
 
     def on_start(self, run: RunView) -> None:

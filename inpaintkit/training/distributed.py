@@ -97,7 +97,7 @@ class Group:
 
 @contextlib.contextmanager
 def join_group(device: str) -> Iterator[Group]:
-    """Join the processes that torchrun started for the duration of the context; without torchrun, yield a group of one.
+    """Within the context, join the processes that torchrun started; without torchrun, yield a group of one.
 
     On the `device` ``cuda`` each process of a machine gets its own GPU; raises `InputError` if there are too few. Small
     messages go through gloo, so that they don't make a GPU wait; gradients on GPUs go through NCCL.

@@ -73,7 +73,7 @@ class Feed:
                 yield self.resident.batch(items[start : start + self.batch_size])
             return
         self.order[:] = items
-        pinned = self.device.startswith("cuda")  # Apple's devices may read other memory only after it was reused
+        pinned = self.device.startswith("cuda")  # elsewhere unsafe: Apple's devices may read the memory too late
         for x, hole, y, index in self.loader if items else ():
             yield (*(part.to(self.device, non_blocking=pinned) for part in (x, hole, y)), index)  # type: ignore[misc]
 
@@ -102,7 +102,7 @@ def outlive_stop_signal(worker: int) -> None:
 def wants_resident(mode: str, records: InpaintDataset, device: str) -> bool:
     """Return whether the records go to the device's memory.
 
-    They do with ``on``, and with ``auto`` on a GPU if all have the same size and there is room.
+    They do with ``on``, and with ``auto`` on a GPU if all have the same size and there is room for them.
     """
     if mode != "auto" or not device.startswith("cuda"):
         return mode == "on"

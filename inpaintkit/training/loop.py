@@ -26,7 +26,7 @@ Save = Callable[[], None]
 
 
 def fit(run: Run, task: Task, feed: Feed, sampler: HardExampleSampler, judge: Judge, save: Save) -> bool:
-    """Train until the last epoch; return False if the run was asked to stop, or its time was up, before.
+    """Train until the last epoch; return False if the run stops before, on request or because its time is up.
 
     Raises `KeyboardInterrupt` after a stop signal, once everything is saved, and `RunFailed` if the training has
     diverged.

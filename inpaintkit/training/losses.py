@@ -87,7 +87,7 @@ class TrainingLoss(nn.Module):
             output: pictures (B, 3, H, W), also outside 0..1.
             target: their truth (B, 3, H, W), 0..1.
             hole: (B, 1, H, W) bool, True = missing; needed with a `grid_weight`, or a `hole_l1_weight` other than 1.
-            generator: random generator of the pair augmentation (`augment_pair`); None, as in evaluation: none.
+            generator: random generator of the pair augmentation (`augment_pair`); None, as in evaluation, turns it off.
 
         ``losses.terms`` holds ``total`` and those of the unweighted scalars ``l1``, ``dct``, ``lpips``, ``dinov2`` and
         ``grid`` that the loss has; their weighted sum is the total. ``losses.per_sample`` (B,) holds the total of each
@@ -139,12 +139,12 @@ def create_loss(
     perceptual_path: str | Path | None = None,
     grid_weight: float = 0.0,
 ) -> TrainingLoss:
-    """Return the loss `name`: ``l1lpips``, ``dct``, ``l1dctlpips`` or ``l1dinov2``, LPIPS using `perceptual`.
+    """Return the loss `name`: ``l1lpips``, ``dct``, ``l1dctlpips`` or ``l1dinov2``.
 
-    `perceptual_path` is a local copy of the perceptual network: a file for LPIPS, a folder for DINOv2. `hole_l1_weight`
-    multiplies the clamp-L1 inside the hole; 1 is the reference's loss. `grid_weight` is the weight of `grid_term`,
-    which the reference doesn't have; 0 leaves it out. Raises `InputError` for an unknown name, for a hole weight
-    without an L1 term, and if the perceptual network's weights are missing.
+    `perceptual` is the network of LPIPS; `perceptual_path` is a local copy of the perceptual network: a file for LPIPS,
+    a folder for DINOv2. `hole_l1_weight` multiplies the clamp-L1 inside the hole; 1 is the reference's loss.
+    `grid_weight` is the weight of `grid_term`, which the reference doesn't have; 0 leaves it out. Raises `InputError`
+    for an unknown name, for a hole weight without an L1 term, and if the perceptual network's weights are missing.
     """
     require_known("loss", name, RECIPES)
     recipe = RECIPES[name]

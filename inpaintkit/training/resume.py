@@ -70,7 +70,7 @@ class FoundRun:
 def find_run(config: TrainConfig) -> FoundRun:
     """Return what ``config.model_dir`` holds for `config`; changes nothing on disk.
 
-    With the same options an unfinished run is resumed, and a finished one is found finished. Other options need
+    With the same options an unfinished run is resumed, and a finished one is reported as finished. Other options need
     ``resume`` or ``overwrite``. Raises `InputError` if neither the folder nor the options allow to go on.
     """
     files = RunFiles(Path(config.model_dir))
@@ -154,7 +154,7 @@ def _without_state(config: TrainConfig, files: RunFiles) -> FoundRun:
 
 
 def _changes(config: TrainConfig, before: State, samples: int, finished: bool) -> Changes:
-    """Return the options of `config` that differ from those `before`, with `samples` per step."""
+    """Return the options of `config` that differ from those `before`, whose steps took `samples` samples."""
     changed, now = changes(config, before), config.batch_size * config.processes
     if samples == now:
         changed.pop("batch_size", None)  # more processes with smaller batches, or the reverse, go on exactly

@@ -123,7 +123,7 @@ class Run:
     def close_epoch(self, rates: Mapping[str, float], skipped: int) -> None:
         """Add the epoch's row with the `rates`; `skipped` counts the optimiser steps skipped so far in the run.
 
-        Raises `RunFailed` if every step or update of the epoch was skipped.
+        Raises `RunFailed` if too many steps or updates of the epoch were skipped, or all.
         """
         progress = self.progress
         progress.skipped_updates = skipped

@@ -45,7 +45,7 @@ def smaller_steps(config: TrainConfig) -> str:
 
 
 class Trainer:
-    """Trains `LightInpaintV1` by the recipe of a `TrainConfig`: ``Trainer(config).fit()``.
+    """Trainer of `LightInpaintV1` by the recipe of a `TrainConfig`: ``Trainer(config).fit()``.
 
     The training itself is in `loop.fit`; this class puts together what it needs. A run in ``config.model_dir`` is
     resumed, found finished, or refused, see `resume.find_run`.
@@ -228,7 +228,7 @@ class Trainer:
 
 
 class GanTrainer(Trainer):
-    """Fine-tunes a trained generator against a discriminator: ``GanTrainer(config).fit()``."""
+    """Trainer that fine-tunes a trained generator against a discriminator: ``GanTrainer(config).fit()``."""
 
     config: GanConfig
 

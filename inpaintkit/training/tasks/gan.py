@@ -45,7 +45,7 @@ It is twice the scatter of its mean, and on a flat surface a pattern of half an 
 def epoch_score(lost_psnr: float, lpips: float, artefact: float) -> float:
     """Return the score that ranks epochs, the lower the better.
 
-    It is LPIPS plus what the lost PSNR and the artefact score exceed their allowances by. `lost_psnr` is in dB.
+    It is LPIPS plus the excess of lost PSNR and artefact score over their allowances. `lost_psnr` is in dB.
     `artefact` is clamped to 0..1; where no hole is wide enough for it, it is NaN and doesn't count.
     """
     pattern = 0.0 if math.isnan(artefact) else max(0.0, min(artefact, 1.0) - ARTEFACT_ALLOWANCE)
@@ -53,7 +53,7 @@ def epoch_score(lost_psnr: float, lpips: float, artefact: float) -> float:
 
 
 class GanTask:
-    """Trains the generator of `plain` against a discriminator; see `Task` for what the methods do.
+    """Task that trains the generator of `plain` against a discriminator; see `Task` for what the methods do.
 
     The best epoch has the lowest ``score`` among the epochs after the start: inside-hole LPIPS + artefact score (within
     0..1) beyond `ARTEFACT_ALLOWANCE` + every decibel of inside-hole PSNR that is lost beyond `PSNR_ALLOWANCE`.
@@ -120,7 +120,7 @@ class GanTask:
         warmup: float,
         summed: int = 1,
     ) -> Tensor:
-        """Add the gradients of both networks, divided by `summed` (steps); return the weight of the adversarial loss.
+        """Add the gradients of both networks, divided by `summed`; return the weight of the adversarial loss.
 
         Each loss is differentiated with respect to `output` once. Comparing the two gradients at the last layer and
         sending their weighted sum through the generator costs no second pass through the perceptual network. If a loss
@@ -146,8 +146,8 @@ class GanTask:
     ) -> tuple[bool, float]:
         """Return whether all `losses` are finite, and the ratio of two gradient lengths at the last layer.
 
-        It is that of `gradient` to `towards_real`; NaN if either isn't finite there, which happens in fp16, or if
-        `towards_real` vanishes, as when the judged window holds no hole. Only here does the host wait for the device.
+        It is the length of `gradient` / that of `towards_real`; NaN if either isn't finite there, which happens in fp16,
+        or if `towards_real` vanishes, as when the judged window holds no hole. Only here does the host wait for the device.
         """
         ratio = torch.zeros_like(losses[0])
         if towards_real is not None:

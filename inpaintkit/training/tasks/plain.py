@@ -32,7 +32,7 @@ def without_margin(mask: Tensor, margin: int) -> Tensor:
 
 
 class PlainTask:
-    """Trains `model` with the loss of `config`; see `Task` for what the methods do."""
+    """Task that trains `model` with the loss of `config`; see `Task` for what the methods do."""
 
     def __init__(self, config: TrainConfig, model: LightInpaintV1, arithmetic: str, device: str, group: Group) -> None:
         self.config, self.arithmetic, self.device = config, arithmetic, device

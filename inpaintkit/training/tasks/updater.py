@@ -15,7 +15,7 @@ from inpaintkit.training.schedule import create_optimizer, create_scheduler, war
 
 
 class Updater:
-    """Updates the weights of `network` as `config` says; `amp` is the resolved arithmetic."""
+    """The optimiser of `network` as `config` describes it; `amp` is the resolved arithmetic."""
 
     def __init__(self, config: TrainConfig, network: nn.Module, amp: str, device: str, group: Group) -> None:
         self.config, self.network, self.amp, self.group = config, network, amp, group
