@@ -40,7 +40,10 @@ Once the new run has begun they have no effect and may be left out.
 """
 
 NAME_END = "\0"
-"""Separates the names of records in a checkpoint: the one character that no file name can hold. Early versions used a line break."""
+"""Separator of record names in a checkpoint: the one character that no file name can hold.
+
+Early versions used a line break.
+"""
 
 State = Mapping[str, Any]
 Changes = Mapping[str, tuple[Any, Any]]

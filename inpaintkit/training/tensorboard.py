@@ -8,7 +8,7 @@ from inpaintkit.training.callbacks import Callback, RunView, StepInfo
 
 
 class TensorBoardLog(Callback):
-    """Log of the running means of each step and of every row of the loss CSV; view with ``tensorboard --logdir FOLDER``.
+    """Log of each step's running means and of every row of the loss CSV; view with ``tensorboard --logdir FOLDER``.
 
     Tags use the names of the CSV's columns: ``step/total``, ``train/l1``, ``eval/hole_psnr``. A resumed run continues
     the same curves. Raises `InputError` if the package tensorboard is missing.

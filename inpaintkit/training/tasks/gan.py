@@ -146,8 +146,9 @@ class GanTask:
     ) -> tuple[bool, float]:
         """Return whether all `losses` are finite, and the ratio of two gradient lengths at the last layer.
 
-        It is the length of `gradient` / that of `towards_real`; NaN if either isn't finite there, which happens in fp16,
-        or if `towards_real` vanishes, as when the judged window holds no hole. Only here does the host wait for the device.
+        It is the length of `gradient` / that of `towards_real`; NaN if either isn't finite there, which happens in
+        fp16, or if `towards_real` vanishes, as when the judged window holds no hole. Only here does the host wait for
+        the device.
         """
         ratio = torch.zeros_like(losses[0])
         if towards_real is not None:
