@@ -1,4 +1,4 @@
-"""Figures of data, training, fills and stereo pairs: functions that return a matplotlib figure. Only here matplotlib is used."""
+"""Draw data, training, fills and stereo pairs as matplotlib figures; nothing else in the package needs matplotlib."""
 
 from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""What all figures share: their style, grids of pictures, and how they become files."""
+"""What all figures share: style, grids of pictures, and saving as PNG."""
 
 import io
 import warnings
@@ -34,7 +34,7 @@ WIDE_FONTS = (
     "Noto Sans CJK JP", "Noto Sans CJK SC", "Hiragino Sans", "PingFang SC", "Arial Unicode MS", "WenQuanYi Zen Hei",
     "IPAGothic", "Droid Sans Fallback",
 )  # fmt: skip
-"""Fonts of Linux and macOS that have the Chinese, Japanese and Korean signs, which matplotlib's own lacks."""
+"""Fonts of Linux and macOS with Chinese, Japanese and Korean characters, which matplotlib's own font lacks."""
 
 
 class KitFigure(Figure):
@@ -46,7 +46,7 @@ class KitFigure(Figure):
 
 def png_bytes(figure: Figure) -> bytes:
     """Return `figure` as an opaque RGB PNG."""
-    # Not by savefig: where a layout is computed it draws all twice.
+    # Not by savefig, which draws everything twice if it has to compute a layout.
     canvas, dpi = FigureCanvasAgg(figure), figure.dpi
     figure.set_facecolor("white")
     figure.set_dpi(DPI)
@@ -55,9 +55,7 @@ def png_bytes(figure: Figure) -> bytes:
             label.set_family(_fonts())  # type: ignore[attr-defined]
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", "Glyph .* missing"
-            )  # a box in a name is no news for whoever reads a notebook
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # a box in a name needs no warning in a notebook
             canvas.draw()  # type: ignore[no-untyped-call]
         picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
     finally:
@@ -69,7 +67,7 @@ def png_bytes(figure: Figure) -> bytes:
 
 
 def _fonts() -> list[str]:
-    """Return the usual font, and those of `WIDE_FONTS` that are here, which serve what it lacks."""
+    """Return the usual font and those of `WIDE_FONTS` that are installed, for the characters that it lacks."""
     here = {font.name for font in fontManager.ttflist}
     return [USUAL_FONT, *(name for name in WIDE_FONTS if name in here)]
 
@@ -95,13 +93,13 @@ def image_grid(rows: int, columns: int, aspect: float = 1.0, inches: float = TIL
 
 
 def set_titles(axes: Iterable[Axes], titles: Iterable[str], size: int = TITLE_SIZE) -> None:
-    """Write `titles` above `axes`, as far as there are both."""
+    """Write `titles` above `axes`; surplus ones of either are ignored."""
     for ax, title in zip(axes, titles, strict=False):
         ax.set_title(title, fontsize=size, color=INK)
 
 
 def set_heading(figure: Figure, heading: str) -> None:
-    """Write above all of `figure` what it is about, where several of its kind stand one below the other."""
+    """Write `heading` above all of `figure`, to tell it from others of its kind."""
     figure.suptitle(text.figure(heading), fontsize=TITLE_SIZE, fontweight="bold", color=INK)
 
 
@@ -110,7 +108,7 @@ def show_picture(ax: Axes, picture: torch.Tensor) -> None:
 
 
 def short(name: str) -> str:
-    """Return a record's name as it may stand above or beside its picture."""
+    """Return a record's name, shortened and escaped, to label its picture."""
     return text.figure(name, LONGEST_NAME)
 
 

@@ -1,4 +1,4 @@
-"""Curves of a training from its loss CSV."""
+"""Plot the curves of a training from its loss CSV."""
 
 import contextlib
 import math
@@ -17,18 +17,20 @@ from inpaintkit.training.callbacks import Callback, RunView
 from inpaintkit.training.gan_epochs import FIGURES
 
 EPOCHS = {"integer": True, "min_n_ticks": 1}
-"""How epochs are ticked: a single one, too, by its whole number."""
+"""Ticks of an axis of epochs: whole numbers only, even for a single epoch."""
 
 BASELINES = {"hole_psnr": "hole_psnr_row_fill"}
-"""Columns of a loss CSV that stand in the panel of another one: what it has to beat."""
+"""Columns of a loss CSV that are drawn in the panel of another one, which has to beat them."""
 
 
 class CurveFile(Callback):
-    """Draws ``figures/loss_curves.png`` in the run folder anew after an evaluation, every `SECONDS` at most, and in the end: for runs that
-    nobody watches."""
+    """Redraws ``figures/loss_curves.png`` in the run folder after evaluations and at the end of a run.
+
+    It serves runs that nobody watches. It draws at most every `SECONDS`, and at the end if there are new rows.
+    """
 
     SECONDS = 10.0
-    """Drawing takes half of one, more than a short epoch."""
+    """Drawing takes half a second, longer than a short epoch."""
 
     def on_start(self, run: RunView) -> None:
         self._drawn, self._more = time.monotonic(), False
@@ -39,7 +41,7 @@ class CurveFile(Callback):
             self._draw(run)
 
     def on_end(self, run: RunView) -> None:
-        with contextlib.suppress(InputError):  # whatever ended the run says more
+        with contextlib.suppress(InputError):  # the error that ended the run is more important
             if self._more:
                 self._draw(run)
 
@@ -49,9 +51,10 @@ class CurveFile(Callback):
 
 
 def loss_curves(csv_path: str | Path) -> Figure:
-    """Plot each column of a trainer's loss CSV over epochs, training and evaluation, and the learning rate last.
+    """Plot each column of a trainer's loss CSV over epochs, for training and evaluation, with the learning rate last.
 
-    The hole PSNR of row fill stands beside the network's. Raises `InputError` if the file is missing or holds no epoch yet.
+    The hole PSNR of row fill is drawn with the network's. Raises `InputError` if the file is missing or holds no epoch
+    yet.
     """
     rows = loss_rows(csv_path)
     skipped = {"epoch", "split", "seconds", *BASELINES.values()}
@@ -70,7 +73,10 @@ def loss_curves(csv_path: str | Path) -> Figure:
 
 
 def gan_epochs(csv_path: str | Path, picked: int) -> Figure:
-    """Plot the inside-hole figures of each judged epoch of GAN fine-tuning; the start dotted, the `picked` one marked (0: none)."""
+    """Plot the figures inside holes of each judged epoch of GAN fine-tuning, with `picked` (0: none) marked.
+
+    A dotted line shows the values at the start.
+    """
     rows = [row for row in loss_rows(csv_path) if row["split"] == "eval" and row.get("score")]
     figure = base.KitFigure(figsize=(3.2 * len(FIGURES), 2.8), layout="constrained")
     for ax, (name, title) in zip(figure.subplots(1, len(FIGURES)), FIGURES.items(), strict=True):

@@ -1,4 +1,4 @@
-"""What fills make of holes: pictures side by side, figures, spectra, the discriminator's judgement."""
+"""Draw the results of fills: pictures side by side, figures, spectra, the discriminator's judgement."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -33,7 +33,10 @@ from inpaintkit.training.feeding import evenly
 from inpaintkit.training.metrics import hole_psnr
 
 Realness = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""(pictures (B, 3, H, W), their truth (1, 3, H, W)) -> logits (B, 1, H // 8 - 4, W // 8 - 4), high = looks real; ``GanTrainer.realness`` is one."""
+"""(pictures (B, 3, H, W), their truth (1, 3, H, W)) -> logits (B, 1, H // 8 - 4, W // 8 - 4), high = looks real.
+
+``GanTrainer.realness`` is one.
+"""
 
 GRID_FREQUENCIES = (0.125, 0.25, 0.375, 0.5)  # cycles per px: the generator's grids of 8 and 4 px
 
@@ -63,7 +66,8 @@ def discriminator_maps(
 ) -> Figure:
     """Show what a discriminator finds real (blue) or filled (red), painted over the truth and over each fill.
 
-    After training by pairs that is more real than the truth of the same place, or less; over the truth stands nothing then.
+    After training by pairs, blue and red mean more and less real than the truth at the same place; the truth has no
+    colour.
     """
     truth, cut = as_truth(records), CELL * CUT_CELLS
     rows = filled_cases(fills, truth, evenly(truth.names, n))
@@ -73,7 +77,7 @@ def discriminator_maps(
         maps = realness(pictures, case.truth)[:, 0].cpu().numpy()
         strongest = float(np.abs(maps).max()) or 1.0
         height, width = pictures.shape[-2:]
-        extent = (cut - 0.5, width - cut - 0.5, height - cut - 0.5, cut - 0.5)  # pixels' centres have whole numbers
+        extent = (cut - 0.5, width - cut - 0.5, height - cut - 0.5, cut - 0.5)  # pixel centres lie at whole numbers
         base.show_picture(line[0], paint_hole(case.truth, case.judged)[0])
         for ax, picture, logits in zip(line[1:], pictures, maps, strict=True):
             base.show_picture(ax, picture)
@@ -90,8 +94,8 @@ def before_after(
 ) -> Figure:
     """Show the largest hole of each record, zoomed: with the hole in magenta, filled by each of `fills`, and the truth.
 
-    Shown are the records `names` (for instance ``evaluation.worst("model")``), None: `n` spread over all. Under a fill
-    stands its PSNR inside the part of the hole that is shown.
+    `names`: the records to show, for instance ``evaluation.worst("model")``; None: `n` of them, spread evenly. Below
+    each fill is its PSNR inside the part of the hole that is shown.
     """
     truth = as_truth(records)
     rows = filled_cases(fills, truth, evenly(truth.names, n) if names is None else names)
@@ -105,11 +109,12 @@ def before_after(
 def extremes(records: Truth | InpaintDataset, fills: Mapping[str, Fill], evaluation: Evaluation) -> Figure:
     """Show each fill's own best, median and worst record by PSNR: hole, fill and truth each, one row per fill.
 
-    Shown is each record's largest hole. Under a fill stands its PSNR in all holes of the record, by which it was chosen.
+    Of each record the largest hole is shown. Below each fill is its PSNR in all holes of the record, by which the
+    record was chosen.
     """
     figure, axes = base.image_grid(len(fills), 9, inches=base.TILE_INCHES * 0.75)
     base.set_heading(figure, evaluation.title)
-    case_of = cache(as_truth(records).case)  # several fills choose the same one
+    case_of = cache(as_truth(records).case)  # several fills may choose the same record
     for line, (name, fill) in zip(axes, fills.items(), strict=True):
         psnr = {score.record: score.figures["psnr"] for score in evaluation.of(name)}
         chosen = [

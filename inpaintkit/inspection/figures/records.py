@@ -1,4 +1,4 @@
-"""Records and their holes: sheets, samples, statistics, parameters."""
+"""Draw records and their holes: contact sheets, samples, statistics, effects of parameters."""
 
 import itertools
 import math
@@ -24,7 +24,7 @@ from inpaintkit.seeds import numpy_rng
 from inpaintkit.training.feeding import evenly
 
 PLACE_CELLS = 32
-MOST_COUNTED = 2000  # records that statistics are made of: some 20 s of reading
+MOST_COUNTED = 2000  # most records that statistics read, which takes some 20 s
 
 VARIED: dict[str, tuple[float | str, ...]] = {
     "divergence": (1.0, 2.5, 5.0, 8.0),
@@ -52,10 +52,10 @@ def contact_sheet(pairs: Pairs, n: int = 12, seed: int = 0) -> Figure:
 
 
 def samples_panel(samples: InpaintDataset, n: int = 8) -> Figure:
-    """Show `n` samples, spread evenly over the data set, as the trainer sees them: holes in magenta, share underneath."""
+    """Show `n` samples, spread evenly over the data set, as the trainer sees them: holes in magenta, shares below."""
     tiles = []
     for draw, index in enumerate(evenly(range(len(samples)), n)):
-        # Augmentation depends on the draw alone, so each sample needs one of its own.
+        # Augmentation depends only on the draw, so each sample needs a draw of its own.
         picture, hole, _, _ = samples[(index, 0, draw)]
         tiles.append((picture, hole > 0, record_name(samples.names[index])))
     return hole_tiles(tiles)
@@ -76,7 +76,7 @@ def hardest_records(samples: InpaintDataset, hardest: Sequence[tuple[int, float]
 def hole_histogram(pairs: Pairs) -> Figure:
     """Plot how much of each crop is hole, how wide the holes are along the row, and where in the crop they lie.
 
-    Of more than `MOST_COUNTED` records so many are read, spread evenly.
+    At most `MOST_COUNTED` records are read, spread evenly.
     """
     _require_some(pairs)
     shares, widths, places = [], [], np.zeros((PLACE_CELLS, PLACE_CELLS))
@@ -114,9 +114,9 @@ def _place_map(figure: Figure, ax: Axes, percent: np.ndarray) -> None:
 
 
 def parameter_effects(overlay: Callable[..., np.ndarray]) -> Figure:
-    """Show one picture's hole with each parameter of the warp varied alone, two parameters a row.
+    """Show one picture's hole while one parameter of the warp at a time varies, two parameters a row.
 
-    `overlay` returns the picture (H, W, 3) uint8 with its hole painted in, given parameters by name.
+    `overlay` takes parameters by name and returns the picture (H, W, 3), uint8, with its hole painted in.
     """
     pairs = list(itertools.zip_longest(*[iter(VARIED.items())] * 2, fillvalue=("", ())))
     columns = max(len(first) + len(second) for (_, first), (_, second) in pairs)
@@ -152,7 +152,10 @@ def _require_some(pairs: Pairs) -> None:
 
 
 def hole_tiles(tiles: Sequence[tuple[torch.Tensor, torch.Tensor, str]], labels: Sequence[str] | None = None) -> Figure:
-    """Show (picture (3, H, W), hole (1, H, W), name) each, four in a row; `labels` underneath, None: the hole's share."""
+    """Show (picture (3, H, W), hole (1, H, W), name) each, four in a row.
+
+    `labels` are written underneath; None: the hole's share of the picture.
+    """
     labels = [f"{float(hole.float().mean()):.1%} hole" for _, hole, _ in tiles] if labels is None else labels
     columns = min(len(tiles), 4)
     figure, axes = base.image_grid(math.ceil(len(tiles) / columns), columns)

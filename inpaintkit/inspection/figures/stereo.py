@@ -1,4 +1,4 @@
-"""A stereo pair, ready to be looked at."""
+"""Show a stereo pair."""
 
 import torch
 from matplotlib.figure import Figure
@@ -10,7 +10,10 @@ from inpaintkit.inspection.stereo import StereoPair
 
 
 def stereo_panel(pair: StereoPair) -> Figure:
-    """Show both views, the anaglyph, and where each view had been filled: side by side where they are upright, else two by two."""
+    """Show both views, the anaglyph, and which pixels of each view were filled.
+
+    The four panels stand side by side if they are upright, else two by two.
+    """
     height, width = pair.left.shape[-2:]
     rows, columns = (1, 4) if height > width else (2, 2)
     figure, axes = base.image_grid(rows, columns, aspect=height / width, inches=min(5.0, 5.0 * width / height))
