@@ -1,7 +1,7 @@
-"""What a model file may ask for, checked before it gets it: no calls but those that build weights, no more values than bytes.
+"""Check what a model file asks for before it is loaded: only calls that build weights, and no more values than bytes.
 
-PyTorch's safe reader runs no code, but it allocates what a file asks for, and a list that holds itself ten times, forty times
-over, has a few bytes in a file and no end in a message.
+PyTorch's safe reader runs no code, but it allocates whatever size a file asks for. And lists that each hold the next
+one ten times, nested forty deep, take a few bytes in a file and never end when printed in a message.
 """
 
 import io
@@ -14,7 +14,7 @@ import torch
 
 SMALLEST_LIMIT = 10_000  # values that any file may hold
 DEEPEST = 100  # containers inside one another; a training state has 8
-LETTERS_PER_VALUE = 64  # text counts as one value, and one more for so many characters
+LETTERS_PER_VALUE = 64  # a text counts as one value, plus one for each so many characters
 
 BUILDERS = {
     "collections.OrderedDict",
@@ -26,25 +26,25 @@ BUILDERS = {
     "torch._utils._rebuild_sparse_tensor",
     "torch._utils._rebuild_meta_tensor_no_storage",
 }
-"""What PyTorch calls to build the tensors of a file. Others of its list take a size from the file and allocate it."""
+"""Functions that PyTorch calls to build a file's tensors. Others that it allows allocate a size given in the file."""
 
 
 class _Built(dict[Any, Any]):
-    """Stands for what a builder returns: it takes items and attributes, and holds no more than the file gave it."""
+    """Stand-in for what a builder returns: it takes items and attributes, and holds no more than the file gave it."""
 
     def __init__(self, *arguments: object) -> None:
         super().__init__()
 
 
 class _Rehearsal(pickle.Unpickler):
-    """Reads a pickle without building anything: what isn't on the list can't be found, kinds of storage can't be called."""
+    """An unpickler that builds nothing: it finds no names outside `BUILDERS`, and storage types can't be called."""
 
     def find_class(self, module: str, name: str) -> Any:
         found = f"{module}.{name}"
         if found in BUILDERS:
             return _Built
         if module == "torch.storage" or isinstance(getattr(torch, name, None), torch.dtype) or name.endswith("Storage"):
-            return found  # a text: whoever calls it gets an error
+            return found  # a string, so that calling it raises an error
         raise pickle.UnpicklingError(found)
 
     def persistent_load(self, name: Any) -> Any:
@@ -55,7 +55,7 @@ def rehearse(data: bytes) -> None:
     """Raise `pickle.UnpicklingError` if the pickle `data` asks for anything but plain values and weights."""
     try:
         for code, argument, _ in pickletools.genops(data):
-            # the reader makes room for as many places as the largest number of one
+            # the reader allocates its memo up to the largest index in the file
             if "PUT" in code.name and int(argument or 0) > len(data):
                 raise pickle.UnpicklingError("place")
         _Rehearsal(io.BytesIO(data)).load()
@@ -67,12 +67,12 @@ def rehearse(data: bytes) -> None:
 
 
 def require_bounded(content: Any, size: int) -> None:
-    """Raise `ValueError` if `content`, read from `size` bytes, unfolds to more values than bytes, or is nested too deep."""
+    """Raise `ValueError` if `content`, read from `size` bytes, is nested too deep or holds more values than bytes."""
     _count(content, max(size, SMALLEST_LIMIT), DEEPEST)
 
 
 def _count(value: Any, left: int, depth: int) -> int:
-    """Return how many of `left` values are left after `value` and what is in it."""
+    """Return how many of `left` allowed values remain after counting `value` and what is in it."""
     if depth == 0:
         raise ValueError(f"it is nested deeper than {DEEPEST} levels")
     left -= 1

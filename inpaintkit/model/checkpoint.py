@@ -1,8 +1,9 @@
-"""Model files: written so that iw3 loads them, read without ever running code that they may hold.
+"""Write model files that iw3 loads, and read model files without ever running code that they may hold.
 
-Layout of a best-model file (nagadomi/nunif's): ``torch.save`` of one dict with ``nunif_model``, ``name``, ``updated_at``,
-``kwargs``, ``train_kwargs`` and ``state_dict``. What inpaintkit adds lies under one further key, ``inpaintkit``. A training state
-(``.checkpoint.pth``) is the same dict with the state of optimisers, schedulers and so on beside it.
+Layout of a best-model file (nagadomi/nunif's): ``torch.save`` of one dict with ``nunif_model``, ``name``,
+``updated_at``, ``kwargs``, ``train_kwargs`` and ``state_dict``. What inpaintkit adds lies under one further key,
+``inpaintkit``. A training state (``.checkpoint.pth``) is the same dict plus the state of optimisers, schedulers and so
+on.
 """
 
 import io
@@ -46,9 +47,9 @@ def save_model(model: LightInpaintV1, path: str | Path, **meta: Any) -> Path:
     """Write a best-model file, atomically; iw3 loads it as it is.
 
     Args:
-        model: its weights are stored as float32, whatever they are now.
+        model: its weights are stored as float32, whatever their dtype.
         path: file to write, usually ``inpaint.light_inpaint_v1.pth``; missing folders are made.
-        meta: how the model came to be: plain strings, numbers, lists, dicts. `load_model` gives it back.
+        meta: how the model came to be: plain strings, numbers, lists, dicts. `load_model` returns it.
 
     Raises:
         InputError: when the file can't be written or a weight isn't finite.
@@ -66,7 +67,7 @@ def save_state(model: LightInpaintV1, path: str | Path, payload: Mapping[str, An
     """Write a full training state, atomically, in the layout of iw3's ``.checkpoint.pth``; `load_model` reads it too.
 
     Args:
-        model: gives name and weights; a ``state_dict`` in `payload` takes the place of its weights.
+        model: provides name and weights; a ``state_dict`` in `payload` replaces its weights.
         path: file to write.
         payload: tensors, strings, numbers, None, lists, tuples and string- or number-keyed dicts of them.
 
@@ -87,7 +88,7 @@ def load_model(path: str | Path) -> tuple[LightInpaintV1, Meta]:
     """Read a generator from a file of inpaintkit or iw3 (best model or ``.checkpoint.pth``) or from safetensors.
 
     Returns:
-        the model in eval mode, float32, on the CPU; and what the file says of itself: ``updated_at``, ``train_kwargs``,
+        the model in eval mode, float32, on the CPU; and the file's metadata: ``updated_at``, ``train_kwargs``,
         ``last_epoch``, ``best_loss`` where known, and the `meta` given to `save_model`.
 
     Raises:
@@ -103,9 +104,10 @@ def load_model(path: str | Path) -> tuple[LightInpaintV1, Meta]:
 
 
 def describe_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Say what a model file is: architecture, parameters, dtype, when and how trained, and whether it can be used.
+    """Describe a model file: architecture, parameters, dtype, when and how trained, and whether it can be used.
 
-    Unlike `load_model` it also describes models that inpaintkit can't use; ``problem`` (absent when there is none) says why.
+    Unlike `load_model` it also describes models that inpaintkit can't use; ``problem`` (absent when there is none) says
+    why.
 
     Raises:
         InputError: when the file isn't a model file at all.
@@ -120,13 +122,13 @@ def describe_checkpoint(path: str | Path) -> dict[str, Any]:
         "kind": "full state" if "optimizer_state_dict" in payload else "model",
     }
     problem = _model_problem(payload, LightInpaintV1())
-    # What the file says of itself stands beside what was found in it, never in its place.
+    # The file's own metadata complement what was found in it, but never replace it.
     said = {name: value for name, value in _meta(payload).items() if name not in (*facts, "problem")}
     return facts | said | ({} if problem is None else {"problem": problem})
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Return the dict of a model file in nunif's layout (safetensors brought into it); weights are not checked.
+    """Return the dict of a model file in nunif's layout (safetensors are converted to it); weights are not checked.
 
     Raises:
         InputError: when the file is missing, damaged, unsafe or of another kind.
@@ -145,7 +147,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def now() -> str:
-    """Return the time as model files have it, in UTC and to the second."""
+    """Return the current time as model files store it, in UTC and to the second."""
     return str(datetime.now(timezone.utc).replace(microsecond=0))
 
 
@@ -171,7 +173,7 @@ def _write(payload: Mapping[str, Any], path: str | Path) -> Path:
 
 
 def _require_plain(value: Any, where: str, tensors: bool) -> None:
-    """Raise TypeError unless `value` consists of what ``torch.load(weights_only=True)`` gives back unchanged."""
+    """Raise TypeError unless `value` consists of what ``torch.load(weights_only=True)`` restores unchanged."""
     kind = type(value)
     if kind in (dict, OrderedDict):
         for key, item in value.items():
@@ -186,7 +188,7 @@ def _require_plain(value: Any, where: str, tensors: bool) -> None:
 
 
 def _start_of(path: str | Path) -> tuple[Path, bytes]:
-    """Return `path` and the bytes by which its format is told; raise `InputError` for what can't be a model file."""
+    """Return `path` and its first bytes, which show its format; raise `InputError` for what can't be a model file."""
     file = Path(path)
     try:
         if not file.exists():
@@ -226,7 +228,7 @@ def _read_safetensors(file: Path) -> dict[str, Any]:
 
 def _read_pickle(file: Path, start: bytes) -> dict[str, Any]:
     if not start.startswith(ZIP_MAGIC):
-        # The format before says how much memory to take before any of its weights is read.
+        # The older format states how much memory to allocate before any of its weights is read.
         raise InputError(
             f"{file}: refused, because it isn't in the format that PyTorch writes since version 1.6; choose a model file "
             "(.pth or .safetensors), or save this one again with a newer PyTorch where you trust its source"
@@ -237,8 +239,9 @@ def _read_pickle(file: Path, start: bytes) -> dict[str, Any]:
             "as PyTorch writes it"
         )
     try:
-        # by PyTorch's own reader of zip files, so that both look at the same member
-        with file.open("rb") as handle, warnings.catch_warnings():  # open, as torch takes no names that aren't UTF-8
+        # checked with PyTorch's own zip reader, so that it sees the member that is then loaded; opened here, because torch
+        # takes no file names that aren't UTF-8
+        with file.open("rb") as handle, warnings.catch_warnings():
             content: bytes = torch._C.PyTorchFileReader(handle).get_record("data.pkl")
             rehearse(content)
             handle.seek(0)
@@ -258,12 +261,12 @@ def _read_pickle(file: Path, start: bytes) -> dict[str, Any]:
 
 
 def _unpacks_to_more(file: Path) -> bool:
-    """Tell whether the members of a zip file hold more bytes than the file itself, as no file of PyTorch's does: a bomb."""
+    """Return whether the members of a zip file hold more bytes than the file itself: a zip bomb, never PyTorch's."""
     try:
         with zipfile.ZipFile(file) as archive:
             return sum(member.file_size for member in archive.infolist()) > file.stat().st_size
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return False  # PyTorch's reader says what is wrong
+        return False  # PyTorch's reader will report what is wrong
 
 
 def _reason(error: Exception) -> str:
@@ -295,7 +298,7 @@ def _key_problem(found: Mapping[Any, Any], expected: Mapping[str, Tensor]) -> st
 
 
 def _listed(names: Iterable[Any]) -> str:
-    """Return the first of `names` for a sentence."""
+    """Return the first few of `names`, separated by commas."""
     first = [shown(name, SHOWN_LETTERS) for name in itertools.islice(names, SHOWN_KEYS + 1)]
     return ", ".join(first[:SHOWN_KEYS] + ["..."] * (len(first) > SHOWN_KEYS))
 
@@ -310,7 +313,7 @@ def _weight_problem(state: Mapping[str, Tensor]) -> str | None:
     for name, tensor in state.items():
         if not tensor.is_floating_point():
             return f"its weight {name} is of type {tensor.dtype} instead of float; choose another file"
-        # As the float32 that it becomes: larger numbers would turn infinite only then.
+        # Checked as float32, as which it is loaded: larger numbers turn infinite only then.
         if not torch.isfinite(tensor.float()).all():
             return f"its weight {name} holds NaN or infinite values; choose an earlier checkpoint"
     return None

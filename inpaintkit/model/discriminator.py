@@ -1,6 +1,7 @@
-"""The discriminators of GAN fine-tuning: ``l3c``, ``ffc`` and ensembles of them; structure of nagadomi/nunif's.
+"""The discriminators of GAN fine-tuning: ``l3c`` and ``ffc``, structured as in nagadomi/nunif.
 
-All are patch discriminators: one logit per 8x8 cell of the picture, without the 2 outermost cells on each side.
+All are patch discriminators: one logit per 8x8 cell of the picture, without the 2 outermost cells on each side. Their
+ensembles are in `ensembles`.
 """
 
 import bisect
@@ -25,7 +26,7 @@ CONDITION_GRID = 4
 
 
 class SqueezeExcite(nn.Module):
-    """Scale each channel by a gate 0..1 from all channels' means (Hu et al., 2018), ``(B, C, H, W) -> (B, C, H, W)``."""
+    """Gate 0..1 on each channel from all channels' means (Hu et al., 2018), ``(B, C, H, W) -> (B, C, H, W)``."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -59,9 +60,9 @@ class ResidualBlock(nn.Module):
 
 
 class FourierUnit(nn.Module):
-    """1x1 convolution of the spectrum: every output pixel depends on all pixels (Chi et al., "Fast Fourier Convolution").
+    """1x1 convolution of the spectrum: every output pixel depends on all pixels, ``(B, C, H, W) -> (B, C, H, W)``.
 
-    ``(B, C, H, W) -> (B, C, H, W)``. The transforms run in float32, whatever autocast says.
+    Chi et al., "Fast Fourier Convolution". The transforms run in float32, also under autocast.
     """
 
     def __init__(self, channels: int) -> None:
@@ -123,34 +124,34 @@ Judgement = Tensor | tuple[Tensor, Tensor]
 
 
 class Discriminator(nn.Module):
-    """What all discriminators promise; `name`: that of the same one in nunif, where there is one."""
+    """Base class of all discriminators; `name` is that of the same one in nunif, if there is one."""
 
     name: str
     probabilities: tuple[float, ...] = (1.0,)
 
     def pick(self, u: float) -> int:
-        """Return the member that a uniform number ``0 <= u < 1`` stands for, by `probabilities`."""
+        """Return the member that a uniform random number ``0 <= u < 1`` selects, by `probabilities`."""
         ends = list(itertools.accumulate(self.probabilities))
-        return bisect.bisect(ends[:-1], u)  # what rounding leaves beyond the last end is the last member's, too
+        return bisect.bisect(ends[:-1], u)  # the last member also gets what rounding leaves beyond the last end
 
     def forward(self, fake: Tensor, cond: Tensor, mask: Tensor | None = None, member: int | None = None) -> Judgement:
         """Judge a picture.
 
         Args:
             fake: picture to judge ``(B, 3, H, W)``, 0..1.
-            cond: the target picture, at least as large; the centre counts. `ffc` doesn't look at it.
-            mask: soft mask ``(B, 1, h, w)`` of the hole, bool or 0..1, at least as large; the centre counts.
+            cond: the target picture, at least as large; only its centre is used. `ffc` ignores it.
+            mask: soft mask ``(B, 1, h, w)`` of the hole, bool or 0..1, at least as large; only its centre is used.
             member: which member of an ensemble judges; single discriminators have only member 0.
 
         Returns:
-            logits ``(B, 1, H // 8 - 4, W // 8 - 4)``, high = looks real; with a mask also that mask per logit,
-            dilated: > 0 where the hole or its surroundings are (bool for `l3c`, floats 0..1 for `ffc`).
+            logits ``(B, 1, H // 8 - 4, W // 8 - 4)``, high = looks real; with a mask also that mask per logit, dilated:
+            > 0 where the hole or its surroundings are (bool for `l3c`, floats 0..1 for `ffc`).
         """
         raise NotImplementedError
 
 
 class PatchDiscriminator(Discriminator):
-    """A single discriminator; a new one only has to give `logits`."""
+    """Base class of single discriminators; a new one only has to define `logits`."""
 
     def forward(self, fake: Tensor, cond: Tensor, mask: Tensor | None = None, member: int | None = None) -> Judgement:
         if member not in (None, 0):
@@ -218,7 +219,7 @@ class L3CDiscriminator(PatchDiscriminator):
 
 
 class FFCDiscriminator(PatchDiscriminator):
-    """Patch discriminator whose every logit sees the whole picture's spectrum: finds periodic artefacts."""
+    """Patch discriminator whose every logit sees the whole picture's spectrum, and so finds periodic artefacts."""
 
     name = "inpaint.ffc_discriminator"
 
@@ -236,7 +237,7 @@ class FFCDiscriminator(PatchDiscriminator):
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Conv2d(256, 1, kernel_size=1)
         initialise(self, generator)
-        # By its one output channel (fan_out) it would start with logits of some 20: far outside the hinge's -1..1, and with
+        # With fan_out, for 1 output channel, it would start with logits of some 20: far outside the hinge's -1..1, and with
         # gradients 40 times those of an l3c, with which it shares one adaptive weight.
         nn.init.kaiming_normal_(self.classifier.weight, mode="fan_in", nonlinearity="linear", generator=generator)
 
@@ -246,14 +247,20 @@ class FFCDiscriminator(PatchDiscriminator):
 
 
 def crop_to_cells(x: Tensor) -> Tensor:
-    """Cut the sides of ``(B, C, H, W)`` to multiples of 8 around the centre; an odd pixel goes at the bottom or right."""
+    """Crop the sides of ``(B, C, H, W)`` to multiples of 8 around the centre.
+
+    An odd pixel is removed at the bottom or right.
+    """
     h, w = x.shape[-2:]
     top, left = h % CELL // 2, w % CELL // 2
     return x[..., top : top + h - h % CELL, left : left + w - w % CELL]
 
 
 def crop_centre(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cut ``(B, C, H, W)`` to `size` (height, width) around the centre; an odd pixel goes at the top or left."""
+    """Crop ``(B, C, H, W)`` to `size` (height, width) around the centre.
+
+    An odd pixel is removed at the top or left.
+    """
     top, left = (x.shape[-2] - size[0] + 1) // 2, (x.shape[-1] - size[1] + 1) // 2
     return x[..., top : top + size[0], left : left + size[1]]
 
@@ -264,7 +271,7 @@ def inner_cells(cells: Tensor) -> Tensor:
 
 
 def _normalise_spectrum(layer: nn.Module) -> None:
-    """Apply spectral norm to `layer`, its power iteration starting at the exact singular vectors: nothing is random."""
+    """Apply spectral norm to `layer`, starting its power iteration at the exact singular vectors: nothing is random."""
     spectral_norm(layer)
     norm = layer.get_submodule("parametrizations.weight.0")
     weight = layer.get_parameter("parametrizations.weight.original").detach().flatten(1)

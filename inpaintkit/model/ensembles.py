@@ -1,4 +1,4 @@
-"""Discriminators by name: single ones, and ensembles of which each step picks one member."""
+"""Discriminators by name: single ones, and ensembles from which each step picks one member."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,13 +10,13 @@ from inpaintkit.model.discriminator import Discriminator, FFCDiscriminator, Judg
 
 
 class EnsembleDiscriminator(Discriminator):
-    """Discriminators of which one judges at a time, so that the generator can't learn to please any one of them.
+    """Discriminators of which one judges at a time, so that the generator can't learn to fool any single one.
 
     Args:
         name: registered name in nunif.
         list_name: start of the state dict's keys.
         members: the discriminators.
-        weights: how often each is picked, in relation to the others.
+        weights: how often each is picked, relative to the others.
     """
 
     def __init__(self, name: str, list_name: str, members: Sequence[Discriminator], weights: Sequence[float]) -> None:
@@ -37,7 +37,7 @@ Maker = Callable[[torch.Generator | None], Discriminator]
 
 
 def _ensemble(name: str, list_name: str, members: Sequence[tuple[Maker, float]]) -> Maker:
-    """Return what makes the ensemble of `members`, each with its weight."""
+    """Return a maker of the ensemble of `members`, each of which is given as (maker, weight)."""
     makers, weights = zip(*members, strict=True)
     return lambda generator: EnsembleDiscriminator(name, list_name, [make(generator) for make in makers], weights)
 
@@ -64,7 +64,7 @@ def create_discriminator(name: str, generator: torch.Generator | None = None) ->
 
     Args:
         name: one of `DISCRIMINATORS`.
-        generator: source of the first weights, None: torch's global one.
+        generator: source of the initial weights, None: torch's global one.
 
     Raises:
         InputError: when the name is unknown.

@@ -1,4 +1,4 @@
-"""Handing a model on: safetensors and ONNX for other programs, a configuration entry for iw3."""
+"""Export a model: safetensors and ONNX for other programs, a configuration entry for iw3."""
 
 import contextlib
 import copy
@@ -24,9 +24,9 @@ ONNX_PACKAGES = ("onnx", "onnxscript")
 OPSET = 18  # the oldest that torch's exporter writes without converting
 SMALLEST_SIDE, LARGEST_SIDE = 16, 16384  # px; sides that the exported graph takes
 IW3_OWN = "light_inpaint_v1"
-"""Name of iw3's own entry; iw3 passes over another one of that name, without a word."""
+"""Name of iw3's own entry; iw3 silently ignores any other entry of that name."""
 
-TRACED_SHAPE = (2, 200, 328)  # pictures, height, width: no multiple of 64, so that no size passes for a constant
+TRACED_SHAPE = (2, 200, 328)  # pictures, height, width: no multiples of 64, so that no size is taken for a constant
 
 
 def _header(model: LightInpaintV1, meta: dict[str, Any]) -> dict[str, str]:
@@ -36,7 +36,7 @@ def _header(model: LightInpaintV1, meta: dict[str, Any]) -> dict[str, str]:
 def export_safetensors(model: LightInpaintV1, path: str | Path, **meta: Any) -> Path:
     """Write the weights as float32 safetensors, atomically; `load_model` reads them back.
 
-    The header says ``name``, ``updated_at`` and, as JSON under ``inpaintkit``, the given `meta`.
+    The header holds ``name``, ``updated_at`` and, as JSON under ``inpaintkit``, the given `meta`.
 
     Raises:
         InputError: when the file can't be written.
@@ -48,7 +48,7 @@ def export_safetensors(model: LightInpaintV1, path: str | Path, **meta: Any) -> 
 
 
 class _WholePicture(nn.Module):
-    """What the exported graph computes: `LightInpaintV1.infer` without closing and dilation."""
+    """The module that is exported: `LightInpaintV1.infer` without closing and dilation."""
 
     def __init__(self, model: LightInpaintV1) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class _WholePicture(nn.Module):
 
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Hide what torch's exporter has to say about its own internals, and nothing after it."""
+    """Suppress what torch's exporter reports about its own internals, within the context only."""
     logger = logging.getLogger("onnxscript")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -75,9 +75,9 @@ def _quiet_exporter() -> Iterator[None]:
 def export_onnx(model: LightInpaintV1, path: str | Path, **meta: Any) -> Path:
     """Write the whole generator as one float32 ONNX file, atomically: preprocessing, network and blending.
 
-    Inputs: ``picture`` (B, 3, H, W), RGB in 0..1, whatever lies in its hole; ``hole`` (B, 1, H, W), 1 = missing, in
+    Inputs: ``picture`` (B, 3, H, W), RGB in 0..1, with any values in its hole; ``hole`` (B, 1, H, W), 1 = missing, in
     right-eye orientation, already closed and dilated if wanted. Output: ``filled`` (B, 3, H, W), 0..1. Any number of
-    pictures, sides of 16 to 16384 px. The file's metadata are those of `export_safetensors`.
+    pictures, sides of 16 to 16384 px. The file's metadata are the same as in `export_safetensors`.
 
     Raises:
         InputError: when the packages for ONNX are missing or the file can't be written.
@@ -110,8 +110,8 @@ def export_checkpoint(checkpoint: str | Path, path: str | Path, format: str | No
     """Write the model file `checkpoint` to `path` in `format`, ``onnx`` or ``safetensors`` (None: what `path` ends in).
 
     Raises:
-        InputError: for an unknown format, a checkpoint that can't be read, one that would be overwritten, missing packages or an
-            unwritable file.
+        InputError: for an unknown format, a checkpoint that can't be read or would be overwritten, missing packages or
+            an unwritable file.
     """
     chosen = format or Path(path).suffix.removeprefix(".").lower()
     if chosen not in FORMATS:
@@ -126,8 +126,8 @@ def export_checkpoint(checkpoint: str | Path, path: str | Path, format: str | No
 def iw3_snippet(path: str | Path) -> str:
     """Return the entry for iw3's ``inpaint_models.yml`` that offers the model file `path` under the name of its folder.
 
-    The path is made absolute, because iw3 takes relative ones from its own folder. A folder that is called as iw3's own entry gets
-    `my_` before its name.
+    The path is made absolute, because iw3 resolves relative ones from its own folder. If the folder has the name of
+    iw3's own entry, the name gets the prefix `my_`.
     """
     file = full_path(path)
     name = file.parent.name

@@ -1,4 +1,4 @@
-"""The generator ``inpaint.light_inpaint_v1``: the network that iw3 fills holes with, interchangeable with its files."""
+"""The generator ``inpaint.light_inpaint_v1``, with which iw3 fills holes; its files are interchangeable with iw3's."""
 
 import torch
 import torch.nn.functional as F
@@ -17,16 +17,19 @@ HIDDEN_ABOVE = 0.99
 MASK_BIAS_STD = 0.01
 GREY = 0.45
 CALM_SCALES = {"down": 0.1, "up": 0.2, "output": 0.05}
-"""Every gMLP block at least doubles what flows through it: with weights by the usual laws the first outputs deviate by some
-50 from mid-grey, and a short run spends itself on calming them. These factors on three layers start the flow near 1."""
+"""Factors on the initial weights of three layers with `grey_start`.
+
+Every gMLP block at least doubles its activations. With the usual initial weights the first outputs deviate by some 50
+from mid-grey, and a short run is spent on reducing that. With these factors the activations start near 1.
+"""
 
 
 class LightInpaintV1(nn.Module):
-    """Fill the hole of a picture; 2,259,888 parameters; structure of nagadomi/nunif's model of the same name.
+    """The network that fills the hole of a picture; 2,259,888 parameters, structured as in nagadomi/nunif.
 
     Args:
-        generator: source of the first weights, None: torch's global one. The weights depend on nothing else.
-        grey_start: start the output near mid-grey and the layers before it calmly, which helps short runs a lot.
+        generator: source of the initial weights, None: torch's global one. No other randomness enters them.
+        grey_start: start with an output near mid-grey and small activations before it, which helps short runs a lot.
     """
 
     name = "inpaint.light_inpaint_v1"
@@ -49,7 +52,10 @@ class LightInpaintV1(nn.Module):
         self.reset_parameters(generator, grey_start)
 
     def reset_parameters(self, generator: torch.Generator | None, grey_start: bool) -> None:
-        """Draw all weights anew from `generator` by the laws of the original, whose `down` and `up` alone start 1.7 times smaller."""
+        """Draw all weights anew from `generator`, by the laws of the original.
+
+        Only `down` and `up` differ: in the original they start 1.7 times smaller.
+        """
         initialise(self, generator)
         nn.init.trunc_normal_(self.mask_bias, std=MASK_BIAS_STD, generator=generator)
         output = self.to_image[1]
@@ -76,13 +82,14 @@ class LightInpaintV1(nn.Module):
         Args:
             x: picture ``(B, 3, H, W)``, 0..1.
             hole: ``(B, 1, H, W)``, bool (True = missing) or float 0..1.
-            closing: fill cracks and pinholes of the hole first.
+            closing: make cracks and pinholes part of the hole first.
             inner_dilation: pixels by which the hole grows to the left, into the near object.
             outer_dilation: pixels by which the hole grows to the right, into the background.
             base_width: picture width that the dilations are meant for, None: this picture's.
 
         Returns:
-            picture ``(B, 3, H, W)`` and soft mask ``(B, 1, H, W)`` of floats 0..1: 1 in the hole, falling to 0 around it.
+            picture ``(B, 3, H, W)`` and soft mask ``(B, 1, H, W)`` of floats 0..1: 1 in the hole, falling to 0 around
+            it.
         """
         hole = hole.to(x.dtype)
         if closing:
@@ -94,7 +101,7 @@ class LightInpaintV1(nn.Module):
         return x * (1 - hole), soft
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Fill, and cut a margin of 16 px (`i2i_offset`) where the network sees too little around.
+        """Fill the hole, and cut off a margin of 16 px (`i2i_offset`), where the network sees too little around.
 
         Args:
             x: picture ``(B, 3, H, W)``, 0..1, with 0 in its hole; H, W > 32.
@@ -114,12 +121,18 @@ class LightInpaintV1(nn.Module):
         outer_dilation: int = 0,
         base_width: int | None = None,
     ) -> Tensor:
-        """Preprocess and fill a whole picture: arguments as of `preprocess`, result ``(B, 3, H, W)``, no margin is cut off."""
+        """Preprocess and fill a whole picture, without cutting off a margin; returns ``(B, 3, H, W)``.
+
+        The arguments are those of `preprocess`.
+        """
         x, mask = self.preprocess(x, hole, closing, inner_dilation, outer_dilation, base_width)
         return self.fill(x, mask, margin=0)
 
     def fill(self, x: Tensor, mask: Tensor, margin: int) -> Tensor:
-        """Blend the prediction into ``x (B, 3, H, W)`` by the soft mask and cut a `margin` off; clamped in eval mode only."""
+        """Blend the prediction into ``x (B, 3, H, W)`` by the soft mask and cut off a `margin`.
+
+        The result is clamped to 0..1 in eval mode only.
+        """
         height, width = x.shape[-2:]
         padding = (0, next_multiple(width, SIZE_STEP) - width, 0, next_multiple(height, SIZE_STEP) - height)
         picture = F.pad(x * 2 - 1, padding, mode="replicate")
@@ -135,9 +148,9 @@ class LightInpaintV1(nn.Module):
 
         Args:
             picture: ``(B, 3, H, W)``, -1..1, H and W multiples of 64.
-            hidden: bool ``(B, 1, H / 4, W / 4)``: cells whose feature is replaced by the learned `mask_bias`.
-            height: rows of the result that count; the decoder skips what only the rows below them need.
-            width: columns of the result that count.
+            hidden: bool ``(B, 1, H / 4, W / 4)``: cells whose features are replaced by the learned `mask_bias`.
+            height: rows of the result that are used; the decoder skips what only the rows below them need.
+            width: columns of the result that are used.
 
         Returns:
             ``(B, 3, h, w)`` with h >= `height`, w >= `width`; meant to be 0..1 (unlike the input), not clamped.
@@ -157,22 +170,22 @@ class LightInpaintV1(nn.Module):
 def top_left(x: Tensor, rows: int, columns: int) -> Tensor:
     """Return the first rows and columns of ``(B, C, H, W)``.
 
-    Cut with channels last: the gradient of a cut runs as the cut does, and of one with channels first it would make that of
-    the whole encoder slow.
+    The slice is taken with channels last, because its gradient takes the memory format of the slice: channels first
+    would slow down the backward pass of the whole encoder.
     """
     return x.permute(0, 2, 3, 1)[:, :rows, :columns].permute(0, 3, 1, 2)
 
 
 def last_block_cells(cells: int) -> int:
-    """Return how many 8 px cells the encoder's last block needs to give `cells` of them, a multiple of 8.
+    """Return how many 8 px cells the encoder's last block needs as input for `cells` valid ones, a multiple of 8.
 
-    It needs one more for its 3x3 convolution, and with that the rest of a window of 8, which is shifted by half of itself.
+    Its 3x3 convolution needs one more cell, and so the rest of a window of 8, which is shifted by half its side.
     """
     return cells + WINDOW // 4
 
 
 def decoder_cells(size: int) -> int:
-    """Return how many 4 px cells the decoder needs for `size` px: whole windows, with 2 cells more for its 3x3 convolutions."""
-    # sums before the divisions, none of a negative number: ONNX rounds quotients towards 0
+    """Return how many 4 px cells the decoder needs for `size` px: 2 more for its 3x3 convolutions, in whole windows."""
+    # add before dividing, so that no negative number is divided: ONNX rounds quotients towards 0
     cells = (size + PATCH - 1) // PATCH + DECODER_REACH
     return (cells + WINDOW - 1) // WINDOW * WINDOW

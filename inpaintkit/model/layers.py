@@ -1,7 +1,7 @@
-"""The parts that the generator and the discriminators are built from.
+"""Layers of the generator and the discriminators.
 
-Feature maps are ``(B, C, H, W)`` tensors whose memory runs channels-last, so that ``permute(0, 2, 3, 1)`` is a
-view and linear layers, norms and windows work on contiguous channels. Nothing depends on that for its values.
+Feature maps are ``(B, C, H, W)`` tensors in channels-last memory, so that ``permute(0, 2, 3, 1)`` is a contiguous view
+on which linear layers, norms and windows work. This affects speed only, never values.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 class GaussianBlur(nn.Module):
     """Separable Gaussian of `size` taps with replicated border, ``(B, 1, H, W) -> (B, 1, H, W)``.
 
-    The standard deviation is OpenCV's rule for a given size: 0.15 * size + 0.35. Always computed in float32.
+    The standard deviation follows OpenCV's rule for a given size: 0.15 * size + 0.35. Always computed in float32.
     """
 
     kernel: Tensor
@@ -42,7 +42,7 @@ class _Replicate(torch.autograd.Function):
         with torch.autocast(x.device.type, enabled=False):
             if x.is_contiguous():
                 return F.pad(x, (1, 1, 1, 1), mode="replicate")
-            # padding of four axes forgets on CUDA that memory runs channels-last, which makes the convolution after it slow
+            # on CUDA, padding of four axes loses the channels-last memory format, which slows down the next convolution
             padded = F.pad(x.permute(0, 2, 3, 1)[:, None], (0, 0, 1, 1, 1, 1), mode="replicate")
             return padded[:, 0].permute(0, 3, 1, 2)
 
@@ -59,9 +59,10 @@ class _Replicate(torch.autograd.Function):
 
 
 class ReplicationPad(nn.Module):
-    """Repeat the border pixels of ``(B, C, H, W)`` once on all sides; `detached` repetitions pass no gradient back.
+    """Padding that repeats the border pixels of ``(B, C, H, W)`` once on all sides.
 
-    With a backward pass of its own, because torch's is not deterministic on CUDA and fails when compiled for channels-last.
+    `detached` repetitions pass no gradient back. The backward pass is its own, because torch's is not deterministic on
+    CUDA and fails when compiled for channels-last.
     """
 
     def __init__(self, detached: bool = True) -> None:
@@ -88,8 +89,8 @@ class BiaslessLayerNorm(nn.Module):
 def to_windows(x: Tensor, window: int, shifted: bool) -> Tensor:
     """Cut ``(B, H, W, C)`` into square windows: ``(window * window, B * windows, C)``, one row per place in a window.
 
-    With places first, mixing the places of every window is ONE matrix product. `shifted` cuts the windows
-    half a window further up and left, after padding with half a window of zeros there, and to whole windows below and right.
+    With places first, mixing the places of all windows is ONE matrix product. `shifted` windows begin half a window
+    further up and left: half a window of zeros is added there, and more below and right, up to whole windows.
     """
     if shifted:
         border = window // 2
@@ -120,7 +121,7 @@ class SpatialGatingMLP(nn.Module):
         self.proj_out = nn.Linear(2 * channels, channels)
 
     def forward(self, tokens: Tensor, norm1: nn.Module, norm2: nn.Module) -> Tensor:
-        # Two products with half the weights instead of one that is split, because halves of a tensor aren't contiguous.
+        # Two products with half the weights each, because the halves of a single one wouldn't be contiguous.
         (weight_u, weight_v), (bias_u, bias_v) = self.proj_in.weight.chunk(2), self.proj_in.bias.chunk(2)
         normed = norm1(tokens)
         u = F.gelu(F.linear(normed, weight_u, bias_u))
@@ -153,7 +154,7 @@ class WindowGMLP(nn.Module):
 
 
 def without_overlap(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """Return a convolution whose squares don't overlap as the linear layer that it is: ``(..., k * k * C) -> (..., C')``.
+    """Apply a convolution with stride = kernel size as a linear layer on patches: ``(..., k * k * C) -> (..., C')``.
 
     On contiguous channels that is the faster kernel.
     """
@@ -180,7 +181,7 @@ class GLUConv(nn.Module):
 
 
 class GMLPBlock(nn.Module):
-    """x + gmlp(x), then x + GLU-conv(x); the gMLP has a residual of its own inside. ``(B, C, H, W) -> (B, C, H, W)``."""
+    """x + gmlp(x), then x + GLU-conv(x); the gMLP has its own residual inside. ``(B, C, H, W) -> (B, C, H, W)``."""
 
     def __init__(self, channels: int, window: int, shifted: bool) -> None:
         super().__init__()
@@ -200,10 +201,10 @@ SPATIAL_LIMIT = 1e-3
 
 
 def initialise(module: nn.Module, generator: torch.Generator | None) -> None:
-    """Draw the weights of every layer inside `module` anew from `generator` (None: torch's own).
+    """Draw new weights for every layer inside `module` from `generator` (None: torch's global one).
 
-    Convolutions Kaiming normal (fan_out, ReLU gain), linear layers truncated normal with deviation 0.02, biases 0;
-    the mixing of places starts as the identity gate: weights U(±1e-3 / C) and bias 1.
+    Convolutions get Kaiming normal weights (fan_out, ReLU gain), linear layers truncated normal ones with standard
+    deviation 0.02; biases are 0. The mixing of places starts as the identity gate: weights U(±1e-3 / C) and bias 1.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
@@ -220,9 +221,10 @@ def initialise(module: nn.Module, generator: torch.Generator | None) -> None:
 
 
 def initialise_icnr(conv: nn.Conv2d, scale: int, generator: torch.Generator | None) -> None:
-    """Draw the weights of a convolution before `pixel_shuffle(scale)` so that its output starts as nearest-neighbour upsampling.
+    """Initialise a convolution before `pixel_shuffle(scale)` so that its output starts as nearest-neighbour upsampling.
 
-    ICNR of Aitken et al. (2017): the scale * scale channels that become one block of pixels get equal Kaiming normal weights.
+    ICNR of Aitken et al. (2017): the scale * scale channels that become one block of pixels get equal Kaiming normal
+    weights, drawn from `generator`.
     """
     block = scale * scale
     one_per_block = torch.empty(conv.out_channels // block, *conv.weight.shape[1:])
