@@ -1,4 +1,7 @@
-"""Checkpoint -> pictures and judgement. `figures` is imported by whoever wants it, since it needs matplotlib."""
+"""Apply and judge trained networks: evaluation, tables, stereo pairs.
+
+`figures` needs matplotlib, so it is imported separately.
+"""
 
 from inpaintkit.inspection.evaluate import choose_truths, evaluate
 from inpaintkit.inspection.fills import FILLS, Fill, compared_fills, make_fills, on_grown_hole, simple_in_thin_holes

@@ -1,4 +1,4 @@
-"""Judging fills inside holes only: a full-frame figure would rank doing nothing first."""
+"""Judge fills inside holes only: a figure over the whole picture would rank doing nothing first."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def evaluate(
 ) -> Evaluation:
     """Fill the holes of a truth's pictures with each of `fills` and compare with what belongs there, inside holes only.
 
-    No fill sees the truth: hole pixels are 0 in what it gets. Pictures without a hole that counts are left out.
+    No fill sees the truth: its input is 0 in hole pixels. Pictures in which no hole pixel counts are left out.
 
     Args:
         fills: functions by name, see `fills.Fill`; an `Inpainter` is one.
-        truth: see `truths`; evaluation records (``training=False``) are one.
-        lpips_networks: of ``"alex"`` and ``"vgg"``.
-        max_records: judge only so many, spread evenly over the truth; None: all.
+        truth: a truth, see `truths`, or evaluation records (``training=False``).
+        lpips_networks: any of ``"alex"`` and ``"vgg"``.
+        max_records: judge at most so many, spread evenly over the truth; None: all.
         progress: called with (records done, all records, name of the record).
 
-    Raises `InputError` if there is nothing to judge or a fill returns something else than a picture.
+    Raises `InputError` if there is nothing to judge, or if a fill returns anything but a picture.
     """
     if not fills:
         raise InputError("fills: none given; pass for instance FILLS, or {'model': Inpainter(checkpoint)}")
@@ -80,11 +80,11 @@ def evaluate(
 def choose_truths(
     config: InspectConfig, progress: Callable[[str], Callable[[int, int, str], None]] | None = None
 ) -> list[Truth]:
-    """Return the truths that `config` asks for, in the order of the report: here a new one gets its entry.
+    """Return the truths that `config` asks for, in the order of the report. Add new kinds of truths here.
 
-    `progress`: makes from a description what `photo_truth` calls, where records have to be made.
+    `progress`: called with a description if records have to be made; returns the `progress` argument of `photo_truth`.
     """
-    # first what may be refused, since records of many photos take a while to make
+    # first what may raise an error, because making records of many photos takes a while
     textures, pairs = read_textures(config.photos) if config.scenes else [], []
     if config.stereo_dir is not None:
         pairs = [stereo_truth(config.stereo_dir, config.disparity_scale, config.edge_dilation)]
@@ -103,13 +103,16 @@ def choose_truths(
 def filled_cases(
     fills: Mapping[str, Fill], truth: Truth, names: Iterable[str]
 ) -> list[tuple[Case, dict[str, torch.Tensor]]]:
-    """Return the cases `names` of `truth`, and what each of `fills` makes of them, (1, 3, H, W). Raises `InputError`."""
+    """Return the cases `names` of `truth`, each with the result (1, 3, H, W) of every fill by name.
+
+    Raises `InputError` for an unknown name and as `run_fill` does.
+    """
     cases = map(truth.case, names)
     return [(case, {label: run_fill(label, fill, case) for label, fill in fills.items()}) for case in cases]
 
 
 def as_truth(truth: Truth | InpaintDataset) -> Truth:
-    """Return evaluation records as a truth, a truth as it is."""
+    """Return `truth` as a `Truth`: evaluation records are converted."""
     return truth if isinstance(truth, Truth) else record_truth(truth)
 
 
@@ -117,7 +120,7 @@ def as_truth(truth: Truth | InpaintDataset) -> Truth:
 def judge(filled: torch.Tensor, case: Case, networks: Mapping[str, Lpips]) -> dict[str, torch.Tensor]:
     """Return every figure of `METRICS` for the fills (B, 3, H, W) of one case, (B,) each; NaN where one doesn't exist.
 
-    Hole pixels that don't count are taken for right, so that they have no influence on their neighbours' figures.
+    Hole pixels that don't count are replaced by the truth, so that they have no influence on their neighbours' figures.
     """
     filled, truth, judged = torch.where(case.hole & ~case.judged, case.truth, filled), case.truth, case.judged
     none = torch.full((len(filled),), torch.nan)
@@ -142,6 +145,9 @@ def judge(filled: torch.Tensor, case: Case, networks: Mapping[str, Lpips]) -> di
 
 @torch.no_grad()
 def run_fill(name: str, fill: Fill, case: Case) -> torch.Tensor:
-    """Return what `fill` makes of a case (right-eye orientation) whose hole pixels it can't see, clamped to 0..1."""
+    """Return the result of `fill` on a case (right-eye orientation), clamped to 0..1; it can't see the hole pixels.
+
+    Raises `InputError` as `require_picture` does.
+    """
     answer = fill(case.picture.masked_fill(case.hole, 0), case.hole.clone(), "right")
     return require_picture(name, answer, case.picture, case.name).to(case.picture).clamp(0, 1)

@@ -1,7 +1,7 @@
-"""Classical ways to fill a hole: what any trained network has to beat.
+"""Classical ways to fill a hole, which any trained network has to beat, and fills by name.
 
-A fill is any function ``(picture, hole, eye) -> picture``; an `Inpainter` is one too. One of your own, in a file, is called
-``mine.py:my_fill`` where fills are named (`make_fills`): docs/evaluation.md.
+A fill is any function ``(picture, hole, eye) -> picture``, for instance an `Inpainter`. A function of your own, in a
+file, is named ``mine.py:my_fill`` wherever fills are named, see `make_fills` and docs/evaluation.md.
 """
 
 import importlib.util
@@ -39,17 +39,20 @@ Fill = Callable[[torch.Tensor, torch.Tensor, str], torch.Tensor]
 """(picture (B, 3, H, W) 0..1, hole (B, 1, H, W) bool, eye) -> picture, changed in the hole only."""
 
 THIN_SHARES = {1: 1.0, 2: 0.5, 3: 0.5}
-"""How much of row fill goes into a hole that is so many px wide."""
+"""Share of row fill that is mixed into a hole, by the hole's width in px."""
 
 SAME_COLOUR = 0.05
-"""Difference of colours, 0..1, at which they agree by 1/e."""
+"""Difference of colours, 0..1, at which their agreement has fallen to 1/e."""
 
 OPENCV_RADIUS = 3
-"""Neighbourhood of a filled pixel in px, the value of OpenCV's own examples."""
+"""Radius in px of the neighbourhood that a pixel is filled from, the value of OpenCV's own examples."""
 
 
 def solved_by(solve: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Fill:
-    """Return the fill that takes what `solve` makes of float RGB (H, W, 3) and bool (H, W), in the hole; no side is its background."""
+    """Return the fill that takes hole pixels from `solve`, called with RGB (H, W, 3), float, and hole (H, W), bool.
+
+    It treats both sides of a hole alike, whatever the eye.
+    """
 
     def fill(picture: torch.Tensor, hole: torch.Tensor, eye: str = "right") -> torch.Tensor:
         is_left(eye)
@@ -65,7 +68,7 @@ def solved_by(solve: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Fill:
 
 
 def _opencv(rgb: np.ndarray, missing: np.ndarray, method: int) -> np.ndarray:
-    # Where a hole touches the picture's border OpenCV reads what lies in the hole; a repeated border keeps it off.
+    # Where a hole touches the picture's border, OpenCV reads pixels inside the hole; a repeated border prevents that.
     border = (OPENCV_RADIUS + 1,) * 4
     levels = cv2.copyMakeBorder(np.rint(rgb * UINT8_MAX).astype(np.uint8), *border, cv2.BORDER_REPLICATE)
     mask = cv2.copyMakeBorder(missing.astype(np.uint8), *border, cv2.BORDER_REPLICATE)
@@ -85,7 +88,10 @@ def _biharmonic(rgb: np.ndarray, missing: np.ndarray) -> np.ndarray:
 
 
 def require_picture(name: str, answer: object, picture: torch.Tensor, what: str) -> torch.Tensor:
-    """Return what the fill `name` answered for `picture` (B, 3, H, W), which is called `what`; raise `InputError` unless it is such a one."""
+    """Return `answer`, the result of the fill `name`; raise `InputError` unless it is a finite float picture.
+
+    It must have the shape of `picture` (B, 3, H, W); `what` names the picture in the message.
+    """
     if not isinstance(answer, torch.Tensor) or answer.shape != picture.shape:
         got = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
         raise InputError(f"fills: {name} returned {got}; a fill must return a tensor {tuple(picture.shape)}")
@@ -99,9 +105,9 @@ def require_picture(name: str, answer: object, picture: torch.Tensor, what: str)
 
 
 def on_grown_hole(fill: Fill, outer_dilation: int) -> Fill:
-    """Return `fill` as a fill of the hole grown by `outer_dilation` px to the background side.
+    """Return a fill that grows the hole by `outer_dilation` px to the background side and then runs `fill`.
 
-    It replaces what edge pixels of mixed colour leave there. Raises `InputError` for a negative number.
+    That also replaces the mixed border. Raises `InputError` for a negative number.
     """
     if outer_dilation < 0:
         raise InputError(f"outer_dilation: {outer_dilation} is negative; give 0 or more px")
@@ -119,9 +125,10 @@ def on_grown_hole(fill: Fill, outer_dilation: int) -> Fill:
 def simple_in_thin_holes(fill: Fill) -> Fill:
     """Return `fill` with simpler fills mixed in where a hole is at most 3 px wide.
 
-    There a trained network does worse than they do, except at the picture's left and right border. Row fill continues the
-    background, by `THIN_SHARES`. Where the colours on both sides agree, one surface goes on behind the hole, and the row is
-    interpolated. Measured: docs/decisions/0021. Pictures can be large, so what `fill` returns is changed in place.
+    Trained networks do worse than these there, except at the picture's left and right border. Row fill continues the
+    background; `THIN_SHARES` gives its share. Where the colours on both sides agree, one surface continues behind the
+    hole, and the row is interpolated. Measured: docs/decisions/0021. The result of `fill` is changed in place, because
+    pictures can be large.
     """
 
     @torch.inference_mode()
@@ -142,8 +149,11 @@ def simple_in_thin_holes(fill: Fill) -> Fill:
 
 
 def _interpolated(picture: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return `picture` (B, 3, H, W) interpolated along its rows between the columns `left` and `right` (B, 1, H, W) of known
-    pixels, and by how much, 0..1, the colours there agree; meaningless where one lies outside."""
+    """Return `picture` (B, 3, H, W) interpolated along its rows, and how well the colours on both sides agree, 0..1.
+
+    `left` and `right` (B, 1, H, W) are the columns of the known pixels to interpolate between. Where one lies outside
+    the picture, the results are meaningless.
+    """
     width = picture.shape[-1]
     before, after = (picture.gather(-1, side.clamp(0, width - 1).expand_as(picture)) for side in (left, right))
     agreement = torch.exp(-((after - before).abs().amax(1, keepdim=True) / SAME_COLOUR).square())
@@ -164,16 +174,16 @@ FILLS: dict[str, Fill] = registry(
 
 
 MODEL = "model"
-"""What the checkpoint that is judged is called among the fills."""
+"""Name of the judged checkpoint among the fills."""
 
 _UNPLAIN = re.compile(r"[^\w .+=()-]")
 
 
 def compared_fills(config: InspectConfig) -> tuple[dict[str, Fill], str | None]:
-    """Return all that `config` compares, by the names in tables, the checkpoint as `MODEL`, each on holes grown as it says; and the name of
-    `compare_with`, None for none.
+    """Return the fills that `config` compares, by their names in tables, and the name of `compare_with`, if given.
 
-    Raises `InputError` as `make_fills` does.
+    The checkpoint is named `MODEL`. All fills get their holes grown by `config.outer_dilation`. Raises `InputError` as
+    `make_fills` does.
     """
     fills, before = make_fills(config.fills, config.device), None
     if config.compare_with is not None:
@@ -184,13 +194,13 @@ def compared_fills(config: InspectConfig) -> tuple[dict[str, Fill], str | None]:
 
 
 def make_fills(names: str, device: str = "auto") -> dict[str, Fill]:
-    """Return fills by the name they get in tables.
+    """Return fills by their names in tables.
 
     Args:
         names: separated by commas: ``all`` (every built-in one that can run here, in the order of `FILLS`), names of
-            built-in ones, model files (``some/model.pth``, ours or iw3's; called by the file's name, a run's model by its folder's, odd
-            characters in it replaced), and functions of yours (``mine.py:my_fill``; called by the function's name). Where a
-            name is taken already, as ``row`` and ``model`` are, a number is added, and that is said.
+            built-in ones, model files (``some/model.pth``, ours or iw3's; named after the file, or after the folder for
+            a run's model, with special characters replaced), and functions of yours (``mine.py:my_fill``; named after
+            the function). If a name is already taken, as ``row`` and ``model`` are, a number is added, with a message.
         device: where model files run.
 
     Raises `InputError` for unknown names, and for files that can't be read or hold no such function.
@@ -203,8 +213,10 @@ def make_fills(names: str, device: str = "auto") -> dict[str, Fill]:
 
 
 def fills_named(name: str, device: str, amp: str = "off") -> dict[str, Fill]:
-    """Return what a single one of the names that `make_fills` takes stands for; here a path may have a comma in it. `amp`: arithmetic of
-    a model, see `Inpainter`."""
+    """Return the fills that a single one of the `names` of `make_fills` stands for; here a path may hold a comma.
+
+    `amp`: precision of a model, see `Inpainter`.
+    """
     if name == ALL_FILLS:
         has_skimage = importlib.util.find_spec("skimage") is not None
         return {label: fill for label, fill in FILLS.items() if has_skimage or label != "biharmonic"}
@@ -219,18 +231,18 @@ def fills_named(name: str, device: str, amp: str = "off") -> dict[str, Fill]:
 
 
 def _label_of(model_file: str) -> str:
-    """Return what a model file is called in tables: by its name, or by its folder where it has the name of all runs' models."""
+    """Return a model file's name in tables: its own, or its folder's if it is named as the models of all runs are."""
     path = Path(os.path.abspath(model_file))
     return _label(path.parent.name if path.stem == LightInpaintV1.name and path.parent.name else path.stem)
 
 
 def _label(name: str) -> str:
-    """Return `name` as it may stand in tables, figures and pages: what could mean something there is an underscore."""
+    """Return `name` for tables, figures and pages: characters that might mean something there become underscores."""
     return _UNPLAIN.sub("_", shown(name))
 
 
 def _own_label(label: str, taken: Container[str], what: str) -> str:
-    """Return `label`, with a number after it if another fill is called so: one of `taken`, a built-in one, or the checkpoint."""
+    """Return `label`, with a number added if it is in `taken` or names a built-in fill or the checkpoint."""
     labels = itertools.chain([label], (f"{label} ({number})" for number in itertools.count(2)))
     own = next(name for name in labels if name not in taken and name not in FILLS and name != MODEL)
     if own != label:
@@ -239,15 +251,15 @@ def _own_label(label: str, taken: Container[str], what: str) -> str:
 
 
 def _load_function(file: Path, name: str) -> Fill:
-    """Return the function `name` of the Python file `file`, which is run for that."""
+    """Run the Python file `file` and return its function `name`; raise `InputError` if that fails."""
     spec = importlib.util.spec_from_file_location(f"inpaintkit_fill_{file.stem}", file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for the module that they are made in
+    sys.modules[spec.name] = module  # where dataclasses look up the module that defines them
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # whatever a person's own file raises
+    except (Exception, SystemExit) as error:  # a user's file can raise anything
         raise InputError(f"fills: {file} fails when it is run: {type(error).__name__}: {error}") from error
     fill = getattr(module, name, None)
     if not callable(fill):

@@ -1,4 +1,4 @@
-"""Holes themselves: how wide they are, what surrounds them, and how well one fits another; (B, 1, H, W) bool, True = missing."""
+"""Measure holes: their widths, what surrounds them, and how well two agree; (B, 1, H, W) bool, True = missing."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ RING_WIDTH = 8
 
 
 def hole_widths(hole: Tensor) -> Tensor:
-    """Return for each hole pixel how many hole pixels lie side by side in its row there, (B, 1, H, W) int64; 0 outside.
+    """Return for each hole pixel the width in px of the hole along its row there, (B, 1, H, W) int64; 0 outside.
 
     >>> hole_widths(torch.tensor([[[[1, 0, 1, 1, 1]]]], dtype=torch.bool)).flatten().tolist()
     [1, 0, 3, 3, 3]

@@ -22,22 +22,22 @@ from inpaintkit.synthesis import close_hole
 from inpaintkit.training.amp import autocast, choose_amp
 
 BLOCK = 2048
-"""Side in px of the part of a picture that is worked on at once: bounds the memory."""
+"""Side in px of the parts of a picture that are processed one after the other, which bounds the memory."""
 
 MINIMUM_SIDE = 16
 
 
 class Inpainter:
-    """Fills holes with a generator: a `fills.Fill` for pictures of any kind and any size from 16 px.
+    """A `fills.Fill` by a trained generator, for pictures of any kind and of any size from 16 px.
 
-    Inside holes the result equals the generator's on the whole frame within 1/255; where the soft mask is 0 every pixel
-    stays as it is, bit for bit.
+    Inside holes the result equals that of the generator on the whole picture within 1/255. Where the soft mask is 0,
+    every pixel stays as it is, bit for bit.
 
     Args:
         checkpoint: a model file (ours or iw3's) or a generator. Raises `InputError` for anything else.
         device: where the network runs.
-        amp: its arithmetic: ``off`` (fp32), ``bf16``, ``fp16`` or ``auto``, whichever is fastest on `device`. In bf16 holes
-            differ from fp32 by up to 2/255, and by a third of 1/255 in the mean.
+        amp: its precision: ``off`` (fp32), ``bf16``, ``fp16`` or ``auto``, the fastest on `device`. In bf16 holes
+            differ from fp32 by up to 2/255, and by a third of 1/255 on average.
     """
 
     def __init__(self, checkpoint: str | Path | nn.Module, device: str = "cpu", amp: str = "off") -> None:
@@ -53,16 +53,17 @@ class Inpainter:
 
     @torch.inference_mode()
     def __call__(self, picture: AnyPicture, hole: Hole, eye: str = "right", closing: bool = True) -> AnyPicture:
-        """Return `picture` with `hole` filled, of the same kind.
+        """Return `picture` with `hole` filled, in the kind that was given.
 
         Args:
-            picture: float (B, 3, H, W) or (3, H, W), 0..1, or uint8 (H, W, 3); what it holds inside the hole doesn't matter.
-                Elsewhere NaN counts as 0, and infinity as the limit that it is beyond.
+            picture: float (B, 3, H, W) or (3, H, W), 0..1, or uint8 (H, W, 3); its values inside the hole don't matter.
+                Elsewhere NaN counts as 0, and values of infinity as 0 or 1, by their sign.
             hole: bool (True = missing) or numbers (above 0 = missing): (B, 1, H, W), (1, H, W) or (H, W).
             eye: ``"right"``: background right of the hole; ``"left"``: the other way round (filled mirrored).
-            closing: fill cracks and pinholes of the hole first. To let it grow as well, see `fills.on_grown_hole`.
+            closing: make cracks and pinholes part of the hole first. To dilate it as well, see `fills.on_grown_hole`.
 
-        Raises `InputError` for other shapes or types and for pictures under 16 px, `RunFailed` if a GPU's memory doesn't suffice.
+        Raises `InputError` for other shapes or types and for pictures under 16 px, `RunFailed` if a GPU runs out of
+        memory.
         """
         batch = picture_batch(picture)
         missing = hole_batch(hole, batch)
@@ -81,14 +82,14 @@ class Inpainter:
                 gap = close_hole(gap) if closing else gap
                 area = self._soft_area(gap)
                 x = mirror_if(picture_one, left).to(self.device, copy=True)
-                # one pixel that isn't a number would spread over all that the network sees from it
+                # a single NaN would spread over everything whose receptive field holds it
                 x.nan_to_num_(nan=0.0, posinf=1.0, neginf=0.0)
                 self._fill(x, gap, area)
                 filled.append(mirror_if(x, left).to(batch.device))
         return as_given(filled[0][None] if len(filled) == 1 else torch.stack(filled), picture)
 
     def _fill(self, x: Tensor, gap: Tensor, everywhere: Tensor) -> None:
-        """Fill `gap` (1, H, W), bool, True = missing, of picture x (3, H, W) in place; `everywhere`: see `_soft_area`."""
+        """Fill `gap` (1, H, W), bool, True = missing, in x (3, H, W) in place; `everywhere` is its `_soft_area`."""
         softened = WindowSet(touched_windows(everywhere))
         soft = chunked(lambda part: self._soften(gap, softened.places[part]), len(softened), gap.device)
         hidden_cells = F.max_pool2d(soft, PATCH) > HIDDEN_ABOVE
@@ -99,7 +100,7 @@ class Inpainter:
             hidden = hidden_cells[slots.clamp(min=0)] & (slots >= 0)[:, None, None, None]
             return picture.mul_(2).sub_(1), hidden
 
-        found: list[tuple[Tensor, Tensor]] = []  # written at the end: blocks look at each other's surroundings
+        found: list[tuple[Tensor, Tensor]] = []  # written at the end, because blocks read each other's pixels
         for origin, area in blocks(everywhere, self.reach + WINDOW):
             with autocast(self.amp, self.device):
                 places, predictions = predict_windows(self.model, pixels, area, self.reach, origin)
@@ -112,7 +113,7 @@ class Inpainter:
                 here.copy_(window[:, : here.shape[1], : here.shape[2]])
 
     def _soft_area(self, gap: Tensor) -> Tensor:
-        """Return where the soft mask of `gap` (1, H, W) is above 0, see `windows.touched_windows`."""
+        """Return the area, see `windows.touched_windows`, where the soft mask of `gap` (1, H, W) is above 0."""
         height, width = gap.shape[-2:]
         to_grid = (0, next_multiple(width, SIZE_STEP) - width, 0, next_multiple(height, SIZE_STEP) - height)
         soft = local_max(gap, self.model.mask_blur.radius).float()
@@ -122,7 +123,7 @@ class Inpainter:
         """Return the generator's own soft mask of `gap` (1, H, W) in the windows at `places` (n, 2): (n, 1, 64, 64)."""
         radius = self.model.mask_blur.radius
         height, width = gap.shape[-2:]
-        # Beyond the lower and right border the soft mask repeats, not the hole: such windows are cut from the inside.
+        # Beyond the lower and right border the soft mask repeats, not the hole: it is computed inside, then repeated.
         inside = torch.tensor([max(height - WINDOW, 0), max(width - WINDOW, 0)], device=places.device)
         origin = torch.minimum(places * WINDOW, inside)
         hole = cut_squares(gap, origin - radius, WINDOW + 2 * radius)
@@ -135,9 +136,9 @@ class Inpainter:
 
 
 def blocks(area: Tensor, reach: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cut `area` (1, h, w) into blocks of `BLOCK` px and yield those with something in it.
+    """Cut `area` (1, h, w) into blocks of `BLOCK` px and yield those that aren't empty.
 
-    Each comes as the row and column (2,) of its first window and the block with `reach` px around, which hold 0.
+    Each is yielded as the row and column (2,) of its first window and the block, with `reach` px of zeros around it.
     """
     side, margin = BLOCK // GRAIN, math.ceil(reach / WINDOW) * WINDOW // GRAIN
     for top in range(0, area.shape[1], side):
@@ -157,7 +158,10 @@ def mirror_if(values: Tensor, turn: bool) -> Tensor:
 
 
 def cut_windows(values: Tensor, places: Tensor) -> Tensor:
-    """Return the windows of `values` (C, H, W) at `places` (n, 2) of the window grid, (n, C, 64, 64); see `cut_squares`."""
+    """Return the windows of `values` (C, H, W) at `places` (n, 2) of the window grid: (n, C, 64, 64).
+
+    Beyond a border the last row or column repeats.
+    """
     rows, columns = values.shape[1] // WINDOW, values.shape[2] // WINDOW
     inside = (places[:, 0] < rows) & (places[:, 1] < columns)
     windows = values.new_empty(len(places), len(values), WINDOW, WINDOW)
@@ -181,9 +185,9 @@ def cut_squares(values: Tensor, origin: Tensor, side: int) -> Tensor:
 
 
 def blend(x: Tensor, soft: Tensor, prediction: Tensor) -> Tensor:
-    """Mix x and the prediction (n, 3, 64, 64) by the soft mask (n, 1, 64, 64), 0..1; where that is 0, x stays as it is.
+    """Return x blended with the prediction (n, 3, 64, 64) by the soft mask (n, 1, 64, 64), 0..1.
 
-    Where it is 1, so in the whole hole, x doesn't matter, be it NaN.
+    Where the mask is 0, x stays as it is. Where it is 1, as in the whole hole, x has no influence, even if it is NaN.
     """
     mixed = (x.float().masked_fill(soft == 1, 0) * (1 - soft) + prediction * soft).clamp(0, 1)
     return torch.where(soft > 0, mixed.to(x.dtype), x)

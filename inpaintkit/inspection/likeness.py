@@ -1,6 +1,6 @@
-"""How alike two pictures are: SSIM per pixel, and SIoU of whole right views. Pictures are (B, 3, H, W) in 0..1.
+"""Measure how alike two pictures are: SSIM per pixel, SIoU of whole right views. Pictures are (B, 3, H, W) in 0..1.
 
-OpenCV computes both, on the CPU, where all judging takes place.
+Both are computed by OpenCV on the CPU, where all judging takes place.
 """
 
 import cv2
@@ -16,7 +16,7 @@ SSIM_RADIUS = 5
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 
 # Yu et al., "Mono2Stereo: A Benchmark and Empirical Study for Stereo Conversion", CVPR 2025; the numbers are those of the
-# authors' published evaluation code (song2yu/Mono2Stereo, compute_siou), in steps of 8 bit.
+# authors' published evaluation code (song2yu/Mono2Stereo, compute_siou), in 8-bit levels.
 SIOU_CANNY = (100, 200)
 SIOU_LEAST_CHANGE = 5
 SIOU_EDGE_SHARE = 0.75
@@ -38,12 +38,12 @@ def ssim_map(output: Tensor, target: Tensor) -> Tensor:
 def siou(output: Tensor, target: Tensor, other_view: Tensor) -> Tensor:
     """Return the Stereo Intersection-over-Union of whole right views, (B,); 1 = equal.
 
-    0.75 of it is the intersection over union of Canny's edges in `output` and `target`, 0.25 that of the pixels in which
-    they differ from `other_view`, the left view, by more than 5 of 255. One `target` and `other_view` serve a whole
-    batch of outputs. NaN where there is no edge or no such pixel at all.
+    It is the weighted mean of two IoUs of `output` and `target`: of their Canny edges (weight 0.75), and of the pixels
+    that differ from `other_view`, the left view, by more than 5 of 255 (weight 0.25). A single `target` and
+    `other_view` are used for a whole batch of outputs. NaN if neither has any edge, or neither any such pixel.
 
-    Source: Yu et al., CVPR 2025, by the code that its authors published, except for two slips in that: it subtracts
-    unsigned 8-bit numbers, so that darker by 1 counts as brighter by 255, and takes red for blue when turning grey.
+    Source: Yu et al., CVPR 2025, after the authors' published code, but without two of its slips: it subtracts unsigned
+    8-bit numbers, so that darker by 1 counts as brighter by 255, and exchanges red and blue when converting to grey.
     """
     eyes = [[to_uint8(view) for view in views] * (len(output) // len(views)) for views in (output, target, other_view)]
     return torch.tensor([_siou(*views) for views in zip(*eyes, strict=True)], device=output.device)

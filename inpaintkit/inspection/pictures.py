@@ -1,4 +1,4 @@
-"""The kinds of pictures people hand in, brought to one kind and back, and the eye they belong to."""
+"""Convert pictures and holes between the kinds that callers pass, tensors and 8-bit arrays; check the name of eyes."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -14,16 +14,16 @@ from inpaintkit.config import require_known
 from inpaintkit.errors import InputError
 
 AnyPicture = TypeVar("AnyPicture", torch.Tensor, np.ndarray)
-"""Float tensor (B, 3, H, W) or (3, H, W), 0..1, RGB; or uint8 array (H, W, 3). The kind that goes in comes out."""
+"""Float tensor (B, 3, H, W) or (3, H, W), 0..1, RGB; or uint8 array (H, W, 3). Results are of the same kind."""
 
 Pixels = NDArray[np.uint8]
-"""A picture as files and screens have it, (H, W, 3), 0..255."""
+"""A picture as in files and on screens, (H, W, 3), 0..255."""
 
 Hole = torch.Tensor | np.ndarray
 """(B, 1, H, W), (1, H, W) or (H, W); bool with True = missing, or numbers where anything above 0 is missing."""
 
 WIGGLE_MS = 140
-"""Time that a wiggle picture shows each eye."""
+"""Milliseconds for which a wiggle picture shows each eye."""
 
 GIF_COLOURS = 256
 CHANNELS = 3
@@ -53,7 +53,7 @@ def picture_batch(picture: AnyPicture) -> torch.Tensor:
 
 
 def as_given(batch: torch.Tensor, picture: AnyPicture) -> AnyPicture:
-    """Return `batch`, float (B, 3, H, W), as a picture of the kind of `picture`."""
+    """Return `batch`, float (B, 3, H, W), converted to the kind of `picture`."""
     if isinstance(picture, np.ndarray):
         return to_uint8(batch[0])
     return batch if picture.ndim == 4 else batch[0]
@@ -62,8 +62,8 @@ def as_given(batch: torch.Tensor, picture: AnyPicture) -> AnyPicture:
 def hole_batch(hole: Hole, like: torch.Tensor) -> torch.Tensor:
     """Return `hole` as bool (B, 1, H, W), True = missing, on the device of the picture `like` (B, 3, H, W).
 
-    Numbers count as missing wherever they are above 0. One hole serves a whole batch.
-    Raises `InputError` where it doesn't fit the picture.
+    Numbers count as missing wherever they are above 0. A single hole is used for the whole batch. Raises `InputError`
+    where it doesn't fit the picture.
     """
     mask = torch.from_numpy(hole > 0) if isinstance(hole, np.ndarray) else hole > 0
     mask = mask.reshape((1,) * (4 - mask.ndim) + tuple(mask.shape))
@@ -86,7 +86,7 @@ def to_uint8(picture: torch.Tensor) -> np.ndarray:
 
 
 def swinging_gif(frames: Sequence[Pixels]) -> bytes:
-    """Return a GIF that shows `frames`, (H, W, 3) each, by turns for ever."""
+    """Return a GIF that endlessly loops through `frames`, (H, W, 3) each."""
     strip = Image.fromarray(np.concatenate(frames, axis=1)).quantize(GIF_COLOURS)  # the same colours in all of them
     width = strip.width // len(frames)
     first, *others = (strip.crop((left, 0, left + width, strip.height)) for left in range(0, strip.width, width))

@@ -1,4 +1,4 @@
-"""How a training run stands, read from its folder: also while another process writes it."""
+"""Read the state of a training run from its folder, also while another process writes to it."""
 
 import contextlib
 import csv
@@ -22,11 +22,12 @@ _STRIP_NAME = re.compile(r"epoch(\d+)_batch(\d+)\.png")
 
 @dataclass(frozen=True)
 class RunState:
-    """What a run has left so far.
+    """The state of a training run, as far as its folder shows it.
 
-    `rows`: lines of the loss CSV as text by column; `strips`: evaluation pictures by epoch, in order of their batches;
-    `status`: of the run's manifest (``running``, ``done``, ``failed``, ``interrupted``, ``out of time``; empty: started from elsewhere);
-    `last_epoch`: the epoch it will end with, if known; `written`: when the CSV was written last (seconds since 1970).
+    `rows`: rows of the loss CSV, as text by column; `strips`: evaluation pictures by epoch, in the order of their
+    batches; `status`: from the run's manifest (``running``, ``done``, ``failed``, ``interrupted``, ``out of time``;
+    empty if the run has no manifest of its own); `last_epoch`: the epoch it will end with, if known; `written`: when
+    the CSV was last written (seconds since 1970).
     """
 
     csv_file: Path | None
@@ -38,10 +39,10 @@ class RunState:
 
 
 def read_run(model_dir: str | Path) -> RunState:
-    """Return how the run in `model_dir` stands; before the first row there is no `csv_file`.
+    """Return the state of the run in `model_dir`; `csv_file` is None until the CSV has a row.
 
-    What is damaged counts as not there, and so does a manifest of a run that ended before the CSV was written last: somebody went on
-    without one, in JupyterLab for instance. Raises `InputError` if there is no such folder.
+    Damaged files count as missing. So does the manifest of an ended run if the CSV is newer: the training was then
+    resumed without a manifest, in JupyterLab for instance. Raises `InputError` if the folder doesn't exist.
     """
     folder = require_folder(model_dir, "model_dir")
     manifest: dict[str, Any] = {}
@@ -74,12 +75,12 @@ def _last_epoch(params: Mapping[str, Any]) -> int | None:
 
 
 def describe_run(state: RunState) -> str:
-    """Return in one line where the run stands."""
+    """Return a one-line summary of the run: epoch, evaluation loss, PSNR in holes and status."""
     if not state.rows:
         return "no epoch yet: curves appear with the first evaluation"
     over = {"0", *(row["epoch"] for row in state.rows if row["split"] == "train")}
     epoch = state.rows[-1]["epoch"]
-    # a run that is stopped is judged where it stands, and keeps no model of that
+    # a stopped run is evaluated in the middle of its epoch, but saves no best model then
     within = "" if epoch in over else "within "
     parts = [f"{within}epoch {epoch}" + (f" of {state.last_epoch}" if state.last_epoch else "")]
     judged = [row for row in state.rows if row["split"] == "eval" and not math.isnan(_number(row, "total"))]
@@ -93,13 +94,13 @@ def describe_run(state: RunState) -> str:
     if state.status:
         parts.append(state.status)
     if state.written is not None and state.status in ("", "running"):
-        # Not how long ago: the line may stay on a page for hours.
+        # A clock time, not an age: the line may stay on a page for hours.
         parts.append(f"updated {datetime.fromtimestamp(state.written):%Y-%m-%d %H:%M:%S}")
     return " · ".join(parts)
 
 
 def loss_rows(path: str | Path) -> list[dict[str, str]]:
-    """Return the rows of a loss CSV by column, without damaged ones; raise `InputError` if it is missing or there is none."""
+    """Return the undamaged rows of a loss CSV, by column; raise `InputError` if the file is missing or has none."""
     if not Path(path).is_file():
         raise InputError(f"csv_path: {path} does not exist; give the loss_*.csv of a training run")
     rows = []
@@ -111,7 +112,7 @@ def loss_rows(path: str | Path) -> list[dict[str, str]]:
 
 
 def _is_sound(row: Mapping[str, str]) -> bool:
-    """Tell whether `row` is of a split, and the rest of it numbers."""
+    """Return whether `row` names its split and otherwise holds only numbers."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         int(row["epoch"]), [float(value) for name, value in row.items() if name != "split" and value]
         return bool(row["split"])

@@ -1,4 +1,4 @@
-"""Scores of fills inside holes, and what they say together: means, differences, ranks, and how sure each is."""
+"""Scores of fills inside holes and statistics over them: means, differences and rankings, with confidence intervals."""
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Metric:
-    """How a figure is called, printed and read."""
+    """Name, unit and direction of a figure, and how it is printed."""
 
     label: str
     unit: str
@@ -31,16 +31,16 @@ class Metric:
 
     @property
     def heading(self) -> str:
-        """The label with unit and an arrow towards better."""
+        """The label with its unit and an arrow: up if more is better, down if less."""
         return f"{self.label}{f' ({self.unit})' if self.unit else ''} {'↑' if self.higher_is_better else '↓'}"
 
     @property
     def better(self) -> str:
-        """In words which way is better."""
+        """The unit, and in words which direction is better."""
         return f"{self.unit + ', ' if self.unit else ''}{'more' if self.higher_is_better else 'less'} is better"
 
     def text(self, value: float) -> str:
-        """Return `value` with this metric's digits, an en dash where there is none."""
+        """Return `value` as text with this metric's digits, or an en dash for NaN."""
         return "–" if np.isnan(value) else f"{value:.{self.digits}f}"
 
 
@@ -52,7 +52,7 @@ RING_METRICS = tuple(f"{name}_ring" for name in RANKED_METRICS)
 
 
 def width_metrics(name: str) -> tuple[str, ...]:
-    """Return the names of `name`, one of `RANKED_METRICS`, by hole width."""
+    """Return the names of the metrics that split `name`, one of `RANKED_METRICS`, by hole width."""
     return tuple(f"{name}_{width}" for width in WIDTH_BINS)
 
 
@@ -72,13 +72,16 @@ METRICS |= {
     for m in RANKED_METRICS
     for width in WIDTH_BINS
 }
-"""Figures of a score, over hole pixels. ``_ring``: over the known pixels around the hole instead; ``_1-2`` and so on: over
-the pixels of holes of that width; ``siou``: over the whole view. ``lpips`` is LPIPS with AlexNet."""
+"""Figures of a score, over hole pixels.
+
+``_ring``: over the known pixels around the hole instead; ``_1-2`` and so on: over hole pixels where the hole has that
+width; ``siou``: over the whole view. ``lpips`` is LPIPS with AlexNet.
+"""
 
 
 @dataclass(frozen=True)
 class Score:
-    """How one fill did on one record. A figure that doesn't exist there (no hole of that width) is NaN."""
+    """Figures of one fill on one record; NaN where a figure doesn't exist, such as without a hole of that width."""
 
     record: str
     picture: str
@@ -89,7 +92,7 @@ class Score:
 
 @dataclass(frozen=True)
 class HoleScore:
-    """How well the hole itself fits what is really hidden: intersection over union, and pixels far from any hidden one."""
+    """Agreement of a hole with what is really hidden: IoU, and `stray`, the hole pixels that touch no hidden one."""
 
     record: str
     iou: float
@@ -98,7 +101,7 @@ class HoleScore:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over records and its bootstrap interval; both limits NaN where only one picture speaks."""
+    """A mean over records and its bootstrap interval; both limits are NaN if all records come from one picture."""
 
     mean: float
     low: float
@@ -106,13 +109,13 @@ class Interval:
 
     @property
     def leaves_0_out(self) -> bool:
-        """Whether the mean is surely above 0, or surely below."""
+        """Whether the interval lies entirely above 0, or entirely below."""
         return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of all fills on the same records, and what they say together; `holes`: of the holes, where that is known."""
+    """Scores of all fills on the same records, and statistics over them; `holes`: scores of the holes, if known."""
 
     scores: tuple[Score, ...]
     title: str = "photos"
@@ -136,7 +139,7 @@ class Evaluation:
         return [score for score in self.scores if score.fill == fill]
 
     def mean(self, fill: str, metric: str) -> Interval:
-        """Return the mean of `metric` over records with its 95 % interval, drawn once."""
+        """Return the mean of `metric` over records with its 95 % interval, computed once and cached."""
         if (fill, metric) not in self._known:
             scores = self.of(fill)
             values, groups = [score.figures[metric] for score in scores], [score.picture for score in scores]
@@ -144,9 +147,9 @@ class Evaluation:
         return self._known[fill, metric]
 
     def advantage(self, fill: str, other: str, metric: str) -> Interval:
-        """Return by how much `fill` is better than `other`, positive also where less is better.
+        """Return how much better `fill` is than `other` by `metric`; positive = better, also where less is better.
 
-        Paired by record: that is far sharper than comparing two intervals.
+        Both are compared record by record, which is far more sensitive than comparing two intervals.
         """
         if (fill, other, metric) not in self._known:
             pairs = list(zip(self.of(fill), self.of(other), strict=True))
@@ -181,13 +184,13 @@ class Evaluation:
         return [score.record for score in sorted(known, key=lambda score: -score.figures["psnr"])]
 
     def summary(self) -> dict[str, float | int | str]:
-        """Return the main figures flat, ready to record: ``FILL psnr`` and so on."""
+        """Return the main figures as a flat dict, with keys such as ``FILL psnr``."""
         means = {f"{fill} {name}": self.mean(fill, name).mean for fill in self.fills for name in MAIN_METRICS}
         known = {name: mean for name, mean in means.items() if not np.isnan(mean)}
         return {"records": len(self.records), "pictures": self._pictures(), **known}
 
     def extent(self) -> str:
-        """Return how much was judged, in words."""
+        """Return in words how many records and pictures were judged."""
         return f"{count_of(len(self.records), 'record')} from {count_of(self._pictures(), 'picture')}"
 
     def _pictures(self) -> int:
@@ -208,8 +211,8 @@ def save_scores(path: str | Path, evaluations: Iterable[Evaluation]) -> Path:
 def bootstrap(values: Sequence[float], groups: Sequence[str]) -> Interval:
     """Return the mean of the known `values` and its percentile bootstrap interval over whole `groups`.
 
-    Records of one picture resemble each other, so pictures (`groups`) are what is drawn again, not records.
-    NaN values are left out. The draws are seeded: the same values give the same interval.
+    Records of one picture resemble each other, so whole pictures (`groups`) are resampled, not records. NaN values are
+    left out. The draws are seeded: the same values give the same interval.
     """
     known = [(value, group) for value, group in zip(values, groups, strict=True) if not np.isnan(value)]
     if not known:

@@ -1,5 +1,7 @@
-"""Spectra of what lies in holes: a network's pixel grid of 4 px shows as peaks at 1/4 and 1/2 cycles per px, one of 8 px
-also at 1/8 and 3/8."""
+"""Spectra of pictures inside holes.
+
+A network's pixel grid of 4 px shows as peaks at 1/4 and 1/2 cycles per px, one of 8 px also at 1/8 and 3/8.
+"""
 
 import torch
 from torch import Tensor
@@ -12,8 +14,8 @@ LEAST_POWER = 1e-9  # of values 0..1; keeps logarithms finite where rounding giv
 def step_products(picture: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
     """Return sums and counts, (LAGS + 1,) each, of products of steps `lag` px apart, both within holes.
 
-    A step is the difference of two neighbouring pixels of a row or of a column. `picture` is (B, 3, H, W) in 0..1, `hole`
-    (B, 1, H, W) bool, True = missing. Add what several batches give.
+    A step is the difference of two neighbouring pixels of a row or of a column. `picture` is (B, 3, H, W) in 0..1,
+    `hole` (B, 1, H, W) bool, True = missing. The results of several batches can be added.
     """
     sums, counts = (torch.zeros(LAGS + 1, dtype=torch.float64) for _ in range(2))
     for axis in (-1, -2):
@@ -29,10 +31,10 @@ def step_products(picture: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def spectrum(sums: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Return frequencies in cycles per px, 0..0.5, and the power of steps there, (POINTS,) each.
+    """Return frequencies in cycles per px, 0..0.5, and the power of steps there, (POINTS,) each, from `step_products`.
 
-    By Blackman and Tukey ("The Measurement of Power Spectra", 1958): the cosine transform of the autocovariance under a
-    Hann window. It needs no rectangle of pixels, so narrow, slanted holes count as far as they reach.
+    Method of Blackman and Tukey ("The Measurement of Power Spectra", 1958): the cosine transform of the autocovariance
+    under a Hann window. It needs no rectangle of pixels, so all of a narrow, slanted hole can be used.
     """
     lags = torch.arange(len(sums), dtype=torch.float64)
     covariance = torch.where(counts > 0, sums / counts.clamp(min=1), 0.0)

@@ -1,4 +1,4 @@
-"""A stereo pair from one picture and its depth, and the usual ways to look at one."""
+"""Make a stereo pair from one picture and its depth, and arrange it in the usual formats for viewing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from inpaintkit.synthesis import close_hole, prepare_depth, warp_to_eye
 from inpaintkit.synthesis.warp import MAX_DIVERGENCE, Eye
 
 LARGEST_DEPTH = 2.0
-"""What is meant as 0..1 may go beyond it by a little, levels of 8 bit and metres do by much."""
+"""Largest value accepted in a depth of 0..1: rounding exceeds 1 by a little, 8-bit levels and metres by far."""
 
 BORDER_SURROUNDINGS = 256
-"""Columns of the view, beside what comes from beyond the border, that a fill gets to see."""
+"""Columns of the view that a fill sees on each side of what comes from beyond the border."""
 
 DUBOIS_LEFT = ((0.437, 0.449, 0.164), (-0.062, -0.062, -0.024), (-0.048, -0.050, -0.017))
 DUBOIS_RIGHT = ((-0.011, -0.032, -0.007), (0.377, 0.761, 0.009), (-0.026, -0.093, 1.234))
@@ -31,10 +31,10 @@ LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.05
 
 _AS_SEEN = np.where(_LIGHTS <= 0.0031308, _LIGHTS * 12.92, 1.055 * _LIGHTS ** (1 / 2.4) - 0.055)
 SRGB = (255 * _AS_SEEN).round().astype(np.uint8)
-"""Linear light, in steps of which the darkest is a fifth of a level -> sRGB level."""
+"""Linear light in 16384 steps, the darkest of which is a fifth of a level -> sRGB level."""
 
 Tell = Callable[[str], None]
-"""Hears in a few words what is being done."""
+"""Called with a short message on what is being done."""
 
 
 def say_nothing(what: str) -> None:
@@ -43,7 +43,7 @@ def say_nothing(what: str) -> None:
 
 @dataclass(frozen=True)
 class StereoPair:
-    """Both views, float (1, 3, H, W), 0..1, and where each had been missing, bool (1, 1, H, W)."""
+    """Both views, float (1, 3, H, W), 0..1, and the hole that was filled in each, bool (1, 1, H, W)."""
 
     left: torch.Tensor
     right: torch.Tensor
@@ -76,7 +76,7 @@ class StereoPair:
         return seen
 
     def wiggle(self) -> bytes:
-        """Return a GIF that swings between the eyes for ever."""
+        """Return a GIF that endlessly swings between the eyes."""
         return swinging_gif([to_uint8(self.left[0]), to_uint8(self.right[0])])
 
 
@@ -90,27 +90,28 @@ def stereo_pair(
     tell: Tell = say_nothing,
     fill_border: bool = True,
 ) -> StereoPair:
-    """Return the left and the right view of `picture`, both synthesised, holes filled.
+    """Return the left and the right view of `picture`, both synthesised, with their holes filled.
 
     Args:
         picture: float (1, 3, H, W) or (3, H, W), 0..1, or uint8 (H, W, 3).
         depth: (1, 1, h, w) or (h, w), 0..1, 1 = near, of any size.
-        divergence: strength of the 3D effect in percent of the picture's longer side (as in iw3), shared by the two eyes.
+        divergence: strength of the 3D effect in percent of the picture's longer side (as in iw3), shared by the two
+            eyes.
         convergence: the depth that stays on the screen plane.
         inpainter: an `Inpainter` or any other fill; None leaves the holes black.
         edge_dilation: rounds by which near edges of `depth` grow first, at its own size, so that edge pixels of mixed
             colour move with the near object.
-        tell: hears what is being done.
-        fill_border: what a view shows from beyond the left or right border is hole, too; False: the border's pixels are repeated
-            there, as in iw3.
+        tell: called with progress messages.
+        fill_border: treat what a view shows from beyond the left or right border as hole, too; False: repeat the
+            border's pixels there, as iw3 does.
 
-    Raises `InputError` if `depth` has no such shape, or more than one picture is given.
+    Raises `InputError` if `depth` has another shape or values far beyond 0..1, or if more than one picture is given.
     """
     batch = picture_batch(picture)
     if len(batch) != 1:
         raise InputError(f"picture: a stereo pair is made from one picture, got {len(batch)}; call once for each")
     near = depth_like(depth, batch, edge_dilation)
-    # The warp counts in percent of the width: of a very narrow picture the longer side's percentage may be more than it allows.
+    # The warp takes percent of the width: in very narrow pictures, percent of the longer side may exceed what it allows.
     most, wanted = max(MAX_DIVERGENCE, divergence), divergence * max(batch.shape[-2:]) / batch.shape[-1]
     if wanted > most:
         tell("too narrow a picture for this divergence: it gets the strongest effect that there is")
@@ -135,9 +136,10 @@ def stereo_pair(
 def _fill_far_border(
     view: torch.Tensor, hole: torch.Tensor, beyond: torch.Tensor, eye: Eye, fill: Fill
 ) -> torch.Tensor:
-    """Fill `beyond` in place at the border where `fill` would look for the background: right in the right eye, left in the left.
+    """Fill `beyond` in place at the border on the background side: right in the right eye, left in the left eye.
 
-    There nothing lies behind the hole, so it is filled as the other eye's, from the inside. Returns bool, True = filled.
+    No background lies beyond that hole, so it is filled from the inside, as in the other eye. Returns bool,
+    True = filled.
     """
     width = view.shape[-1]
     far = beyond.clone()
@@ -154,9 +156,9 @@ def _fill_far_border(
 def depth_like(
     depth: torch.Tensor | np.ndarray, picture: torch.Tensor, edge_dilation: int = 0, mapper: str = "none"
 ) -> torch.Tensor:
-    """Return `depth`, its near edges grown first and then mapped, as float (1, 1, H, W) of the picture's size, type and device.
+    """Return `depth` as float (1, 1, H, W) of the picture's size, type and device, after edge dilation and mapping.
 
-    Raises `InputError` if it has no such shape, or other units.
+    Raises `InputError` for another shape or for values far beyond 0..1.
     """
     near = torch.as_tensor(np.ascontiguousarray(depth) if isinstance(depth, np.ndarray) else depth).to(picture)
     near = near.reshape((1,) * (4 - near.ndim) + tuple(near.shape))

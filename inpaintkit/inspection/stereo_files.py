@@ -1,4 +1,4 @@
-"""A stereo pair as files: from a picture on disk to what one can look at."""
+"""Make a stereo pair from a picture file and save it in the usual formats for viewing."""
 
 import contextlib
 import filecmp
@@ -45,20 +45,20 @@ VIEWS: dict[str, Callable[[StereoPair], np.ndarray]] = {
     "redcyan": StereoPair.anaglyph,
 }
 LONGEST_JPEG = 65_500
-"""Px a side that JPEG files hold (libjpeg)."""
+"""Most px per side that a JPEG file can hold (libjpeg)."""
 LONGEST_GIF = 65_535
 
 RELEASED_MODEL = Path(__file__).parents[2] / "models" / "released" / "light_inpaint_v1.pth"
 
 
 def read_photo(config: StereoConfig) -> Pixels:
-    """Return the picture file that `config` names; raise `InputError` for one that is missing, unreadable, or too large for the format."""
+    """Read the picture that `config` names; raise `InputError` if it is missing, unreadable or too large to save."""
     try:
         pixels = read_picture(config.picture, any_shape=True)
     except UnreadablePicture as error:
         film = is_video(Path(config.picture))
         reason = (
-            "is a video; iw3 converts those, with your model, too: docs/use_in_iw3.md"
+            "is a video; iw3 converts videos, also with your model: docs/use_in_iw3.md"
             if film
             else f"{error}; give a photo"
         )
@@ -78,10 +78,10 @@ def read_photo(config: StereoConfig) -> Pixels:
 
 
 def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPair:
-    """Return the stereo pair of the picture file that `config` names; `tell` hears what is being done.
+    """Return a stereo pair of the picture file that `config` names; `tell` is called with progress messages.
 
-    Raises `InputError` as `read_photo` does, and for an unknown depth model, or a fill that can't be had; `RunFailed` if a GPU's memory
-    doesn't suffice.
+    Raises `InputError` as `read_photo` does, and for an unknown depth model or an unavailable fill; `RunFailed` if a
+    GPU runs out of memory.
     """
     pixels, device, fill = read_photo(config), resolve_device(config.device), stereo_fill(config)
     tell(f"{pixels.shape[1]}x{pixels.shape[0]} px; depth by {config.model_type} ...")
@@ -95,7 +95,7 @@ def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPa
 
 
 def stereo_fill(config: StereoConfig) -> Fill:
-    """Return what fills the holes of a stereo pair as `config` says; raise `InputError` if it can't be had."""
+    """Return the fill that `config` chooses for the holes of a pair; raise `InputError` if it isn't available."""
     return on_grown_hole(_fill(config.fill, resolve_device(config.device)), config.outer_dilation)
 
 
@@ -116,20 +116,21 @@ def save_stereo(
 ) -> list[Path]:
     """Save `pair` into `folder`: side by side in full and half width, over-under, red-cyan; return the files.
 
-    `format`: ``jpg``, ``png`` or ``both``; `wiggle`: also a GIF that swings between the eyes. Where a file of those names holds
-    something else, such as another fill's, all that was made with it is kept under ``old/DATE``, which is said.
+    `format`: ``jpg``, ``png`` or ``both``; `wiggle`: also save a GIF that swings between the eyes. If a file of one of
+    those names holds something else, another fill's result for instance, all files made with it are moved to
+    ``old/DATE``, with a message.
     """
     target, wiggled = require_writable(folder, "output"), fitting_name(name, "_wiggle.gif")
     target.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target.glob(".*"), alone=False)
     made = dict[Path, Path]()
-    # all files get their names together, at the end
+    # all files appear under their names together, at the end
     with write_problems_said(target), contextlib.ExitStack() as stack:
         for kind, view in VIEWS.items():
             pixels = view(pair)
             for ending in ENCODERS if format == "both" else (format,):
                 file = target / fitting_name(name, f"_{kind}.{ending}")
-                # through memory, because Pillow doesn't notice when the disk has no room for the rest of a JPEG
+                # through memory, because Pillow doesn't notice when the disk fills up while it writes a JPEG
                 data = io.BytesIO()
                 Image.fromarray(pixels).save(data, **ENCODERS[ending])
                 made[file] = stack.enter_context(atomic_path(file))
@@ -146,9 +147,10 @@ def save_stereo(
 
 
 def make_stereo_files(config: StereoConfig, tell: Tell = say_nothing) -> list[Path]:
-    """Make a stereo pair of a picture file and save it; return the files. `tell` hears what is being done.
+    """Make a stereo pair from a picture file and save it; return the files. `tell` is called with progress messages.
 
-    They are called by the picture's whole name and the depth model, so that no other picture's results are touched.
+    The files are named after the picture, including its suffix, and the depth model, so that results of other pictures
+    stay untouched.
     """
     config.check_inputs()
     picture = Path(config.picture)

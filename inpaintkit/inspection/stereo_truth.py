@@ -1,9 +1,9 @@
-"""True stereo pairs as a truth: the left picture warped by its measured disparity, the right picture behind the holes.
+"""True stereo pairs as a truth: the left picture warped to the right eye, and the right picture for what is missing.
 
-A pair is a folder with a left picture, a right picture and the left picture's disparity, named as below (those of the
-Middlebury data sets, or plainly). Disparity is in px of the left picture and positive: what is seen at column x of the
-left picture is seen at x - disparity in the right one. Files: PFM and NPY (not finite = not measured); PNG, grey of 8 or
-16 bit (0 = not measured), whose numbers are divided by the scale.
+A pair is a folder with a left picture, a right picture and the left picture's disparity, named as in `NAMES`. Disparity
+is in px of the left picture and positive: what is at column x of the left picture is at x - disparity in the right one.
+Disparity files are PFM and NPY (not finite = not measured) or PNG, grey of 8 or 16 bit (0 = not measured). Their
+numbers are divided by the scale.
 """
 
 import math
@@ -34,29 +34,30 @@ SCALE_16_BIT = 256.0
 """Stored number per px in 16-bit PNG files, as in KITTI."""
 
 WIDEST = 1280
-"""Pairs wider than this, in px, are shrunk by the least whole number that makes them fit: some fills take minutes otherwise."""
+"""Wider pairs, in px, are shrunk by the smallest whole factor that suffices: some fills take minutes otherwise."""
 
 CLIPPED_ERROR = 0.25
-"""Differences of colour above this count as this, so that occlusion and highlights don't decide about a sign."""
+"""Colour differences are clipped to this, so that occlusions and highlights don't decide about the sign."""
 
 DECISIVE = 0.9
-"""A disparity is refused if another one's error is smaller than this share of its own."""
+"""A disparity is refused if its opposite, or no disparity, has an error smaller than this share of its own."""
 
 LEAST_DISPARITY = 1.0
-"""Mean size in px from which a disparity can be told from its opposite."""
+"""Mean disparity in px below which the sign can't be checked."""
 
 MOST_PIXELS = 120_000_000
-"""Disparities of more pixels are refused before anything of them is read: bounds the memory."""
+"""Larger disparity maps are refused before their pixels are read, which bounds the memory."""
 
 _ALL_MEASURED = 0.999
 
 
 def stereo_truth(folder: str | Path, scale: float | None = None, edge_dilation: int = 0) -> Truth:
-    """Return the stereo pairs in the folders inside `folder` (or `folder` itself) as a truth; files are read when needed.
+    """Return the stereo pairs in `folder` and in the folders inside it as a truth; files are read when needed.
 
-    `scale`: stored disparity per px; None: 1, in 16-bit PNG files 256. `edge_dilation`: rounds by which near edges of the
-    disparity grow before the warp. What isn't a whole pair is left out, which is said. Each pair is read once at first, so that a bad
-    one is said before anything is judged: raises `InputError` for it as `read_case` does, and if there is no pair.
+    `scale`: stored number per px of disparity; None: 1, in 16-bit PNG files 256. `edge_dilation`: rounds by which near
+    edges of the disparity grow before the warp. Folders inside it without a whole pair are left out, with a message.
+    Each pair is read once at the start, so that a bad one is reported before anything is judged: raises `InputError` as
+    `read_case` does, and if there is no pair.
     """
     root = require_folder(folder, "stereo_dir")
     places = [root, *sorted(place for place in root.iterdir() if place.is_dir() and not place.name.startswith("."))]
@@ -81,7 +82,7 @@ def stereo_truth(folder: str | Path, scale: float | None = None, edge_dilation: 
 
 
 def find_pair(place: Path) -> tuple[list[Path], str]:
-    """Return the files (left, right, disparity) of a stereo pair in folder `place`, and in words what it lacks of one, empty for nothing."""
+    """Return the files (left, right, disparity) of the stereo pair in `place`, and in words what is missing, or ""."""
     stems = min(NAMES, key=lambda stems: _files(place, stems).count(None))
     files = _files(place, stems)
     missing = [stem for stem, file in zip(stems, files, strict=True) if file is None]
@@ -90,7 +91,7 @@ def find_pair(place: Path) -> tuple[list[Path], str]:
 
 
 def _files(place: Path, stems: tuple[str, str, str]) -> list[Path | None]:
-    """Return the files of a pair that is named by `stems`, None for each that isn't there."""
+    """Return the files in `place` that are named by `stems`, None for each that doesn't exist."""
     return [
         next((file for ending in endings if (file := place / (stem + ending)).is_file()), None)
         for stem, endings in zip(stems, (PICTURES, PICTURES, DISPARITIES), strict=True)
@@ -100,7 +101,7 @@ def _files(place: Path, stems: tuple[str, str, str]) -> list[Path | None]:
 def read_case(files: Sequence[Path], name: str, scale: float | None = None, edge_dilation: int = 0) -> Case:
     """Return the stereo pair `files`, see `find_pair`, as a case.
 
-    Raises `InputError` for unreadable files, sizes that differ, and as `stereo_case`.
+    Raises `InputError` for unreadable files and for sizes that differ, and as `stereo_case` does.
     """
     left, right = map(_read_picture, files[:2])
     disparity = read_disparity(files[2], scale)
@@ -118,11 +119,12 @@ def read_case(files: Sequence[Path], name: str, scale: float | None = None, edge
 
 
 def stereo_case(left: Tensor, right: Tensor, disparity: Tensor, name: str, edge_dilation: int = 0) -> Case:
-    """Return a stereo pair as a case: the left picture warped to the right eye, the right picture as truth in its holes.
+    """Return a stereo pair as a case: the left picture warped to the right eye, the right one as truth in its holes.
 
-    `left` and `right`: (1, 3, H, W), 0..1; `disparity`: (1, 1, H, W) px, not finite where it isn't measured. Hole pixels
-    count where their neighbours on both sides of the row are measured: that leaves out the strip that only the right
-    eye sees, and holes beside guesses. Raises `InputError` if the disparity has the wrong sign or doesn't fit at all.
+    `left` and `right`: (1, 3, H, W), 0..1; `disparity`: (1, 1, H, W) px, not finite where it isn't measured. Hole
+    pixels count if the nearest known pixels on both sides in the row are measured: that leaves out the strip that only
+    the right eye sees, and holes beside guesses. Raises `InputError` if the disparity has the wrong sign or doesn't fit
+    at all.
     """
     measured = disparity.isfinite()
     check_disparity(left, right, disparity, name)
@@ -131,7 +133,7 @@ def stereo_case(left: Tensor, right: Tensor, disparity: Tensor, name: str, edge_
     width, reach = left.shape[-1], max(near - far, 1e-6)
     if reach > width / 2:
         raise InputError(f"stereo_dir: {name}: its disparities span {reach:.0f} of {width} px; check disparity_scale")
-    # What lies beyond the picture's border is a repetition of it, hence no measurement.
+    # Beyond the picture's border the warp repeats its pixels, which are no measurement there.
     sure = measured.clone()
     sure[..., [0, -1]] = False
     values = torch.cat([left, sure.to(left)], dim=1)
@@ -144,7 +146,7 @@ def stereo_case(left: Tensor, right: Tensor, disparity: Tensor, name: str, edge_
 
 
 def check_disparity(left: Tensor, right: Tensor, disparity: Tensor, name: str) -> None:
-    """Raise `InputError` if `disparity` explains the right picture worse than its opposite does, or than none does."""
+    """Raise `InputError` if the opposite of `disparity`, or no disparity, explains the right picture clearly better."""
     measured = disparity.isfinite()
     if not bool(measured.any()):
         raise InputError(f"stereo_dir: {name}: no disparity is measured; check the file and disparity_scale")
@@ -168,9 +170,9 @@ def check_disparity(left: Tensor, right: Tensor, disparity: Tensor, name: str) -
 
 
 def fill_unmeasured(disparity: Tensor) -> Tensor:
-    """Return `disparity` (1, 1, H, W) px with the farther of both measured neighbours in the row where it isn't finite.
+    """Return `disparity` (1, 1, H, W) px with values that aren't finite replaced from their row.
 
-    Rows without any take the picture's farthest.
+    Each takes the farther of the nearest measured values on both sides. Rows without any take the picture's farthest.
     """
     missing = ~disparity.isfinite()
     guess = torch.minimum(*_beside(missing, disparity, torch.inf))
@@ -178,13 +180,13 @@ def fill_unmeasured(disparity: Tensor) -> Tensor:
 
 
 def between(hole: Tensor, measured: Tensor) -> Tensor:
-    """Return the pixels of `hole` (1, 1, H, W) whose nearest known ones on both sides in the row exist and are `measured`."""
+    """Return the pixels of `hole` (1, 1, H, W) between two known pixels of their row that are both `measured`."""
     left, right = _beside(hole, measured, False)
     return left & right & hole
 
 
 def _beside(hole: Tensor, values: Tensor, outside: float) -> Iterator[Tensor]:
-    """Yield `values` (1, 1, H, W) at the nearest known pixels to the left and right in the row, `outside` where there is none."""
+    """Yield `values` (1, 1, H, W) at the nearest known pixel to the left, then to the right; `outside` if none."""
     padded = F.pad(values, (1, 1), value=outside)
     return (padded.gather(-1, column + 1) for column in nearest_known(hole))
 
@@ -192,19 +194,19 @@ def _beside(hole: Tensor, values: Tensor, outside: float) -> Iterator[Tensor]:
 def read_disparity(path: str | Path, scale: float | None = None) -> Tensor:
     """Return the disparity in a PFM, NPY or PNG file as float (1, 1, H, W), NaN where it isn't measured.
 
-    `scale`: stored number per px; None: 1, in 16-bit PNG files 256. Raises `InputError` for anything that isn't such a file.
+    `scale`: stored number per px; None: 1, in 16-bit PNG files 256. Raises `InputError` for any other file.
     """
     path = Path(path)
     try:
         if path.suffix == ".npy":
-            # mapped, so that a header that lies about the shape asks for no memory
+            # memory-mapped, so that a header with a wrong shape allocates nothing
             values, usual_scale = np.asarray(np.lib.format.open_memmap(path, mode="r")), 1.0
         else:
             values, usual_scale = _read_grey(path)
         if values.ndim != 2 or values.dtype.kind not in "fiu":
             raise ValueError(f"it holds {values.dtype} {values.shape} instead of one number per pixel")
         _check_size(values.shape[1], values.shape[0])
-    except Exception as error:  # a foreign file: its readers raise dozens of kinds
+    except Exception as error:  # readers of foreign files raise dozens of kinds
         raise InputError(
             f"stereo_dir: {shown(path)} is no disparity map ({shown(error)}); give PFM, NPY or grey PNG"
         ) from None
@@ -215,11 +217,13 @@ def read_disparity(path: str | Path, scale: float | None = None) -> Tensor:
 
 def _check_size(width: int, height: int) -> None:
     if not 0 < width * height <= MOST_PIXELS:
-        raise ValueError(f"it is said to have {width}x{height} px, and 1 to {MOST_PIXELS:,} in all can be read")
+        raise ValueError(
+            f"by its header it has {width}x{height} px, but only 1 to {MOST_PIXELS:,} px in all can be read"
+        )
 
 
 def _read_grey(path: Path) -> tuple[np.ndarray, float]:
-    """Return what a PFM or PNG file holds, NaN for the 0 of a PNG, and its usual scale."""
+    """Return the values of a PFM or PNG file, NaN where a PNG holds 0, and the usual scale of such a file."""
     with Image.open(path, formats=["PPM" if path.suffix == ".pfm" else "PNG"]) as image:
         _check_size(*image.size)
         if image.mode in ("1", "P"):
@@ -239,7 +243,10 @@ def _read_picture(path: Path) -> Tensor:
 
 
 def _colour_error(left: Tensor, right: Tensor, shift: Tensor, measured: Tensor) -> float:
-    """Return the mean difference of colour between measured pixels and where `shift` (1, 1, H, W) px says they are seen."""
+    """Return the mean colour difference between measured pixels of `left` and the pixels of `right` they correspond to.
+
+    `shift`: (1, 1, H, W) px, by which a point lies further left in `right`. Infinite if no pixel can be compared.
+    """
     width = left.shape[-1]
     target = torch.arange(width).expand_as(shift) - shift.round().long()
     counted = measured & (target >= 0) & (target < width)

@@ -1,4 +1,4 @@
-"""Evaluations as Markdown tables."""
+"""Format evaluations as Markdown tables."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -27,16 +27,16 @@ FILL_TITLES = {
     "biharmonic": "biharmonic fill",
     "model": "this model",
 }
-"""What people call the built-in fills."""
+"""Titles of the built-in fills and of the judged model."""
 
 
 def title_of(fill: str, safe: Callable[[str], str] = text.markdown) -> str:
-    """Return what people call a fill; the name itself, made `safe` for where it stands, for those of a user."""
+    """Return the title of a built-in fill; for other fills the name itself, escaped by `safe` for where it is shown."""
     return FILL_TITLES.get(fill, safe(fill))
 
 
 def short_table(results: Sequence[Evaluation]) -> str:
-    """Return PSNR and LPIPS inside the holes of each truth, a row per fill, the best of each column in bold."""
+    """Return a table of PSNR and LPIPS inside the holes of each truth: one row per fill, each column's best in bold."""
     columns = [(result, name) for result in results for name in ("psnr", "lpips") if result.ranking(name)]
     heads = [f"{result.title}: {METRICS[name].heading}" for result, name in columns]
     fills = dict.fromkeys(fill for result in results for fill in result.fills)
@@ -51,14 +51,14 @@ def _best_in_bold(result: Evaluation, name: str, fill: str) -> str:
 
 
 def table(result: Evaluation, names: Sequence[str] = MAIN_METRICS) -> str:
-    """Return means of the metrics `names` with 95 % intervals, one row per fill, as Markdown; without those nobody has."""
+    """Return a Markdown table of the metrics `names` that any fill has: means with 95 % intervals, one row per fill."""
     shown = [name for name in names if result.ranking(name)]
     rows = {fill: [cell(result.mean(fill, name), METRICS[name]) for name in shown] for fill in result.fills}
     return _of_fills("fill", [METRICS[name].heading for name in shown], rows)
 
 
 def tables(result: Evaluation) -> str:
-    """Return all tables as Markdown: inside holes, in the ring around them, by hole width, and of the holes themselves."""
+    """Return all tables as Markdown: inside holes, in the ring around them, by hole width, and of holes themselves."""
     parts = [
         f"## {result.title}: {result.extent()}",
         f"Inside holes, means with {CONFIDENCE:.0%} intervals:",
@@ -82,7 +82,10 @@ def tables(result: Evaluation) -> str:
 
 
 def versus(result: Evaluation, fill: str) -> str:
-    """Return by how much `fill` is better (positive) or worse than each other one, paired by record, as Markdown; what is sure in bold."""
+    """Return a Markdown table of how much better (positive) or worse `fill` is than each other fill, paired by record.
+
+    Differences whose interval excludes 0 are in bold.
+    """
     names = [*RANKED_METRICS, *(name for metric in RANKED_METRICS for name in width_metrics(metric))]
     rows: dict[str, list[str]] = {}
     for other in result.fills:
@@ -94,13 +97,13 @@ def versus(result: Evaluation, fill: str) -> str:
 
 
 def _of_fills(first: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
-    """Return a Markdown table with a row of cells per fill; `first` stands above their names."""
+    """Return a Markdown table with one row of cells per fill; `first` is the heading above their names."""
     lines = [[first, *heads], [":---", *["---:"] * len(heads)], *([title_of(fill), *row] for fill, row in rows.items())]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def cell(interval: Interval, metric: Metric, signed: bool = False) -> str:
-    """Return a mean with its interval, as far as there is one."""
+    """Return a mean as text, with its interval if there is one."""
     mean, low, high = (
         f"{'+' if signed and value > 0 else ''}{metric.text(value)}"
         for value in (interval.mean, interval.low, interval.high)

@@ -1,6 +1,6 @@
-"""What fills are judged on: pictures with holes of which somebody knows what belongs there, in right-eye orientation.
+"""Truths, on which fills are judged: pictures with holes whose content is known, in right-eye orientation.
 
-A truth is a function that returns a `Truth`, and its entry in `choose_truths`. Stereo pairs have a file of their own.
+To add one, write a function that returns a `Truth` and call it in `choose_truths`. Stereo pairs are in `stereo_truth`.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ SCENE_DIVERGENCE = (2.0, 8.0)
 """Percent of the width; strong, so that holes of every width occur in so small a picture."""
 
 TEXTURE_SIDE = 768
-"""Short side in px that photos are brought to before scenes are cut from them: larger ones would look blurred."""
+"""Photos are resized to this short side in px before scenes are cut from them: larger ones would look blurred."""
 
 MOST_TEXTURES = 50
-"""Photos that scenes are cut from: each takes about 10 MB."""
+"""Most photos that scenes are cut from: each takes about 10 MB."""
 
 PHOTO_RECORDS = {"prefix": "photos", "size": 256, "num_samples": 2, "divergence_level": 2, "repeats": 4}
-"""What is generated from photos when no data set is given; the same as ``params/01_generate.try.yaml``."""
+"""Options for making records of photos when no data set is given; the same as ``params/01_generate.try.yaml``."""
 
 LEAST_SHARE = 0.25
-"""Share of a picture's width that a cut at a hole leaves, unless there is no hole in its middle."""
+"""Smallest share of a picture's width that a cut at a hole leaves, unless no hole lies in its middle."""
 
 ROUNDING = 1e-3
-"""By how much a picture may leave 0..1."""
+"""Tolerance by which a picture may exceed 0..1."""
 
 
 @dataclass(frozen=True)
 class Case:
     """One picture with a hole whose content is known.
 
-    `picture` and `truth` are float (1, 3, H, W), 0..1, equal outside the hole; `hole` bool (1, 1, H, W), True = missing:
-    what a fill has to fill; `judged` bool (1, 1, H, W): the hole pixels that count. `source`: the photo or scene that it
-    comes from. `left_view` and `right_view`: the true pair (1, 3, H, W), where there is one; `exact_hole`: bool
-    (1, 1, H, W), the pixels that really are hidden, where that is known. Raises `InputError` for anything else: its figures
-    would mean nothing.
+    `picture` and `truth` are float (1, 3, H, W), 0..1, equal outside the hole; `hole` bool (1, 1, H, W),
+    True = missing: what a fill has to fill; `judged` bool (1, 1, H, W): the hole pixels that count. `source`: the photo
+    or scene that it comes from. `left_view` and `right_view`: the true pair (1, 3, H, W), if there is one;
+    `exact_hole`: bool (1, 1, H, W), the pixels that really are hidden, if known. Raises `InputError` for anything else,
+    whose figures would be meaningless.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Truth:
-    """Cases of one kind: `title` in tables, `names` of the cases, and what makes the n-th of them."""
+    """Cases of one kind: `title` in tables, `names` of the cases, and `load`, which returns the n-th of them."""
 
     title: str
     names: Sequence[str]
@@ -97,7 +97,7 @@ class Truth:
         return len(self.names)
 
     def case(self, name: str) -> Case:
-        """Return the case of that name. Raises `InputError` if there is none."""
+        """Return the case called `name`; raise `InputError` if there is none."""
         if name not in self.names:
             raise InputError(f"names: {name!r} is not among the {self.title}; the first is {self.names[0]!r}")
         return self.load(self.names.index(name))
@@ -106,8 +106,8 @@ class Truth:
 def record_truth(dataset: InpaintDataset) -> Truth:
     """Return the evaluation records of a data set (``training=False``): photos with holes, themselves the truth.
 
-    The margin isn't judged, as in training. Records of procedural scenes are left out, as far as the
-    manifest tells, unless there is nothing else (the title then is ``drawn records``): `scene_truth` judges scenes better.
+    The margin isn't judged, as in training. Records that the manifest marks as procedural scenes are left out, because
+    `scene_truth` judges scenes better; if there are no others, they are judged under the title ``drawn records``.
     """
     rows = record_rows(dataset)
     sources = {file: str(row["source"]) for file, row in rows.items()}
@@ -129,11 +129,11 @@ def record_truth(dataset: InpaintDataset) -> Truth:
 def photo_truth(
     photos: str | Path, folder: str | Path, seed: int = 0, progress: Callable[[int, int, str], None] | None = None
 ) -> Truth:
-    """Return evaluation records made of ``photos/eval`` by FastDepth and `seed`: the same ones for everybody.
+    """Return evaluation records made of ``photos/eval`` by FastDepth and `seed`, the same ones each time, as a truth.
 
-    They lie in a folder within `folder` that is named by a hash of all this, so that those of the same photos are made once. That some
-    give nothing is said. `progress`: called with (photos done, all of them, in their passes, and the name of one).
-    Raises `InputError` if there are no photos or `folder` can't be written.
+    They lie in a subfolder of `folder` named by a hash of the photos and all options, so that they are made only once.
+    Photos that give no record are reported. `progress`: called with (photos done, photos in all passes, name of the
+    photo). Raises `InputError` if there are no photos or `folder` can't be written.
     """
     where = {"dataset_dir": str(photos), "output_dir": str(folder), "device": "cpu", "workers": 0, "shard": "0/1"}
     config = GenerateConfig.from_params({**PHOTO_RECORDS, **where, "seed": seed, "eval_only": True})
@@ -153,21 +153,21 @@ def photo_truth(
 
 
 def scene_truth(count: int, textures: Sequence[Tensor] = (), seed: int = 0, edge_dilation: int = 0) -> Truth:
-    """Return `count` procedural scenes: the right view as the kit's own stereo path warps it, and as it really is.
+    """Return `count` procedural scenes as a truth: the right view as the kit warps it, and as it really is.
 
     A fill gets the scene's picture, warped forward by its exact depth, with the closed hole that this leaves. All hole
-    pixels count but those near the left and right border, where points come in from outside the picture. `textures`:
-    photos (3, h, w), 0..1, to cut surfaces from (none: noise). `edge_dilation`: rounds by which near edges of the depth
-    grow before the warp; the holes then begin a little further from the object.
+    pixels count except those near the left and right border, where points from outside the picture come into view.
+    `textures`: photos (3, h, w), 0..1, to cut surfaces from (none: noise). `edge_dilation`: rounds by which near edges
+    of the depth grow before the warp; the holes then begin a little further from the object.
     """
     return _drawn_truth("scene", lambda rng: draw_scene(rng, SCENE_SIZE, textures), count, seed, edge_dilation)
 
 
 def photo_scene_truth(count: int, photos: Sequence[Tensor], seed: int = 0, edge_dilation: int = 0) -> Truth:
-    """Return `count` scenes of a piece of one of `photos` before another one, see `draw_photo_scene`; else as `scene_truth`.
+    """Return `count` photo scenes as a truth: a piece of one of `photos` before another one, see `draw_photo_scene`.
 
-    Their holes lie where real ones do, along borders that a camera saw, with photographed surfaces on both sides. Holes by estimated
-    depth, as in `photo_truth`, often lie within one surface.
+    All else is as in `scene_truth`. The holes lie where real ones do, along contours that a camera saw, with
+    photographed surfaces on both sides. Holes by estimated depth, as in `photo_truth`, often lie within one surface.
     """
     return _drawn_truth(
         "photo scene", lambda rng: draw_photo_scene(rng, SCENE_SIZE, photos), count, seed, edge_dilation
@@ -202,11 +202,11 @@ def scene_case(scene: Scene, divergence: float, convergence: float, name: str, e
 
 
 def border_truth(truth: Truth, seed: int = 0, cut: bool = True) -> Truth:
-    """Return the cases of `truth`, by turns cut at the right and at the left, so that a hole touches that border.
+    """Return the cases of `truth`, cut alternately at the right and at the left, so that a hole touches that border.
 
-    What counts is the hole that the border cuts; behind it nothing is known any more. The border runs through a pixel
-    drawn from those that count, and each case's name says at which side. `cut=False`: the same pixels count, but the pictures go on
-    beyond, so the difference is what the border costs.
+    Only the hole that the border cuts counts; beyond the border nothing is known. The border runs through a pixel drawn
+    from those that count, and each case's name says on which side it lies. With `cut=False` the same pixels count, but
+    the pictures continue beyond, so the difference is what the border costs.
     """
     names = [f"{name}_{'left' if index % 2 else 'right'}" for index, name in enumerate(truth.names)]
 
@@ -227,9 +227,9 @@ def border_truth(truth: Truth, seed: int = 0, cut: bool = True) -> Truth:
 
 
 def _draw_column(judged: Tensor, rng: np.random.Generator, at_right: bool) -> int:
-    """Draw the column of a pixel that counts in the middle half of `judged`, bool (1, 1, H, W).
+    """Draw the column of a pixel that counts, in the middle half of `judged`, bool (1, 1, H, W).
 
-    Where none does, return that which leaves the larger part of the picture.
+    If there is none, return the column that leaves the largest part of the picture.
     """
     width = judged.shape[-1]
     columns = judged[0, 0].nonzero()[:, 1]
@@ -242,8 +242,8 @@ def _draw_column(judged: Tensor, rng: np.random.Generator, at_right: bool) -> in
 def read_textures(photos: str | Path) -> list[Tensor]:
     """Return the photos in ``photos/eval`` as (3, h, w), 0..1, with a short side of `TEXTURE_SIDE` px, sorted by name.
 
-    Of more than `MOST_TEXTURES` so many are taken, spread evenly. Files that aren't pictures are left out. Raises `InputError` if none is
-    one.
+    At most `MOST_TEXTURES` are read, spread evenly. Files that aren't pictures are left out. Raises `InputError` if no
+    picture is left.
     """
     folder, found = Path(photos) / "eval", []
     files = [path for path in list_pictures(folder) if is_picture(path)]
@@ -264,7 +264,7 @@ def read_textures(photos: str | Path) -> list[Tensor]:
 
 
 def without_border(hole: Tensor, rows: int, columns: int) -> Tensor:
-    """Return `hole` (..., H, W), bool, without the outer `rows` px at the top and bottom and `columns` px at the sides."""
+    """Return `hole` (..., H, W), bool, without the outer `rows` px at top and bottom and `columns` px at the sides."""
     height, width = hole.shape[-2:]
     inside = hole[..., rows : height - rows, columns : width - columns]
     return F.pad(inside, (columns, columns, rows, rows))
@@ -276,7 +276,7 @@ def record_name(picture_file: str) -> str:
 
 
 def record_rows(dataset: InpaintDataset) -> dict[str, Row]:
-    """Return the manifest's row for each record's picture file, as far as the data set has a manifest."""
+    """Return the manifest's rows by the name of each record's picture file, as far as the data set has a manifest."""
     root, split = dataset.folder.parent, dataset.folder.name
     rows = (row for name in data_set_names(root) for row in read_manifest(root, name) if is_record(row))
     return {str(row["picture"]): row for row in rows if str(row["source"]).startswith(f"{split}/")}

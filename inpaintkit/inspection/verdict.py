@@ -1,4 +1,4 @@
-"""Evaluations in words."""
+"""Summarise evaluations in words."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,11 +8,11 @@ from inpaintkit.inspection.scores import CONFIDENCE, METRICS, RANKED_METRICS, WI
 from inpaintkit.inspection.tables import cell, title_of
 
 NOTHING = 0.05
-"""Difference in dB of PSNR below which two fills are called equal in the headline."""
+"""PSNR difference in dB below which the headline calls two fills equal."""
 
 
 def headline(results: Sequence[Evaluation], fill: str, before: str | None = None) -> str:
-    """Return in one sentence how `fill` stands on each truth by inside-hole PSNR, and what changed since the fill `before`."""
+    """Return one sentence on how `fill` ranks on each truth by PSNR inside holes, and what changed since `before`."""
     parts = [f"on {result.title} {_standing_in_short(result, fill, before)}" for result in results]
     if before is not None:
         gaps = {result.title: result.advantage(fill, before, "psnr") for result in results}
@@ -22,7 +22,7 @@ def headline(results: Sequence[Evaluation], fill: str, before: str | None = None
 
 
 def leads_everywhere(results: Sequence[Evaluation], fill: str, before: str | None = None) -> bool:
-    """Return whether `fill` has the highest inside-hole PSNR on every truth, and lost nothing against the fill `before`."""
+    """Return whether `fill` has the highest PSNR inside holes on every truth and lost nothing against `before`."""
     return all(
         [name for name in result.ranking("psnr") if name != before][:1] == [fill] and not _lost(result, fill, before)
         for result in results
@@ -60,7 +60,7 @@ def _change(gaps: Mapping[str, Interval]) -> str:
 
 
 def verdict(result: Evaluation) -> str:
-    """Return in plain words what is better than what inside holes, by how much, and how sure."""
+    """Return in plain words which fill is better than which inside holes, by how much, and how certain that is."""
     opening = (
         f"Judged inside the holes of {result.extent()}, with {CONFIDENCE:.0%} intervals by bootstrap over pictures."
     )
@@ -84,11 +84,11 @@ def _sentence(result: Evaluation, name: str) -> str:
         else:
             unclear.append(title_of(other))
     sentence += f", ahead of {', '.join(ahead)}" if ahead else ""
-    return sentence + (f", not told apart from {', '.join(unclear)}" if unclear else "") + "."
+    return sentence + (f", not clearly better than {', '.join(unclear)}" if unclear else "") + "."
 
 
 def _artefact_sentence(result: Evaluation) -> str:
-    # The score scatters around 0 where there is no pattern, so only fills that are clearly above 0 are worth a word.
+    # The score scatters around 0 where there is no pattern, so only fills that are clearly above 0 are mentioned.
     metric, found = METRICS["artefact"], {fill: result.mean(fill, "artefact") for fill in result.fills}
     if not result.ranking("artefact"):
         return "Holes are too small to look for patterns that repeat."

@@ -1,13 +1,13 @@
-"""The generator on chosen windows only: what lies far from every hole is never computed.
+"""Run the generator on chosen windows only, so that nothing far from every hole is computed.
 
-`LightInpaintV1` mixes places within windows of 64 px (16 cells of 4 px, later 8 of 8 px), and between windows through windows
-shifted by half a side and through 3x3 convolutions. So windows can be computed as a list, whatever shape they form, when
-each layer finds its neighbours by the numbers of cells. Which windows a layer computes is planned from the picture back to the
-first layer: those that the next one takes values from, as far as they lie within reach of a hole.
+`LightInpaintV1` mixes cells within windows of 64 px (16 cells of 4 px, later 8 of 8 px). Values pass between windows
+only through windows shifted by half a side and through 3x3 convolutions. So the windows can be processed as a list,
+whatever shape they form, if each layer looks up neighbouring cells by number. `plan` chooses the windows of each layer,
+from the last layer to the first: those that the next layer reads, as far as they lie within reach of a hole.
 
-Where a layer computes nothing, cells get its residual path alone. A neighbour that isn't there counts as the picture's
-border does: zero for shifted windows, the nearest cell for convolutions. With everything in reach the result is that of
-`LightInpaintV1.predict`; with the usual reach it differs inside holes by less than 1/255.
+Where a layer computes nothing, cells take its residual path alone. Neighbours that aren't computed are replaced much as
+at the picture's border: by zero in shifted windows, by the cell itself in convolutions. With unlimited reach the result
+equals that of `LightInpaintV1.predict`; with the usual reach it differs inside holes by less than 1/255.
 """
 
 import math
@@ -28,26 +28,31 @@ WINDOW = 64
 """Side of a window in px."""
 
 GRAIN = 8
-"""Areas have one value for a square of so many px."""
+"""Areas hold one value per square of this side, in px."""
 
 REACH = 80
 """How far around a hole, in px, the encoder computes.
 
-A pixel depends on others up to 280 px away, but ever less. ``benchmarks/bench_inpainter.py CHECKPOINT`` measures what
-is lost for a checkpoint; the longer one was trained, the more.
+A pixel depends on others up to 280 px away, but less and less with distance.
+``benchmarks/bench_inpainter.py CHECKPOINT`` measures the error for a checkpoint; the longer it was trained, the larger
+the error.
 """
 
 DECODER_REACH = 8
-"""Two 3x3 convolutions on cells of 4 px: without these values the result would be wrong, however little is asked of it."""
+"""How far around an area, in px, the decoder must compute for its two 3x3 convolutions on cells of 4 px.
+
+Unlike the encoder's reach it can't be smaller: the result would be wrong.
+"""
 
 CHUNK = 8
-"""Windows of 16 x 16 cells that go through a layer at once on a processor, twice as many of 8 x 8 with their wider channels.
+"""Windows of 16 x 16 cells that go through a layer at once on a CPU.
 
-Few enough for a processor's cache (16 took 5 % longer on a Xeon, 4 took 7 %).
+Twice as many windows of 8 x 8 cells do, which have more channels. Chosen to fit into the CPU's cache (16 took 5 %
+longer on a Xeon, 4 took 7 %).
 """
 
 GPU_CHUNK = 256
-"""The same on a GPU, which would only wait for its next small piece of work otherwise; bounds the memory."""
+"""The same on a GPU, which would idle between smaller chunks; the limit bounds the memory."""
 
 Pixels = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Places of windows (n, 2) -> their pixels (n, 3, 64, 64), -1..1, and hidden cells bool (n, 1, 16, 16)."""
@@ -69,13 +74,13 @@ class WindowSet:
         return len(self.places)
 
     def slots(self, places: Tensor) -> Tensor:
-        """Return where the windows at `places` (n, 2) stand in this set, -1 for those that don't."""
+        """Return the positions in this set of the windows at `places` (n, 2), -1 for those not in it."""
         return self._slots[places[:, 0], places[:, 1]]
 
     def cells(self, side: int) -> Tensor:
-        """Return the picture's cells by their numbers in this set: int64 (rows * `side`, columns * `side`), -1 = none.
+        """Return each cell's number in this set: int64 (rows * `side`, columns * `side`), -1 = not in it.
 
-        `side`: cells along a window. They are numbered window by window, row by row.
+        `side`: cells along a window. Cells are numbered window by window, and row by row within a window.
         """
         within = torch.arange(side * side, device=self._slots.device).view(side, 1, side)
         slots = self._slots[:, None, :, None]
@@ -84,22 +89,22 @@ class WindowSet:
 
 @dataclass(frozen=True)
 class Step:
-    """What one block computes: its gMLP in the windows `mixed`, bool (rows, columns), its convolution in the cells of `area`."""
+    """Where one block computes: its gMLP in the windows `mixed`, bool (rows, columns), its convolution in `area`."""
 
     mixed: Tensor
     area: Tensor
 
 
 def grown(area: Tensor, reach: int) -> Tensor:
-    """Return where `area` (1, h, w), one value per `GRAIN` px, is within `reach` px: float, 1 or 0."""
+    """Return `area` (1, h, w), one value per `GRAIN` px, grown by `reach` px on all sides: float, 1 or 0."""
     return local_max(area, min(math.ceil(reach / GRAIN), max(area.shape)))
 
 
 def touched_windows(area: Tensor, shifted: bool = False) -> Tensor:
-    """Return which windows hold some of `area`: bool (rows, columns), one more of each if `shifted`.
+    """Return which windows overlap `area`: bool (rows, columns), one more of each if `shifted`.
 
-    `area`: float (1, h, w), 1 where a square of `GRAIN` px holds something of interest; covers whole windows.
-    `shifted`: windows half a side further up and left.
+    `area`: float (1, h, w), 1 where a square of `GRAIN` px holds something of interest; its size is a whole number of
+    windows. `shifted`: the windows lie half a side further up and left.
     """
     if shifted:
         area = F.pad(area, (WINDOW // GRAIN // 2,) * 4)
@@ -113,12 +118,12 @@ def covered_area(windows: Tensor, shifted: bool = False) -> Tensor:
 
 
 def repeated(values: Tensor, times: int) -> Tensor:
-    """Return `values` (h, w) with each of them `times` times in both directions."""
+    """Return `values` (h, w) with each value repeated `times` times in both directions."""
     return values.repeat_interleave(times, 0).repeat_interleave(times, 1)
 
 
 def plan(area: Tensor, reach: int, shifts: list[bool]) -> tuple[Tensor, list[Step]]:
-    """Choose what each block computes.
+    """Choose where each block computes.
 
     Args:
         area: see `touched_windows`: where a prediction is wanted.
@@ -126,7 +131,7 @@ def plan(area: Tensor, reach: int, shifts: list[bool]) -> tuple[Tensor, list[Ste
         shifts: for each block of the encoder, first to last, whether its windows are shifted.
 
     Returns:
-        the windows that the first block takes values from, bool (rows, columns), and one step per block, the decoder's last.
+        the windows that the first block reads, bool (rows, columns), and one step per block, the decoder's last.
     """
     decoded, near = grown(area, DECODER_REACH), grown(area, reach)
     steps = [Step(touched_windows(decoded), decoded)]
@@ -143,18 +148,19 @@ def plan(area: Tensor, reach: int, shifts: list[bool]) -> tuple[Tensor, list[Ste
 def predict_windows(
     model: LightInpaintV1, pixels: Pixels, area: Tensor, reach: int, origin: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the windows around `area` and the network's prediction there; layer by layer as `LightInpaintV1.predict`.
+    """Return the windows around `area` and the network's prediction there, computed as `LightInpaintV1.predict` does.
 
     Args:
         model: the generator.
-        pixels: gives the windows' pixels and hidden cells, as `LightInpaintV1.predict` takes them.
+        pixels: returns the windows' pixels and hidden cells, as `LightInpaintV1.predict` takes them.
         area: see `touched_windows`.
         reach: how far around `area` the encoder computes, px.
-        origin: row and column (2,) in the picture of the first window of `area`; `pixels` gets places in the picture.
+        origin: row and column (2,) of the first window of `area` in the picture's grid of windows; `pixels` is called
+            with places in that grid.
 
     Returns:
-        places (n, 2): rows and columns of windows within `area`; and predictions (n, 3, 64, 64), meant to be 0..1, not clamped,
-        valid for the pixels of `area`.
+        places (n, 2): rows and columns of windows within `area`; and predictions (n, 3, 64, 64), meant to be 0..1, not
+        clamped, valid for the pixels of `area`.
     """
     encoder = [model.enc1, *(cast(GMLPBlock, block) for block in model.enc2)]
     needed, (first, *steps, last) = plan(area, reach, [block.gmlp.shifted for block in encoder])
@@ -194,9 +200,9 @@ def predict_windows(
 
 
 def run_block(block: GMLPBlock, x: Tensor, grid: Tensor, step: Step) -> None:
-    """Turn x (n, side, side, C), the cells of `grid`, into what `block` makes of them where `step` says so.
+    """Apply `block` in place to x (n, side, side, C), the cells of `grid`, where `step` says so.
 
-    `grid`: see `WindowSet.cells`.
+    Elsewhere only its residual path is applied. `grid`: see `WindowSet.cells`.
     """
     add_mixed(block, x, grid, step.mixed)
     gated = chunked(lambda part: block.glu_conv.gate(x[part]), len(x), x.device, x.shape[1])
@@ -205,7 +211,7 @@ def run_block(block: GMLPBlock, x: Tensor, grid: Tensor, step: Step) -> None:
 
 
 def add_mixed(block: GMLPBlock, x: Tensor, grid: Tensor, mixed: Tensor) -> None:
-    """Add the gMLP of `block` to x (n, side, side, C) in the windows `mixed`; elsewhere its residual path: x again."""
+    """Add the gMLP of `block` to x (n, side, side, C) in the windows `mixed`, elsewhere its residual path, x itself."""
     side, cells = x.shape[1], x.flatten(0, 2)
     if block.gmlp.shifted:
         grid = F.pad(grid, (side // 2,) * 4, value=-1)
@@ -214,7 +220,7 @@ def add_mixed(block: GMLPBlock, x: Tensor, grid: Tensor, mixed: Tensor) -> None:
     alone = torch.ones(len(cells), dtype=torch.bool, device=x.device)
     alone[numbers[there]] = False
     cells[alone] *= 2
-    # Places come first and windows second, as the gMLP wants them: gathering costs the same in any order.
+    # Places come first and windows second, as the gMLP expects them: gathering costs the same in any order.
     for part in chunks(len(numbers), side, x.device):
         index, inside = numbers[part].T, there[part].T
         tokens = take(cells, index.clamp(min=0))
@@ -229,7 +235,10 @@ def add_mixed(block: GMLPBlock, x: Tensor, grid: Tensor, mixed: Tensor) -> None:
 
 
 def convolved(layer: nn.Conv2d, x: Tensor, grid: Tensor, area: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield, in chunks, the numbers (m,) of the cells of `area` and what a 3x3 convolution makes of x (n, side, side, C) there: (m, C')."""
+    """Yield, in chunks, the numbers (m,) of the cells of `area` and a 3x3 convolution of x there, (m, C').
+
+    x is (n, side, side, C), the cells of `grid`.
+    """
     side, cells, weight = x.shape[1], x.flatten(0, 2), last_channels(layer)
     chosen = repeated(area[0] > 0, side * GRAIN // WINDOW).nonzero()
     for part in chosen.split(at_once(x.device) * (WINDOW // PATCH) ** 2):
@@ -249,7 +258,7 @@ def neighbours(grid: Tensor, places: Tensor) -> Tensor:
 
 
 def take(values: Tensor, index: Tensor) -> Tensor:
-    """Return ``values[index]`` for an index of any shape into the first axis; faster than writing that."""
+    """Return ``values[index]`` for an index of any shape into the first axis, but faster."""
     return values.index_select(0, index.flatten()).view(*index.shape, *values.shape[1:])
 
 
@@ -259,7 +268,7 @@ def last_channels(layer: nn.Conv2d) -> Tensor:
 
 
 def chunked(work: Callable[[slice], Tensor], count: int, device: torch.device, side: int = WINDOW // PATCH) -> Tensor:
-    """Return what `work` gives for 0..count (at least 1), done in `chunks`."""
+    """Return the results of `work` for `count` windows (at least 1), computed in `chunks`."""
     first, *others = chunks(count, side, device)
     values = work(first)
     result = values.new_empty(count, *values.shape[1:])
@@ -270,7 +279,7 @@ def chunked(work: Callable[[slice], Tensor], count: int, device: torch.device, s
 
 
 def chunks(count: int, side: int, device: torch.device) -> Iterator[slice]:
-    """Cut 0..count into slices for windows of `side` x `side` cells."""
+    """Cut `count` windows of `side` x `side` cells into slices."""
     size = at_once(device) * (WINDOW // PATCH) // side
     for first in range(0, count, size):
         yield slice(first, first + size)

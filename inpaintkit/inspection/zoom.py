@@ -1,4 +1,4 @@
-"""One hole after the other, enlarged: where the holes of a picture are and how a filled one is shown."""
+"""Enlarged views of single holes: find the holes of a picture and show them, filled or not."""
 
 from collections.abc import Sequence
 
@@ -14,19 +14,19 @@ Box = tuple[int, int, int]
 """(top, left, side) of a square in px."""
 
 ZOOM_MARGIN, ZOOM_MINIMUM, ZOOM_MAXIMUM = 1.5, 56, 112
-"""A zoomed crop is the largest hole's longer side times the first, within the other two in px."""
+"""The side of a zoomed crop is its hole's longer side times the first, but never outside the other two, in px."""
 
 SMALLEST_HOLE = 20
-"""Smaller parts in px aren't worth a look of their own."""
+"""Parts of fewer px get no zoomed crop of their own."""
 
 BOX_COLOUR = (255, 255, 255)
 
 
 def zoom_boxes(hole: torch.Tensor) -> list[Box]:
-    """Return a square around each part of `hole` (H, W), bool, True = missing, the largest part first.
+    """Return a square around each connected part of `hole` (H, W), bool, True = missing, the largest part first.
 
-    Parts under `SMALLEST_HOLE` px, and those whose square would show hardly anything new, are left out unless there is
-    no other; without any hole it is the largest square at the top left.
+    Leaves out parts under `SMALLEST_HOLE` px, unless there is no other, and parts whose square lies by more than half
+    in an earlier one. Without any hole, returns the largest square at the top left.
     """
     _, parts, stats, _ = cv2.connectedComponentsWithStats(hole.cpu().numpy().astype(np.uint8), connectivity=8)
     boxes: list[Box] = []
@@ -40,7 +40,7 @@ def zoom_boxes(hole: torch.Tensor) -> list[Box]:
 
 
 def _box_around(part: NDArray[np.bool_], stats: Sequence[int]) -> Box:
-    """Return a square around the whole `part` (H, W), or around its thickest place where it is too long for one; inside the picture."""
+    """Return a square inside the picture around the whole `part` (H, W), or its thickest place if that is too long."""
     left, top, width, height = (int(stats[column]) for column in range(4))
     longer, middle = max(width, height), (top + height // 2, left + width // 2)
     side = min(max(int(longer * ZOOM_MARGIN), ZOOM_MINIMUM), ZOOM_MAXIMUM, *part.shape)
@@ -58,9 +58,9 @@ def _overlap(box: Box, other: Box) -> float:
 
 
 def enlarged(picture: torch.Tensor, hole: torch.Tensor, box: Box, side: int, outline: bool) -> Pixels:
-    """Return the square `box` of `picture` (3, H, W), 0..1, enlarged to about `side` px with its pixels to be seen.
+    """Return the square `box` of `picture` (3, H, W), 0..1, enlarged to about `side` px by repeating its pixels.
 
-    With `outline` a line one px wide runs around the `hole` (1, H, W), bool, True = missing. uint8 (s, s, 3).
+    With `outline`, a line one px wide surrounds the `hole` (1, H, W), bool, True = missing. Returns uint8 (s, s, 3).
     """
     top, left, length = box
     crop = (..., slice(top, top + length), slice(left, left + length))
@@ -74,7 +74,10 @@ def enlarged(picture: torch.Tensor, hole: torch.Tensor, box: Box, side: int, out
 
 
 def with_box(picture: torch.Tensor, hole: torch.Tensor, box: Box) -> Pixels:
-    """Return `picture` (3, H, W), 0..1, with its `hole` (1, H, W) in magenta and a white line around `box`, uint8 (H, W, 3)."""
+    """Return `picture` (3, H, W), 0..1, with its `hole` (1, H, W) in magenta and a white line around `box`.
+
+    The result is uint8 (H, W, 3).
+    """
     shown = to_uint8(paint_hole(picture, hole))
     top, left, length = box
     for colour, reach in (((0, 0, 0), 1), (BOX_COLOUR, 0)):  # the dark line keeps the white one visible on white
