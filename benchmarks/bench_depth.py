@@ -1,10 +1,10 @@
-"""Time of depth models per picture, as markdown tables.
+"""Measure the time of depth models per picture, as Markdown tables.
 
-Use: ``python benchmarks/bench_depth.py [--networks] [--device cuda] [--repeats N]``.
+Usage: ``python benchmarks/bench_depth.py [--networks] [--device cuda] [--repeats N]``.
 
 FastDepth runs as shipped; the goal is 0.4 s per 1080p picture on two cores. With ``--networks`` the networks of
-*transformers* are built at their published sizes with random weights, which changes nothing about their speed: no
-download is needed, but some gigabytes of memory are. "processor" is the time that all threads together were computing.
+*transformers* are built at their published sizes with random weights, which doesn't affect their speed: this needs no
+download, but some gigabytes of memory. "processor" is the computing time of all threads together.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ DEPTH_ANYTHING: dict[str, dict[str, Any]] = {
 
 
 def picture(height: int, width: int) -> Tensor:
-    """Return (1, 3, H, W) of random blobs."""
+    """Return a picture (1, 3, H, W) of random blobs."""
     cells = torch.rand(1, 3, 18, 32, generator=torch_rng("bench_depth"))
     return F.interpolate(cells, (height, width), mode="bicubic").clamp(0, 1)
 
 
 def seconds(job: Callable[[], object], repeats: int, device: str) -> tuple[float, float]:
-    """Return median seconds by the clock and of all threads, the first run not counted."""
+    """Return the median of clock seconds and of all threads' processor seconds; the first run doesn't count."""
     clock, work = [], []
     for _ in range(repeats + 1):
         started, busy = time.perf_counter(), time.process_time()
@@ -57,7 +57,7 @@ def seconds(job: Callable[[], object], repeats: int, device: str) -> tuple[float
 
 @torch.inference_mode()
 def fastdepth_table(device: str, repeats: int) -> None:
-    """Print FastDepth's time as a whole and by parts."""
+    """Print FastDepth's time, in total and by parts."""
     model, network = create_depth_model("FastDepth", device), load_fastdepth().to(device)
     print("\n| FastDepth | clock (s) | processor (s) |\n| --- | ---: | ---: |")
     for height, width in SIZES:
@@ -96,7 +96,7 @@ def build(name: str) -> nn.Module:
 
 
 def network_table(names: list[str], device: str, repeats: int) -> None:
-    """Print the time of networks for a 1080p picture at their own resolution."""
+    """Print the time of the networks `names` for a 1080p picture, each at its own resolution."""
     print(
         f"\n| network at {PICTURE[1]}x{PICTURE[0]} | parameters (M) | short side | arithmetic | clock (s) | processor (s) |"
     )
@@ -106,7 +106,7 @@ def network_table(names: list[str], device: str, repeats: int) -> None:
         count = sum(weights.numel() for weights in network.parameters()) / 1e6
         model = NetworkDepthModel(name, DEPTH_MODELS[name], network, device, None)
         given = picture(*PICTURE)
-        # random weights may give a flat or wild map: the answer doesn't matter here, only the way to it
+        # not `infer`, because random weights may give a flat or wild map; only the computing matters here
         row = seconds(lambda m=model, given=given: m._raw(given.to(m.device)), repeats, device)  # type: ignore[misc]
         arithmetic = str(model.dtype or torch.float32).removeprefix("torch.")
         print(f"| {name} | {count:.0f} | {model.resolution} | {arithmetic} | {row[0]:.2f} | {row[1]:.2f} |", flush=True)

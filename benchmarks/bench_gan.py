@@ -1,10 +1,10 @@
-"""What a GAN step costs beside a plain one.
+"""Measure what a GAN step costs compared with a plain one.
 
     OMP_NUM_THREADS=1 python benchmarks/bench_gan.py --sizes 8x256 4x188 --perceptual vgg alex
 
-Prints a Markdown table: processor seconds (which other work on the machine disturbs least) of a plain and a GAN step with their
-ratio (goal: at most 2.2). Members of an ensemble count as often as each is picked. Median of `--repeats` steps each;
-adversarial term always on, as after the warm-up.
+Prints a Markdown table with the processor seconds of a plain and of a GAN step and their ratio (goal: at most 2.2).
+Processor seconds are least disturbed by other work on the machine. Each is the median of `--repeats` steps; members of
+an ensemble are weighted by how often they are picked. The adversarial term is always on, as after the warm-up.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from inpaintkit.training.tasks.gan import GanTask
 
 
 def step_seconds(trainer: Trainer, repeats: int) -> float:
-    """Return the median processor seconds of a whole step, data left out."""
+    """Return the median processor seconds of a whole step, without loading its data."""
     task, count = trainer.setup.task, trainer.config.batch_size
     batch = next(trainer.setup.feed.batches([(draw % len(trainer.train_set), 1, draw) for draw in range(count)]))
     task.train_mode()
@@ -41,7 +41,7 @@ def step_seconds(trainer: Trainer, repeats: int) -> float:
 
 
 def gan_seconds(trainer: Trainer, repeats: int) -> float:
-    """Return the processor seconds of a GAN step, the members of its ensemble counting as often as each is picked."""
+    """Return the processor seconds of a GAN step, averaged over its ensemble by how often each member is picked."""
     task = trainer.setup.task
     assert isinstance(task, GanTask)
     mean = 0.0

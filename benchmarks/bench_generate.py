@@ -1,10 +1,10 @@
-"""Speed and memory of generating and feeding records, as tables: ``python benchmarks/bench_generate.py``, some six minutes.
+"""Measure speed and memory of generating and feeding records: ``python benchmarks/bench_generate.py``, six minutes.
 
-Run it on an idle machine with two cores or more; ``--pictures 10`` is the short version. Pictures: JPEG files of
-1620 x 1080 px, each cut from another place of a shipped photo, every second one mirrored, so that nothing is met
-twice; the view is 1080 px high always. A *view* is a picture or its mirror image: reading, resizing, one hole, two crops,
-four PNG files; *records* are the pairs that remain. Generating uses threads only, so processor time and memory of
-this one process are those of all; each row has a process of its own, and memory is its peak since the imports.
+Run it on an idle machine with two cores or more; ``--pictures 10`` is the short version. Pictures are JPEG files of
+1620 x 1080 px, each cut from another place of a shipped photo and every second one mirrored, so that no two are equal;
+views are always 1080 px high. A *view* is a picture or its mirror image: reading, resizing, one hole, two crops, four
+PNG files. *records* are the pairs that are kept. Generating only uses threads, so one process shows all processor time
+and memory; each row runs in a process of its own, and memory is its peak since the imports.
 """
 
 from __future__ import annotations
@@ -110,12 +110,12 @@ def bench_throughput(root: Path, pictures: Path, counts: list[int]) -> None:
 
 
 def fits(model: str, count: int, workers: int) -> bool:
-    """Tell whether a row is short enough for six minutes in all."""
+    """Return True if a row is short enough for six minutes in all."""
     return count <= MOST[model] and (workers == 2 or count <= MOST_ALONE[model])
 
 
 def child(pictures: str, output: str, count: str, model: str, workers: str) -> None:
-    """Print one row of a table of throughput."""
+    """Print one row of a throughput table."""
     records_module.SHORT_SIDES = (HEIGHT,)  # type: ignore[assignment]
     config = config_of(Path(pictures), Path(output), int(count), model, int(workers))
     reset_peak()
@@ -129,7 +129,7 @@ def child(pictures: str, output: str, count: str, model: str, workers: str) -> N
 
 
 class Sleeper(nn.Module):
-    """A depth network that takes bright for near and takes its time, but no processor: as a GPU looks from outside."""
+    """A depth network that takes bright for near and only sleeps: it takes time but no processor, like one on a GPU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,13 +141,13 @@ class Sleeper(nn.Module):
 
 
 class TimedModel(NetworkDepthModel):
-    """Such a network behind the kit's own interface; `seconds`: how long it was asked, in all."""
+    """Depth model around a `Sleeper`; `seconds` is the total time spent in `infer`."""
 
     seconds = 0.0
 
     def __init__(self) -> None:
         super().__init__("Any_B", DEPTH_MODELS["Any_B"], Sleeper(), "cpu", None)
-        self.seconds = 0.0  # where bf16 is fast, the model has been tried out by now
+        self.seconds = 0.0  # where bf16 is fast, building the model has already called `infer`
 
     def infer(self, pictures: Tensor) -> Tensor:
         start = time.perf_counter()
@@ -157,7 +157,7 @@ class TimedModel(NetworkDepthModel):
 
 
 def bench_network(root: Path, pictures: Path) -> None:
-    """Show that a depth network that is slower than the workers hardly ever waits for them."""
+    """Print how long generating takes with a depth network slower than the workers: it should hardly wait for them."""
     print(f"\nA depth network that only sleeps, {NETWORK_SECONDS} s for each of {NETWORK_PICTURES} pictures:\n")
     print("| workers | network asked for (s) | whole run (s) | times as long | processor |")
     print("| ---: | ---: | ---: | ---: | ---: |")
@@ -174,7 +174,7 @@ def bench_network(root: Path, pictures: Path) -> None:
 
 
 def bench_survey(root: Path, seconds: int = 10, rate: int = 24) -> None:
-    """Time the choice of a 1080p video's frames, and the reading of one chosen frame."""
+    """Print how long it takes to choose the frames of a 1080p video, and to read one chosen frame."""
     path = root / "clip.mp4"
     with Image.open(SAMPLES / "train" / "fig_bowl.jpg") as image:
         pixels = np.asarray(image.convert("RGB").resize((2400, 1350)))

@@ -1,10 +1,10 @@
-"""How near each hole method comes to the exact disocclusion of layered scenes, as markdown tables.
+"""Compare each hole method with the exact disocclusion of layered scenes, as Markdown tables.
 
-Use: ``python benchmarks/bench_holes.py [--scenes N]``, or of docs/hole_synthesis.md with ``--figures docs/images`` the pictures,
-with ``--photos`` the table of the shipped photos.
+Usage: ``python benchmarks/bench_holes.py [--scenes N]``. With ``--figures docs/images`` it draws the pictures of
+docs/hole_synthesis.md instead, with ``--photos`` it prints that page's table of the shipped photos.
 
 Scenes are drawn from fixed seeds, with noise textures (holes don't depend on them). A border as wide as the largest
-disparity is not judged: things outside the picture hide pixels there, which no method can know.
+disparity isn't judged: things outside the picture hide pixels there, which no method can know.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ DIVERGENCES = (2.0, 4.0, 8.0)
 CONVERGENCE = 0.5
 DEPTHS: dict[str, dict[str, float]] = {
     "exact": {},
-    "sharp, false hills": {"hills": 0.1},  # as FastDepth's maps are
+    "sharp, false hills": {"hills": 0.1},  # like FastDepth's maps
     "soft, 1.5 px": {"blur": 1.5},
     "soft, 3 px": {"blur": 3.0},
-    "3 x smaller map": {"factor": 3.0},  # as those of Depth Anything are for 1080 lines
+    "3 x smaller map": {"factor": 3.0},  # like Depth Anything's for 1080 lines
     "3 x smaller map, false hills": {"factor": 3.0, "hills": 0.1},
 }
 HILL = 60  # px, from one false hill to the next
@@ -45,14 +45,14 @@ PHOTOS = Path(__file__).parents[1] / "data/samples"
 FOUND, MISSED, WRONG = (255, 0, 255), (255, 255, 0), (0, 255, 255)
 SPECK = 12  # px, largest component that counts as a speck
 PHOTO_DIVERGENCE, PHOTO_SPECK = 2.5, 50
-EDGE_REACH, OBJECT_BLUR = 3, 2.5  # px; the blur leaves the edges of objects
+EDGE_REACH, OBJECT_BLUR = 3, 2.5  # px; the blur only leaves the edges of objects
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass
 class Tally:
-    """Sums over scenes, in px and pieces."""
+    """Sums over scenes, counted in px or in components."""
 
     both: float = 0.0
     either: float = 0.0
@@ -71,13 +71,13 @@ def pieces(hole: Tensor) -> tuple[int, int]:
 
 
 def estimated(depth: Tensor, hills: float = 0.0, **loss: float) -> Tensor:
-    """Return `depth` as an estimator would see it: see `degrade_depth`, and with smooth hills of that height where nothing is."""
+    """Return `depth` as an estimator would give it, see `degrade_depth`, with false smooth hills of height `hills`."""
     y, x = (torch.sin(torch.arange(side) * (math.tau / HILL)) for side in depth.shape[-2:])
     return degrade_depth((depth + hills * y[:, None] * x).clamp(0, 1), **loss)
 
 
 def add(tally: Tally, hole: Tensor, exact: Tensor) -> None:
-    """Count one scene's hole against its exact one."""
+    """Add the comparison of one scene's hole with its exact one to `tally`."""
     count, specks = pieces(hole)
     tally.both += int((hole & exact).sum())
     tally.either += int((hole | exact).sum())
@@ -89,7 +89,7 @@ def add(tally: Tally, hole: Tensor, exact: Tensor) -> None:
 
 
 def scene_figure() -> Pixels:
-    """Two rows: picture, depth, exact left view; errors of each method for soft depth (magenta = right, see page)."""
+    """Return two rows: picture, depth, exact left view; each method's errors on soft depth (colours: see the page)."""
     photos = [
         as_tensor(read_picture(PHOTOS / name, SIZE[0])) for name in ("train/dahlia.jpg", "train/forest_stream.jpg")
     ]
@@ -108,7 +108,7 @@ def scene_figure() -> Pixels:
 
 
 def photo_figure(name: str, methods: tuple[str, ...]) -> Pixels:
-    """A shipped photo's depth, left view and hole, or, for several methods, the hole of each."""
+    """Return a shipped photo's depth, left view and hole, or, for several methods, the hole of each."""
     pixels = read_picture(PHOTOS / name, SIZE[0] * 2)
     depth = create_depth_model("FastDepth").infer(as_tensor(pixels)[None])
     shown = [preview(pixels, depth, 3.0, CONVERGENCE, hole_method=method) for method in methods]
@@ -120,7 +120,10 @@ def photo_figure(name: str, methods: tuple[str, ...]) -> Pixels:
 
 
 def photo_table() -> str:
-    """Return how much of the shipped photos each method takes for hole, and whether its left borders lie at edges that are seen there."""
+    """Return the table of the shipped photos.
+
+    It shows what share of the photos each method takes for hole, and how often holes' left borders lie at visible edges.
+    """
     model, rows, widths = create_depth_model("FastDepth"), defaultdict[str, list[list[float]]](list), list[float]()
     for path in sorted(PHOTOS.rglob("*.jpg")):
         pixels = read_picture(path, SIZE[0] * 2)

@@ -1,9 +1,9 @@
-"""How fast `Inpainter` is against the generator on the whole frame, how near its result, what the network costs.
+"""Compare `Inpainter` with the generator on the whole frame, in speed and results, and measure what the network costs.
 
     python benchmarks/bench_inpainter.py [CHECKPOINT] [--sizes 720 1080 2160] [--device cpu] [--threads N]
 
-Without a checkpoint: random weights, for times only. Times are the best of some runs, in turns; CPU seconds don't suffer
-from other work on the machine, so trust them there. Memory is that of a process of its own.
+Without a checkpoint, weights are random and only times make sense. Times are the best of some runs, taken in turns; on
+a machine with other work to do, trust the CPU seconds. Memory is measured in a process of its own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PHOTOS = Path(__file__).parent.parent / "data" / "samples"
 LONG_SIDE = 16 / 9
 RUNS = 3
 LARGE_HEIGHT = 1440
-"""From this height on, one run and the two cases that real pictures resemble most will do."""
+"""From this height on, one run of the two cases most like real pictures is enough."""
 EIGHT_K = 4320
 DIVERGENCE = 4.0
 REACHES = (32, 48, 64, 80, 96)
@@ -45,7 +45,7 @@ def photo(name: str, height: int) -> Tensor:
 
 
 def scattered_strips(picture: Tensor) -> Tensor:
-    """36 upright strips anywhere, 1.5 % of a 1080p picture: the least favourable case."""
+    """Return a hole of 36 upright strips anywhere, 1.5 % of a 1080p picture: the least favourable case."""
     height, width = picture.shape[-2:]
     rng, unit = numpy_rng("scattered"), height / 1080
     hole = torch.zeros(1, 1, height, width, dtype=torch.bool)
@@ -56,7 +56,7 @@ def scattered_strips(picture: Tensor) -> Tensor:
 
 
 def contour_strips(picture: Tensor) -> Tensor:
-    """36 strips along the sides of six objects, 1.5 % of a 1080p picture."""
+    """Return a hole of 36 strips along the sides of six objects, 1.5 % of a 1080p picture."""
     height, width = picture.shape[-2:]
     rng, unit = numpy_rng("contours"), height / 1080
     hole = torch.zeros(1, 1, height, width, dtype=torch.bool)
@@ -71,7 +71,7 @@ def contour_strips(picture: Tensor) -> Tensor:
 
 
 def depth_hole(picture: Tensor) -> Tensor:
-    """The warp-back hole of the photo itself."""
+    """Return the warp-back hole of the photo itself."""
     depth = resize_depth(create_depth_model("FastDepth").infer(picture), (picture.shape[-2], picture.shape[-1]))
     return close_hole(warp_back_hole(depth, DIVERGENCE, 0.5))
 
@@ -86,7 +86,7 @@ def cases(height: int) -> Iterator[tuple[str, Tensor, Tensor]]:
 
 
 def best_of(works: list[Callable[[], Tensor]], device: str, runs: int = RUNS) -> list[tuple[float, float]]:
-    """Return (wall, CPU) seconds of each of `works`, the best of `runs` in turns after one to warm up."""
+    """Return the (wall, CPU) seconds of each of `works`: the best of `runs`, taken in turns after one to warm up."""
     best = [(float("inf"), float("inf"))] * len(works)
     for run in range(runs + 1):
         for index, work in enumerate(works):
@@ -101,7 +101,7 @@ def best_of(works: list[Callable[[], Tensor]], device: str, runs: int = RUNS) ->
 
 
 def print_times(fill: Inpainter, sizes: list[int]) -> None:
-    """Whole frame against windows for every size, in fp32 and in bf16."""
+    """Print the times of the whole frame and of windows for every size, in fp32 and in bf16."""
     print("| size | arithmetic | hole | % | whole frame: wall, CPU (s) | windows: wall, CPU (s) | faster: wall, CPU |")
     print("| --- | --- | --- | ---: | ---: | ---: | ---: |", flush=True)
     kind = torch.device(fill.device).type
@@ -118,7 +118,7 @@ def print_times(fill: Inpainter, sizes: list[int]) -> None:
 
 
 def print_costs(fill: Inpainter) -> None:
-    """Parameters, operations per frame, and memory at 8K."""
+    """Print the number of parameters, the operations per frame and the memory at 8K."""
     picture = torch.zeros(1, 3, 1080, 1920, device=fill.device)
     with FlopCounterMode(display=False) as counter:
         fill.model.infer(picture, picture[:, :1] > 0)
@@ -133,7 +133,7 @@ def print_costs(fill: Inpainter) -> None:
 
 
 def print_reaches(fill: Inpainter, height: int) -> None:
-    """Largest differences to the whole frame by reach: only sensible with trained weights."""
+    """Print the largest differences from the whole frame by reach; this only makes sense with trained weights."""
     print("\nLargest difference to the whole frame inside holes, in 1/255, by how far the encoder computes:\n")
     print(f"| hole | {' | '.join(f'{reach} px' for reach in REACHES)} |\n| --- |{' ---: |' * len(REACHES)}")
     usual = fill.reach
@@ -148,7 +148,7 @@ def print_reaches(fill: Inpainter, height: int) -> None:
 
 
 def print_peak_memory() -> None:
-    """Print by how many MiB filling an 8K picture takes this process above what it held with the picture alone."""
+    """Print how many MiB filling an 8K picture needs beyond the memory held with the picture alone."""
     fill = Inpainter(LightInpaintV1(torch_rng("bench"), grey_start=True))
     picture = torch.rand(1, 3, EIGHT_K, round(EIGHT_K * LONG_SIDE), generator=torch_rng("8k"))
     hole = contour_strips(picture)

@@ -1,10 +1,10 @@
-"""Which parts of the quick recipe matter: one run per part left out, all with equally many samples.
+"""Measure which parts of the quick recipe matter: one run per part left out, all with the same number of samples.
 
     python benchmarks/bench_recipe.py DATA_DIR --samples 12000 --out /tmp/recipes
 
-DATA_DIR holds records of 01_generate (train/ and eval/). Starts from `params/02_train.quick.yaml` and changes one part at
-a time; the first row is the reference's recipe at the same samples, crop and perceptual network. Finished runs are kept,
-so an interrupted benchmark continues. Prints a Markdown table; PSNR and LPIPS are inside holes of the evaluation records.
+DATA_DIR holds records of 01_generate (train/ and eval/). Each run changes one part of `params/02_train.quick.yaml`; the
+first row is the reference's recipe with the same samples, crop and perceptual network. Finished runs are kept, so an
+interrupted benchmark can continue. Prints a Markdown table; PSNR and LPIPS are inside holes of the evaluation records.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from inpaintkit.files import atomic_write_text
 from inpaintkit.training import Lpips, ProgressLines, Trainer, metrics
 
 QUICK = Path(__file__).parents[1] / "params" / "02_train.quick.yaml"
-REFERENCE = {  # what the quick recipe changes, as the reference has it
+REFERENCE = {  # the reference's values of what the quick recipe changes
     "backward_step": 4,
     "optimizer": "adamw",
     "learning_rate": 1e-4,
@@ -55,7 +55,7 @@ COLUMNS = ("hole PSNR (dB)", "row fill (dB)", "hole LPIPS", "evaluation L1", "s 
 
 
 def train(name: str, changes: Mapping[str, Any], options: argparse.Namespace, seed: int) -> dict[str, float]:
-    """Train one variant, or read what it left; return its figures."""
+    """Return the figures of one variant: train it, or read them if that was done before."""
     folder = options.out / f"{name.replace(' ', '_')}_{seed}"
     done = folder / "figures.csv"
     if done.exists():
@@ -113,7 +113,7 @@ def main() -> None:
 
 
 def spread(values: list[float]) -> str:
-    """Return the mean, with the range where there are several values."""
+    """Return the mean, with the range if there are several values."""
     mean = f"{sum(values) / len(values):.4g}"
     return mean if len(values) == 1 else f"{mean} ({min(values):.4g} to {max(values):.4g})"
 

@@ -1,7 +1,7 @@
-"""Cost against size: time and memory at 1, 2, 4 and 8 times the work, each in a process of its own.
+"""Measure cost against size: time and memory at 1, 2, 4 and 8 times the work, each in a process of its own.
 
-Use: ``python benchmarks/bench_scaling.py [--device cpu]``. Memory is the most that the process
-held while it worked above what it held before, on a GPU the most that torch allocated there.
+Usage: ``python benchmarks/bench_scaling.py [--device cpu]``. Memory is the peak of the process during the work, minus
+what it held before; on a GPU it is the most that torch allocated there.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ PIXELS = 640 * 480
 BATCH = 2
 CROP = 128
 RUNS = 3
-STRIPS = 4  # holes at size 1, as many more at larger ones
+STRIPS = 4  # holes at size 1; their number grows with the size
 
 
 def picture_size(factor: int) -> tuple[int, int]:
-    """Return (H, W) in multiples of 8 of a 4:3 picture with `factor` times the pixels."""
+    """Return (H, W), multiples of 8, of a 4:3 picture with `factor` times the pixels."""
     height = math.sqrt(PIXELS * factor * 3 / 4)
     return round(height / 8) * 8, round(height * 4 / 3 / 8) * 8
 
 
 def hole_of(factor: int) -> torch.Tensor:
-    """Return upright strips, the same share of the picture at every factor."""
+    """Return a hole of upright strips that takes the same share of the picture at every factor."""
     height, width = picture_size(factor)
     hole = torch.zeros(1, 1, height, width, dtype=torch.bool)
     places = torch.rand(STRIPS * factor, 2, generator=torch_rng("places", factor))
@@ -99,7 +99,7 @@ WORKS = {
 
 
 def measure(name: str, factor: int, device: str) -> None:
-    """Print seconds and MiB of one work at one size as JSON."""
+    """Print the seconds and MiB of one kind of work at one size, as JSON."""
     work = WORKS[name][0](factor, device)
     before = reset_peak()
     seconds = []

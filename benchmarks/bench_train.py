@@ -1,10 +1,11 @@
-"""What a sample costs, how long a training step takes and where its time goes, at 1, 2, 4 and 8 times the samples.
+"""Measure the time of a sample and of a training step, by its parts, at 1, 2, 4 and 8 times the samples.
 
     OMP_NUM_THREADS=2 python benchmarks/bench_train.py
 
-Prints Markdown tables: processor time of one augmented sample from the packed cache (goal: 0.3 ms of clock with both cores at
-work); then, for each crop, seconds of data, forward, loss (L1 and LPIPS), backward and optimiser per step. A GAN step:
-bench_gan.py. Pictures are noise, holes upright bars. Best of `--repeats` steps each. Some two minutes on two quiet cores.
+Prints Markdown tables: first the processor time of one augmented sample from the pack (goal: 0.3 ms of clock time with
+both cores at work); then, for each crop, the seconds per step of data, forward, loss (L1 and LPIPS), backward and
+optimiser. For a GAN step see bench_gan.py. Pictures are noise, holes are upright bars. Each time is the best of
+`--repeats` steps. Takes some two minutes on two quiet cores.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SAMPLES = 400
 
 
 def write_records(root: Path) -> None:
-    """Write records with noise for pictures and upright bars for holes."""
+    """Write records whose pictures are noise and whose holes are upright bars."""
     for split in ("train", "eval"):
         (root / split).mkdir(parents=True)
         for number in range(RECORDS):
@@ -46,7 +47,7 @@ def write_records(root: Path) -> None:
 
 
 class Clock:
-    """Seconds between looks, the device's queue emptied first."""
+    """A stopwatch: each `look` waits for the device and returns the seconds since the last one."""
 
     def __init__(self, device: str) -> None:
         self.device, self.last = device, 0.0
@@ -60,7 +61,7 @@ class Clock:
 
 
 def plain_step(trainer: Trainer, number: int) -> dict[str, float]:
-    """Do one step as the task does it, and return the seconds of each part."""
+    """Run one step as the task does and return the seconds of each part."""
     setup, records = trainer.setup, trainer.train_set
     task, clock = setup.task, Clock(setup.task.device)
     clock.look()
@@ -79,7 +80,7 @@ def plain_step(trainer: Trainer, number: int) -> dict[str, float]:
 
 
 def sample_costs(root: Path, crop: int) -> tuple[float, float]:
-    """Return the mean processor time of a sample (ms) as the recipe draws it, and without colour jitter."""
+    """Return the mean processor time of a sample in ms, as the recipe draws it and without colour jitter."""
     records = InpaintDataset(root / "train", training=True, crop_size=crop)
     usual, costs = augmentation.JITTER_CHANCE, []
     for chance in (usual, 0.0):
@@ -93,7 +94,7 @@ def sample_costs(root: Path, crop: int) -> tuple[float, float]:
 
 
 def make(folder: Path, options: argparse.Namespace, crop: int, batch: int, gan: bool = False) -> Trainer:
-    """Return a trainer on the bench's records."""
+    """Return a trainer on the benchmark's records."""
     values = {
         "data_dir": str(folder / "data"), "model_dir": tempfile.mkdtemp(dir=folder), "crop_size": crop, "batch_size": batch,
         "backward_step": 1, "perceptual": options.perceptual, "device": options.device, "amp": options.amp,
@@ -107,7 +108,7 @@ def make(folder: Path, options: argparse.Namespace, crop: int, batch: int, gan: 
 
 
 def fastest(step: Callable[[int], dict[str, float]], repeats: int) -> dict[str, float]:
-    """Return each part's least seconds over some steps, after one to warm up."""
+    """Return each part's shortest time over `repeats` steps, after one to warm up."""
     step(0)
     runs = [step(number) for number in range(1, repeats + 1)]
     return {part: min(run[part] for run in runs) for part in PARTS}

@@ -1,9 +1,9 @@
-"""Time and memory of the hole methods, closing included, as a markdown table.
+"""Measure time and memory of the hole methods, closing included, as a Markdown table.
 
-Use: ``python benchmarks/bench_warp.py [--device cuda] [--repeats N]``.
+Usage: ``python benchmarks/bench_warp.py [--device cuda] [--repeats N]``.
 
-Depth maps are random layers with soft slopes. "processor" is the time that all threads together were computing: on a
-machine shared with others it says more than the clock does.
+Depth maps are random layers with soft slopes. "processor" is the computing time of all threads together; on a shared
+machine it is more reliable than clock time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FindHole = Callable[[Tensor], Tensor]
 
 
 def layered_depth(height: int, width: int) -> Tensor:
-    """Return (1, 1, H, W): slanted rectangles of random place, size and depth, nearer ones on top."""
+    """Return depth (1, 1, H, W): slanted rectangles of random place, size and depth, nearer ones on top."""
     rng = torch_rng("bench_warp", height, width)
     y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
     depth = 0.2 * y
@@ -44,7 +44,7 @@ def layered_depth(height: int, width: int) -> Tensor:
 
 
 def measure(find_hole: FindHole, depth: Tensor, repeats: int) -> tuple[list[float], list[float]]:
-    """Return seconds by the clock and seconds of all threads, of each run."""
+    """Return the clock seconds and all threads' processor seconds of each run; the first run doesn't count."""
     clock, work = [], []
     for _ in range(repeats + 1):
         started, busy = time.perf_counter(), time.process_time()
@@ -64,7 +64,7 @@ def peak_bytes(find_hole: FindHole, depth: Tensor) -> int:
         find_hole(depth)
         return torch.cuda.max_memory_allocated() - before
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the profiler sees its own thread only; each further one adds a block of rows
+    torch.set_num_threads(1)  # the profiler only sees its own thread; each further one adds a block of rows
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as log:
         find_hole(depth)
     torch.set_num_threads(threads)

@@ -1,8 +1,9 @@
-"""How long the widgets take to answer a moved slider, at 1920x1080, depth already estimated.
+"""Measure how long the widgets take to react to a moved slider, at 1920x1080, with depth already estimated.
 
-In the kernel, from the new value to the message for the browser: ``python benchmarks/bench_widgets.py``. "processor" is the time that all
-threads together were computing: on a machine shared with others it says more than the clock does. In a browser, from the key that moves a
-slider to the picture on the screen: ``python benchmarks/bench_widgets.py --browser`` (wants Chromium and playwright).
+``python benchmarks/bench_widgets.py`` measures in the kernel, from the new value to the message for the browser.
+"processor" is the computing time of all threads together; on a shared machine it is more reliable than clock time.
+``python benchmarks/bench_widgets.py --browser`` measures in a browser, from the key that moves a slider to the picture
+on the screen (needs Chromium and playwright).
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def write_photo(folder: Path) -> Path:
 
 
 def measured(action: Callable[[int], object], times: int = MOVES) -> str:
-    """Return median and slowest by the clock, and the median of all threads' time, in ms, as cells of a table."""
+    """Return table cells in ms: median and slowest by the clock, and median of all threads' processor time."""
     clock, work = [], []
     for move in range(times + 1):
         started, busy = time.perf_counter(), time.process_time()
@@ -74,14 +75,14 @@ def measured(action: Callable[[int], object], times: int = MOVES) -> str:
 
 
 def every(box: ipw.Widget) -> Iterator[Any]:
-    """Yield `box` and all in it."""
+    """Yield `box` and all widgets in it."""
     yield box
     for child in getattr(box, "children", ()):
         yield from every(child)
 
 
 def print_moves(name: str, box: ipw.Widget, moves: dict[str, Sequence[object]], note: str = "") -> None:
-    """Print how long a widget takes to answer when each control goes through some values."""
+    """Print how long a widget takes to react as each control goes through its values in `moves`."""
     controls = {part.description: part for part in every(box) if getattr(part, "description", "") in moves}
     for control, values in moves.items():
         row = measured(lambda step, c=controls[control], v=values: setattr(c, "value", v[step]), len(values) - 1)

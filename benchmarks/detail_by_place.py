@@ -1,9 +1,9 @@
-"""Where in a cell of 8 x 8 px fills put their fine detail: the grid of a generator, whatever the sign of its dots.
+"""Measure where in a cell of 8 x 8 px fills put their fine detail: a generator's grid, whatever the sign of its dots.
 
     python benchmarks/detail_by_place.py FIGURE CHECKPOINT ...
 
-Prints how much the detail's energy varies over the 64 places of a cell, and draws it. Judged are holes of the shipped photos, and of
-photo scenes made of them. The truth shows what chance does.
+Prints how much the detail's energy varies over the 64 places of a cell, and draws it. It is measured in holes of the
+shipped photos and of photo scenes made from them. The truth's own variation shows how much is chance.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ HIGHEST = 2.5
 
 
 def energy_by_place(truth: Truth, fill: Fill | None) -> Tensor:
-    """Return the mean energy of detail inside holes at each place of the cell, (8, 8), relative to the mean; None: the truth's own.
+    """Return the energy of detail inside holes at each place of the cell (8, 8), relative to the mean.
 
-    Every picture counts by its hole's pixels, however much contrast it has.
+    `fill` None gives the truth's own. A picture counts by its hole's number of pixels, whatever its contrast.
     """
     energies, counts = torch.zeros(64), torch.zeros(64)
     for index in range(len(truth)):

@@ -1,18 +1,18 @@
-"""All that a GPU has to show, in one call: generation, checks against the CPU, speeds, a training to the minute, a GAN trial.
+"""Check and measure everything on a GPU in one call: generation, checks against the CPU, speeds, a training, a GAN run.
 
     PYTHONPATH=. python benchmarks/gpu.py --seconds 600 --out OUT                          # everything
     PYTHONPATH=. python benchmarks/gpu.py generate checks table --seconds 150 --out OUT    # first a look ...
     PYTHONPATH=. python benchmarks/gpu.py train gan --seconds 540 --out OUT                # ... then the rest
 
-It needs torch, torchvision, NumPy, Pillow, OpenCV, safetensors and PyYAML, no other package and no connection. What has to
-be there is what git tracks, of it neither docs/, notebooks/, tests/ nor models/README.md: 46 MiB, without the trunk of VGG16
-(models/perceptual, then there are rows for AlexNet only) 18 MiB. Photos beside data/samples: JPEGs in data/gpu_photos/, or in
-its train/ and eval/; records are made of them there.
+It needs torch, torchvision, NumPy, Pillow, OpenCV, safetensors and PyYAML, no other package and no connection. Of the
+files that git tracks it needs all but docs/, notebooks/, tests/ and models/README.md: 46 MiB, or 18 MiB without the
+trunk of VGG16 (models/perceptual; then there are rows for AlexNet only). To make the records from photos other than
+data/samples, put JPEGs in data/gpu_photos/, or in its train/ and eval/.
 
-Each part runs in a process of its own, with its share of the time that is left: none stops the next. Records and runs lie in
-models/gpu, where a second call finds them; where there are no records it makes them. OUT gets at most 8 files: results.md,
-results.json, log.txt (a second call adds to them), both models (9 MB each) and pictures. Without a GPU, and with --rehearsal,
-everything is done in small on the CPU, in some two minutes.
+Each part runs in a process of its own, with its share of the time left, and a part that fails doesn't stop the next.
+Records and runs are kept in models/gpu, where a second call finds them; missing records are made. OUT gets at most 8
+files: results.md, results.json, log.txt (a second call adds to them), both models (9 MB each) and pictures. Without a
+GPU, or with --rehearsal, everything runs at a small size on the CPU, in some two minutes.
 """
 
 from __future__ import annotations
@@ -37,19 +37,18 @@ from PIL import Image
 
 SHARES = {"generate": 1.0, "checks": 2.0, "table": 2.5, "train": 8.0, "gan": 4.0}
 SMALL_SHARES = {"generate": 2.0, "checks": 6.0, "table": 2.0, "train": 4.0, "gan": 3.0}
-"""The parts in order, and what they get of the time; what one leaves goes to the next."""
+"""The parts in order, with their shares of the time; what one leaves goes to the next."""
 
-GRACE = (
-    10.0  # seconds beyond its limit in which a part may still end by itself; then an alarm, which it has set, ends it
-)
+GRACE = 10.0
+"""Seconds beyond its limit in which a part may still end by itself; then the alarm that it has set ends it."""
 
 
 def run_parts(names: Sequence[str], scope: Scope, out: Path) -> None:
-    """Run the parts one after the other, each in a process with its share of what is left, and write all results."""
+    """Run the parts one after the other, each in a process with its share of the time left, and write all results."""
     out.mkdir(parents=True, exist_ok=True)
     scope.work.mkdir(parents=True, exist_ok=True)
     if "generate" not in names and not (scope.data / "eval").is_dir():
-        names = ["generate", *names]  # the machine isn't the one that was looked at first
+        names = ["generate", *names]  # not the machine of the first call
     shares = SMALL_SHARES if scope.small else SHARES
     with open(out / "log.txt", "ab") as log:
         for number, name in enumerate(names):
@@ -64,7 +63,7 @@ def run_parts(names: Sequence[str], scope: Scope, out: Path) -> None:
             ending = {0: "done", -signal.SIGALRM: "stopped at its limit"}.get(process.wait(), "FAILED, see log.txt")
             if ending != "done":
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)  # what it had started itself
+                    os.killpg(process.pid, signal.SIGKILL)  # the processes that it started
             seconds = time.monotonic() - started
             file = scope.work / f"{name}.json"
             found = json.loads(file.read_text()) if file.is_file() else {}
@@ -75,14 +74,14 @@ def run_parts(names: Sequence[str], scope: Scope, out: Path) -> None:
 
 
 def add_result(name: str, result: Mapping[str, Any], scope: Scope, out: Path) -> None:
-    """Write the result of a part to those that `out` already holds of this machine."""
+    """Add the result of a part to those that `out` already holds from this machine."""
     gpu = torch.cuda.get_device_name(0) if scope.device.startswith("cuda") else "none"
     facts = {"gpu": gpu, "torch": torch.__version__, "cores": os.cpu_count(), "rehearsal": scope.small}
     file = out / "results.json"
     before = json.loads(file.read_text()) if file.is_file() else {}
     parts = (before["parts"] if before.get("facts") == facts else {}) | {name: result}
     file.write_text(json.dumps({"facts": facts, "parts": parts}, indent=1))
-    lines = ["# Results on " + (gpu if gpu != "none" else "a CPU, in small"), "", f"{facts}"]
+    lines = ["# Results on " + (gpu if gpu != "none" else "a CPU, at the small size"), "", f"{facts}"]
     for part_name, part in parts.items():
         heading = f"## {part_name}: {part['ending']}, {part['seconds']} of {part['limit']} s"
         lines += ["", heading, "", *shown(part["result"])]
@@ -90,7 +89,7 @@ def add_result(name: str, result: Mapping[str, Any], scope: Scope, out: Path) ->
 
 
 def shown(result: Mapping[str, Any]) -> list[str]:
-    """Return a part's result as Markdown: rows as a table, texts as they are, figures one a line."""
+    """Return a part's result as Markdown: rows as a table, texts as they are, one figure per line."""
     lines: list[str] = []
     for name, value in result.items():
         if name == "rows":
@@ -127,9 +126,9 @@ def main() -> None:
     parser.add_argument(
         "parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"of {', '.join(PARTS)}; none: all"
     )
-    parser.add_argument("--seconds", type=float, help="for all parts together; else 600, or 120 in small")
+    parser.add_argument("--seconds", type=float, help="for all parts together; default 600, or 120 at the small size")
     parser.add_argument("--out", type=Path, default=Path("gpu_results"))
-    parser.add_argument("--rehearsal", action="store_true", help="in small, on the CPU")
+    parser.add_argument("--rehearsal", action="store_true", help="run at a small size on the CPU")
     parser.add_argument("--limit", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, default=ROOT / "models" / "gpu", help=argparse.SUPPRESS)
     for name in ("part", "judge", "result", "device"):
@@ -142,7 +141,7 @@ def main() -> None:
     if options.judge:
         judge(Path(options.judge), options.work, small=options.rehearsal, result=Path(options.result))
     elif options.part:
-        signal.alarm(math.ceil(options.limit + GRACE))  # from here on: what loading took doesn't count
+        signal.alarm(math.ceil(options.limit + GRACE))  # counted from here: loading takes none of it
         note(scope, options.part, PARTS[options.part](scope))
     else:
         run_parts(options.parts or list(PARTS), scope, options.out)

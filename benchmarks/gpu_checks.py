@@ -1,7 +1,7 @@
-"""What must hold on a GPU, tried there: the same results as on the CPU, up to rounding. Part ``checks`` of gpu.py.
+"""Check that a GPU gives the same results as the CPU, up to rounding; part ``checks`` of gpu.py.
 
-Each check returns figures; `LIMITS` says up to which value a figure is right. On the CPU, in a rehearsal, all of them are 0 or
-nearly so.
+Each check returns figures; `LIMITS` holds the largest value up to which a figure is right. In a rehearsal on the CPU
+all of them are 0 or nearly 0.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LIMITS = {
     "inpainter against whole frame": 1 / 255, "known pixels that differ": 0.0, "waits of a plain step": 0.0,
     "samples of a resumed run that differ": 0.0, "loss that isn't finite ends a step": 0.0,
 }  # fmt: skip
-"""Figures that aren't here are told, not judged: whatever follows from rounding that grows over the steps."""
+"""Figures that aren't here are reported but not judged: they follow from rounding, which grows over the steps."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def holes(side: int, count: int = 2) -> Tensor:
 
 
 def largest(one: Tensor, other: Tensor) -> float:
-    """Return the largest difference of two tensors, wherever they lie."""
+    """Return the largest difference of two tensors, on whatever devices."""
     return float((one.detach().cpu().double() - other.detach().cpu().double()).abs().max())
 
 
@@ -81,7 +81,7 @@ def generator(place: Place) -> Figures:
 
 def losses(place: Place) -> Figures:
     figures = {"loss": 0.0, "gradient of a loss": 0.0}
-    for name in (name for name in LOSSES if name != "l1dinov2"):  # which needs a package
+    for name in (name for name in LOSSES if name != "l1dinov2"):  # that one needs a package
         totals, gradients = [], []
         for device in ("cpu", place.device):
             output = pictures(place.side).flip(-1).to(device).requires_grad_()
@@ -165,7 +165,7 @@ class _StopHalfway(Callback):
 
 
 def config_of(place: Place, folder: str, **changes: Any) -> dict[str, Any]:
-    """Return the options of a run of 8 steps, of 2 in small."""
+    """Return the options of a run of 8 steps, or of 2 at the small size."""
     count = 32 if place.side >= 128 else 8
     return {
         "data_dir": str(place.data), "model_dir": folder, "device": place.device, "crop_size": place.side,
@@ -175,7 +175,7 @@ def config_of(place: Place, folder: str, **changes: Any) -> dict[str, Any]:
 
 
 def resumed(place: Place) -> Figures:
-    """Compare a run that was stopped in the midst and went on, and one that was repeated, with the whole run."""
+    """Compare the whole run with one that was stopped halfway and resumed, and with one that was repeated."""
     weights: dict[str, dict[str, Tensor]] = {}
     seen: dict[str, Any] = {}
     for name in ("whole", "repeated", "resumed"):
@@ -197,7 +197,7 @@ def resumed(place: Place) -> Figures:
 
 
 def waits(place: Place) -> Figures:
-    """Count what torch itself says to make the host wait, in a plain step and in making its samples."""
+    """Count the operations that, as torch reports, make the host wait in a plain step and in making its samples."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(TrainConfig.from_params(config_of(place, folder, resident="on")), [])
         step = one_step(trainer)
@@ -219,7 +219,7 @@ def waits(place: Place) -> Figures:
 
 
 def one_step(trainer: Trainer) -> Callable[[int], Any]:
-    """Return a function that makes a batch and does step `number`, the update included."""
+    """Return a function that makes a batch and runs step `number`, including the update."""
     from inpaintkit.training.progress import StepPlace
 
     feed, task, count = trainer.setup.feed, trainer.setup.task, trainer.config.batch_size
@@ -237,7 +237,7 @@ def one_step(trainer: Trainer) -> Callable[[int], Any]:
 
 
 def gan(place: Place) -> Figures:
-    """Do a GAN run of a few steps, look at its realness, and give it a loss that isn't finite."""
+    """Run a few GAN steps, measure the spread of the realness map, and check a step whose loss isn't finite."""
     with tempfile.TemporaryDirectory() as folder:
         options = config_of(place, folder, generator_warmup_iteration=1, discriminator="l3c")
         trainer = GanTrainer(GanConfig.from_params(options), [])
@@ -257,14 +257,14 @@ CHECKS = (generator, losses, discriminators, figures_of_holes, synthesis, sample
 
 
 def judged(name: str, value: float) -> str:
-    """Return what a figure is: ``ok``, ``TOO MUCH``, or empty where there is no limit."""
+    """Return the verdict on a figure: ``ok``, ``TOO MUCH``, or empty if it has no limit."""
     if name not in LIMITS:
         return ""
     return "ok" if value <= LIMITS[name] else f"TOO MUCH (limit {LIMITS[name]:.2g})"
 
 
 def start_model(folder: Path, released: Path) -> Path:
-    """Return the released checkpoint, or where it was left behind a fresh generator's file in `folder`."""
+    """Return the released checkpoint, or, if it is missing, the file of a fresh generator in `folder`."""
     from inpaintkit.model import save_model
 
     return released if released.is_file() else save_model(LightInpaintV1(torch_rng(0), True), folder / "start.pth")

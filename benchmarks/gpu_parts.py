@@ -1,4 +1,4 @@
-"""The parts of gpu.py: each takes a `Scope`, works within its time and returns what it has found."""
+"""The parts of gpu.py: each takes a `Scope`, works within its time and returns its results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MODEL = "inpaint.light_inpaint_v1.pth"
 
 @dataclass(frozen=True)
 class Scope:
-    """What a part works with: `device`, folder `work`, `until` when (by `time.monotonic`); `small`: a rehearsal."""
+    """What a part works with: `device`, folder `work`, deadline `until` (`time.monotonic`); `small`: a rehearsal."""
 
     device: str
     work: Path
@@ -42,7 +42,7 @@ class Scope:
 
     @property
     def left(self) -> float:
-        """Seconds that are left."""
+        """Seconds left."""
         return self.until - time.monotonic()
 
     @property
@@ -52,7 +52,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class Row:
-    """A way to do a training step; `kind`: plain or gan."""
+    """One way to run a training step; `kind` is plain or gan."""
 
     batch: int = 32
     backward: int = 1
@@ -66,14 +66,14 @@ ROWS = (
     Row(), Row(perceptual="alex"), Row(8, 4), Row(kind="gan"), Row(64), Row(128), Row(compile=True), Row(64, compile=True),
     Row(64, perceptual="alex", compile=True), Row(amp="off"), Row(amp="fp16"), Row(8, 4, "off"), Row(256), Row(128, compile=True),
 )  # fmt: skip
-"""In order of interest: the time may be up before the last. 8 x 4 and 32 x 1 are the same mathematics."""
+"""In order of interest, since time may be up before the last. 8 x 4 and 32 x 1 are mathematically the same."""
 
 GOALS = "1500 samples/s with VGG16, 3000 with AlexNet; a GAN step at most 2.2 plain ones"
 SMALL_ROWS = (Row(2, perceptual="alex", amp="off"), Row(2, perceptual="alex", amp="off", kind="gan"))
 
 
 def generate(scope: Scope) -> dict[str, Any]:
-    """Make records of the photos, FastDepth on the device, in as many passes as half of the time allows, eight at most."""
+    """Make records of the photos, FastDepth on the device, in as many passes as half of the time allows, up to 8."""
     photos = ROOT / "data" / "gpu_photos"
     photos = photos if photos.is_dir() else ROOT / "data" / "samples"
     if scope.small:
@@ -97,7 +97,7 @@ def generate(scope: Scope) -> dict[str, Any]:
 
 
 def few_photos(source: Path, folder: Path) -> Path:
-    """Copy two photos to train on and one to judge, made small."""
+    """Copy two photos to train on and one to evaluate, reduced in size, to `folder` and return it."""
     for split, count in (("train", 2), ("eval", 1)):
         (folder / split).mkdir(parents=True, exist_ok=True)
         for photo in sorted((source / split).glob("*.jpg"))[:count]:
@@ -108,9 +108,9 @@ def few_photos(source: Path, folder: Path) -> Path:
 
 
 def checks(scope: Scope) -> dict[str, Any]:
-    """Compare the device with the CPU; one check that fails doesn't stop the next."""
+    """Compare the device with the CPU; a check that fails doesn't stop the next."""
     side = 96 if scope.small else 256
-    device = resolve_device(scope.device)  # as all of the kit: float32 is computed in float32
+    device = resolve_device(scope.device)  # like all of the kit, computes float32 in float32
     place = gpu_checks.Place(device, scope.data, gpu_checks.start_model(scope.work, RELEASED), side)
     found: dict[str, Any] = {}
     for check in gpu_checks.CHECKS:
@@ -127,7 +127,7 @@ def checks(scope: Scope) -> dict[str, Any]:
 
 
 def table(scope: Scope) -> dict[str, Any]:
-    """Measure rows until the time is up."""
+    """Measure the rows of the table until time is up."""
     reserve, rows = scope.left / 10, []
     for row in SMALL_ROWS if scope.small else ROWS:
         if scope.left < reserve:
@@ -142,7 +142,7 @@ def table(scope: Scope) -> dict[str, Any]:
 
 
 def measured(scope: Scope, row: Row) -> dict[str, float]:
-    """Return samples per second of a row without a look at the clock in between, seconds of each part, and peak memory."""
+    """Return a row's samples per second (measured without stops in between), times of its parts, and peak memory."""
     options = run_options(scope, row.perceptual) | {
         "batch_size": row.batch, "backward_step": row.backward, "amp": row.amp, "compile": row.compile,
         "model_dir": str(scope.work / "table"), "overwrite": True, "resident": "on",
@@ -167,20 +167,20 @@ def measured(scope: Scope, row: Row) -> dict[str, float]:
         figures["GiB"] = torch.cuda.max_memory_allocated() / 2**30
         figures["kernels"] = kernels(lambda: step(number + 1))
     if row.kind == "plain":
-        figures["compile"] = trainer.setup.task.network is not trainer.model  # where compiling failed, it says so
+        figures["compile"] = trainer.setup.task.network is not trainer.model  # False if compiling failed
         parts = fastest(lambda n: plain_step(trainer, n), 1 if scope.small else 5)
         figures |= {f"{part} (ms)": 1000 * value for part, value in parts.items()}
     return figures
 
 
 def kernels(work: Callable[[], object]) -> float:
-    """Return how many kernels and copies `work` starts on the GPU, NaN where the profiler can't tell."""
+    """Return how many kernels and copies `work` starts on the GPU, NaN if the profiler can't tell."""
     try:
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             work()
             torch.cuda.synchronize()
         return float(sum(event.device_type == torch.autograd.DeviceType.CUDA for event in profile.events() or ()))
-    except Exception:  # the figure is worth no row of the table
+    except Exception:  # not worth losing the table's row
         traceback.print_exc()
         return math.nan
 
@@ -191,7 +191,7 @@ def synchronise(device: str) -> None:
 
 
 def run_options(scope: Scope, perceptual: str) -> dict[str, Any]:
-    """Return what all runs of these parts have in common."""
+    """Return the options that all runs of these parts have in common."""
     return {
         "data_dir": str(scope.data), "device": scope.device, "perceptual": perceptual, "crop_size": SMALL_CROP if scope.small else 256,
         "optimizer": "adamw", "hole_l1_weight": 10.0, "mixed_border": 0.5, "clip_grad_norm": 1.0,
@@ -205,13 +205,16 @@ def make_trainer(kind: str, options: dict[str, Any]) -> Trainer:
         full = {
             "learning_rate": 1e-4,
             "generator_warmup_iteration": 0,
-        }  # steps that are measured have the adversarial term
+        }  # measured steps include the adversarial term
         return GanTrainer(GanConfig.from_params(full | options), [ProgressLines()])
     return Trainer(TrainConfig.from_params({"learning_rate": 3e-4, **options}), [ProgressLines()])
 
 
 def best_row(scope: Scope, kind: str) -> dict[str, Any]:
-    """Return the fastest row of the table with VGG16, or AlexNet where that is missing; without a table the usual one, measured."""
+    """Return the fastest row of the table with VGG16, or with AlexNet if that is missing.
+
+    Without a table, the usual row is measured and returned.
+    """
     file = scope.work / "table.json"
     rows = json.loads(file.read_text())["rows"] if file.is_file() else []
     rows = [row for row in rows if row["kind"] == kind and "samples/s" in row and row["batch"] * row["backward"] <= 64]
@@ -228,7 +231,7 @@ def has_vgg() -> bool:
 
 
 def planned(scope: Scope, kind: str, reserve: float) -> dict[str, Any]:
-    """Return options by which a run ends `reserve` seconds before the time is up, its learning rate at the lowest."""
+    """Return options with which a run ends `reserve` seconds before time is up, its learning rate at the lowest."""
     row, epochs = best_row(scope, kind), 2 if scope.small else 10
     seconds = max(scope.left - reserve, scope.left / 2)
     samples = max(row["batch"], int(row["samples/s"] * seconds / epochs))
@@ -240,7 +243,7 @@ def planned(scope: Scope, kind: str, reserve: float) -> dict[str, Any]:
 
 
 def train(scope: Scope) -> dict[str, Any]:
-    """Train from the released checkpoint until the time is up; the CPU judges that one meanwhile, and the new one in the end."""
+    """Train from the released checkpoint until time is up; the CPU judges it meanwhile, and the new one at the end."""
     options = planned(scope, "plain", 110)
     beside = start_judging(scope, Path(options["checkpoint_file"]), "before")
     trainer = make_trainer("plain", options | {"model_dir": str(scope.work / "plain"), "ema_decay": 0.998})
@@ -253,7 +256,7 @@ def train(scope: Scope) -> dict[str, Any]:
 
 
 def gan(scope: Scope) -> dict[str, Any]:
-    """Fine-tune the trained model against a discriminator, the whole warm-up first; judged as docs/gan.md does."""
+    """Fine-tune the trained model against a discriminator, after the whole warm-up; judge it as docs/gan.md does."""
     start = scope.work / "plain" / MODEL
     options = planned(scope, "gan", 30)
     options |= {"checkpoint_file": str(start)} if start.is_file() else {}
@@ -275,7 +278,10 @@ def gan(scope: Scope) -> dict[str, Any]:
 
 
 def start_judging(scope: Scope, model: Path, name: str) -> tuple[subprocess.Popen[bytes], Path]:
-    """Start judging a model on the CPU, in a process of its own; two cores are left to a training, whose GPU would wait for them."""
+    """Start judging a model on the CPU in a process of its own; return the process and the file that it will write.
+
+    Two cores are left to a training, whose GPU would otherwise wait for them.
+    """
     file = scope.work / f"judged_{name}.md"
     file.unlink(missing_ok=True)
     command = [
@@ -300,7 +306,7 @@ def judged_by(started: tuple[subprocess.Popen[bytes], Path]) -> str:
 
 
 def judge(model: Path, work: Path, small: bool, result: Path) -> None:
-    """Write what `model` and simple fills are worth on photos and scenes, on the CPU."""
+    """Evaluate `model` and simple fills on photos and scenes, on the CPU, and write the tables to `result`."""
     fills = make_fills(f"row, telea, navier_stokes, {model}", "cpu")
     photos = record_truth(InpaintDataset(work / "data" / "eval", training=False, crop_size=128 if small else 256))
     truths = [(photos, 2 if small else 64), (scene_truth(2 if small else 24), 1 if small else None)]
@@ -314,5 +320,5 @@ PARTS: dict[str, Callable[[Scope], dict[str, Any]]] = {
 
 
 def note(scope: Scope, part: str, result: Mapping[str, Any]) -> None:
-    """Keep what a part has found so far."""
+    """Save a part's results so far."""
     (scope.work / f"{part}.json").write_text(json.dumps(result, indent=1, default=str))

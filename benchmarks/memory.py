@@ -1,4 +1,4 @@
-"""The memory of this process (Linux only): what it holds now, and the most it held since a moment of one's choice."""
+"""Measure the memory of this process (Linux only): what it holds now, and its peak since a chosen moment."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ SELF = Path("/proc/self")
 
 
 def reset_peak() -> float:
-    """Forget the peak so far (imports have a high one) and return what the process holds now, MiB."""
+    """Reset the peak (imports have a high one) and return what the process holds now, in MiB."""
     (SELF / "clear_refs").write_text("5")
     return _status("VmRSS")
 
 
 def peak_mib() -> float:
-    """Return the most that the process held since `reset_peak`, MiB."""
+    """Return the most that the process held since `reset_peak`, in MiB."""
     return _status("VmHWM")
 
 

@@ -1,8 +1,8 @@
 """Run all benchmarks and write ``docs/benchmarks.md``: ``make bench``, a quarter of an hour on two quiet cores.
 
-The convention: ``benchmarks/bench_NAME.py`` has a ``main()`` that prints Markdown, tables above all, to stdout. A table whose
-first column is called ``size`` and holds 1x, 2x, ... is plotted as well, if it has columns ``seconds`` and ``MiB``, against size, both
-axes logarithmic, with a dotted line for a cost that grows as fast as the size.
+By convention, ``benchmarks/bench_NAME.py`` has a ``main()`` that prints Markdown to stdout, tables above all. A table
+whose first column is called ``size`` and holds 1x, 2x, ... is also plotted if it has columns ``seconds`` and ``MiB``:
+against size, both axes logarithmic, with a dotted line for a cost that grows in proportion to the size.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from inpaintkit.notebook.machine import machine_facts, versions
 ROOT = Path(__file__).parent.parent
 RELEASED = ROOT / "models" / "released" / "light_inpaint_v1.pth"
 SKIPPED = ("bench_recipe",)
-"""Hours of training, not minutes."""
+"""They take hours of training, not minutes."""
 
 SHORTER: dict[str, list[str]] = {
     "bench_gan": ["--sizes", "4x188", "--perceptual", "alex"],
@@ -34,7 +34,7 @@ SHORTER: dict[str, list[str]] = {
 
 LIMIT_SECONDS = 900
 FAILED = "**It"
-"""How the line of a section begins whose script failed or ran out of time."""
+"""How the line begins that reports, in a section, that the script failed or ran out of time."""
 
 Table = list[list[str]]
 
@@ -46,7 +46,7 @@ def main() -> None:
         nargs="*",
         default=None,
         metavar="NAME",
-        help="for instance scaling inpainter; the others' sections stay",
+        help="for example scaling inpainter; the other sections stay",
     )
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
     options = parser.parse_args()
@@ -66,8 +66,8 @@ def main() -> None:
 
 HEAD = """# Benchmarks
 
-Written by `make bench`; by hand only if you like it overwritten.
-What a table says is told at the top of its script in `benchmarks/`.
+Written by `make bench`, which overwrites changes made by hand.
+The top of each script in `benchmarks/` explains what its tables show.
 Machines differ: compare ratios within one table rather than seconds of two.
 A GPU has a script of its own: `python benchmarks/gpu.py -h`."""
 
@@ -77,13 +77,13 @@ def title_of(script: Path) -> str:
 
 
 def read_sections(path: Path) -> dict[str, str]:
-    """Return the sections of a file that was written before, by title."""
+    """Return the sections of a file written earlier, by title."""
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     return {part.split("\n", 1)[0].strip(): f"## {part.strip()}" for part in text.split("\n## ")[1:]}
 
 
 def machine_lines() -> str:
-    """Say by its features which machine this was; never by a name."""
+    """Return lines that describe this machine by its features, never by a name."""
     facts, used = machine_facts(), versions()
     gpus = ", ".join(facts["gpus"]) or "none"
     return (
@@ -93,7 +93,7 @@ def machine_lines() -> str:
 
 
 def run(script: Path, folder: Path) -> list[str]:
-    """Run one script and return its section: title, command, what it printed, plots."""
+    """Run one script and return its section: title, command, output, plots."""
     name = script.stem.removeprefix("bench_")
     arguments = SHORTER.get(script.stem, [])
     if name == "inpainter" and RELEASED.is_file():
@@ -124,7 +124,10 @@ def run(script: Path, folder: Path) -> list[str]:
 
 
 def size_tables(text: str) -> dict[str, Table]:
-    """Return the tables of `text` with columns ``size``, ``seconds`` and ``MiB``, by the line of words above; the head comes first."""
+    """Return the tables of `text` with columns ``size``, ``seconds`` and ``MiB``, by the line of words above each.
+
+    The first row of a table is its head.
+    """
     found: dict[str, Table] = {}
     title = ""
     for line in text.splitlines():
@@ -139,7 +142,7 @@ def size_tables(text: str) -> dict[str, Table]:
 
 
 def plot(tables: Mapping[str, Table]) -> Figure:
-    """Plot seconds and MiB of all `tables` over size, relative to the smallest: what is linear lies on the dotted line."""
+    """Plot seconds and MiB of all `tables` over size, relative to the smallest size; a linear cost is a dotted line."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for ax, column in zip(figure.subplots(1, 2), ("seconds", "MiB"), strict=True):
         sizes: list[int] = []

@@ -189,7 +189,7 @@ class NetworkDepthModel:
 
     @torch.inference_mode()
     def infer(self, pictures: Tensor) -> Tensor:
-        """Return depth (B, 1, h, w), float32 in 0..1, 1 = near, of `pictures` (B, 3, H, W), at the network's resolution.
+        """Return depth (B, 1, h, w), float32, 0..1, 1 = near, of `pictures` (B, 3, H, W), at the network's resolution.
 
         Raises `InputError` if the GPU runs out of memory or the network's output has NaN or infinite values.
         """

@@ -42,7 +42,7 @@ def border_widths(height: int, width: int) -> tuple[int, int]:
 
 
 def add_border(pictures: Tensor) -> Tensor:
-    """Return `pictures` (B, 3, H, W) with ZoeDepth's mirrored border, which keeps its edge errors out of the picture."""
+    """Return `pictures` (B, 3, H, W) with ZoeDepth's mirrored border, which keeps errors at the edge out of them."""
     rows, columns = border_widths(pictures.shape[2], pictures.shape[3])
     return F.pad(pictures, (columns, columns, rows, rows), mode="reflect")
 
