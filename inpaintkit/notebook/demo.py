@@ -17,8 +17,9 @@ PICTURES = (
     ("01_generate/figures/contact_sheet.png", "Records of the data set, holes in magenta"),
     ("02_train/figures/loss_curves.png", "Training"),
     ("03_finetune_gan/figures/before_after.png", "Evaluation holes before and after GAN fine-tuning"),
-    ("04_inspect/figures/metrics.png", "Inside-hole metrics with 95 % intervals"),
     ("04_inspect/figures/before_after.png", "The same holes filled by each method"),
+    ("04_inspect/figures/metrics.png", "Inside-hole metrics with 95 % intervals"),
+    ("04_inspect/figures/stereo.png", "What it is for: a stereo pair"),
 )
 
 
@@ -55,24 +56,28 @@ def run_demo(smoke: bool = False, folder: str | Path | None = None) -> list[RunR
     overview = _overview(reports, target)
     page = write_page(overview, target / "report.html")
     minutes = (time.monotonic() - started) / 60
-    print(f"\n{_table(target)}\n\nDone in {minutes:.1f} minutes. Look at {shown / page.name}", flush=True)
+    print(f"\n{_verdict(target)}\nDone in {minutes:.1f} minutes. Look at {shown / page.name}", flush=True)
     print(f"The checkpoint, ready for iw3: {RunFiles(shown / '03_finetune_gan').model}", flush=True)
     return reports
 
 
-def _table(folder: Path) -> str:
-    """Return the first table of each truth; the others, by width and around holes, are in the report."""
-    sections = (folder / "04_inspect" / "table.md").read_text(encoding="utf-8").strip().split("\n## ")
-    return "\n\n## ".join("\n\n".join(section.split("\n\n")[:3]) for section in sections)
+def _verdict(folder: Path) -> str:
+    return (folder / "04_inspect" / "verdict.md").read_text(encoding="utf-8")
 
 
 def _overview(reports: list[RunReport], folder: Path) -> str:
-    lines = ["# What the demo made", "", "| step | seconds | its page |", "| --- | ---: | --- |"]
-    for report in reports:
-        page = write_html(report.executed).relative_to(folder).as_posix()
-        lines.append(f"| {report.notebook} | {report.seconds:.0f} | [{page}]({page}) |")
-    lines += ["", "How well pictures that no training saw are filled:", "", _table(folder), ""]
+    lines = [
+        "# What the demo made",
+        "",
+        "How well the model fills pictures that it was not trained on:",
+        "",
+        _verdict(folder),
+    ]
     for path, caption in PICTURES:
         if (folder / path).is_file():
             lines += [f"## {caption}", "", f"![{caption}]({path})", ""]
+    lines += ["## Step by step, with every table", "", "| step | seconds | its page |", "| --- | ---: | --- |"]
+    for report in reports:
+        page = write_html(report.executed).relative_to(folder).as_posix()
+        lines.append(f"| {report.notebook} | {report.seconds:.0f} | [{page}]({page}) |")
     return "\n".join(lines)

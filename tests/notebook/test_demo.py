@@ -103,7 +103,9 @@ def test_the_report_is_one_page_with_its_pictures_inside_and_links_only_to_what_
     links = [link for link in re.findall(r'<a href="([^"]+)"', body) if not link.startswith("#")]
     assert links == [f"{step}/{step}.html" for step in STEPS], "a notebook would open as JSON"
     assert all((demo / link).is_file() for link in links)
-    assert re.search(r"<td[^>]*>this model</td>", body), "how good the model is stands there"
+    table = re.search(r"<td[^>]*>this model</td>", body)
+    assert table
+    assert body.index("On photos ") < table.start() < body.index("<img"), "how good the model is comes first"
     pictures = re.findall(r'<img[^>]* src="([^"]{20})', body)
     assert len(pictures) >= 4
     assert all(picture.startswith("data:image/png") for picture in pictures)
