@@ -176,7 +176,7 @@ FILLS: dict[str, Fill] = registry(
 MODEL = "model"
 """Name of the judged checkpoint among the fills."""
 
-_UNPLAIN = re.compile(r"[^\w .+=()-]")
+_SPECIAL_CHARACTERS = re.compile(r"[^\w .+=()-]")
 
 
 def compared_fills(config: InspectConfig) -> tuple[dict[str, Fill], str | None]:
@@ -238,7 +238,7 @@ def _label_of(model_file: str) -> str:
 
 def _label(name: str) -> str:
     """Return `name` for tables, figures and pages: characters that might mean something there become underscores."""
-    return _UNPLAIN.sub("_", shown(name))
+    return _SPECIAL_CHARACTERS.sub("_", shown(name))
 
 
 def _own_label(label: str, taken: Container[str], what: str) -> str:

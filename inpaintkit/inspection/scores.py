@@ -108,7 +108,7 @@ class Interval:
     high: float
 
     @property
-    def leaves_0_out(self) -> bool:
+    def excludes_0(self) -> bool:
         """Whether the interval lies entirely above 0, or entirely below."""
         return self.low > 0 or self.high < 0
 
@@ -120,7 +120,7 @@ class Evaluation:
     scores: tuple[Score, ...]
     title: str = "photos"
     holes: tuple[HoleScore, ...] = ()
-    _known: dict[tuple[str, ...], Interval] = field(default_factory=dict, compare=False, repr=False)
+    _intervals: dict[tuple[str, ...], Interval] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def fills(self) -> list[str]:
@@ -140,24 +140,24 @@ class Evaluation:
 
     def mean(self, fill: str, metric: str) -> Interval:
         """Return the mean of `metric` over records with its 95 % interval, computed once and cached."""
-        if (fill, metric) not in self._known:
+        if (fill, metric) not in self._intervals:
             scores = self.of(fill)
             values, groups = [score.figures[metric] for score in scores], [score.picture for score in scores]
-            self._known[fill, metric] = bootstrap(values, groups)
-        return self._known[fill, metric]
+            self._intervals[fill, metric] = bootstrap(values, groups)
+        return self._intervals[fill, metric]
 
     def advantage(self, fill: str, other: str, metric: str) -> Interval:
         """Return how much better `fill` is than `other` by `metric`; positive = better, also where less is better.
 
         Both are compared record by record, which is far more sensitive than comparing two intervals.
         """
-        if (fill, other, metric) not in self._known:
+        if (fill, other, metric) not in self._intervals:
             pairs = list(zip(self.of(fill), self.of(other), strict=True))
             values = [one.figures[metric] - two.figures[metric] for one, two in pairs]
             gap = bootstrap(values, [one.picture for one, _ in pairs])
             better = gap if METRICS[metric].higher_is_better else Interval(-gap.mean, -gap.high, -gap.low)
-            self._known[fill, other, metric] = better
-        return self._known[fill, other, metric]
+            self._intervals[fill, other, metric] = better
+        return self._intervals[fill, other, metric]
 
     def ranking(self, metric: str) -> list[str]:
         """Return the fills that have `metric`, best mean first."""

@@ -37,7 +37,7 @@ WIDEST = 1280
 """Wider pairs, in px, are shrunk by the smallest whole factor that suffices: some fills take minutes otherwise."""
 
 CLIPPED_ERROR = 0.25
-"""Colour differences are clipped to this, so that occlusions and highlights don't decide about the sign."""
+"""Colour differences are clipped to this, so that occlusions and highlights don't decide the sign."""
 
 DECISIVE = 0.9
 """A disparity is refused if its opposite, or no disparity, has an error smaller than this share of its own."""
@@ -133,7 +133,7 @@ def stereo_case(left: Tensor, right: Tensor, disparity: Tensor, name: str, edge_
     width, reach = left.shape[-1], max(near - far, 1e-6)
     if reach > width / 2:
         raise InputError(f"stereo_dir: {name}: its disparities span {reach:.0f} of {width} px; check disparity_scale")
-    # Beyond the picture's border the warp repeats its pixels, which are no measurement there.
+    # Beyond the picture's border the warp repeats the outermost pixels, where nothing is measured.
     sure = measured.clone()
     sure[..., [0, -1]] = False
     values = torch.cat([left, sure.to(left)], dim=1)
@@ -172,7 +172,7 @@ def check_disparity(left: Tensor, right: Tensor, disparity: Tensor, name: str) -
 def fill_unmeasured(disparity: Tensor) -> Tensor:
     """Return `disparity` (1, 1, H, W) px with values that aren't finite replaced from their row.
 
-    Each takes the farther of the nearest measured values on both sides. Rows without any take the picture's farthest.
+    Each takes the farther of the nearest measured values on both sides; in rows without any, the picture's farthest.
     """
     missing = ~disparity.isfinite()
     guess = torch.minimum(*_beside(missing, disparity, torch.inf))

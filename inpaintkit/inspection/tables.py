@@ -40,7 +40,7 @@ def short_table(results: Sequence[Evaluation]) -> str:
     columns = [(result, name) for result in results for name in ("psnr", "lpips") if result.ranking(name)]
     heads = [f"{result.title}: {METRICS[name].heading}" for result, name in columns]
     fills = dict.fromkeys(fill for result in results for fill in result.fills)
-    return _of_fills("fill", heads, {fill: [_best_in_bold(*column, fill) for column in columns] for fill in fills})
+    return _fill_table("fill", heads, {fill: [_best_in_bold(*column, fill) for column in columns] for fill in fills})
 
 
 def _best_in_bold(result: Evaluation, name: str, fill: str) -> str:
@@ -54,7 +54,7 @@ def table(result: Evaluation, names: Sequence[str] = MAIN_METRICS) -> str:
     """Return a Markdown table of the metrics `names` that any fill has: means with 95 % intervals, one row per fill."""
     shown = [name for name in names if result.ranking(name)]
     rows = {fill: [cell(result.mean(fill, name), METRICS[name]) for name in shown] for fill in result.fills}
-    return _of_fills("fill", [METRICS[name].heading for name in shown], rows)
+    return _fill_table("fill", [METRICS[name].heading for name in shown], rows)
 
 
 def tables(result: Evaluation) -> str:
@@ -92,11 +92,11 @@ def versus(result: Evaluation, fill: str) -> str:
         if other != fill:
             gaps = {name: result.advantage(fill, other, name) for name in names}
             cells = {name: cell(gap, METRICS[name], signed=True) for name, gap in gaps.items()}
-            rows[other] = [f"**{cells[name]}**" if gap.leaves_0_out else cells[name] for name, gap in gaps.items()]
-    return _of_fills(f"{title_of(fill)} against", [METRICS[name].label for name in names], rows)
+            rows[other] = [f"**{cells[name]}**" if gap.excludes_0 else cells[name] for name, gap in gaps.items()]
+    return _fill_table(f"{title_of(fill)} against", [METRICS[name].label for name in names], rows)
 
 
-def _of_fills(first: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
+def _fill_table(first: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
     """Return a Markdown table with one row of cells per fill; `first` is the heading above their names."""
     lines = [[first, *heads], [":---", *["---:"] * len(heads)], *([title_of(fill), *row] for fill, row in rows.items())]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

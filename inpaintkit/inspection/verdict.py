@@ -7,7 +7,7 @@ import numpy as np
 from inpaintkit.inspection.scores import CONFIDENCE, METRICS, RANKED_METRICS, WIDTH_BINS, Evaluation, Interval
 from inpaintkit.inspection.tables import cell, title_of
 
-NOTHING = 0.05
+EQUAL_WITHIN = 0.05
 """PSNR difference in dB below which the headline calls two fills equal."""
 
 
@@ -30,7 +30,7 @@ def leads_everywhere(results: Sequence[Evaluation], fill: str, before: str | Non
 
 
 def _lost(result: Evaluation, fill: str, before: str | None) -> bool:
-    return before is not None and result.advantage(fill, before, "psnr").mean <= -NOTHING
+    return before is not None and result.advantage(fill, before, "psnr").mean <= -EQUAL_WITHIN
 
 
 def _standing_in_short(result: Evaluation, fill: str, before: str | None) -> str:
@@ -39,24 +39,24 @@ def _standing_in_short(result: Evaluation, fill: str, before: str | None) -> str
         return METRICS["psnr"].text(result.mean(fill, "psnr").mean) + " dB"
     gap = result.advantage(fill, rivals[0], "psnr")
     amount = f"{abs(gap.mean):.1f} dB"
-    if abs(gap.mean) < NOTHING:
+    if abs(gap.mean) < EQUAL_WITHIN:
         return f"level with {title_of(rivals[0])}"
     if gap.mean > 0:
         but = f" but for “{title_of(before)}”" if before is not None and _lost(result, fill, before) else ""
-        return f"best{but}, by {amount}{_how_sure(gap)}"
-    return f"{amount} behind {title_of(rivals[0])}{_how_sure(gap)}"
+        return f"best{but}, by {amount}{_certainty(gap)}"
+    return f"{amount} behind {title_of(rivals[0])}{_certainty(gap)}"
 
 
-def _how_sure(gap: Interval) -> str:
-    return "" if gap.leaves_0_out else " (not for sure)"
+def _certainty(gap: Interval) -> str:
+    return "" if gap.excludes_0 else " (not for sure)"
 
 
 def _change(gaps: Mapping[str, Interval]) -> str:
-    moved = {title: gap for title, gap in gaps.items() if abs(gap.mean) >= NOTHING}
+    moved = {title: gap for title, gap in gaps.items() if abs(gap.mean) >= EQUAL_WITHIN}
     if not moved:
         return "nothing changed"
     others = ", nothing on the others" if len(moved) < len(gaps) else ""
-    return ", ".join(f"{gap.mean:+.1f} dB on {title}{_how_sure(gap)}" for title, gap in moved.items()) + others
+    return ", ".join(f"{gap.mean:+.1f} dB on {title}{_certainty(gap)}" for title, gap in moved.items()) + others
 
 
 def verdict(result: Evaluation) -> str:
@@ -79,7 +79,7 @@ def _sentence(result: Evaluation, name: str) -> str:
     ahead, unclear = [], []
     for other in ranked[1:]:
         gap = result.advantage(leader, other, name)
-        if gap.leaves_0_out:
+        if gap.excludes_0:
             ahead.append(f"{title_of(other)} by {cell(gap, metric)}")
         else:
             unclear.append(title_of(other))

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.model.generator import PATCH
-from inpaintkit.model.layers import GMLPBlock, without_overlap
+from inpaintkit.model.layers import GMLPBlock, conv_as_linear
 from inpaintkit.neighbours import local_max
 
 WINDOW = 64
@@ -170,7 +170,7 @@ def predict_windows(
 
     def embed(part: slice) -> Tensor:
         picture, hidden = pixels(wide.places[part] + origin)
-        cells = without_overlap(embedding, F.pixel_unshuffle(picture, PATCH).permute(0, 2, 3, 1))
+        cells = conv_as_linear(embedding, F.pixel_unshuffle(picture, PATCH).permute(0, 2, 3, 1))
         cells = F.leaky_relu(cells, nonlinearity.negative_slope)
         cells[hidden[:, 0]] = model.mask_bias.flatten().to(cells.dtype)
         return cells
@@ -180,7 +180,7 @@ def predict_windows(
         return F.linear(quads, halving, model.down.bias)
 
     def double(part: slice) -> Tensor:
-        quads = without_overlap(model.up, take(x, kept[part]))
+        quads = conv_as_linear(model.up, take(x, kept[part]))
         return F.pixel_shuffle(quads.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1) + take(skip, kept[part])
 
     skip = chunked(embed, len(wide), area.device)

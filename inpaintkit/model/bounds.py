@@ -29,20 +29,20 @@ BUILDERS = {
 """Functions that PyTorch calls to build a file's tensors. Others that it allows allocate a size given in the file."""
 
 
-class _Built(dict[Any, Any]):
+class _Stub(dict[Any, Any]):
     """Stand-in for what a builder returns: it takes items and attributes, and holds no more than the file gave it."""
 
     def __init__(self, *arguments: object) -> None:
         super().__init__()
 
 
-class _Rehearsal(pickle.Unpickler):
+class _DryRunUnpickler(pickle.Unpickler):
     """An unpickler that builds nothing: it finds no names outside `BUILDERS`, and storage types can't be called."""
 
     def find_class(self, module: str, name: str) -> Any:
         found = f"{module}.{name}"
         if found in BUILDERS:
-            return _Built
+            return _Stub
         if module == "torch.storage" or isinstance(getattr(torch, name, None), torch.dtype) or name.endswith("Storage"):
             return found  # a string, so that calling it raises an error
         raise pickle.UnpicklingError(found)
@@ -51,14 +51,14 @@ class _Rehearsal(pickle.Unpickler):
         return None
 
 
-def rehearse(data: bytes) -> None:
+def check_pickle(data: bytes) -> None:
     """Raise `pickle.UnpicklingError` if the pickle `data` asks for anything but plain values and weights."""
     try:
         for code, argument, _ in pickletools.genops(data):
             # the reader allocates its memo up to the largest index in the file
             if "PUT" in code.name and int(argument or 0) > len(data):
                 raise pickle.UnpicklingError("place")
-        _Rehearsal(io.BytesIO(data)).load()
+        _DryRunUnpickler(io.BytesIO(data)).load()
     except pickle.UnpicklingError:
         raise
     except Exception as error:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path
-from inpaintkit.model.bounds import rehearse, require_bounded
+from inpaintkit.model.bounds import check_pickle, require_bounded
 from inpaintkit.model.generator import LightInpaintV1
 from inpaintkit.text import first_line, shown
 
@@ -81,7 +81,7 @@ def save_state(model: LightInpaintV1, path: str | Path, payload: Mapping[str, An
 
 def load_state(path: str | Path) -> dict[str, Any]:
     """Return the dict of a ``.checkpoint.pth`` file, tensors on the CPU; raise `InputError` for any bad file."""
-    return _read_pickle(*_start_of(path))
+    return _read_pickle(*_read_start(path))
 
 
 def load_model(path: str | Path) -> tuple[LightInpaintV1, Meta]:
@@ -133,7 +133,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: when the file is missing, damaged, unsafe or of another kind.
     """
-    file, start = _start_of(path)
+    file, start = _read_start(path)
     is_safetensors = file.suffix == ".safetensors" or start[SAFETENSORS_HEADER_AT:] == b"{"
     payload = _read_safetensors(file) if is_safetensors else _read_pickle(file, start)
     expected = {"nunif_model": object, "name": str, "kwargs": dict, "state_dict": dict}
@@ -187,7 +187,7 @@ def _require_plain(value: Any, where: str, tensors: bool) -> None:
         raise TypeError(f"{where}: {kind.__module__}.{kind.__name__} can't be stored; convert it to a plain value")
 
 
-def _start_of(path: str | Path) -> tuple[Path, bytes]:
+def _read_start(path: str | Path) -> tuple[Path, bytes]:
     """Return `path` and its first bytes, which show its format; raise `InputError` for what can't be a model file."""
     file = Path(path)
     try:
@@ -233,7 +233,7 @@ def _read_pickle(file: Path, start: bytes) -> dict[str, Any]:
             f"{file}: refused, because it isn't in the format that PyTorch writes since version 1.6; choose a model file "
             "(.pth or .safetensors), or save this one again with a newer PyTorch where you trust its source"
         )
-    if _unpacks_to_more(file):
+    if _is_zip_bomb(file):
         raise InputError(
             f"{file}: refused, because it is compressed or damaged and would unpack to more than its own size; get a file "
             "as PyTorch writes it"
@@ -243,7 +243,7 @@ def _read_pickle(file: Path, start: bytes) -> dict[str, Any]:
         # takes no file names that aren't UTF-8
         with file.open("rb") as handle, warnings.catch_warnings():
             content: bytes = torch._C.PyTorchFileReader(handle).get_record("data.pkl")
-            rehearse(content)
+            check_pickle(content)
             handle.seek(0)
             warnings.simplefilter("ignore")
             payload = torch.load(handle, map_location="cpu", weights_only=True)
@@ -260,7 +260,7 @@ def _read_pickle(file: Path, start: bytes) -> dict[str, Any]:
     return payload
 
 
-def _unpacks_to_more(file: Path) -> bool:
+def _is_zip_bomb(file: Path) -> bool:
     """Return whether the members of a zip file hold more bytes than the file itself: a zip bomb, never PyTorch's."""
     try:
         with zipfile.ZipFile(file) as archive:

@@ -153,7 +153,7 @@ class WindowGMLP(nn.Module):
         return from_windows(tokens, self.window, self.shifted, nhwc.shape).permute(0, 3, 1, 2)
 
 
-def without_overlap(layer: nn.Conv2d, x: Tensor) -> Tensor:
+def conv_as_linear(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """Apply a convolution with stride = kernel size as a linear layer on patches: ``(..., k * k * C) -> (..., C')``.
 
     On contiguous channels that is the faster kernel.
@@ -172,7 +172,7 @@ class GLUConv(nn.Module):
 
     def gate(self, x: Tensor) -> Tensor:
         """Return the first convolution and the gate: ``(..., C) -> (..., C / 2)``."""
-        return F.glu(without_overlap(self.w1, x), dim=-1)
+        return F.glu(conv_as_linear(self.w1, x), dim=-1)
 
     def forward(self, x: Tensor) -> Tensor:
         gated = self.gate(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
