@@ -175,8 +175,8 @@ class InpaintDataset(Dataset[Sample]):
         inverted = [hole.name for (_, hole), share in zip(self._pairs, shares, strict=False) if share > MOST_HOLE]
         if inverted:
             raise InputError(
-                f"data_dir: {len(inverted)} of {len(shares)} masks in {self.folder} are hole for more than {MOST_HOLE:.0%}, {inverted[0]} first; "
-                "a hole is white (255), what is known black (0): invert them, or delete those pairs"
+                f"data_dir: {len(inverted)} of {len(shares)} masks in {self.folder} have a hole of more than {MOST_HOLE:.0%}, {inverted[0]} first; "
+                "a hole is white (255), known pixels are black (0): invert them, or delete those pairs"
             )
 
     def draw(self, shape: tuple[int, int], epoch: int, number: int) -> SampleDraw:

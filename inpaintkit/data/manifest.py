@@ -165,7 +165,7 @@ def begin(folder: Path, parameters: Mapping[str, Any], pictures: Mapping[str, Ma
 
 
 def begun_with(folder: Path) -> Row:
-    """Return the parameters that the manifest `folder` was begun with, {} if it wasn't; raise `InputError` if damaged."""
+    """Return the parameters that the manifest `folder` was begun with, {} if it wasn't; `InputError` if damaged."""
     path = folder / PARAMETERS_FILE
     return _read(path) if path.exists() else {}
 
@@ -238,7 +238,7 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
     for folder in (*own, *(place.parent for place in own), root / DELETED_FOLDER, *shared):
         if folder.is_symlink():
             raise InputError(
-                f"output_dir: {folder} is a link; nothing was deleted, because what it leads to may be another's"
+                f"output_dir: {folder} is a link; nothing was deleted, because its target may belong to something else"
             )
     marks = [path for place in own for path in place.rglob("*") if path.is_symlink() or not path.is_dir()]
     found = [path for place in shared for path in place.glob("*") if _belongs(path.name, name, pattern)]
@@ -300,7 +300,7 @@ def check_name(name: str) -> None:
     """Raise `InputError` unless `name` can be that of a data set, ``PREFIX_MODEL``: it becomes part of paths."""
     if not name or not all(character.isalnum() or character in "_-" for character in name):
         raise InputError(
-            f"prefix: {shown(repr(name))} is no name of a data set; give PREFIX_MODEL as in its files' names, e.g. photos1_Any_B"
+            f"prefix: {shown(repr(name))} is not the name of a data set; give PREFIX_MODEL as in its files' names, e.g. photos1_Any_B"
         )
 
 

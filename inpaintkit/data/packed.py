@@ -169,7 +169,7 @@ def _build(data: Path, sources: Stamps, pairs: list[tuple[Path, Path]]) -> None:
     facts = Facts([], [], [])
     with atomic_path(data) as temporary, open(temporary, "wb") as handle:
         handle.write(bytes(HEADER_BYTES))
-        for record in told(_read_ahead(pairs), len(pairs), data, "records packed; later starts take them from there"):
+        for record in told(_read_ahead(pairs), len(pairs), data, "records packed; later starts read them from there"):
             content = record.tobytes()
             facts.shapes.append((record.shape[1], record.shape[2]))
             facts.hole_shares.append(float(record[3].mean()))

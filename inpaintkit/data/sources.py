@@ -163,7 +163,7 @@ def plan_video(path: Path, config: GenerateConfig) -> dict[str, Any]:
 
 
 def _views_said(plan: Mapping[str, Any]) -> str:
-    return f"its frames look like two views {plan['views']}, as of a 3D film, and would be taken for one picture: cut one view out of it"
+    return f"its frames look like two views {plan['views']}, as of a 3D film, and would be taken for one picture: crop the video to one view"
 
 
 def _listed(counts: Mapping[str, int]) -> str:

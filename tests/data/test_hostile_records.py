@@ -55,7 +55,9 @@ def test_a_damaged_pack_is_noticed(damage: str, train: Path) -> None:
 
 def test_some_inverted_masks_are_counted_and_the_first_is_named(train: Path) -> None:
     write(train, "c", inverted=True)
-    with pytest.raises(InputError, match=r"1 of 4 masks .* are hole for more than 75%, c_M\.png first; .*invert them"):
+    with pytest.raises(
+        InputError, match=r"1 of 4 masks .* have a hole of more than 75%, c_M\.png first; .*invert them"
+    ):
         opened(train)
     shutil.copy(train / "c_M.png", train / "d_M.png")
     with pytest.raises(InputError, match=r"2 of 4 masks .* c_M\.png first"):

@@ -80,7 +80,7 @@ class TestClean:
     def test_what_is_no_name_deletes_nothing(self, name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         before = sorted(root.rglob("*"))
         assert self.clean(root, name, "--yes") == 2
-        assert "is no name of a data set" in capsys.readouterr().err
+        assert "is not the name of a data set" in capsys.readouterr().err
         assert sorted(root.rglob("*")) == before
 
     @pytest.mark.parametrize("folder", ["deleted", "deleted/train", "train", "manifest", f"manifest/{NAME}", "frames"])

@@ -593,7 +593,7 @@ class TestAutomaticDivision:
         with pytest.raises(InputError, match="too few files"):
             generate_dataset(config(tmp_path, tmp_path / "out"))
         with pytest.raises(
-            InputError, match=r"no file of .* is for train/ or eval/ \(by name, eval_fraction 0: 0 files"
+            InputError, match=r"no file of .* goes to train/ or eval/ \(by name, eval_fraction 0: 0 files"
         ):
             generate_dataset(config(tmp_path, tmp_path / "out", eval_fraction=0.0))
 

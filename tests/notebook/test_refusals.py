@@ -222,7 +222,7 @@ class TestCommandLine:
         ("hole", "param", "said"),
         [
             ("black", "seed=1", "none of the 1 masks"),
-            ("white", "seed=1", "are hole for more than 75%"),
+            ("white", "seed=1", "have a hole of more than 75%"),
             ("quarter", "crop_size=512", "less than the crop of 512 px"),
             ("quarter", "eval_records=b*", "eval_records"),
             ("quarter", "perceptual_path=no/such.pth", "no/such.pth does not exist; give a file or folder, or None"),

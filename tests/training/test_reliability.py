@@ -85,7 +85,7 @@ class TestForeignMasks:
 
     def test_inverted(self, data: Path) -> None:
         self.masks(data, lambda mask: 255 - mask)
-        with pytest.raises(InputError, match=r"1 of 1 masks .* are hole for more than 75%, .* invert them"):
+        with pytest.raises(InputError, match=r"1 of 1 masks .* have a hole of more than 75%, .* invert them"):
             trainer(data)
 
     def test_one_record_without_a_hole_does_no_harm(self, data: Path) -> None:

@@ -83,7 +83,7 @@ def list_sources(config: GenerateConfig) -> Listing:
     root = Path(config.dataset_dir)
     if manifest.data_set_names(root):
         raise InputError(
-            f"dataset_dir: {shown(root)} is a data set that this kit made, of records; give the folder of the photos and videos"
+            f"dataset_dir: {shown(root)} is a data set of records that this kit made; give the folder of the photos and videos"
         )
     _require_apart(root, Path(config.output_dir))
     splits = ("eval",) if config.eval_only else manifest.SPLITS
@@ -107,7 +107,7 @@ def list_sources(config: GenerateConfig) -> Listing:
         _require_a_picture(listing, split, config)
     if not any(listing.files.values()):
         raise InputError(
-            f"dataset_dir: no file of {shown(root)} is for {' or '.join(f'{split}/' for split in splits)} ({division}); give a folder "
+            f"dataset_dir: no file of {shown(root)} goes to {' or '.join(f'{split}/' for split in splits)} ({division}); give a folder "
             "with pictures or videos, or another eval_fraction"
         )
     return listing
@@ -167,12 +167,12 @@ def _require_a_picture(listing: Listing, split: str, config: GenerateConfig) -> 
         return
     count, root = len(listing.files[split]), Path(config.dataset_dir)
     if is_divided(root):
-        state = f"none of its {count} files is a picture or video of its own" if count else "it is empty"
+        state = f"all of its {count} files are unreadable or copies of other files" if count else "it is empty"
         raise InputError(
-            f"dataset_dir: {root / split}: {state}; put {split} pictures there, others than those of the other side"
+            f"dataset_dir: {root / split}: {state}; put {split} pictures there that the other folder doesn't hold"
         )
     raise InputError(
-        f"dataset_dir: too few files of {shown(root)} can be read to have some for training and some for evaluation; add another "
+        f"dataset_dir: too few files of {shown(root)} can be read: training and evaluation need one each; add another "
         "picture or video, make folders train/ and eval/, or set eval_fraction=0 (training records alone)"
     )
 
