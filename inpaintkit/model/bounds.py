@@ -1,7 +1,7 @@
 """Check what a model file asks for before it is loaded: only calls that build weights, and no more values than bytes.
 
 PyTorch's safe reader runs no code, but it allocates whatever size a file asks for. And lists that each hold the next
-one ten times, nested forty deep, take a few bytes in a file and never end when printed in a message.
+one ten times, forty levels deep, take a few bytes in a file and never end when printed in a message.
 """
 
 import io
@@ -14,7 +14,7 @@ import torch
 
 SMALLEST_LIMIT = 10_000  # values that any file may hold
 DEEPEST = 100  # containers inside one another; a training state has 8
-LETTERS_PER_VALUE = 64  # a text counts as one value, plus one for each so many characters
+LETTERS_PER_VALUE = 64  # a text counts as one value, plus one for every so many characters
 
 BUILDERS = {
     "collections.OrderedDict",

@@ -239,7 +239,7 @@ def _read_pickle(file: Path, start: bytes) -> dict[str, Any]:
             "as PyTorch writes it"
         )
     try:
-        # checked with PyTorch's own zip reader, so that it sees the member that is then loaded; opened here, because torch
+        # the check uses PyTorch's own zip reader, to see the member that is then loaded; opened here, because torch
         # takes no file names that aren't UTF-8
         with file.open("rb") as handle, warnings.catch_warnings():
             content: bytes = torch._C.PyTorchFileReader(handle).get_record("data.pkl")
@@ -251,7 +251,7 @@ def _read_pickle(file: Path, start: bytes) -> dict[str, Any]:
     except pickle.UnpicklingError:
         raise InputError(f"{file}: {UNSAFE}") from None
     except Exception as error:
-        # A damaged file can make the reader fail in any way; all of them mean the same to its owner.
+        # A damaged file can make the reader fail in any way, and all of these mean the same to its owner.
         raise InputError(
             f"{file}: the file is damaged or cut off ({_reason(error)}); copy or download it again"
         ) from None

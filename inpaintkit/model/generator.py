@@ -52,7 +52,7 @@ class LightInpaintV1(nn.Module):
         self.reset_parameters(generator, grey_start)
 
     def reset_parameters(self, generator: torch.Generator | None, grey_start: bool) -> None:
-        """Draw all weights anew from `generator`, by the laws of the original.
+        """Draw new weights from `generator`, initialised as in the original.
 
         Only `down` and `up` differ: in the original they start 1.7 times smaller.
         """
