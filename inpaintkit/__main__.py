@@ -1,6 +1,6 @@
-"""The command line: ``inpaintkit``. A thin wrapper; the jobs themselves are the notebooks.
+"""The command line, ``inpaintkit``: a thin wrapper around the notebooks, which do the work.
 
-Everything heavy is loaded by the command that needs it: help, lists of parameters and refusals come at once.
+Each command imports heavy modules only when it needs them, so that help, lists of parameters and errors appear at once.
 """
 
 import argparse
@@ -30,20 +30,21 @@ EPILOG = """examples:
 """
 
 AddCommand = Callable[[str, Any, str], argparse.ArgumentParser]
-"""Adds a command by its name, function and help."""
+"""A function that adds a command, given its name, function and help text."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return the exit status: 0 done, 1 failed while running, 2 refused before any work."""
+    """Run one command and return its exit status: 0 = done, 1 = failed while running, 2 = refused before any work,
+    130 = interrupted."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may not be valid text
     try:
         words = sys.argv[1:] if arguments is None else arguments
         options = make_parser().parse_args(words or ["--help"])
         options.command(options)
         sys.stdout.flush()
         return 0
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader of the output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except InputError as error:
@@ -64,16 +65,16 @@ def _say(sentence: str, status: int) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Refuses in one sentence, as everything else here does."""
+    """Argument parser that reports errors in one sentence, as the whole kit does."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Refuse what is left over here, where the command is known whose options come into question."""
+        """Reject unknown arguments here, where the command is known and its options can be suggested."""
         found, others = super().parse_known_args(args, namespace)
         for option in (word.partition("=")[0] for word in others if word.startswith("-")):
             self.error(f"there is no option {option}{nearest_name(option, self._option_string_actions)}")
         if others:
             goes_before = "=" in others[0]
-            advice = "-p goes before NAME=VALUE" if goes_before else "what has a blank in it needs quotes around it"
+            advice = "-p goes before NAME=VALUE" if goes_before else "a value with a space in it needs quotes around it"
             self.error(f"unexpected: {' '.join(others)}; {advice}")
         return found, others
 
@@ -85,7 +86,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _other_command(word: str, commands: list[str]) -> str:
-    """Say what to type instead of a word that is no command: the name of a notebook is the usual one."""
+    """Return advice for a word that is no command; most often it is the name of a notebook."""
     from inpaintkit.notebook.project import find_notebook
 
     try:
@@ -115,7 +116,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_notebook_commands(add)
     _add_series_commands(add)
     _add_checkpoint_commands(add)
-    add("doctor", _doctor, "say what this machine has: torch, device, speed, disk, reachable weights")
+    add("doctor", _doctor, "report what this machine has: torch, device, speed, disk, reachable weights")
     return parser
 
 
@@ -148,7 +149,7 @@ def _add_notebook_commands(add: AddCommand) -> None:
     run.add_argument("notebook", metavar="NOTEBOOK", help=notebooks)
     run.add_argument("-f", "--params-file", type=_path, help="YAML file of parameters, or the name of one in params/")
     _add_params(run, "one parameter; overrides -f")
-    run.add_argument("--run-dir", type=full_path, help="run folder (default: what the parameters say)")
+    run.add_argument("--run-dir", type=full_path, help="run folder (default: as set by the parameters)")
     run.add_argument("--dry-run", action="store_true", help="check parameters and paths, print all parameters and stop")
 
     params = add("params", _params, "list the parameters of a notebook with type, default and meaning")
@@ -167,10 +168,10 @@ def _add_series_commands(add: AddCommand) -> None:
     _add_params(recipe, "one parameter for all runs, e.g. processes=4")
     recipe.add_argument("--dry-run", action="store_true", help="check all parameters, list the runs and stop")
 
-    clean = add("clean", _clean, "delete what one prefix and model wrote into a data set; shows the list first")
+    clean = add("clean", _clean, "delete the files of one prefix and depth model from a data set; lists them first")
     clean.add_argument("--output-dir", type=_path, required=True, help="data set folder")
     clean.add_argument("--prefix", required=True, help="PREFIX_MODEL, e.g. photos1_Any_B")
-    clean.add_argument("--yes", action="store_true", help="delete; without it only the list is shown")
+    clean.add_argument("--yes", action="store_true", help="delete; without it the files are only listed")
 
 
 def _flag(option: str) -> str:
@@ -178,15 +179,15 @@ def _flag(option: str) -> str:
 
 
 def _add_checkpoint_commands(add: AddCommand) -> None:
-    inspect = add("inspect", _inspect, "say what a checkpoint file is")
+    inspect = add("inspect", _inspect, "describe a checkpoint file")
     inspect.add_argument("file", type=_path, help="model file of inpaintkit or iw3, or a training's full state")
 
     export = add("export", _export, "write a checkpoint for other programs, and print the entry that offers it in iw3")
     export.add_argument("checkpoint", type=_path, metavar="CHECKPOINT", help="model file of inpaintkit or iw3")
     export.add_argument("-o", "--output", type=_path, required=True, metavar="FILE", help="file to write")
-    export.add_argument("--format", choices=("onnx", "safetensors"), help="default: what FILE ends in")
+    export.add_argument("--format", choices=("onnx", "safetensors"), help="default: by FILE's ending")
 
-    evaluate = add("evaluate", _evaluate, "judge a checkpoint inside holes against other fills: one report")
+    evaluate = add("evaluate", _evaluate, "compare a checkpoint with other fills inside holes: one report")
     evaluate.add_argument("checkpoint", type=full_path, help="model file of inpaintkit or iw3")
     for name in ("compare_with", "data_dir", "stereo_dir", "disparity_scale"):
         rule = InspectConfig.__dataclass_fields__[name].metadata
@@ -243,9 +244,7 @@ def _run(options: argparse.Namespace) -> None:
     report = runs.execute(options.notebook, values, options.run_dir)
     if report.seconds:
         took, late = duration(report.seconds), report.status == runs.OUT_OF_TIME
-        ending = (
-            f"out of time (max_seconds) after {took}; the same command goes on with it" if late else f"done in {took}"
-        )
+        ending = f"out of time (max_seconds) after {took}; the same command continues it" if late else f"done in {took}"
         done = f"{report.notebook} {ending}: {report.executed}"
         print(f"{runs.outcome(report)}\n{done}".strip())
 
@@ -311,7 +310,7 @@ def _export(options: argparse.Namespace) -> None:
 
     print(f"written: {export_checkpoint(options.checkpoint, options.output, options.format)}")
     if options.checkpoint.suffix == ".pth":
-        print("entry for iw3/inpaint_models.yml, which takes .pth files (one for videos, too: docs/use_in_iw3.md):")
+        print("entry for iw3/inpaint_models.yml, which takes .pth files (docs/use_in_iw3.md has one for videos, too):")
         print(iw3_snippet(options.checkpoint), end="")
 
 
@@ -322,7 +321,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     values |= parameters.parse_assignments("04_inspect", options.param, options.output)
     values["fills"] = joined_fills([*fill_names(values["fills"]), *map(full_fill_name, options.fill)])
     print("04_inspect: loading ...", flush=True)
-    from inpaintkit.notebook import runs  # takes a while
+    from inpaintkit.notebook import runs  # slow to import
 
     print(runs.outcome(runs.execute("04_inspect", values, options.output)))
 

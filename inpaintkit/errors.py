@@ -1,4 +1,4 @@
-"""The errors that a user should ever see."""
+"""The errors that are meant for users; all others are bugs."""
 
 from inpaintkit.text import shown
 
@@ -6,9 +6,9 @@ LONGEST_MESSAGE = 2000
 
 
 class InputError(ValueError):
-    """Something the user gave can't work. The message is one sentence on one line: what, where, what to do.
+    """Error in the user's input. The message is one sentence on one line: what is wrong, where, and what to do.
 
-    What was given stands in it, file names for instance: control characters in those are escaped.
+    The message quotes the input, file names for instance, so control characters in it are escaped.
     """
 
     def __init__(self, message: object = "") -> None:
@@ -16,4 +16,4 @@ class InputError(ValueError):
 
 
 class RunFailed(Exception):
-    """A cell of a notebook failed; the message names the error and the executed notebook."""
+    """Failure during a run. If a cell of a notebook failed, the message names the error and the executed notebook."""

@@ -1,4 +1,4 @@
-"""Writing files so that a crash at any moment leaves the old file or the new one, never half of one."""
+"""Write files atomically: a crash at any moment leaves the old file or the new one. Also checks and locks of paths."""
 
 import contextlib
 import csv
@@ -21,7 +21,7 @@ from typing import IO, Any
 from inpaintkit.errors import InputError
 
 OLD = "old"
-"""Folder within a run folder for what lay there before."""
+"""Subfolder of a run folder that keeps the files of earlier runs."""
 
 WRITE_PROBLEMS = {
     errno.ENOSPC: "the disk is full",
@@ -29,26 +29,26 @@ WRITE_PROBLEMS = {
     errno.EFBIG: "the file would be larger than this system allows",
     errno.EACCES: "no write permission",
     errno.EROFS: "the file system is read-only",
-    errno.ENOTDIR: "something that is no folder lies where its folder has to be",
-    errno.EEXIST: "something that is no folder lies where its folder has to be",
+    errno.ENOTDIR: "there is a file where its folder has to be",
+    errno.EEXIST: "there is a file where its folder has to be",
 }
 NO_LOCK_FILES = (errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO)
-"""A link, a folder or a pipe where a lock should be."""
+"""Errors of opening a link, a folder or a pipe that lies where the lock file should be."""
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 TEMPORARY_NAME = re.compile(r"^\.(.+)\.\d+\.tmp$")
-"""Name of the file beside another one in which its new content is collected."""
+"""Name of the temporary file, beside its target, that new content is written to first."""
 
 ABANDONED = 3600
-"""Seconds after which the temporary file of a killed process is nobody's."""
+"""Seconds after which an unchanged temporary file counts as left behind by a killed process."""
 
 LONGEST_NAME = 240
-"""Bytes of a file's name that leave room for that of its temporary file: file systems allow 255."""
+"""Longest file name in bytes: file systems allow 255, and the name of the temporary file is longer."""
 
 
 def fitting_name(stem: str, ending: str) -> str:
-    """Return ``STEM`` + `ending`; a stem that is too long for a file system is cut, and a hash of the whole one put after it.
+    """Return `stem` + `ending`; a stem too long for a file system is cut and followed by a hash of the whole stem.
 
     >>> fitting_name("photo", ".png")
     'photo.png'
@@ -62,14 +62,16 @@ def fitting_name(stem: str, ending: str) -> str:
 
 
 def full_path(text: str | Path) -> Path:
-    """Return a path that a job which works in another folder finds as well. A file that is a link keeps its own name: its target's,
-    in caches of hubs, has no ending."""
+    """Return `text` as an absolute path, which a job in another working folder can use; ``~`` is expanded.
+
+    A link to a file keeps its own name, because its target's name has no ending in the caches of hubs.
+    """
     path = Path(os.path.expanduser(text))
     return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut (nothing happens where folders can't be opened)."""
+    """Make a rename in `folder` survive a power cut; do nothing where folders can't be opened."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -94,15 +96,15 @@ def write_problems_said(path: Path) -> Iterator[None]:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced to disk and renamed to `path`.
 
-    On any error the temporary file is removed and the old `path` stays untouched; see `write_problems_said`.
+    On any error the temporary file is removed and the old `path` stays untouched. Raises as `write_problems_said`.
     """
     path = Path(path)
-    # drawn: containers and machines that share the folder count their processes alike
+    # random, because containers and machines that share the folder may have equal process ids
     temporary = path.with_name(f".{path.name}.{secrets.randbelow(10**9)}.tmp")
     try:
         with write_problems_said(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            # made new and by nobody else: a link of that name in a folder from elsewhere would lead the writer astray
+            # O_EXCL, because in an untrusted folder a link of that name could point at any file
             os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
             yield temporary
             with open(temporary, "rb+") as handle:
@@ -110,12 +112,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             os.replace(temporary, path)
             sync_folder(path.parent)
     finally:
-        with contextlib.suppress(OSError):  # what went wrong is said already
+        with contextlib.suppress(OSError):  # renamed by now, or another error is already on its way
             temporary.unlink()
 
 
 def remove_leftovers(paths: Iterable[Path], alone: bool) -> None:
-    """Remove those of `paths` that killed writers left: all for who is `alone` at work there, else what nobody wrote to for an hour."""
+    """Remove the temporary files among `paths` that killed processes left behind.
+
+    If this process is `alone` at work there these are all of them, else those unchanged for an hour.
+    """
     for path in paths:
         with contextlib.suppress(OSError):
             if TEMPORARY_NAME.fullmatch(path.name) and (alone or time.time() - path.stat().st_mtime > ABANDONED):
@@ -136,7 +141,7 @@ def atomic_write_csv(path: str | Path, rows: Iterable[Iterable[object]]) -> None
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Return the JSON object in a file. Raises `ValueError` for a file that holds anything else, however damaged."""
+    """Return the JSON object in a file. Raises `ValueError` for any other or damaged content."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except RecursionError:
@@ -169,7 +174,7 @@ def require_file(path: str | Path, name: str) -> None:
 
 
 def require_writable(path: str | Path, name: str) -> Path:
-    """Return `path` if files can be written in that folder, or a folder that isn't there yet be made; else raise an `InputError`."""
+    """Return the folder `path` if files can be written in it, or if it can be created; else raise an `InputError`."""
     folder = Path(path)
     try:
         there = next(place for place in (folder, *folder.parents) if place.exists())
@@ -184,25 +189,26 @@ def require_writable(path: str | Path, name: str) -> Path:
 
 
 def move_aside(folder: Path, names: Iterable[str], dated: Path) -> Path:
-    """Move what fits `names` (patterns) in `folder` to ``old/DATE``, the time of the file `dated`; return that folder.
+    """Move what matches the patterns `names` in `folder` to ``old/DATE``, and return that folder.
 
-    Where something of the same name lies there already it is ``old/DATE_2`` and so on.
+    DATE is the time of the file `dated`. If that folder holds one of the names already, it is ``old/DATE_2`` and so on.
     """
     date = datetime.fromtimestamp(dated.stat().st_mtime).strftime("%Y-%m-%d_%H-%M-%S")
     found = {path for name in names for path in folder.glob(name)}
     places = (folder / OLD / (date if number == 1 else f"{date}_{number}") for number in itertools.count(1))
     target = next(place for place in places if not any((place / path.name).exists() for path in found))
     target.mkdir(parents=True, exist_ok=True)
-    for path in sorted(found, key=lambda path: path == dated):  # the date's file last: a kill on the way is made good
+    for path in sorted(found, key=lambda path: path == dated):  # `dated` last: after a kill the next call finishes
         os.replace(path, target / path.name)
     return target
 
 
 class FolderLock(contextlib.AbstractContextManager["FolderLock"]):
-    """Holds `folder` for one process, from when it is made to the end of its context.
+    """Lock that reserves `folder` for one process, from its construction to the end of its context.
 
-    A second one gets an `InputError` that names the first one's number; `purpose` begins these sentences. `shared`: for all that only
-    ask whether it is free. The operating system drops the lock when its process ends, however it ends: nothing stale remains.
+    A second process gets an `InputError` that names the id of the first; `purpose` begins its message. `shared` is for
+    processes that only ask whether the folder is free. The operating system releases the lock when its process ends,
+    however it ends, so that no stale lock remains.
     """
 
     def __init__(self, folder: str | Path, purpose: str, name: str = ".lock", shared: bool = False) -> None:
@@ -223,7 +229,7 @@ class FolderLock(contextlib.AbstractContextManager["FolderLock"]):
     def _take(self) -> IO[str]:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            # never through a link, which in a folder from elsewhere may lead to any file
+            # never through a link, which in an untrusted folder could point at any file
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except OSError as error:
             hint = "remove it, it is no file of this kit" if error.errno in NO_LOCK_FILES else "check its permissions"

@@ -1,17 +1,18 @@
-"""What lies around a pixel: the nearest known ones of its row, the largest value within reach; holes closed by it."""
+"""Operations on the neighbourhood of pixels: nearest known pixels in a row, sliding maxima, closing of holes."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 CLOSING_ROUNDS = 2
-"""3x3 dilations, and then erosions, of `closed`."""
+"""Number of 3x3 dilations in `closed`, and of the erosions after them."""
 
 
 def closed(hole: Tensor) -> Tensor:
-    """Close cracks of up to 4 px in `hole` (..., H, W), bool or float 0..1, 1 = missing; the input's pixels all stay.
+    """Return `hole` (..., H, W), bool or float 0..1, 1 = missing, with cracks of up to 4 px closed.
 
-    Two 3x3 dilations and two 3x3 erosions, to which the outside of the picture is neutral.
+    Applies two 3x3 dilations, then two 3x3 erosions, and unites the result with `hole`. The outside of the picture has
+    no influence.
     """
     grown = local_max(hole, CLOSING_ROUNDS)
     if hole.dtype == torch.bool:
@@ -20,7 +21,10 @@ def closed(hole: Tensor) -> Tensor:
 
 
 def scaled_reach(pixels: int, width: int, base_width: int | None) -> int:
-    """Return `pixels`, meant for a picture `base_width` px wide (None: any), for one that is `width` wide: at least 1 unless 0."""
+    """Return `pixels`, a distance in a picture `base_width` px wide, scaled to a picture `width` px wide.
+
+    The result is at least 1, except that 0 stays 0. With a `base_width` of None nothing is scaled.
+    """
     if pixels == 0 or base_width is None:
         return pixels
     return max(round(width / base_width * pixels), 1)
@@ -29,7 +33,8 @@ def scaled_reach(pixels: int, width: int, base_width: int | None) -> int:
 def nearest_known(hole: Tensor) -> tuple[Tensor, Tensor]:
     """Return the columns of the nearest known pixels to the left and to the right in the row, int64 (..., H, W) each.
 
-    A known pixel is its own; -1 and W where there is none. `hole`: bool (..., H, W), True = missing.
+    A known pixel is its own nearest one; -1 (left) and W (right) mean that there is none. `hole`: bool (..., H, W),
+    True = missing.
     """
     width = hole.shape[-1]
     columns = torch.arange(width, device=hole.device).expand_as(hole)
@@ -38,20 +43,20 @@ def nearest_known(hole: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def local_max(values: Tensor, reach: int) -> Tensor:
-    """Return the largest of `values` (..., H, W) up to `reach` pixels away along both axes, see `running_max`."""
+    """Return the maximum of `values` (..., H, W) up to `reach` pixels around each pixel along both axes."""
     return running_max(running_max(values, reach, reach, -1), reach, reach, -2)
 
 
 def running_max(values: Tensor, forward: int, backward: int, dim: int) -> Tensor:
-    """Return the largest of `values` (..., H, W) from `forward` pixels before to `backward` pixels after along `dim`.
+    """Return the maximum of `values` (..., H, W) from `forward` pixels before to `backward` pixels after each pixel.
 
-    Of bool: whether one is True. The outside of the picture has no influence; `dim` is -1 or -2. Several times faster on
-    CPUs than max pooling.
+    `dim`, -1 or -2, is the axis. For bool the result is whether any value is True. The outside of the picture has no
+    influence. Several times faster on CPUs than max pooling.
     """
     if forward == backward == 0:
         return values.clone()
     join, least = (torch.logical_or, 0.0) if values.dtype == torch.bool else (torch.maximum, -torch.inf)
-    # Windows of 1, 2, 4 ... pixels, joined in pairs, cost a logarithm of the distance.
+    # Joining windows of 1, 2, 4 ... pixels in pairs takes a number of steps that grows with the logarithm of the distance.
     beside = (forward, backward) if dim == -1 else (0, 0, forward, backward)
     window = F.pad(values, beside, value=least)
     length, covered = forward + backward + 1, 1

@@ -1,4 +1,5 @@
-"""Child processes: started together, followed line by line, which may be messages; none outlives the one that started them."""
+"""Start child processes and read their output line by line, messages included; no child outlives its parent's
+context."""
 
 import contextlib
 import json
@@ -14,16 +15,20 @@ from typing import Any
 
 TAIL_LINES = 20
 LOOK_SECONDS = 0.5
-THREADS_VARIABLES = "OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"  # torch and NumPy go by the first
+THREADS_VARIABLES = "OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"  # torch and NumPy read the first
 MARK = "inpaintkit"
-"""What a line of output that is a message begins with, as JSON."""
+"""Key of a message: a line of output is a message if it is a JSON object with this key."""
 
 
 class Child(subprocess.Popen[str]):
-    """A Python process that finds this package and ends with the context; `tail`: for whoever follows it to note its last lines in."""
+    """Python process that can import this package and is terminated at the end of its context.
+
+    `tail` is a place for the caller to keep the last lines of its output.
+    """
 
     def __init__(self, arguments: Sequence[str], threads: int, environment: Mapping[str, str]) -> None:
-        """Start ``python ARGUMENTS`` with so many threads, unless the user has set their number, and with `environment`."""
+        """Start ``python ARGUMENTS`` with `environment`, and with `threads` threads unless the user has set their
+        number."""
         places = (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))
         own = {"PYTHONPATH": os.pathsep.join(filter(None, places)), "PYTHONUNBUFFERED": "1", **environment}
         super().__init__(
@@ -31,9 +36,9 @@ class Child(subprocess.Popen[str]):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            errors="backslashreplace",  # libraries print names as they are, and those may be no text
+            errors="backslashreplace",  # libraries print file names as they are, and those may not be valid text
             env={**dict.fromkeys(THREADS_VARIABLES, str(threads)), **os.environ, **own},
-            start_new_session=True,  # an interrupt must reach the one that started it alone, which then ends it
+            start_new_session=True,  # an interrupt must reach only the parent, which then ends its children
         )
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
 
@@ -45,9 +50,9 @@ class Child(subprocess.Popen[str]):
 
 
 def follow(children: Sequence[Child], look: Callable[[], None] | None = None) -> Iterator[tuple[int, str | None]]:
-    """Yield (number, line) of what `children` say, as it comes, and (number, None) when one of them has ended.
+    """Yield (number, line) for each line that one of `children` prints, and (number, None) when one has ended.
 
-    `look` is called after each of these, and every `LOOK_SECONDS` in which nothing comes.
+    `look` is called after each of these, and whenever no line has arrived for `LOOK_SECONDS`.
     """
     said: queue.Queue[tuple[int, str | None]] = queue.Queue()
 
@@ -70,15 +75,15 @@ def follow(children: Sequence[Child], look: Callable[[], None] | None = None) ->
 
 
 def tell_parent(**said: object) -> None:
-    """Tell the process that started this one, as a line of output that `told` understands."""
-    # in one piece with its end: other processes write there, too
+    """Send a message to the parent process, as a line of output that `told` can parse."""
+    # text and newline in one write: other processes write to the same stream
     print(json.dumps({MARK: said}) + "\n", end="", flush=True)
 
 
 def told(line: str) -> dict[str, Any] | None:
-    """Return what a child has told by `tell_parent`, None for a line that it or a library just printed."""
+    """Return the message of a line that a child sent with `tell_parent`; None for ordinary output."""
     if line.startswith(f'{{"{MARK}": '):
-        with contextlib.suppress(ValueError):  # lines of several children that became one
+        with contextlib.suppress(ValueError):  # lines of several processes may have run together
             message: dict[str, Any] = json.loads(line)[MARK]
             return message
     return None

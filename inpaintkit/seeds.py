@@ -1,8 +1,8 @@
 """Random generators derived from names and numbers, so that nothing depends on call order.
 
 Every random choice in the kit comes from a generator made here from its own key, for instance
-``(seed, epoch, draw)``. Restoring "the state of the random numbers" is then only a matter of
-knowing the key: no state is ever saved, and worker processes need no care.
+``(seed, epoch, draw)``. To restore a random state it is enough to know the key: no state is ever
+saved, and worker processes need no special care.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
-"""Text that came from outside (file names, metadata, other libraries' messages), made safe to be shown.
+"""Make text from outside (file names, metadata, other libraries' messages) safe to show.
 
-Whoever names a file can write line breaks that fake a line of a log, marks that turn the reading direction, escape sequences
-that steer a terminal, HTML that runs in a notebook, and dollar signs that a figure takes for a formula.
+A file name may contain line breaks that fake a line of a log, marks that reverse the reading direction, escape
+sequences that control a terminal, HTML that runs in a notebook, and dollar signs that a figure takes for a formula.
 """
 
 import html as _html
@@ -9,18 +9,18 @@ import re
 import unicodedata
 
 LONGEST = 200
-"""Characters of one foreign text that are shown."""
+"""Number of characters of one text from outside that are shown."""
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Unicode categories that show nothing, or change how what surrounds them is shown: controls, formats (marks of reading direction
-among them), surrogates, private and unassigned characters, line and paragraph separators."""
+"""Unicode categories that are invisible, or change how the text around them is shown: controls, formats (with the marks
+of reading direction), surrogates, private and unassigned characters, line and paragraph separators."""
 
 _MARKDOWN_ENTITIES = re.compile(r"[<>&|$:@#]")
 _MARKDOWN_MARKS = re.compile(r"[\\`*\[\]{}~!]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def shown(text: object, longest: int = LONGEST) -> str:
-    r"""Return `text` as one line of at most `longest` characters; what can't be seen is written as Python escapes it.
+    r"""Return `text` as one line of at most `longest` characters, with invisible characters as Python escapes.
 
     >>> shown("a\nb\u202egnp")
     'a\\nb\\u202egnp'
@@ -34,17 +34,18 @@ def shown(text: object, longest: int = LONGEST) -> str:
 
 
 def seen_name(name: str) -> str:
-    """Return a file's name as people compare it: case, and how its accents are composed, make no difference."""
+    """Return a file name for comparison as people do it: case, and how accents are composed, make no difference."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def printable(name: str) -> str:
-    """Return a file's name, with bytes that are no text as ``\\udcff``: manifests and terminals only take text."""
+    """Return a file name with bytes that are no text written as ``\\udcff``: manifests and terminals accept only
+    text."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an error says, or of what kind it is where it says nothing.
+    """Return the first line of an error's message, or the name of its class if the message is empty.
 
     >>> first_line(ValueError("no header\\nat byte 7")), first_line(MemoryError())
     ('no header', 'MemoryError')
@@ -53,7 +54,7 @@ def first_line(error: Exception) -> str:
 
 
 def html(text: object, longest: int = LONGEST) -> str:
-    """Return `text` as `shown` does, to stand in HTML, in an attribute as well.
+    """Return `text` as `shown` does, escaped for HTML, attributes included.
 
     >>> html("<img src=x onerror='a()'>")
     '&lt;img src=x onerror=&#x27;a()&#x27;&gt;'
@@ -62,18 +63,19 @@ def html(text: object, longest: int = LONGEST) -> str:
 
 
 def markdown(text: object, longest: int = LONGEST) -> str:
-    r"""Return `text` as `shown` does, to stand in Markdown, in a table as well: nothing in it is a mark, a link or HTML.
+    r"""Return `text` as `shown` does, escaped for Markdown, tables included: nothing in it acts as a mark, a link or
+    HTML.
 
     >>> markdown("a|<b> *c* d_e")
     'a&#124;&#60;b&#62; \\*c\\* d_e'
     """
-    # Entities where a backslash doesn't reach: tables, formulas, HTML, bare addresses. Marks first: a backslash is one.
+    # Entities where a backslash has no effect: tables, formulas, HTML, bare addresses. Marks first: a backslash is one.
     marked = _MARKDOWN_MARKS.sub(r"\\\g<0>", shown(text, longest))
     return _MARKDOWN_ENTITIES.sub(lambda mark: f"&#{ord(mark[0])};", marked)
 
 
 def figure(text: object, longest: int = LONGEST) -> str:
-    r"""Return `text` as `shown` does, to stand in a matplotlib figure: no formulas, and no name that a legend leaves out.
+    r"""Return `text` as `shown` does, escaped for matplotlib: no formulas, and no name that a legend would leave out.
 
     >>> figure("$5"), figure("_old")
     ('\\$5', ' _old')
@@ -83,7 +85,7 @@ def figure(text: object, longest: int = LONGEST) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the words of people.
+    """Return a duration in readable units.
 
     >>> duration(9.6), duration(75), duration(7325), duration(10**7)
     ('10 s', '1 min 15 s', '2 h 2 min', '116 days')

@@ -1,8 +1,8 @@
-"""What each job takes: one frozen dataclass per notebook and command, with defaults, units and checks.
+"""The options of each job: one frozen dataclass per notebook and command, with defaults, units and checks.
 
 Field names are the option names of the command lines that the kit replaces (with underscores), and the names in the
 notebooks' parameter cells and in ``params/*.yaml``. Values are flat literals, so that papermill can inject them.
-Nothing here loads torch.
+Importing this package doesn't load torch.
 """
 
 from inpaintkit.config.choices import (

@@ -1,4 +1,5 @@
-"""The choices of options: each name once, with what it means. Whoever serves them builds its table with `registry`."""
+"""The choices of options: each name once, with its meaning. Modules that implement them build tables with
+`registry`."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -6,13 +7,13 @@ from typing import TypeVar
 _Entry = TypeVar("_Entry")
 
 Choices = Mapping[str, str]
-"""Names, with what each means in a few words."""
+"""The values that an option may have, each with its meaning in a few words."""
 
 LOSSES: Choices = {
     "l1lpips": "L1 and LPIPS, iw3's",
     "dct": "L1 of discrete cosine transforms",
     "l1dctlpips": "L1, DCT and LPIPS",
-    "l1dinov2": "L1 and the distance of DINOv2 features",
+    "l1dinov2": "L1 and the distance between DINOv2 features",
 }
 PERCEPTUAL_NETWORKS: Choices = {"vgg": "VGG16, iw3's", "alex": "AlexNet"}
 OPTIMIZERS: Choices = {
@@ -26,12 +27,12 @@ SCHEDULERS: Choices = {
     "none": "constant rate",
 }
 AMP_MODES: Choices = {
-    "auto": "what is fastest here",
+    "auto": "the fastest on this machine",
     "off": "float32",
     "bf16": "bfloat16, float32 where needed",
     "fp16": "float16, float32 where needed",
 }
-RESIDENT_MODES: Choices = {"auto": "on a GPU with enough of it", "on": "always", "off": "never"}
+RESIDENT_MODES: Choices = {"auto": "on a GPU with enough memory", "on": "always", "off": "never"}
 DISCRIMINATOR_NAMES: Choices = {
     "l3c": "patches, conditioned on the target's colour and texture",
     "l3ce": "ensemble of three l3c",
@@ -40,8 +41,8 @@ DISCRIMINATOR_NAMES: Choices = {
     "l3cffce": "ensemble of two l3c and two ffc, iw3's",
 }
 ADVERSARIAL_LOSSES: Choices = {
-    "paired": "fill and truth of the same place compared",
-    "hinge": "fill and truth judged apart, iw3's",
+    "paired": "compares fill and truth of the same place",
+    "hinge": "judges fill and truth separately, iw3's",
 }
 HOLE_METHODS: Choices = {
     "auto": "what the left eye can't see; soft edges of the depth map are made sharp first",
@@ -68,16 +69,16 @@ DEPTH_MODEL_NAMES = (
     "Any_V3_Mono", "Any_V3_Mono_01", "Distill_Any_S", "Distill_Any_B", "Distill_Any_L",
     "DepthPro", "DepthPro_S", "ZoeD_N", "ZoeD_K", "ZoeD_NK", "ZoeD_Any_N", "ZoeD_Any_K",
 )  # fmt: skip
-"""The depth models, by the names that iw3 uses where it has them."""
+"""Names of the depth models; models that iw3 has keep its names."""
 
-LPIPS_CHOICES: Choices = {"alex": "AlexNet", "vgg": "VGG16", "both": "the two"}
-"""Networks of LPIPS that a report is made with."""
+LPIPS_CHOICES: Choices = {"alex": "AlexNet", "vgg": "VGG16", "both": "AlexNet and VGG16"}
+"""The networks with which a report computes LPIPS."""
 
 
 def registry(choices: Choices, entries: Mapping[str, _Entry]) -> dict[str, _Entry]:
-    """Return the table `entries` of what serves each of `choices`, in their order.
+    """Return `entries`, which implement `choices`, in the order of `choices`.
 
-    A choice that nothing serves, or an entry that nobody can choose, is a mistake in the code: raises `KeyError`.
+    A choice without an entry, or an entry that can't be chosen, is a mistake in the code and raises `KeyError`.
     """
     if choices.keys() != entries.keys():
         raise KeyError(f"choices and entries differ: {sorted(choices.keys() ^ entries.keys())}")

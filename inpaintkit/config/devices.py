@@ -1,4 +1,4 @@
-"""Devices by name."""
+"""Resolve and check devices given by name, and recognise their errors."""
 
 import contextlib
 import os
@@ -11,8 +11,8 @@ from inpaintkit.errors import InputError, RunFailed
 def resolve_device(name: str) -> str:
     """Return the torch device for `name`; ``auto`` takes CUDA, else MPS, else the CPU. Raises `InputError`.
 
-    From then on convolutions in float32 are computed in float32 on CUDA. In torch's default, TF32, the soft mask has 10 bits
-    and a structural similarity can be wrong by several hundredths. Training doesn't slow down: it takes bf16 or fp16.
+    Also disables TF32 for convolutions on CUDA. With TF32, torch's default, the soft mask has only 10 bits and a
+    structural similarity can be wrong by several hundredths. Training doesn't slow down, because it uses bf16 or fp16.
     """
     import torch
 
@@ -35,7 +35,7 @@ def resolve_device(name: str) -> str:
 
 
 def _has_code(device: str) -> bool:
-    """Return whether this build of torch has code for the GPU `device`: builds of today leave out old cards."""
+    """Return whether this build of torch has code for the GPU `device`: recent builds leave out old cards."""
     import torch
 
     built = [int("".join(filter(str.isdigit, name))) for name in torch.cuda.get_arch_list() if name.startswith("sm_")]
@@ -44,7 +44,7 @@ def _has_code(device: str) -> bool:
 
 
 def device_of_process(device: str) -> str:
-    """Return `device` (resolved), for ``cuda`` the GPU that is this process's turn where several run side by side (``LOCAL_RANK``)."""
+    """Return `device` (resolved); for ``cuda``, this process's GPU if several run side by side (``LOCAL_RANK``)."""
     import torch
 
     rank = os.environ.get("LOCAL_RANK")
@@ -52,7 +52,7 @@ def device_of_process(device: str) -> str:
 
 
 def check_processes(device: str, processes: int) -> None:
-    """Raise `InputError` unless each of `processes` on this machine gets a GPU of its own, where `device` (resolved) is one."""
+    """Raise `InputError` unless `device` (resolved) is the CPU or this machine has a GPU for each of `processes`."""
     import torch
 
     if processes == 1 or device == "cpu":
@@ -63,19 +63,19 @@ def check_processes(device: str, processes: int) -> None:
     gpus = torch.cuda.device_count()
     if gpus < processes:
         raise InputError(
-            f"processes: {processes} want a GPU each, and this machine has {gpus}; use processes={gpus} or device=cpu"
+            f"processes: {processes} need a GPU each, and this machine has {gpus}; use processes={gpus} or device=cpu"
         )
 
 
 @contextlib.contextmanager
 def enough_memory(device: str, advice: Callable[[], str]) -> Iterator[None]:
-    """Turn a lack of memory of `device` within the context into a `RunFailed` that gives `advice`."""
+    """Turn an out-of-memory error of `device` within the context into a `RunFailed` that gives `advice`."""
     try:
         yield
     except RuntimeError as error:
         if not _lacks_memory(error):
             raise
-        # a notebook keeps the error, whose frames hold what was computed, and the next try in its process needs the room
+        # a notebook keeps the error, and its frames would keep tensors whose memory the next try needs
         traceback.clear_frames(error.__traceback__)
         name = device_of_process(resolve_device(device))
         raise RunFailed(f"the memory of {name} doesn't suffice; {advice()}") from error
@@ -84,14 +84,14 @@ def enough_memory(device: str, advice: Callable[[], str]) -> Iterator[None]:
 def _lacks_memory(error: RuntimeError) -> bool:
     import torch
 
-    # a GPU that others have filled, and Apple's, have no type of their own for it
+    # MPS, and a GPU filled by other processes, raise a plain RuntimeError
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
 
 
 def is_of_device(error: Exception) -> bool:
-    """Return whether an error is one of the GPU, and says nothing of what was computed there."""
+    """Return whether an error comes from the GPU itself, not from the data that were computed there."""
     import torch
 
-    # a network that takes weights turns the GPU's error into one of its own
+    # `load_state_dict` turns the GPU's error into one of its own
     failed = isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
     return failed or (isinstance(error, RuntimeError) and _lacks_memory(error))

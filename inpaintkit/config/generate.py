@@ -1,4 +1,4 @@
-"""What notebook 01 takes."""
+"""The options of notebook 01."""
 
 import os
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from inpaintkit.files import require_folder, require_writable
 
 
 def parse_shard(shard: str) -> tuple[int, int]:
-    """Return (index, count) of a shard written as ``i/n`` with 0 <= i < n, of ``auto`` what torchrun says or the whole, (0, 1).
+    """Return (index, count) of a shard written as ``i/n`` with 0 <= i < n.
 
-    Raises `InputError` otherwise.
+    ``auto`` means torchrun's, or without torchrun (0, 1), the whole. Raises `InputError` for anything else.
     """
     told = f"{os.environ.get('RANK', 0)}/{os.environ.get('WORLD_SIZE', 1)}" if shard == "auto" else shard
     index, _, count = told.partition("/")
@@ -36,7 +36,7 @@ def check_prefix(prefix: str) -> None:
 
 
 def check_map_options(model_type: str, flip: bool, map_name: str, map_values: str) -> None:
-    """Raise `InputError` for options of depth maps that `model_type` can't heed."""
+    """Raise `InputError` for options of depth maps that have no effect with `model_type`."""
     if model_type == "File" and flip:
         raise InputError("flip_average: model_type=File has nothing to average; leave flip_average off")
     if model_type != "File" and (map_name, map_values) != (MAP_NAME, NEAR_IS_BRIGHT):
@@ -50,7 +50,7 @@ class GenerateConfig(JobConfig):
     notebook = "01_generate"
     dataset_dir: str = option(
         "data/samples",
-        "folder of pictures and videos, or of train/ and eval/ with them; or one video",
+        "folder of pictures and videos, which may be divided into train/ and eval/; or one video",
         group="Data set",
         path=True,
         later=FREE,
@@ -63,7 +63,7 @@ class GenerateConfig(JobConfig):
         later=FREE,
         everyday=True,
     )
-    prefix: str = option("", "name with which all files of the data set begin (required)", later=FREE, everyday=True)
+    prefix: str = option("", "start of all file names of the data set (required)", later=FREE, everyday=True)
     model_type: str = option(
         "FastDepth", "depth model: FastDepth or a name in docs/depth_models.md", group="Depth", everyday=True
     )
@@ -76,12 +76,12 @@ class GenerateConfig(JobConfig):
         path=True,
         later=FREE,
     )
-    hub_dir: str | None = option(
-        None, "folder for downloaded networks, None: where the hubs keep them", path=True, later=FREE
+    hub_dir: str | None = option(None, "folder for downloaded networks, None: the hubs' own", path=True, later=FREE)
+    flip_average: bool = option(
+        False, "average the depth with that of the mirrored picture; takes twice as long", later=FREE
     )
-    flip_average: bool = option(False, "average depth with that of the mirrored picture; doubles its time", later=FREE)
     map_name: str = option(
-        MAP_NAME, "for File: a map's name without its ending; another name than this needs model_path"
+        MAP_NAME, "for File: name of a map without its ending; any other than the default needs model_path"
     )
     map_values: str = option(
         NEAR_IS_BRIGHT, "for File: what large values in a map mean", choices=MAP_VALUES, later=FREE
@@ -91,25 +91,25 @@ class GenerateConfig(JobConfig):
     )
     depth_cache_gb: float = option(
         10.0,
-        "how large depth_cache may grow, then the least used maps go; 0: keep none",
+        "largest size of depth_cache; beyond it the maps used longest ago are deleted; 0: keep none",
         unit="GB",
         minimum=0,
         later=FREE,
     )
     eval_only: bool = option(False, "write eval/ only", group="Pictures", later=FREE)
     eval_fraction: float = option(
-        0.1, "share of the files for eval/ where dataset_dir has no train/ and eval/", minimum=0, maximum=1
+        0.1, "share of the files that go to eval/ if dataset_dir has no train/ and eval/", minimum=0, maximum=1
     )
     repeats: int = option(1, "passes over the pictures, each with other holes", minimum=1)
     scenes: int = option(
-        0, "scenes made for each picture and pass: layers cut from the pictures, with exact depth", minimum=0
+        0, "scenes to make per picture and pass: layers cut from the pictures, with exact depth", minimum=0
     )
     video_interval: float = option(
         2.0, "time between the frames taken from a video", group="Videos", unit="s", minimum=0.04
     )
     video_frames: int | None = option(None, "frames to take from each video, None: one per video_interval", minimum=1)
-    max_fps: float = option(8.0, "frames looked at per second of a video", minimum=0.1)
-    skip_first: float = option(0.0, "start of each video that is left out", unit="s", minimum=0)
+    max_fps: float = option(8.0, "frames examined per second of a video", minimum=0.1)
+    skip_first: float = option(0.0, "time to skip at the start of each video", unit="s", minimum=0)
     save_frames: bool = option(False, "keep the frames taken from videos as pictures in OUTPUT_DIR/frames", later=FREE)
     size: int = option(
         512, "side of the square crops", group="Records", unit="px", minimum=256, maximum=4096, everyday=True
@@ -134,14 +134,14 @@ class GenerateConfig(JobConfig):
     )
     processes: int = option(
         1,
-        "processes on this machine that share the pictures, and the GPUs by turns",
+        "processes on this machine that share the pictures, spread over its GPUs",
         minimum=1,
         maximum=1024,
         later=FREE,
     )
     shard: str = option(
         "auto",
-        "i/n: the share of machine i of n, counted from 0: every n-th picture; auto: as torchrun says, else all pictures",
+        "i/n: the share of machine i of n, counted from 0: every n-th picture; auto: as set by torchrun, else all pictures",
         later=FREE,
     )
     seed: int = option(0, "same seed and pictures: same data set, byte by byte", group="Run")
@@ -169,7 +169,7 @@ class GenerateConfig(JobConfig):
 
     @property
     def shard_mark(self) -> str:
-        """``_shard0of4`` for what every shard has of its own, empty where there is only one."""
+        """``_shard0of4`` for files that each shard has of its own; empty if there is only one shard."""
         index, count = parse_shard(self.shard)
         return f"_shard{index}of{count}" if count > 1 else ""
 

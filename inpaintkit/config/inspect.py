@@ -1,4 +1,4 @@
-"""What notebook 04 takes."""
+"""The options of notebook 04."""
 
 import csv
 import io
@@ -16,8 +16,10 @@ FILL_KINDS = f"{', '.join(FILL_NAMES)}, MODEL.pth, or FILE.py:FUNCTION, which ru
 
 
 def fill_names(text: str) -> list[str]:
-    """Return the names of fills that `text` separates by commas, as `joined_fills` writes them, each once. Raises `InputError` where
-    there is none."""
+    """Return the names of fills in `text`, separated by commas as `joined_fills` writes them, each once.
+
+    Raises `InputError` if there is none.
+    """
     rows = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
     names = list(dict.fromkeys(part for row in rows for part in map(str.strip, row) if part))
     if not names:
@@ -26,13 +28,13 @@ def fill_names(text: str) -> list[str]:
 
 
 def joined_fills(names: Iterable[str]) -> str:
-    """Return names of fills as the text of the option `fills`: those with a comma in them in quotes."""
+    """Return names of fills as a value of the option `fills`: separated by commas, those with a comma in quotes."""
     quoted = {name: '"' + name.replace('"', '""') + '"' for name in names}
     return ", ".join(text if any(mark in name for mark in ',"\r\n') else name for name, text in quoted.items())
 
 
 def full_fill_name(name: str) -> str:
-    """Return the name of a fill, that of a file as its full path."""
+    """Return the name of a fill; if it names a file, with its full path."""
     path = full_path(name)
     return str(path) if name not in (ALL_FILLS, *FILL_NAMES) and (path.suffix or path.is_file()) else name
 
@@ -43,7 +45,10 @@ def is_fill_function(name: str) -> bool:
 
 
 def check_fill_name(option: str, name: str, word: str) -> None:
-    """Raise `InputError` unless `name`, given as `option`, is `word`, a built-in fill, or a model file or FILE.py:FUNCTION that exists."""
+    """Raise `InputError` unless `name` is `word`, a built-in fill, or an existing model file or FILE.py:FUNCTION.
+
+    `option` is the option in which the user gave it.
+    """
     known = (word, *FILL_NAMES)
     if name in known:
         return
@@ -52,7 +57,7 @@ def check_fill_name(option: str, name: str, word: str) -> None:
     if unknown or (file.suffix == ".py" and not is_fill_function(name)):
         hint = nearest_name(name, known)
         raise InputError(
-            f"{option}: {name!r} is unknown{hint}; choose of {', '.join(known)}, or give MODEL.pth or FILE.py:FUNCTION"
+            f"{option}: {name!r} is unknown{hint}; choose one of {', '.join(known)}, or give MODEL.pth or FILE.py:FUNCTION"
         )
     require_file(file, option)
 
@@ -64,7 +69,7 @@ class InspectConfig(JobConfig):
     notebook = "04_inspect"
     checkpoint: str = option(
         "models/inpaint_gan_v1/inpaint.light_inpaint_v1.pth",
-        "model file to judge",
+        "model file to evaluate",
         group="Checkpoint",
         path=True,
         everyday=True,
@@ -78,18 +83,20 @@ class InspectConfig(JobConfig):
     )
     data_dir: str | None = option(
         None,
-        "data set whose eval/ records are filled; None: records made of the photos",
+        "data set whose eval/ records are filled; None: records made from the photos",
         group="Truths",
         path=True,
         everyday=True,
     )
     photos: str = option(
-        "data/samples", "folder with eval/: photos that no training saw, for records and scenes", path=True
+        "data/samples", "folder whose eval/ holds photos that no training saw, for records and scenes", path=True
     )
-    scenes: int = option(24, "number of scenes, and as many photo scenes and holes at the border; 0: none", minimum=0)
+    scenes: int = option(
+        24, "number of scenes, and also of photo scenes and of holes at the border; 0: none", minimum=0
+    )
     stereo_dir: str | None = option(None, "folder of real stereo pairs with measured disparity, None: none", path=True)
     disparity_scale: float | None = option(
-        None, "stored value of a disparity of 1 px, None: 1, in 16-bit PNG files 256", minimum=1e-3
+        None, "stored value that means a disparity of 1 px, None: 256 in 16-bit PNG files, else 1", minimum=1e-3
     )
     edge_dilation: int = option(
         0,
@@ -100,11 +107,11 @@ class InspectConfig(JobConfig):
     outer_dilation: int = option(
         0, "by how much holes grow to the background side before they are filled", unit="px", minimum=0, maximum=1000
     )
-    max_records: int | None = option(None, "judge only so many of each truth, None: all", minimum=1)
+    max_records: int | None = option(None, "largest number of cases to judge per truth, None: all", minimum=1)
     lpips: str = option("both", "networks of LPIPS; vgg takes most of the time", choices=LPIPS_CHOICES, everyday=True)
     picture: str | None = option(
         "data/samples/eval/drum_room.jpg",
-        "photo of which a stereo pair is made, None: none",
+        "photo to make a stereo pair of, None: none",
         group="Stereo preview",
         path=True,
         everyday=True,

@@ -1,4 +1,4 @@
-"""How options are declared and checked: everything that the jobs' configurations have in common."""
+"""Declare and check options: everything that the jobs' configurations have in common."""
 
 import contextlib
 import dataclasses
@@ -18,15 +18,15 @@ from inpaintkit.text import shown
 _Config = TypeVar("_Config", bound="JobConfig")
 
 FIXED = "fixed"
-"""The option can't change once a run or a data set has begun: its results would mix."""
+"""The option can't change once a run or a data set has begun, because results of both values would mix."""
 ASKED = "asked"
-"""The option may change where a person asks to go on with other options (`resume`)."""
+"""The option may change if the user asks to continue with other options (`resume`)."""
 FREE = "free"
-"""The option says how the work is done, not what comes out: it may change at any time."""
+"""The option affects how the work is done, not its result, so it may change at any time."""
 
 
 LARGEST = 10**9
-"""Where numbers end that have a lower limit and name no upper one: what is beyond, infinity included, was mistyped."""
+"""Upper limit of numbers that declare only a lower one: anything beyond, infinity included, must be a typing error."""
 
 
 def option(
@@ -42,14 +42,14 @@ def option(
     group: str = "",
     everyday: bool = False,
 ) -> Any:
-    """Return a dataclass field that carries what a person (and the checks) must know about an option.
+    """Return a dataclass field with everything that users and checks must know about an option.
 
     Args:
-        choices: the values that it may have, see `choices`.
-        path: it names a file or folder; ``~`` is expanded, and a `Path` becomes text.
-        later: whether it may change once a run or a data set has begun, `FIXED`, `ASKED` or `FREE`. What says nothing stays fixed.
-        group: heading that it and the options after it are listed under.
-        everyday: it stands in the notebook's parameters cell; all others can be added there.
+        choices: the allowed values, see `choices`.
+        path: whether it names a file or folder; ``~`` is expanded, and a `Path` becomes text.
+        later: whether it may change once a run or a data set has begun: `FIXED`, `ASKED` or `FREE`.
+        group: heading under which it and the options after it are listed.
+        everyday: whether it stands in the notebook's parameters cell; all others can be added there.
     """
     meaning = f"{help} ({unit})" if unit else help
     limits = {"choices": choices, "minimum": minimum, "maximum": maximum, "path": path}
@@ -59,7 +59,7 @@ def option(
 
 
 def option_of(job: type["JobConfig"], name: str, **changed: Any) -> Any:
-    """Return the option `name` of another job, with what is `changed` of its `default`, `help` and rules."""
+    """Return the option `name` of another job, with `changed` values of its `default`, `help` or rules."""
     field = job.__dataclass_fields__[name]
     return dataclasses.field(default=changed.pop("default", field.default), metadata={**field.metadata, **changed})
 
@@ -77,9 +77,9 @@ def require_records(data_dir: str, *splits: str) -> None:
 
 
 def changes(config: "JobConfig", before: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return {option: (value before, value now)} of what differs from the options `before`, those left out that are `FREE`.
+    """Return {option: (value before, value now)} of the options that differ from `before` and aren't `FREE`.
 
-    Options that `before` doesn't know are new since then and don't count.
+    Options missing in `before` were added to the kit since then and don't count.
     """
     found = {}
     for field in dataclasses.fields(config):
@@ -91,10 +91,10 @@ def changes(config: "JobConfig", before: Mapping[str, Any]) -> dict[str, tuple[A
 
 @dataclass(frozen=True)
 class JobConfig:
-    """Base of the job configurations: strict construction from flat parameters, value checks."""
+    """Base class of the job configurations: strict construction from flat parameters, and checks of the values."""
 
     notebook: typing.ClassVar[str] = ""
-    """The name of the notebook that it fills the parameters of."""
+    """The name of the notebook that it configures; empty for a command."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -108,7 +108,7 @@ class JobConfig:
         rule = field.metadata
         if value is None:
             return
-        if rule["path"] and not value and value != field.default:  # it would be the working folder
+        if rule["path"] and not value and value != field.default:  # as a path it would mean the working folder
             raise InputError(f"{field.name}: it is empty; give the path of a file or folder")
         if rule["path"] and "\0" in value:
             raise InputError(f"{field.name}: {value!r} can't be a path, because it holds a zero byte; give another one")
@@ -126,7 +126,7 @@ class JobConfig:
         raise NotImplementedError
 
     def check_inputs(self) -> None:
-        """Check the disk before any work starts: raise `InputError` when an input is missing or an output can't be written."""
+        """Raise `InputError` if an input is missing or an output can't be written; called before any work starts."""
         raise NotImplementedError
 
     @classmethod
@@ -149,12 +149,12 @@ def field_types(cls: type[JobConfig]) -> dict[str, Any]:
 
 
 def says_none(value: Any, kind: Any) -> bool:
-    """Return whether `value` is one of the ways to write None; as a value of a text option it is a word like others."""
+    """Return whether `value` is a way to write None; for an option whose type `kind` is `str` nothing is."""
     return isinstance(value, str) and value.lower() in ("none", "null", "~", "") and kind is not str
 
 
 def may_be_none(kind: Any) -> bool:
-    """Return whether None is among the values of a type."""
+    """Return whether a type allows None."""
     return types.NoneType in typing.get_args(kind)
 
 
@@ -171,14 +171,14 @@ def nearest_name(name: str, known: typing.Iterable[str]) -> str:
 
 
 def require_known(what: str, name: object, known: typing.Collection[str]) -> None:
-    """Raise `InputError` unless `name`, a value of `what`, is among those that are `known`."""
+    """Raise `InputError` unless `name`, a value of the option `what`, is one of `known`."""
     if name not in known:
         hint = nearest_name(str(name), known)
         raise InputError(f"{what}: {name!r} is unknown{hint}; choose one of {', '.join(known)}")
 
 
 def _cast(name: str, value: Any, kind: Any) -> Any:
-    """Return `value` as one of `kind`: a float is also meant by whole numbers, and by 1e-4, which YAML takes for text."""
+    """Return `value` as the type `kind`. A float may also be an integer, or 1e-4, which YAML reads as text."""
     allowed = typing.get_args(kind) or (kind,)
     if type(value) in allowed:
         return value

@@ -1,4 +1,4 @@
-"""What the command ``stereo`` takes."""
+"""The options of the command ``stereo``."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from inpaintkit.config.inspect import FILL_KINDS, InspectConfig, check_fill_name
 from inpaintkit.config.options import JobConfig, option, option_of, require_known
 from inpaintkit.files import require_file, require_writable
 
-FORMATS = {"jpg": "JPEG, for viewers", "png": "PNG, without loss", "both": "one of each"}
+FORMATS = {"jpg": "JPEG, for viewers", "png": "PNG, lossless", "both": "one of each"}
 RELEASED = "released"
 
 
 @dataclass(frozen=True)
 class StereoConfig(JobConfig):
-    """A picture -> a stereo pair, its holes filled."""
+    """Command ``stereo``: a picture -> a stereo pair with filled holes."""
 
     picture: str = option("", "photo to make a stereo pair of", path=True)
     fill: str = option(RELEASED, f"what fills the holes: {RELEASED} (the model that ships), {FILL_KINDS}")

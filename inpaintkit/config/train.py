@@ -1,4 +1,4 @@
-"""What notebooks 02 and 03 take."""
+"""The options of notebooks 02 and 03."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,29 +33,27 @@ class TrainConfig(JobConfig):
     )
     model_dir: str = option(
         "models/inpaint_v1",
-        "folder that the run writes: models, curves, pictures",
+        "folder for what the run writes: models, curves, pictures",
         path=True,
         later=FREE,
         everyday=True,
     )
     checkpoint_file: str | None = option(None, "start from this model file (ours or iw3's)", path=True, later=ASKED)
-    resume: bool = option(False, "go on with the run in model_dir, also with other options", later=FREE)
-    reset_state: bool = option(False, "with resume: take only the weights, start optimiser and epochs anew", later=FREE)
+    resume: bool = option(False, "continue the run in model_dir, also with changed options", later=FREE)
+    reset_state: bool = option(False, "with resume: load only the weights; optimiser and epochs start anew", later=FREE)
     overwrite: bool = option(False, "move another run in model_dir to model_dir/old/ and start anew", later=FREE)
     seed: int = option(
-        0, "same seed, data, machine and number of threads: same weights, bit by bit (on a GPU: up to rounding)"
+        0, "same seed, data, machine and number of threads: same weights, bit for bit (on a GPU: up to rounding)"
     )
     max_epoch: int = option(
-        200, "epochs, of num_samples samples each", group="Length", minimum=1, later=ASKED, everyday=True
+        200, "number of epochs, each of num_samples samples", group="Length", minimum=1, later=ASKED, everyday=True
     )
-    num_samples: int = option(
-        20000, "samples in an epoch, drawn from the records", minimum=1, later=ASKED, everyday=True
-    )
+    num_samples: int = option(20000, "samples per epoch, drawn from the records", minimum=1, later=ASKED, everyday=True)
     batch_size: int = option(8, "samples per step and process", minimum=1, later=ASKED, everyday=True)
-    backward_step: int = option(4, "steps whose gradients are summed before the weights move", minimum=1, later=ASKED)
+    backward_step: int = option(4, "steps whose gradients are accumulated for one update", minimum=1, later=ASKED)
     max_seconds: float | None = option(
         None,
-        "stop and save after this time of training and judging, None: no limit; what is loaded before doesn't count",
+        "stop and save after this time of training and evaluation, None: no limit; loading doesn't count",
         unit="s",
         minimum=0,
         later=FREE,
@@ -71,7 +69,7 @@ class TrainConfig(JobConfig):
     border_hole: float = option(
         0.0, "chance that the picture's left or right border runs through the hole", minimum=0, maximum=1
     )
-    disable_hard_example: bool = option(False, "draw records evenly instead of hard ones more often")
+    disable_hard_example: bool = option(False, "draw all records equally often instead of hard ones more often")
     loss: str = option("l1lpips", "training loss", group="Loss", choices=LOSSES)
     perceptual: str = option(
         "vgg",
@@ -81,7 +79,7 @@ class TrainConfig(JobConfig):
     )
     perceptual_path: str | None = option(
         None,
-        "local copy of the perceptual network: VGG16 or AlexNet file, DINOv2 folder; None: the kit looks for it",
+        "local copy of the perceptual network: VGG16 or AlexNet file, DINOv2 folder; None: the kit searches for it",
         path=True,
         later=FREE,
     )
@@ -96,38 +94,41 @@ class TrainConfig(JobConfig):
     )
     learning_rate_cycles: int = option(5, "cycles of the cosine schedule", minimum=1)
     learning_rate_cosine_min: float = option(1e-8, "lowest learning rate of a cycle", minimum=0)
-    warmup_steps: int = option(0, "optimiser steps in which the learning rate rises from 0", minimum=0)
+    warmup_steps: int = option(0, "optimiser steps over which the learning rate rises from 0", minimum=0)
     weight_decay: float = option(0.001, "weight decay at the highest learning rate; 0: none at all", minimum=0)
     weight_decay_end: float = option(0.01, "weight decay at the lowest learning rate", minimum=0)
     clip_grad_norm: float = option(0.0, "largest gradient norm, 0: no limit", minimum=0)
     ema_decay: float = option(
-        0.0, "decay of a moving average of the weights, evaluated and kept as the model; 0: none", minimum=0, maximum=1
+        0.0,
+        "decay of a moving average of the weights, which is evaluated and saved as the model; 0: none",
+        minimum=0,
+        maximum=1,
     )
     grey_start: bool = option(False, "start the output layer near mid-grey; helps short runs")
     eval_step: int = option(4, "epochs between evaluations", group="Evaluation", minimum=1, later=ASKED)
     eval_records: int | str | None = option(
-        None, "judge on a subset: so many records, or a pattern such as photos1_*; None: all"
+        None, "records to evaluate on: a number, or a pattern of names such as photos1_*; None: all"
     )
-    save_eval_step: int = option(20, "keep the pictures of every n-th evaluation batch, 1: all", minimum=1, later=FREE)
-    save_epoch: bool = option(False, "keep the weights of every epoch under epoch/N/", later=FREE)
+    save_eval_step: int = option(20, "save the pictures of every n-th evaluation batch, 1: all", minimum=1, later=FREE)
+    save_epoch: bool = option(False, "save the weights of every epoch under epoch/N/", later=FREE)
     checkpoint_seconds: float = option(
         300.0, "longest time between two full-state checkpoints", group="Checkpoints", unit="s", minimum=0, later=FREE
     )
-    keep_last: int = option(2, "full-state checkpoints kept, the newest included", minimum=1, later=FREE)
+    keep_last: int = option(2, "number of full-state checkpoints to keep, the newest included", minimum=1, later=FREE)
     tensorboard: bool = option(False, "also write the curves for TensorBoard, to model_dir/tensorboard/", later=FREE)
     amp: str = option(
         "auto",
-        "arithmetic: auto takes what this processor or GPU is fast at",
+        "precision of the computation; auto: the fastest on this processor or GPU",
         group="Machine",
         choices=AMP_MODES,
         later=FREE,
     )
     compile: bool = option(
-        False, "compile the generator: minutes of waiting first, then faster steps on a GPU", later=FREE
+        False, "compile the generator (torch.compile): takes minutes, then steps on a GPU are faster", later=FREE
     )
-    resident: str = option("auto", "hold all records in the device's memory", choices=RESIDENT_MODES, later=FREE)
+    resident: str = option("auto", "keep all records in the device's memory", choices=RESIDENT_MODES, later=FREE)
     num_workers: int = option(
-        0, "processes that load training samples, 0: none beside this one", minimum=0, maximum=1024, later=FREE
+        0, "processes that load training samples, 0: load in this one", minimum=0, maximum=1024, later=FREE
     )
     processes: int = option(
         1, "training processes on this machine, one per GPU, started by torchrun", minimum=1, maximum=1024, later=FREE
@@ -138,7 +139,7 @@ class TrainConfig(JobConfig):
         super().__post_init__()
         if self.reset_state and not self.resume:
             raise InputError(
-                "reset_state: it only has a meaning together with resume=True; set resume or drop reset_state"
+                "reset_state: it has an effect only together with resume=True; set resume or drop reset_state"
             )
         if self.overwrite and self.resume:
             raise InputError(
@@ -150,7 +151,7 @@ class TrainConfig(JobConfig):
             )
         if isinstance(self.eval_records, int) and self.eval_records < 1:
             raise InputError(
-                "eval_records: at least one record must be judged; give a number from 1, a pattern or None"
+                "eval_records: at least one record must be evaluated; give a number from 1, a pattern or None"
             )
         if self.ema_decay == 1:
             raise InputError("ema_decay: 1 would never take in new weights; use for instance 0.999")
@@ -161,7 +162,7 @@ class TrainConfig(JobConfig):
 
     @property
     def schedule_free(self) -> bool:
-        """Whether the optimiser averages the weights itself: it needs `.train()` / `.eval()` calls and no learning-rate schedule."""
+        """Whether the optimiser averages the weights itself: it needs `.train()` / `.eval()` calls, but no schedule."""
         return self.optimizer == "adamw_schedulefree"
 
     @property
@@ -175,7 +176,9 @@ class TrainConfig(JobConfig):
         if self.perceptual_path and not Path(self.perceptual_path).exists():
             raise InputError(f"perceptual_path: {self.perceptual_path} does not exist; give a file or folder, or None")
         require_writable(self.model_dir, "model_dir")
-        if any(Path(self.model_dir, "eval").glob("*_M.png")):  # its pictures come there, and overwrite moves all away
+        if any(
+            Path(self.model_dir, "eval").glob("*_M.png")
+        ):  # a run writes pictures there, and overwrite moves them all away
             raise InputError(f"model_dir: {self.model_dir} holds the records of a data set; name a folder of its own")
 
 
@@ -193,9 +196,14 @@ class GanConfig(TrainConfig):
         everyday=True,
     )
     max_epoch: int = option_of(
-        TrainConfig, "max_epoch", default=30, help="epochs, of num_samples samples each; too many lose the effect"
+        TrainConfig,
+        "max_epoch",
+        default=30,
+        help="number of epochs, each of num_samples samples; too many undo the gain",
     )
-    crop_size: int = option_of(TrainConfig, "crop_size", minimum=72)  # of less a discriminator judges no cell
+    crop_size: int = option_of(
+        TrainConfig, "crop_size", minimum=72
+    )  # smaller crops leave a discriminator no cell to judge
     disable_hard_example: bool = option_of(TrainConfig, "disable_hard_example", default=True)
     optimizer: str = option_of(
         TrainConfig, "optimizer", default="adamw_schedulefree", help="optimiser of generator and discriminator"

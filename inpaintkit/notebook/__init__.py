@@ -1,4 +1,4 @@
-"""What notebooks and the command line need. Names are loaded when they are asked for: a mistyped command shouldn't load torch."""
+"""What notebooks and the command line need. Names are imported lazily: a mistyped command shouldn't load torch."""
 
 from __future__ import annotations
 

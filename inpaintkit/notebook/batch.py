@@ -1,4 +1,4 @@
-"""Many data sets in one call: sources x depth models x variants, checked as a whole before the first one starts."""
+"""Make many data sets in one call: sources x depth models x variants, all checked before the first one starts."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
@@ -21,13 +21,13 @@ SECTIONS = ("on_error", "unfinished", "common", "data_sets", "depth_models", "va
 NAMED_BY_SECTIONS = {"prefix": "data_sets and variants", "model_type": "depth_models"}
 ON_ERROR = ("stop", "skip", "retry")
 UNFINISHED = ("keep", "clean")
-USABLE = ("ready", "not downloaded yet")  # how the sentences of `available_models` begin where a model can be had
+USABLE = ("ready", "not downloaded yet")  # how `available_models` begins the state of a model that can be used
 DONE_BEFORE, FAILED, NOT_RUN = "done before", "failed", "not run"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: one line of the summary. A job that was refused has `error` and was never `started`."""
+    """How a job ended: one line of the summary. A job that was refused has an `error` but was never `started`."""
 
     job: GenerateConfig
     state: str
@@ -39,7 +39,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """A checked batch: its jobs in order, and what happens when one fails."""
+    """A checked batch: its jobs in order, and what to do when one fails."""
 
     name: str
     jobs: tuple[GenerateConfig, ...]
@@ -48,10 +48,10 @@ class BatchPlan:
 
 
 def load_batch(file: str | Path, overrides: Mapping[str, Any] | None = None) -> BatchPlan:
-    """Return the batch that a YAML file describes (see ``params/batch.example.yaml``), checked as a whole.
+    """Load a batch from a YAML file (see ``params/batch.example.yaml``) and check it as a whole.
 
-    `overrides` are parameters for all jobs, a shard for instance. Relative paths in the file count from the project's
-    root. Raises one `InputError` that names every job that can't run, and why.
+    `overrides` are parameters for all jobs, a shard for instance. Paths in the file are relative to the project's root.
+    Raises a single `InputError` that lists all jobs that can't run, and why.
     """
     plan = parameters.load_sections(file, SECTIONS)
     on_error, unfinished = plan.get("on_error", "stop"), plan.get("unfinished", "keep")
@@ -92,7 +92,7 @@ def _build_jobs(
 
 
 def _named(section: Any, name: str, file: str) -> dict[str, dict[str, Any]]:
-    """Return a section, a mapping of names to parameters or a list of names, as a mapping."""
+    """Return a section as a mapping of names to parameters; it may also be given as a list of names."""
     if isinstance(section, list) and all(isinstance(key, str) for key in section):
         section = dict.fromkeys(section)
     if section is not None and not isinstance(section, dict):
@@ -134,7 +134,7 @@ def _find_problems(jobs: Iterable[GenerateConfig], on_error: str) -> list[str]:
 
 
 def _check_model(job: GenerateConfig, states: Callable[[str | None], Mapping[str, str]]) -> None:
-    """Raise `InputError` where the job's depth model can't be had here; `states` says so of the models of a hub folder."""
+    """Raise `InputError` if the job's depth model isn't available; `states` maps a hub folder to its models' states."""
     model = job.model_type
     require_known("model_type", model, DEPTH_MODEL_NAMES)
     if job.model_path is None and not (state := states(job.hub_dir)[model]).startswith(USABLE):
@@ -142,9 +142,9 @@ def _check_model(job: GenerateConfig, states: Callable[[str | None], Mapping[str
 
 
 def _check_begun(job: GenerateConfig, on_error: str) -> None:
-    """Raise `InputError` where the job can't continue what lies in its output folder.
+    """Raise `InputError` if the job can't continue the data set in its output folder.
 
-    What is damaged there is the job's own failure, unless the first failure ends the batch.
+    A damaged data set makes only the job itself fail later, unless the first failure ends the batch.
     """
     try:
         begun = begun_with(manifest_folder(job.output_dir, job.data_set_name))
@@ -161,10 +161,10 @@ def _check_begun(job: GenerateConfig, on_error: str) -> None:
 def run_batch(batch: BatchPlan, tell: Callable[[str], None] = print) -> list[Outcome]:
     """Run the jobs one after the other, each in its own run folder, and return how each ended.
 
-    Jobs that are finished are left alone, unfinished ones go on where they stopped. `on_error`: ``stop`` ends the batch,
-    ``skip`` goes on with the next job, ``retry`` also runs failed jobs once more at the end. With ``unfinished: clean``
-    what a failed job leaves is deleted, but never a finished data set. The table is printed and written beside the run folders.
-    Raises `RunFailed` when a job failed in the end.
+    Finished jobs are skipped, unfinished ones continue where they stopped. `on_error`: ``stop`` ends the batch at the
+    first failure, ``skip`` goes on with the next job, ``retry`` also runs failed jobs once more at the end. With
+    ``unfinished: clean`` the files of a failed job are deleted, but never a finished data set. The summary is printed,
+    and written beside the run folders. Raises `RunFailed` if any job failed in the end.
     """
     outcomes = [Outcome(job, NOT_RUN) for job in batch.jobs]
     try:
@@ -197,7 +197,7 @@ def _run_pass(batch: BatchPlan, outcomes: list[Outcome], places: Iterable[int], 
 
 
 def run_job(job: GenerateConfig) -> Outcome:
-    """Run one job's notebook, unless it was finished before."""
+    """Run one job's notebook unless it was finished before; return how it ended."""
     try:
         last = runs.run_manifest(job.run_folder)
         same, seconds = last.get("params") == dataclasses.asdict(job), last.get("seconds")
@@ -215,7 +215,7 @@ def run_job(job: GenerateConfig) -> Outcome:
 
 
 def _finished_records(job: GenerateConfig) -> str:
-    """Return how many records a finished run of the job made; empty if none was finished, or some were cleaned since."""
+    """Return how many records a finished run of the job made; empty without one, or if some were deleted since."""
     # not from the manifest of the run folder: that is the last run's, which may have failed
     records = runs.read_metrics(job.run_folder).get("records", "")
     if not records.isdecimal() or job.data_set_name not in data_set_names(job.output_dir):
@@ -229,12 +229,12 @@ def _clean_up(batch: BatchPlan, outcomes: Iterable[Outcome], tell: Callable[[str
         if outcome.state == FAILED and outcome.started:
             try:
                 tell(f"{outcome.job.data_set_name}: {_clean(outcome.job)}")
-            except InputError as error:  # the table is still to come
+            except InputError as error:  # the table must still be written
                 tell(f"{outcome.job.data_set_name}: nothing deleted: {error}")
 
 
 def _clean(job: GenerateConfig) -> str:
-    """Delete what a failed job left, unless that is a finished data set or holds other shards; return in words what was done."""
+    """Delete a failed job's files unless they belong to a finished data set or other shards; return what was done."""
     if _finished_records(job):
         return "nothing deleted, it was finished before"
     if job.shard_mark:

@@ -1,4 +1,4 @@
-"""The whole chain on the shipped photos: four notebooks, one after the other, into one folder."""
+"""Run the whole chain on the shipped photos: four notebooks, one after the other, into one folder."""
 
 import time
 from pathlib import Path
@@ -44,7 +44,8 @@ def step_params(step: str, folder: Path, preset: str) -> dict[str, Any]:
 def run_demo(smoke: bool = False, folder: str | Path | None = None) -> list[RunReport]:
     """Run all four notebooks with the preset ``try`` (or ``smoke``) and write an overview beside them.
 
-    Everything goes into `folder`, by default ``models/demo`` of the project. An interrupted demo continues.
+    All files go into `folder`, by default ``models/demo`` (or ``models/smoke``) of the project. Called again, an
+    interrupted demo continues.
     """
     root, size = find_project(), "smoke" if smoke else "demo"
     target = require_writable(folder or root / "models" / size, "run_dir").resolve()

@@ -1,4 +1,4 @@
-"""What this machine has, and what that means for the kit."""
+"""Report what this machine has, and what that means for the kit."""
 
 import shutil
 import textwrap
@@ -49,7 +49,7 @@ def _sections() -> dict[str, dict[str, str]]:
 
 
 def _by_state(models: Iterable[tuple[str, str]]) -> list[str]:
-    """Return each state once, with the names of the `models` in it below: most of them share one."""
+    """Return each state once, with the names of its `models` below it, because most models share a state."""
     names: dict[str, list[str]] = {}
     for name, state in models:
         names.setdefault(state, []).append(name)
@@ -58,7 +58,7 @@ def _by_state(models: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def report() -> str:
-    """Return the doctor's findings as aligned text, one section after the other."""
+    """Return the findings as aligned text, section by section."""
     lines = []
     for title, rows in _sections().items():
         width = max(map(len, rows))

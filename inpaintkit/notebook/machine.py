@@ -1,4 +1,4 @@
-"""What a run's manifest and `doctor` say about the machine."""
+"""Facts about the machine and its software, for a run's manifest and for `doctor`."""
 
 import importlib.metadata
 import os
@@ -21,7 +21,7 @@ CPU_FEATURES = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, the kit and what it computes with."""
+    """Return the versions of Python, the kit and the libraries that matter for results."""
     found = {"python": platform.python_version(), "inpaintkit": inpaintkit.__version__}
     for name in LISTED:
         try:
@@ -32,7 +32,7 @@ def versions() -> dict[str, str]:
 
 
 def machine_facts() -> dict[str, Any]:
-    """Return the features of this machine that decide how fast a run is; no names of hosts or users."""
+    """Return the features of this machine that decide how fast a run is, without names of hosts or users."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return {
         "system": platform.system(),
@@ -45,7 +45,7 @@ def machine_facts() -> dict[str, Any]:
 
 
 def source_revision(root: Path) -> str | None:
-    """Return the git commit of the project, with ``+changes`` when the working tree differs, None without git."""
+    """Return the git commit of the project, with ``+changes`` if the working tree differs; None without git."""
     command = ["git", "-C", str(root), "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+changes"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -1,6 +1,6 @@
-"""Parameters of a notebook: from its options, a preset, the lines of its parameters cell, a YAML file and the command line.
+"""Collect a notebook's parameters from its defaults, a preset, its parameters cell, a YAML file and the command line.
 
-Each of these wins over the ones before it. Nothing here loads torch, so that whoever mistypes a name hears of it at once.
+Later sources override earlier ones. This module doesn't load torch, so that a mistyped name is reported at once.
 """
 
 import ast
@@ -36,7 +36,7 @@ from inpaintkit.text import shown
 CONFIGS: dict[str, type[JobConfig]] = {
     config.notebook: config for config in (GenerateConfig, TrainConfig, GanConfig, InspectConfig)
 }
-"""The configuration that each notebook's parameters fill."""
+"""The configuration class of each notebook."""
 
 PRESET = "preset"
 PRESETS = {
@@ -45,15 +45,16 @@ PRESETS = {
     "full": "a data-centre GPU; for training iw3's recipe",
 }
 LARGEST_FILE = 1 << 20  # bytes of a parameter file
-LARGEST_CONTENT = 10_000  # values in it: aliases let a small file unfold to billions
+LARGEST_CONTENT = 10_000  # values in it: with aliases a small file can expand to billions
 
 Values = dict[str, Any]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose names are as they are written, where it would take 007 for 7 and off for False, each once; 010 is ten, not eight.
+    """YAML loader that keeps names (keys and items of lists) as text, and rejects keys that occur twice.
 
-    Lists are of names, too: no option takes any.
+    Plain YAML would read the names 007 and off as 7 and False. Items of lists are names, because no option takes a
+    list. The number 010 is ten, not eight.
     """
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
@@ -83,7 +84,7 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader._whole_number)
 
 
 def config_of(notebook: str | Path) -> type[JobConfig]:
-    """Return the configuration class of a notebook (name or path). Raises `InputError` for one that isn't the kit's."""
+    """Return the configuration class of a notebook (name or path). Raises `InputError` for a notebook of others."""
     name = find_notebook(notebook).stem
     if name not in CONFIGS:
         raise InputError(
@@ -93,7 +94,7 @@ def config_of(notebook: str | Path) -> type[JobConfig]:
 
 
 def preset_values(notebook: str | Path, preset: str | None) -> Values:
-    """Return the parameters of ``params/NOTEBOOK.PRESET.yaml``; none for None. Raises `InputError` for an unknown preset."""
+    """Return the parameters in ``params/NOTEBOOK.PRESET.yaml``, {} for None. Raises `InputError` for an unknown one."""
     if preset is None:
         return {}
     path = find_notebook(notebook)
@@ -108,9 +109,9 @@ def preset_values(notebook: str | Path, preset: str | None) -> Values:
 
 
 def with_preset(notebook: str | Path, given: Mapping[str, Any]) -> Values:
-    """Return `given` on top of the preset that it names, without that name.
+    """Return the parameters of the preset that `given` names, overridden by the rest of `given`.
 
-    A line of the cell that says None where the option can't be None stands for "as the preset".
+    If an option can't be None, a None for it in the parameters cell means "as the preset".
     """
     kinds = field_types(config_of(notebook))
     given = {name: None if says_none(value, kinds.get(name)) else value for name, value in given.items()}
@@ -120,7 +121,7 @@ def with_preset(notebook: str | Path, given: Mapping[str, Any]) -> Values:
 
 
 def load_params(file: str | Path) -> Values:
-    """Return the flat parameters of a YAML file; relative paths in it count from the project's root. Raises `InputError`."""
+    """Return the flat parameters in a YAML file; its paths are relative to the project's root. Raises `InputError`."""
     path = find_params(file)
     if (size := path.stat().st_size) > LARGEST_FILE:
         raise InputError(f"{path}: it has {size:,} bytes, too many for parameters; see params/ for examples")
@@ -128,13 +129,13 @@ def load_params(file: str | Path) -> Values:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         unfolds = any(itertools.islice(_parts(values), LARGEST_CONTENT, None))
     except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
-        mark = getattr(error, "problem_mark", None)  # else it would be a message of several lines
+        mark = getattr(error, "problem_mark", None)  # otherwise the message would have several lines
         reason = shown(f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else error)
         raise InputError(f"{path}: not valid YAML in UTF-8 ({reason}); write one `name: value` a line") from None
     values = {} if values is None else values
     if unfolds:
         raise InputError(
-            f"{path}: its aliases (*name) unfold to more than {LARGEST_CONTENT:,} values; write what is meant"
+            f"{path}: its aliases (*name) expand to more than {LARGEST_CONTENT:,} values; write fewer values"
         )
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected one `name: value` a line, see params/ for examples")
@@ -149,7 +150,7 @@ def _parts(value: Any) -> Iterator[bool]:
 
 
 def load_sections(file: str | Path, known: Sequence[str]) -> Values:
-    """Return the sections of a YAML file by name. Raises `InputError` for a name that isn't `known`, and as `load_params`."""
+    """Return the sections of a YAML file by name. Raises as `load_params`, and `InputError` for a name not `known`."""
     plan = load_params(file)
     for name in plan:
         if name not in known:
@@ -158,14 +159,20 @@ def load_sections(file: str | Path, known: Sequence[str]) -> Values:
 
 
 def section(value: Any, name: str) -> Values:
-    """Return what stands under the heading `name` of a parameter file, nothing for nothing. Raises `InputError` for what is no parameters."""
+    """Return the parameters under the heading `name` of a parameter file, {} for None.
+
+    Raises `InputError` if `value` is anything but parameters.
+    """
     if not isinstance(value, dict | None):
         raise InputError(f"{name} must have parameters under it, `name: value` a line")
     return value or {}
 
 
 def from_file(notebook: str | Path, file: str | Path) -> Values:
-    """Return the parameters of a YAML file for a notebook; one of its presets by name, so that the run can say what differs from it."""
+    """Return the parameters in a YAML file for a notebook.
+
+    For a preset of the notebook only its name is returned, so that the run can report what differs from the preset.
+    """
     name = find_notebook(notebook).stem
     path = find_params(file, name).resolve()
     is_preset = path.parent == find_project() / "params" and path.match(f"{name}.*.yaml")
@@ -173,9 +180,12 @@ def from_file(notebook: str | Path, file: str | Path) -> Values:
 
 
 def find_params(file: str | Path, notebook: str = "") -> Path:
-    """Return a parameter file, for `notebook` if one is named, given by its path, or by its name in ``params/`` (``02_train.full``)."""
+    """Return the path of a parameter file, given by path or by its name in ``params/`` (``02_train.full``).
+
+    Raises `InputError` if there is none; `notebook` helps it to suggest a name.
+    """
     path, folder = Path(os.path.expanduser(file)), find_project() / "params"
-    named = path.parent in (Path(), Path("params"))  # anything else is a place of the user's own
+    named = path.parent in (Path(), Path("params"))  # any other path is the user's own
     for candidate in (path, folder / path.name, folder / f"{path.name}.yaml") if named else (path,):
         if candidate.is_file():
             return candidate
@@ -185,11 +195,11 @@ def find_params(file: str | Path, notebook: str = "") -> Path:
 
 
 def parse_assignments(notebook: str | Path, texts: Iterable[str], run_dir: str | Path | None = None) -> Values:
-    """Return the parameters typed as ``-p name=value`` on a command line.
+    """Return the parameters given as ``-p name=value`` on a command line.
 
-    Values are read as YAML, those of text parameters literally (a prefix may be 2024). Relative paths count from the
-    working folder. Raises `InputError` for what isn't an assignment, and for another run folder than `run_dir`; unknown names
-    are left to `resolve`.
+    Values are parsed as YAML, but those of text parameters are taken literally (a prefix may be 2024). Paths are
+    relative to the working folder. Raises `InputError` for a text that isn't an assignment, and for a run folder other
+    than `run_dir`; unknown names are left to `resolve`.
     """
     fields = config_of(notebook).__dataclass_fields__
     values: Values = {}
@@ -215,14 +225,17 @@ def parse_assignments(notebook: str | Path, texts: Iterable[str], run_dir: str |
 
 
 def _from_here(name: str, value: str, is_path: bool) -> str:
-    """Return a text parameter with the paths in it, which count from the working folder, as full ones."""
+    """Return a text parameter with the paths in it, which are relative to the working folder, made absolute."""
     if name == "fills":
         return joined_fills(map(full_fill_name, fill_names(value)))
     return str(full_path(value)) if is_path else value
 
 
 def _read_value(name: str, text: str, kind: Any) -> Any:
-    """Return a typed value; what may be text, and is nothing else that it may be, is text: a pattern may begin with * or [."""
+    """Return the value of the type `kind` written in `text`.
+
+    If `kind` allows text, all that isn't of its other types is text, as it is: a pattern may begin with * or [.
+    """
     may_be_text = str in typing.get_args(kind)
     try:
         value = yaml.load(text, _Loader)
@@ -236,10 +249,10 @@ def _read_value(name: str, text: str, kind: Any) -> Any:
 
 
 def resolve(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path | None = None) -> JobConfig:
-    """Return the checked configuration of a run; starts nothing.
+    """Return the checked configuration of a run, without starting it.
 
-    `params` may name a ``preset``; `run_dir` wins over the run folder that they name. Raises `InputError` for an unknown name, a
-    wrong type, a value out of range.
+    `params` may name a ``preset``; `run_dir` overrides the run folder in `params`. Raises `InputError` for an unknown
+    name, a wrong type or a value out of range.
     """
     values = with_preset(notebook, params)
     if run_dir is not None:
@@ -248,13 +261,13 @@ def resolve(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
 
 
 def folder_option(notebook: str | Path) -> str:
-    """Return the name of the option that says where a notebook's run folder is."""
+    """Return the name of the option that sets a notebook's run folder."""
     return "run_dir" if "run_dir" in field_types(config_of(notebook)) else "model_dir"
 
 
 @contextlib.contextmanager
 def in_project(notebook: str | Path) -> Iterator[Path]:
-    """For the time of the context the project's root is the working folder, from which relative paths count."""
+    """Make the project's root, to which paths are relative, the working folder within the context; yield it."""
     before, root = Path.cwd(), find_project(find_notebook(notebook).parent)
     os.chdir(root)
     try:
@@ -279,7 +292,7 @@ def assignments(source: str) -> Values | None:
 
 
 def assigned_names(source: str) -> list[str]:
-    """Return the names to which a cell assigns anything; none for a cell that is no Python."""
+    """Return the names that a cell assigns; empty if it isn't valid Python."""
     try:
         nodes = list(ast.walk(ast.parse(source)))
     except (SyntaxError, ValueError):
@@ -288,7 +301,7 @@ def assigned_names(source: str) -> list[str]:
 
 
 def write_cell(config_class: type[JobConfig]) -> str:
-    """Return the parameters cell of a notebook: a preset, and the everyday options."""
+    """Return the source of a notebook's parameters cell: a preset and the everyday options."""
     lines = [
         f"{PRESET} = {json_like('try')}  # {', '.join(PRESETS)}: sizes for a first try, a small GPU, a large one; None: the defaults"
     ]
@@ -301,7 +314,7 @@ def write_cell(config_class: type[JobConfig]) -> str:
 
 
 def json_like(value: Any) -> str:
-    """Return a literal with double quotes, as the notebooks write text."""
+    """Return `value` as a Python literal, text in double quotes as in the notebooks."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
@@ -321,7 +334,7 @@ def describe(notebook: str | Path) -> str:
 
 
 def sync_notebooks() -> list[Path]:
-    """Write the parameters cell of each notebook anew from its options; return the notebooks that changed."""
+    """Rewrite the parameters cell of each notebook from its options; return the notebooks that changed."""
     changed = []
     for name, config_class in CONFIGS.items():
         path = find_project() / "notebooks" / f"{name}.ipynb"

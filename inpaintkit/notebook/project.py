@@ -1,4 +1,4 @@
-"""Finding the project's root and its notebooks from any working folder."""
+"""Find the project's root and its notebooks from any working folder."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,11 @@ NOTEBOOKS = "notebooks"
 
 
 def find_project(start: str | Path | None = None) -> Path:
-    """Return the project's root: the nearest folder upwards from `start` (else the working folder, else the package) that holds ``notebooks/01_generate.ipynb``."""
+    """Return the project's root: the nearest folder upwards from `start` that holds ``notebooks/01_generate.ipynb``.
+
+    `start` is by default the working folder. If the search from there fails, it is repeated from the package. Raises
+    `InputError` if both fail.
+    """
     places = [Path(start or Path.cwd()).resolve(), Path(inpaintkit.__file__).resolve().parent]
     for place in places:
         for folder in (place, *place.parents):
@@ -23,13 +27,15 @@ def find_project(start: str | Path | None = None) -> Path:
 
 
 def find_notebook(name: str | Path) -> Path:
-    """Return the path of a notebook given by path, or by how its name (``02_train``) begins, with its number or without."""
+    """Return the path of a notebook, given by path or by the start of its name (``02_train``), number optional."""
     path = Path(name)
     if path.suffix == ".ipynb" and path.is_file():
         return path.resolve()
     known = {file.stem: file for file in sorted((find_project() / NOTEBOOKS).glob("*.ipynb"))}
     begins = re.compile(rf"0?(\d_)?{re.escape(path.name.removesuffix('.ipynb'))}")  # 02_train, 2_train, train, 2
     found = sorted(filter(begins.match, known))
-    if found and all(name.startswith(found[0]) for name in found):  # beside copies, such as 02_train-Copy1, itself
+    if found and all(
+        name.startswith(found[0]) for name in found
+    ):  # the original, not its copies, such as 02_train-Copy1
         return known[found[0]]
     raise InputError(f"notebook {name} does not exist{nearest_name(str(name), known)}; there are {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""Training runs one after the other, from one file: each starts from the weights that the one before ended with."""
+"""Run several trainings from one file, one after the other: each starts from the final weights of the one before."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SET_BY_RECIPE = ("model_dir", "resume", "reset_state")
 
 @dataclass(frozen=True)
 class RecipeRun:
-    """One run of a recipe: the notebook and all parameters that differ from its defaults."""
+    """One run of a recipe: its notebook and all parameters that are set."""
 
     name: str
     notebook: str
@@ -29,7 +29,7 @@ class RecipeRun:
 
 
 def load_recipe(file: str | Path, overrides: Mapping[str, Any] | None = None) -> list[RecipeRun]:
-    """Return the runs that a YAML file describes (see ``params/recipe.full.yaml``), every one of them checked.
+    """Load the runs of a recipe from a YAML file (see ``params/recipe.full.yaml``) and check each of them.
 
     `overrides` are parameters for all runs. Raises `InputError` for anything that can't work; nothing is started.
     """
@@ -67,16 +67,16 @@ def _checked(file: str | Path, name: str, values: dict[str, Any], folder: Path, 
 
 
 def run_recipe(recipe: list[RecipeRun]) -> list[runs.RunReport]:
-    """Run all, in order, as `runs.execute` does, which leaves finished ones alone; return their reports.
+    """Run all in order with `runs.execute`, which skips finished runs, and return their reports.
 
-    The first run that reaches `max_seconds` ends the recipe, as the next one needs its last weights. Raises `InputError` or
-    `RunFailed` for the first one that fails. Called again, it goes on there.
+    A run that reaches `max_seconds` ends the recipe, because the next one needs its final weights. Raises `InputError`
+    or `RunFailed` for the first run that fails. Called again, the recipe continues there.
     """
     reports = []
     for number, run in enumerate(recipe, 1):
         print(f"\n=== {number} of {len(recipe)}: {run.name} ({run.notebook}) -> {run.folder}", flush=True)
         reports.append(runs.execute(run.notebook, run.params))
         if reports[-1].status == runs.OUT_OF_TIME:
-            print(f"{run.name} is out of time (max_seconds); the same command goes on with it", flush=True)
+            print(f"{run.name} is out of time (max_seconds); the same command continues it", flush=True)
             break
     return reports

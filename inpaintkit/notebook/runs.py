@@ -1,7 +1,7 @@
-"""Running a notebook headless, strictly: checked parameters in, a complete run folder out.
+"""Run a notebook headless and strictly: checked parameters in, a complete run folder out.
 
-papermill only warns about misspelt parameters and accepts any type; `execute` refuses both before anything
-starts, checks the disk, and leaves a run folder that says how the run ended, whatever happened.
+papermill only warns about misspelt parameters and accepts any type. `execute` rejects misspelt names and wrong types
+before anything starts, checks the disk, and leaves a run folder that records how the run ended, whatever happened.
 """
 
 import contextlib
@@ -38,21 +38,21 @@ from inpaintkit.training.resume import find_run, move_old_run
 
 OUT_OF_TIME, DONE = "out of time", "done"
 RUN_FILES = ("manifest.json", "params.yaml", "metrics.csv", "*.ipynb")
-"""What a headless run leaves beside what its notebook writes."""
+"""Files that a headless run adds to those that its notebook writes."""
 
 REPORT_FILES = ("*.md", "*.csv", "*.html", "figures", "stereo")
-"""What notebook 04 writes."""
+"""Files that notebook 04 writes."""
 
 AUTOSAVE_SECONDS = 30
 LONGEST_TEMP = 70
-"""Bytes of the folder for temporary files that leave room for the names of sockets: with them it may have 103 on macOS."""
+"""Longest path of the temporary folder, in bytes, that leaves room for names of sockets: macOS allows 103 in all."""
 
 AGAIN = "stopped; run the same again to continue"
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """A finished run."""
+    """Report of a finished run."""
 
     notebook: str
     folder: Path
@@ -65,27 +65,27 @@ class RunReport:
 
     @property
     def status(self) -> str:
-        """A training that stopped at `max_seconds` left its cells in order, but isn't done."""
+        """`OUT_OF_TIME` for a training that stopped at `max_seconds`, though no cell failed; else `DONE`."""
         return OUT_OF_TIME if self.metrics.get("finished") == str(False) else DONE
 
 
 def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path | None = None) -> RunReport:
-    """Run a notebook headless with papermill, its parameters checked first, and return what it recorded.
+    """Check a notebook's parameters, run it headless with papermill, and return what it recorded.
 
     Args:
         notebook: name such as ``02_train`` or path.
-        params: flat parameters by name; what is missing keeps the notebook's default.
+        params: flat parameters by name; missing ones keep the notebook's defaults.
         run_dir: run folder; None takes the configuration's own (`run_folder`).
 
-    A training that was interrupted or ran out of `max_seconds` continues when it is started again with the same parameters; a
-    finished one is found done and left as it is. SIGTERM and SIGINT interrupt it politely: a training saves first.
+    A training that was interrupted or reached `max_seconds` continues when it is started again with the same
+    parameters; a finished one is left as it is. SIGTERM and SIGINT stop the run cleanly: a training saves first.
 
     Raises:
-        KeyboardInterrupt: a signal stopped it; the message says where.
-        InputError: a parameter or an input on disk can't work; nothing was started.
-        RunFailed: a cell failed; the executed notebook and the manifest say where and why.
+        KeyboardInterrupt: a signal stopped the run; the message says where.
+        InputError: a parameter or an input on disk can't be used; nothing was started.
+        RunFailed: a cell failed; the executed notebook and the manifest show where and why.
     """
-    load_nbformat()  # not at the top: it and papermill take a second, which each notebook's kernel would pay too
+    load_nbformat()  # not at the top: it and papermill take a second to import, in each notebook's kernel, too
     from papermill.exceptions import PapermillExecutionError
 
     source = find_notebook(notebook)
@@ -128,13 +128,14 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
 
 
 def _tells_of(manifest: Mapping[str, Any], config: TrainConfig) -> bool:
-    """Tell whether the manifest is of a run of `config` that is done, and not of one before it, which a program went on with or replaced."""
+    """Return whether `manifest` records a finished run of `config`, not an earlier run that was continued or replaced
+    without `execute`."""
     params = manifest.get("params")
     return manifest.get("status") == DONE and isinstance(params, dict) and not changes(config, params)
 
 
 def outcome(report: RunReport) -> str:
-    """Return in words what a finished run came to, empty where it has said so itself."""
+    """Return the outcome of a finished run in words; empty for trainings, which print it themselves."""
     m = report.metrics
     if report.notebook == "04_inspect":
         from inpaintkit.notebook.html import write_html  # not at the top: nbconvert takes a while to load
@@ -145,19 +146,19 @@ def outcome(report: RunReport) -> str:
         return ""
     left_out = f"; pictures left out: {m['skipped']}, see the notebook" if int(m["skipped"]) else ""
     division = f" (division {m['division']})" if m.get("division") else ""
-    beside = f"; the same folder holds {m['beside']}, and a training takes that, too" if m.get("beside") else ""
+    beside = f"; the same folder holds {m['beside']}, and a training uses it, too" if m.get("beside") else ""
     return f"{m['records']} records: {m['train']} to train on, {m['eval']} to judge on{division}{left_out}{beside}"
 
 
 def _require_text(values: Mapping[str, Any]) -> None:
-    """Raise `InputError` for a value that can't be written into a file of a run."""
+    """Raise `InputError` for a value that can't be written as UTF-8 to the files of a run."""
     for name, value in values.items():
         if isinstance(value, str) and value.encode(errors="replace").decode() != value:
             raise InputError(f"{name}: {value} is not UTF-8 text, as the files of a run have to be; rename it")
 
 
 def _check_inputs(config: JobConfig) -> None:
-    """Raise `InputError` where an input of the job is missing or can't serve, its device isn't there, or its folder is taken."""
+    """Raise `InputError` if an input is missing or unusable, the device is missing, or the folder is another job's."""
     config.check_inputs()
     _require_own_folder(config)
     if hasattr(config, "device"):
@@ -178,16 +179,16 @@ def write_params(folder: Path, config: JobConfig) -> None:
 
 
 def keep_old_report(folder: Path, config: InspectConfig) -> None:
-    """Move an evaluation's report of other parameters to ``old/DATE``, and say so. Raises `InputError` for the folder of another job."""
+    """Move a report with other parameters to ``old/DATE``, and print that. Raises `InputError` for another job's folder."""
     _require_own_folder(config)
     file = folder / "params.yaml"
     if _params_of(file) not in (None, dataclasses.asdict(config)):
         moved = move_aside(folder, (*RUN_FILES, *REPORT_FILES), file)
-        print(f"the report of other parameters that was in {folder} lies in {moved} now", flush=True)
+        print(f"an earlier report with other parameters in {folder} was moved: it is in {moved} now", flush=True)
 
 
 def _require_own_folder(config: JobConfig) -> None:
-    """Raise `InputError` if the run folder is that of another job, whose notes and figures would be written over."""
+    """Raise `InputError` if the run folder is another job's, whose records and figures would be overwritten."""
     folder = config.run_folder
     before = _params_of(folder / "params.yaml")
     if not before:
@@ -202,7 +203,7 @@ def _require_own_folder(config: JobConfig) -> None:
 
 
 def _params_of(file: Path) -> dict[str, Any] | None:
-    """Return the parameters that the file of a run folder holds, none for a damaged one; None without such a file."""
+    """Return the parameters in the parameter file of a run; {} if it is damaged, None if there is none."""
     try:
         return load_params(file) if file.is_file() else None
     except InputError:
@@ -214,9 +215,9 @@ def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path
     from nbclient.exceptions import DeadKernelError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    # An open port would draw a warning from the kernel, so it is connected by sockets. Without a folder of their own they
-    # would lie in the working folder, where the kernel, which works in the project, doesn't look, and where runs in
-    # parallel would share them.
+    # Connected by sockets, because the kernel warns of an open port. The sockets need a folder of their own: by default
+    # they lie in the working folder, where the kernel, whose working folder is the project, wouldn't find them, and where
+    # parallel runs would share them.
     place = "/tmp" if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TEMP else None
     try:
         with tempfile.TemporaryDirectory(prefix="inpaintkit-", dir=place) as sockets, stoppable_kernel() as kernel:
@@ -242,20 +243,20 @@ def _papermill(source: Path, target: Path, values: Mapping[str, Any], root: Path
 
 
 def _say_heading(cell: Any, **_: Any) -> None:
-    """Print the heading that a notebook comes to, so that nobody waits in silence for its figures."""
+    """Print the heading that a notebook has reached, so that the user sees progress."""
     if cell.cell_type == "markdown" and cell.source.startswith("## "):
         print(f"# {cell.source.splitlines()[0].lstrip('# ')}", flush=True)
 
 
 class Noted(Callback):
-    """Keeps parameters and manifest of a training that somebody watches, as `execute` does of a headless one; first among callbacks."""
+    """Callback that writes parameters and manifest of an interactive training; it comes first among the callbacks."""
 
     def __init__(self, config: TrainConfig) -> None:
         self._config = config
         self._manifest: Manifest | None = None
 
     def on_start(self, run: RunView) -> None:
-        if run.steps_done < run.total_steps:  # else it is only shown
+        if run.steps_done < run.total_steps:  # a finished run is only shown
             if not run.steps_done and (run.folder / "manifest.json").is_file():
                 move_aside(run.folder, ("manifest.json", "params.yaml", "metrics.csv"), run.folder / "manifest.json")
             write_params(run.folder, self._config)
@@ -271,7 +272,10 @@ class Noted(Callback):
 
 
 class Manifest:
-    """What `folder` says of the run in it: at once that it is running, in the end how it ended; if it `goes_on` also the calls before."""
+    """The record of a run in its `folder`: written at its start, and again with how it ended.
+
+    If the run `goes_on` from earlier calls, their manifests are part of it.
+    """
 
     def __init__(self, config: JobConfig, folder: Path, root: Path, goes_on: bool) -> None:
         params = dataclasses.asdict(config)
@@ -288,7 +292,7 @@ class Manifest:
         self._write({"status": "running"})
 
     def end(self, status: str, error: str | None = None, **more: Any) -> None:
-        """Say how the run ended. Where even that fails after an `error`, it stays unsaid: a full disk is the reason more often than not."""
+        """Record how the run ended. After an `error` a failure to write is ignored: most often the disk is full."""
         ending: dict[str, Any] = {"status": status, "seconds": round(time.monotonic() - self.started, 1)}
         with contextlib.suppress(InputError) if error else contextlib.nullcontext():
             self._write(ending | ({"error": error} if error else {}) | more)
@@ -299,8 +303,10 @@ class Manifest:
 
 
 def _calls_before(folder: Path) -> list[dict[str, Any]]:
-    """Return the manifests of the calls that brought the training in `folder` to where it is, the first one first: options may have
-    changed on the way. One that never noted its end was killed."""
+    """Return the manifests of the earlier calls of the training in `folder`, oldest first: options may have changed.
+
+    A call that never recorded its end was killed.
+    """
     last = run_manifest(folder)
     last |= {"status": "killed"} if last.get("status") == "running" else {}
     before = last.pop("before", [])
@@ -308,31 +314,31 @@ def _calls_before(folder: Path) -> list[dict[str, Any]]:
 
 
 def run_manifest(folder: str | Path) -> dict[str, Any]:
-    """Return the manifest of a run folder, empty when there is none, or a damaged one, which is said: it only tells how a run ended."""
+    """Return the manifest of a run folder; {} if there is none, or a damaged one, which is reported."""
     path = Path(folder) / "manifest.json"
     try:
         return read_json(path) if path.is_file() else {}
     except ValueError:
-        print(f"{path} is damaged and counts as not there; the next run writes it anew", flush=True)
+        print(f"{path} is damaged and is ignored; the next run writes a new one", flush=True)
         return {}
 
 
 def record(config: JobConfig, figures: Mapping[str, Any]) -> None:
-    """Write the figures that a run ends with to ``metrics.csv`` (name, value) in its folder.
+    """Write the final figures of a run to ``metrics.csv`` (name, value) in its folder.
 
-    Raises `InputError` where another notebook has begun a report of other parameters in the same folder: the two are mixed there.
+    Raises `InputError` if another notebook has begun a report with other parameters in the same folder: both are mixed.
     """
     begun = _params_of(config.run_folder / "params.yaml") if isinstance(config, InspectConfig) else None
     if begun not in (None, dataclasses.asdict(config)):
         raise InputError(
-            f"run_dir: another notebook has begun a report of other parameters in {config.run_folder}; name another run_dir, and "
+            f"run_dir: another notebook has begun a report with other parameters in {config.run_folder}; name another run_dir, and "
             "run all cells again"
         )
     atomic_write_csv(config.run_folder / "metrics.csv", [("name", "value"), *figures.items()])
 
 
 def read_metrics(folder: str | Path) -> dict[str, str]:
-    """Return the recorded figures of a run folder, empty when there are none."""
+    """Return the recorded figures of a run folder; {} if there are none."""
     path = Path(folder) / "metrics.csv"
     if not path.is_file():
         return {}

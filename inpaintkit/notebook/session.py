@@ -1,6 +1,6 @@
-"""What the cells of a notebook call: they read the parameters, show tables, figures, widgets, progress and errors, and record the outcome.
+"""Functions for the cells of notebooks: read parameters, show tables, figures, widgets and errors, record results.
 
-Where nobody watches, plain text and pictures are shown instead.
+Headless runs show plain text and pictures instead of widgets.
 """
 
 import asyncio
@@ -31,14 +31,14 @@ from inpaintkit.training import Trainer, TrainReport, find_run
 from inpaintkit.training.callbacks import PROGRESS_VARIABLE, Callback, Pace, ProgressLines, TimeLeft
 from inpaintkit.training.estimate import estimate_seconds
 
-LONG = 3600.0  # s: from here on a training is worth a warning
+LONG = 3600.0  # s: a training that takes longer gets a warning
 
-HIGHEST = "85vh"  # of an output: no longer than a screen
+HIGHEST = "85vh"  # of an output: no higher than a screen
 
 NOTICE_SECONDS = 0.25
 
 FRONT_ENDS = ("JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD", "COLAB_RELEASE_TAG")
-"""What Jupyter's server, VS Code and Colab put into a kernel's environment, and papermill doesn't."""
+"""Environment variables that Jupyter's server, VS Code and Colab set for a kernel, and papermill doesn't."""
 
 WORDS = {
     "train": "records to train on",
@@ -57,22 +57,22 @@ WORDS = {
     "hole_psnr_after": "PSNR in holes, best epoch (dB)",
     "hole_psnr_row_fill": "PSNR in holes, row fill (dB)",
 }
-"""What a person reads for the names of figures in lists."""
+"""Labels of figures in lists, by the figures' names."""
 
 FORMATS = {"mean_hole_fraction": "{:.1%}".format, "seconds": text.duration}
-"""What a person reads for the values of some of them."""
+"""How the values of some figures are formatted."""
 
 _Config = TypeVar("_Config", bound=JobConfig)
 
 
 def headless() -> bool:
-    """Return whether this notebook runs without a person watching: neither the variable nor a front end says otherwise."""
+    """Return whether nobody watches this notebook: `PROGRESS_VARIABLE` is ``lines``, or unset without a front end."""
     mode = os.environ.get(PROGRESS_VARIABLE)
     return mode == "lines" or (mode is None and not any(name in os.environ for name in FRONT_ENDS))
 
 
 def show_errors_in_one_line() -> None:
-    """From now on cells end with a sentence where a person can mend what is wrong, left out a cell, or interrupted it."""
+    """From now on, show errors that the user can fix, interrupts, and the use of skipped cells as one sentence."""
     shell = get_ipython()
     if shell is not None:
         shell.set_custom_exc((InputError, RunFailed, KeyboardInterrupt, NameError), _show_error)
@@ -83,7 +83,7 @@ def _show_error(
 ) -> None:
     said = str(error) or "interrupted"
     if isinstance(error, NameError):
-        if [frame for frame, _ in walk_tb(trace)][-1].f_globals is not shell.user_ns:  # not of a cell, so a bug
+        if [frame for frame, _ in walk_tb(trace)][-1].f_globals is not shell.user_ns:  # not raised in a cell, so a bug
             shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
             return
         said += "; run the cells above first, from the top"
@@ -92,10 +92,10 @@ def _show_error(
 
 
 def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Config:
-    """Return the configuration from the parameters cell, and from the cell that papermill adds to it, checked against the disk.
+    """Return the configuration from the parameters cell, and from the cell that papermill adds to it, checked.
 
-    `namespace` are the notebook's variables. Says what differs from the preset, and makes the project's root the working
-    folder. Raises `InputError`, also for a name that is no option.
+    `namespace` holds the notebook's variables. Also prints what differs from the preset, and makes the project's root
+    the working folder. Raises `InputError` for values or files that can't work, and for a name that is no option.
     """
     os.chdir(find_project())
     given = given_parameters(config_class, namespace)
@@ -111,9 +111,10 @@ def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Con
 
 
 def given_parameters(config_class: type[JobConfig], namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the variables that the parameters cell, and cells of nothing but ``name = literal`` after it, set when they ran last.
+    """Return the variables set by the last run of the parameters cell and by ``name = literal`` cells after it.
 
-    Outside of a notebook, which keeps what ran in ``In``, and without a ``preset``: all variables that are called like an option.
+    Outside of a notebook, where ``In`` doesn't list the cells that ran, and without a ``preset``, they are all
+    variables named like an option.
     """
     cells = list(namespace.get("In", ()))
     for number in reversed(range(len(cells))):
@@ -125,14 +126,14 @@ def given_parameters(config_class: type[JobConfig], namespace: Mapping[str, Any]
 
 
 def _tell_duration(config: TrainConfig) -> None:
-    """Say how long the training will take here, with a warning above an hour; nothing where a run goes on."""
+    """Show how long the training will take here, with a warning above an hour; nothing if a run is being continued."""
     if find_run(config).state is not None:
         return
     seconds = estimate_seconds(config)
     words = f"{config.max_epoch} epochs of {config.num_samples} samples: about {text.duration(seconds)} on this machine"
     if seconds > LONG:
         show_headline(
-            f'{words}. Choose preset = "try" for a first look, or stop whenever you like: it goes on where it was.',
+            f'{words}. Choose preset = "try" for a first look, or stop whenever you like: run again, it continues.',
             False,
         )
     else:
@@ -140,7 +141,7 @@ def _tell_duration(config: TrainConfig) -> None:
 
 
 def _tell_differences(config: JobConfig, preset: str | None, values: Mapping[str, Any]) -> None:
-    """Display what the run is and what differs from its preset, or from the defaults."""
+    """Print the preset and what differs from it, or from the defaults without a preset."""
     changed = []
     for field in dataclasses.fields(config):
         value, usual = getattr(config, field.name), values.get(field.name, field.default)
@@ -151,22 +152,22 @@ def _tell_differences(config: JobConfig, preset: str | None, values: Mapping[str
 
 
 def show(figure: Figure, config: JobConfig, name: str, alt: str) -> None:
-    """Display `figure` and keep it as ``figures/NAME.png`` in the run folder; `alt` says in words what it shows."""
+    """Display `figure` and save it as ``figures/NAME.png`` in the run folder; `alt` describes it in words."""
     show_file(save_figure(figure, config.run_folder / "figures" / f"{name}.png"), alt)
 
 
 def show_file(path: str | Path, alt: str) -> None:
-    """Display a PNG file, fitted to the page and the screen; `alt` says in words what it shows."""
-    # As HTML, because JupyterLab gives pictures displayed as such no alternative text.
+    """Display a PNG file, fitted to the page and the screen; `alt` describes it in words."""
+    # As HTML, because JupyterLab gives no alternative text to a picture displayed as an image.
     picture = picture_html(compact(Path(path).read_bytes()), alt, STYLE)
     display(html_output(picture, alt), raw=True)
 
 
 def present(view: Showable, config: JobConfig, name: str, alt: str) -> None:
-    """Display the widget of `view` with a still picture for when it isn't alive; keep that as `show` does.
+    """Display the widget of `view`, with a still picture for when it isn't alive, which is saved as by `show`.
 
-    Where nobody watches there is only the picture. A widget shown before under the same `name` is closed, so that nothing piles up
-    when its cell runs again.
+    Headless runs show only the picture. A widget shown earlier under the same `name` is closed, so that widgets don't
+    pile up when a cell runs again.
     """
     file = save_figure(view.figure(), config.run_folder / "figures" / f"{name}.png")
     if headless():
@@ -176,17 +177,20 @@ def present(view: Showable, config: JobConfig, name: str, alt: str) -> None:
 
 
 def callbacks(config: TrainConfig) -> list[Callback]:
-    """Return what a trainer shows while it runs: plain lines, or a bar and live curves, and a manifest, when a person watches; curves as
-    a file in any case."""
+    """Return the callbacks of a trainer: plain lines if headless, else a progress bar, live curves and a manifest.
+
+    Curves are written to a file in both cases.
+    """
     watched: list[Callback] = [Noted(config), LiveCurves()]
     return [*([ProgressLines()] if headless() else watched), CurveFile()]
 
 
 async def fit(trainer: Trainer) -> TrainReport:
-    """Return ``trainer.fit()``; where a person watches, widgets answer meanwhile, and an interrupt stops after the step at hand.
+    """Run ``trainer.fit()`` and return its report.
 
-    Where nobody does, what the monitor shows in the end is displayed: curves and filled evaluation records. Raises `KeyboardInterrupt`
-    after an interrupt, and what `fit` raises.
+    In an interactive notebook, widgets respond meanwhile, and an interrupt stops the training after the current step. A
+    headless run displays at the end what the monitor would show: curves and filled evaluation records. Raises
+    `KeyboardInterrupt` after an interrupt, and what `fit` raises.
     """
     if headless():
         report = trainer.fit()
@@ -197,9 +201,9 @@ async def fit(trainer: Trainer) -> TrainReport:
     working, interrupted = asyncio.ensure_future(asyncio.to_thread(trainer.fit)), False
     while not working.done():
         try:
-            # A signal is only noticed when this thread does something.
+            # With a timeout, because Python handles signals only when this thread runs.
             await asyncio.wait({working}, timeout=NOTICE_SECONDS)
-        except asyncio.CancelledError:  # what a kernel makes of an interrupt
+        except asyncio.CancelledError:  # the kernel turns an interrupt into this
             if not interrupted:
                 print("stopping after this step", flush=True)
             interrupted = True
@@ -211,7 +215,7 @@ async def fit(trainer: Trainer) -> TrainReport:
 
 
 def show_headline(sentence: str, good: bool) -> None:
-    """Display the outcome in one sentence of Markdown, green where it is `good`, amber otherwise."""
+    """Display the outcome as one sentence of Markdown, in green if it is `good`, otherwise in amber."""
     colour = "#1a7f37" if good else "#9a6700"
     style = (
         f"display:block;border-left:6px solid {colour};padding:.5em 1em;font-size:1.15em;font-weight:600;max-width:60em"
@@ -221,29 +225,29 @@ def show_headline(sentence: str, good: bool) -> None:
 
 
 def show_folded(title: str, table: str, config: JobConfig, name: str) -> None:
-    """Display Markdown that is only seen when its `title` is clicked; keep it as ``NAME.md`` in the run folder."""
+    """Display Markdown that unfolds when its `title` is clicked; save it as ``NAME.md`` in the run folder."""
     atomic_write_text(config.run_folder / f"{name}.md", table.strip() + "\n")
     opening = f'<details class="{NO_FORMULAS}"><summary><b>{text.html(title)}</b></summary>'
     display(Markdown(f"{opening}\n\n{_together(table)}\n\n</details>"))
 
 
 def show_table(table: str, config: JobConfig, name: str, headline: str = "") -> None:
-    """Display Markdown, a table for instance; keep it, below its `headline`, as ``NAME.md`` in the run folder."""
+    """Display Markdown, a table for instance; save it, below its `headline`, as ``NAME.md`` in the run folder."""
     atomic_write_text(config.run_folder / f"{name}.md", f"{headline}\n\n{table}".strip() + "\n")
-    # Longer ones scroll in a box; the empty lines make Markdown of what is inside.
+    # Long tables scroll in a box. Without the empty lines its content wouldn't be read as Markdown.
     box = f'<div class="{NO_FORMULAS}" style="max-height:{HIGHEST};overflow:auto">'
     display(Markdown(f"{box}\n\n{_together(table)}\n\n</div>"))
 
 
 def _together(table: str) -> str:
-    """Return Markdown in which a column's arrow stays with the words before it."""
+    """Return Markdown in which no line breaks between a column's words and its arrow."""
     return re.sub(" (?=[↑↓])", "&nbsp;", table.strip())
 
 
 def show_list(figures: Mapping[str, Any]) -> None:
     """Display names and values as a small table."""
     left = 'style="text-align:left"'
-    wrapped = 'style="text-align:left;overflow-wrap:anywhere;min-width:6em"'  # a path has no blanks
+    wrapped = 'style="text-align:left;overflow-wrap:anywhere;min-width:6em"'  # a path has no spaces
     cells = "".join(
         f"<tr><th {left if name.isidentifier() else wrapped}>{text.html(_words(name))}</th><td {wrapped}>{_value(FORMATS[name](value) if name in FORMATS else value)}</td></tr>"
         for name, value in figures.items()
@@ -252,7 +256,7 @@ def show_list(figures: Mapping[str, Any]) -> None:
 
 
 def _words(name: str) -> str:
-    """Return what a person reads for the name of a figure; a file's stays as it is."""
+    """Return the label for the name of a figure; the name of a file stays as it is."""
     return WORDS.get(name, name.replace("_", " ") if name.isidentifier() else name)
 
 
@@ -266,9 +270,9 @@ def _value(value: Any) -> str:
 
 
 def job_progress(description: str) -> Callable[[int, int, str], None]:
-    """Return a callback ``(done, total, message)``: a bar when a person watches, else a plain line now and then.
+    """Return a callback ``(done, total, message)`` that updates a bar, or in headless runs prints a line now and then.
 
-    A `total` of 0 is not known yet.
+    A `total` of 0 means that it is not known yet.
     """
     if not headless():
         return HtmlProgress(description).update
@@ -287,4 +291,4 @@ def job_progress(description: str) -> Callable[[int, int, str], None]:
 
 
 if not headless():
-    show_errors_in_one_line()  # from the first cell on: the next one may be left out
+    show_errors_in_one_line()  # from the first cell on, because the next one may be skipped

@@ -1,7 +1,7 @@
-"""Stop signals of a headless run: they reach the kernel, where the job can save.
+"""Pass stop signals of a headless run on to the kernel, where the job can save.
 
-Left alone, SIGTERM (from a batch system or a container) would end only the process that drives the kernel; the kernel, finding
-itself alone, would then end without saving.
+By default SIGTERM (from a batch system or a container) would end only the process that drives the kernel; the kernel,
+left alone, would then end without saving.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ SAID = b"stopping: the job ends its step and saves; Ctrl-C once more ends it at 
 
 
 class ThisInterpreter(AsyncKernelManager):
-    """Starts kernels with the running interpreter, whatever a kernel called ``python3`` may belong to on this machine.
+    """Kernel manager that starts kernels with the running interpreter, not with this machine's ``python3`` kernel.
 
-    They tell their progress in lines, and nothing of their own: a kernel that is shut down while it still answers would call the end of
-    a good run an error.
+    The kernels print progress in lines, and log only critical errors: a kernel that is shut down while it still answers
+    would otherwise report an error at the end of a good run.
     """
 
     @property
@@ -35,10 +35,10 @@ class ThisInterpreter(AsyncKernelManager):
 
 @contextlib.contextmanager
 def stoppable_kernel() -> Iterator[dict[str, Any]]:
-    """Yield options for `papermill.execute_notebook` whose kernel is interrupted when this process gets SIGTERM or SIGINT.
+    """Yield options for `papermill.execute_notebook`: SIGTERM or SIGINT to this process interrupts the kernel.
 
-    The interrupted cell ends with `KeyboardInterrupt`; a training saves first. Between two cells, while the kernel starts, and at a
-    second SIGINT it is raised here.
+    The interrupted cell ends with `KeyboardInterrupt`; a training saves first. Between two cells, while the kernel
+    starts and at a second SIGINT, `KeyboardInterrupt` is raised here.
     """
     made: list[AsyncKernelManager] = []
 
@@ -53,7 +53,7 @@ def stoppable_kernel() -> Iterator[dict[str, Any]]:
             raise KeyboardInterrupt
         os.write(2, SAID)  # print is not safe within a signal handler
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGINT)  # the kernel alone: loader workers have to go on until it has saved
+            os.kill(process, signal.SIGINT)  # only the kernel: loader workers must run until it has saved
 
     def stop_between_cells(**cell: Any) -> None:
         if request.signal is not None:  # an idle kernel ignores interrupts

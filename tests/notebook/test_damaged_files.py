@@ -67,7 +67,7 @@ def test_how_a_run_ended_is_unknown_then_and_nothing_else_breaks(
     (tmp_path / "loss_x.csv").write_bytes((DAMAGE | WRONG)[kind])
     found = runs.run_manifest(tmp_path)
     said = capsys.readouterr().out
-    assert (not found) == ("is damaged and counts as not there" in said) == (kind in DAMAGE)
+    assert (not found) == ("is damaged and is ignored" in said) == (kind in DAMAGE)
     runs.read_metrics(tmp_path)
     assert "no epoch yet" in describe_run(read_run(tmp_path))
     TrainingMonitor(tmp_path).widget()

@@ -117,9 +117,7 @@ def test_a_run_says_in_the_end_what_it_came_to(demo: Path) -> None:
     assert said["01_generate"].startswith(f"{records} records: ")
     again = read_metrics(demo / "01_generate") | {"skipped": "1", "pictures": "0", "beside": "mine_FastDepth"}
     said_again = outcome(RunReport("01_generate", demo, 1.0, again))
-    more = (
-        "; pictures left out: 1, see the notebook; the same folder holds mine_FastDepth, and a training takes that, too"
-    )
+    more = "; pictures left out: 1, see the notebook; the same folder holds mine_FastDepth, and a training uses it, too"
     assert said_again == said["01_generate"] + more
     assert "On photos" in said["04_inspect"]
     assert f"Report: {demo / '04_inspect' / '04_inspect.html'}" in said["04_inspect"]
@@ -144,7 +142,7 @@ def test_what_failed_or_ran_out_of_time_goes_on_with_the_same_call(
     late = params | {"max_seconds": 0.0}
     assert main(["run", "02_train", *(word for name, value in late.items() for word in ("-p", f"{name}={value}"))]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"02_train out of time \(max_seconds\) after .*; the same command goes on with it: ", said)
+    assert re.search(r"02_train out of time \(max_seconds\) after .*; the same command continues it: ", said)
     assert "done in" not in said
     assert json.loads(manifest.read_text())["status"] == "out of time"
     assert load_state(RunFiles(tmp_path / "run").state)["inpaintkit_progress"]["steps_done"] == 1

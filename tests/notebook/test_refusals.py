@@ -163,7 +163,7 @@ class TestCommandLine:
                 "no option --divergance (did you mean --divergence?); `inpaintkit stereo -h`",
             ),
             (["stereo", "x.jpg", "--fil", "row"], "no option --fil (did you mean --fill?)"),
-            (["stereo", "My", "photo.jpg"], "photo.jpg; what has a blank in it needs quotes around it"),
+            (["stereo", "My", "photo.jpg"], "photo.jpg; a value with a space in it needs quotes around it"),
             (["stereo", "x.png", "--convergence", "50"], "convergence: 50.0 is out of range"),
             (["stereo", "x.png", "--edge-dilation", "-1"], "edge_dilation: -1 is out of range"),
             (["stereo", "x.png", "--outer-dilation", "-1"], "outer_dilation: -1 is out of range"),
@@ -298,7 +298,7 @@ class TestCommandLine:
         assert main(["params", notebook]) == 0
         shown = capsys.readouterr().out
         assert "max_epoch: int = 200" in shown
-        assert "epochs, of num_samples samples each" in shown
+        assert "number of epochs, each of num_samples samples" in shown
 
     def test_relative_paths_typed_by_hand_count_from_the_working_folder(
         self, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

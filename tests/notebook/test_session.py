@@ -113,5 +113,5 @@ def test_a_report_whose_folder_another_notebook_has_taken_says_so_in_the_end(tmp
     for job in (config, dataclasses.replace(config, seed=1)):
         session.write_params(tmp_path, job)
         session.record(job, {"photos: records": 1})
-    with pytest.raises(InputError, match="another notebook has begun a report of other parameters"):
+    with pytest.raises(InputError, match="another notebook has begun a report with other parameters"):
         session.record(config, {"photos: records": 1})

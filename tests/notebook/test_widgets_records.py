@@ -94,7 +94,7 @@ def test_a_narrower_filter_leaves_fewer_and_none_is_said_with_a_way_out(folder: 
     assert "2 of 5 records shown" in caption(box)
     assert "eval/a_00000000 ·" in caption(box), "the chosen record stays chosen"
     control(box, "hole %").value = (11, 12)
-    assert "No record is like that" in caption(box)
+    assert "No record matches" in caption(box)
     assert pictures(box) == [b"", b""]
     control(box, "show all records").click()
     assert "5 of 5 records shown" in caption(box)
@@ -137,7 +137,7 @@ def test_all_records_may_be_deleted_and_come_back(folder: Path) -> None:
         press(box, "mark")
     control(box, "delete 5 marked").click()
     control(box, "yes, delete 5").click()
-    assert "No record is like that" in caption(box)
+    assert "No record matches" in caption(box)
     with pytest.raises(InputError, match="move some back from deleted/"):
         RecordBrowser(folder)
     press(box, "undo")
@@ -174,7 +174,7 @@ def test_the_last_mark_taken_away_among_marked_ones_leaves_a_way_back(folder: Pa
     control(box, "marked ones only").value = True
     assert "1 of 5 records shown, 1 marked" in caption(box)
     press(box, "mark")
-    assert "No record is like that" in caption(box)
+    assert "No record matches" in caption(box)
     assert control(box, "mark as bad").disabled
     control(box, "show all records").click()
     assert "5 of 5 records shown, 0 marked" in caption(box)

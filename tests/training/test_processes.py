@@ -43,7 +43,7 @@ def assert_same_curve(one: Trainer, other: Trainer) -> None:
 @pytest.mark.parametrize(
     ("device", "gpus", "words"),
     [
-        ("cuda", 1, "processes: 2 want a GPU each, and this machine has 1"),
+        ("cuda", 1, "processes: 2 need a GPU each, and this machine has 1"),
         ("cuda:0", 2, "device: cuda:0 can't serve 2"),
         ("mps", 0, "device: mps can't serve 2 processes; use processes=1 or device=cpu"),
     ],

@@ -29,12 +29,15 @@ HOLE, TRUTH = "hole", "truth"
 
 
 class FillComparer:
-    """Some cases of a truth and what each of some fills makes of them; filled when first looked at, the last ones kept."""
+    """Cases of a truth, each filled by several fills. Fills run when first shown, and recent results are cached."""
 
     def __init__(
         self, records: Truth | InpaintDataset, fills: Mapping[str, Fill], names: Sequence[str] | None = None
     ) -> None:
-        """Take a truth or evaluation records, fills by name, and which cases (None: all). Raises `InputError`."""
+        """Take a truth or evaluation records, fills by name, and the names of cases to show (None: all).
+
+        Raises `InputError` for an unknown case, and without cases or fills.
+        """
         self.truth, self.fills = as_truth(records), dict(fills)
         self.names = list(dict.fromkeys(names if names is not None else self.truth.names))
         unknown = [name for name in self.names if name not in self.truth.names]
@@ -47,7 +50,7 @@ class FillComparer:
 
     @property
     def stages(self) -> list[str]:
-        """What the slider goes through: the hole, every fill, the truth."""
+        """The positions of the slider: the hole, every fill, the truth."""
         return [HOLE, *self.fills, TRUTH]
 
     def _fill(self, name: str, stage: str) -> torch.Tensor:
@@ -59,25 +62,25 @@ class FillComparer:
         return run_fill(stage, self.fills[stage], case)
 
     def boxes(self, name: str) -> list[Box]:
-        """Return squares around the holes of a case that count, the largest hole first."""
+        """Return squares around the judged holes of a case, the largest hole first."""
         return zoom_boxes(self.case(name).judged[0, 0])
 
     def psnr(self, name: str, stage: str) -> float:
-        """Return the PSNR (dB) of a fill inside the holes that count."""
+        """Return the PSNR (dB) of a fill inside the judged holes."""
         case = self.case(name)
         return float(hole_psnr(self.filled(name, stage), case.truth, case.judged))
 
     def figure(self) -> Figure:
-        """Return the largest hole of some cases, filled by everybody."""
+        """Return a figure of the largest hole of some cases, filled by each fill."""
         return before_after(self.truth, self.fills, evenly(self.names, FIGURE_CASES))
 
     def widget(self) -> ipw.Widget:
-        """Return the slider between the fills beside the whole picture."""
+        """Return the widget: a zoomed hole with a slider between the fills, beside the whole picture."""
         return _Comparing(self)
 
 
 class _Comparing(parts.Panel):
-    """The wiring: which hole of which case is shown, and how."""
+    """The widget of a `FillComparer`: which hole of which case is shown, and how."""
 
     def __init__(self, comparer: FillComparer) -> None:
         super().__init__()
@@ -125,11 +128,11 @@ class _Comparing(parts.Panel):
         self.whole.show([parts.enlarged_within(where, ZOOMED_SIDE)], f"{name} with its holes")
         known = "" if stage in (HOLE, TRUTH) else f" · PSNR in all holes {self.comparer.psnr(name, stage):.2f} dB"
         place = f"hole {self.hole.value} of {self.hole.max}, {box[2]} × {box[2]} px"
-        # with the name: the dropdown may be too narrow for its end
+        # with the name, because the dropdown may be too narrow for all of it
         self.say(f"{title} · {name}, {place}{known}")
 
     def _zoomed(self, case: Case, box: Box) -> Pixels:
-        """Return the square `box`, filled; right of the wipe's line it is what it is compared with."""
+        """Return the square `box`, filled; right of the wipe's line, filled by the fill that it is compared with."""
         stages = [self.stage.value] if self.wipe.value == 100 else [self.stage.value, self.against.value]
         filled = [self.comparer.filled(self.name.value, stage)[0] for stage in stages]
         shown, *other = (enlarged(picture, case.hole[0], box, ZOOMED_SIDE, self.outline.value) for picture in filled)

@@ -1,4 +1,4 @@
-"""Mask preview: depth, an eye's view and the hole of a picture while the warp's parameters move."""
+"""Mask preview: depth, an eye's view and the hole of a picture, updated while the warp's parameters are moved."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,25 +17,25 @@ from inpaintkit.notebook.widgets.photos import PhotoDepths, depth_sliders
 from inpaintkit.synthesis import MAPPER_MEANINGS, Preview, dilate_edge, edges_of_map, prepare_depth, preview
 from inpaintkit.synthesis.warp import Eye
 
-START_DIVERGENCE = 4.0  # strong enough that holes are seen on a picture as small as here
+START_DIVERGENCE = 4.0  # strong enough to make holes visible in a small picture
 KEPT_DEPTHS = 8  # in the picture's size, one for each setting of mapper and edge dilation
 
 
 class MaskPreview:
-    """Depth, view and hole of any of some pictures, as functions of the warp's parameters.
+    """Depth, view and hole of several pictures, as functions of the warp's parameters.
 
-    Kept are the last pictures with their depth, and depth as the last settings of mapper and edge dilation made it, so that a moved
-    slider only warps again.
+    Recent pictures are cached with their depth, and so is depth for recent settings of mapper and edge dilation, so
+    that a moved slider only repeats the warp.
     """
 
     def __init__(self, pictures: Sequence[Path], depth_model: DepthModel) -> None:
-        """Take what `PhotoDepths` takes. Raises `InputError` if there are no pictures."""
+        """Take the arguments of `PhotoDepths`. Raises `InputError` if there are no pictures."""
         self.photos = PhotoDepths(pictures, depth_model)
         self._grown = lru_cache(KEPT_DEPTHS)(self._grow)
         self._ready = lru_cache(KEPT_DEPTHS)(self._prepare)
 
     def _grow(self, path: Path, model_type: str, eye: str, rounds: int) -> torch.Tensor:
-        """Return depth with grown edges, mirrored for the right eye; each round goes on from the one before."""
+        """Return depth with edges grown by `rounds`, each from the cached one before; mirrored for the right eye."""
         if rounds:
             return dilate_edge(self._grown(path, model_type, eye, rounds - 1), 1)
         depth = self.photos.load(path, model_type).depth
@@ -44,7 +44,7 @@ class MaskPreview:
     def _prepare(
         self, path: Path, model_type: str, eye: str, mapper: str, rounds: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return depth in the photo's size, and over how many px the edges of its map go."""
+        """Return depth in the photo's size, and the width in px of the edges of its map."""
         photo, grown = self.photos.load(path, model_type), self._grown(path, model_type, eye, rounds)
         ready = prepare_depth(grown, mapper, 0, photo.size)
         return ready.flip(-1) if eye == "right" else ready, edges_of_map(photo.depth, photo.size)
@@ -60,9 +60,10 @@ class MaskPreview:
         eye: Eye = "left",
         depth_model: str | None = None,
     ) -> Preview:
-        """Return small pictures of the hole of the full-size `picture`; `depth_model` by name, None: the first one.
+        """Return small pictures of depth, view and hole; the hole is found at the full size of `picture`.
 
-        The rest is as of `synthesis.preview`. Raises `InputError` for a picture that can't be read, and as that does.
+        `depth_model` is a name, or None for the initial model; the other arguments are those of `synthesis.preview`.
+        Raises as that function, and `InputError` for a picture that can't be read.
         """
         model = depth_model or self.photos.depth_model.name
         photo = self.photos.load(picture, model)
@@ -72,13 +73,13 @@ class MaskPreview:
             return preview(photo.small, ready, *how, photo.size, edges)
 
     def figure(self) -> Figure:
-        """Return the first picture, its depth and its hole."""
+        """Return a figure of the first picture, its depth and its hole."""
         photo = self.photos.load(self.photos.pictures[0], self.photos.depth_model.name)
         shown = preview(photo.pixels, photo.depth, START_DIVERGENCE, 0.5)
         return depth_and_hole(photo.pixels, photo.depth, (shown.hole_overlay != photo.pixels).any(axis=2))
 
     def widget(self) -> ipw.Widget:
-        """Return the controls above depth, view and hole."""
+        """Return the widget: controls above depth, view and hole."""
         panel, controls = parts.Panel(), self.photos.choosers() | _warp_controls()
         panes = [parts.Pane(title) for title in ("depth, light = near", "view", "hole in magenta")]
 

@@ -1,4 +1,4 @@
-"""What the widgets are built of: panes for pictures, controls with one look, a busy sign, and tidying up after them."""
+"""Parts that all widgets are built from: panes for pictures, controls of one look, a busy sign, and clean-up."""
 
 import base64
 import contextlib
@@ -26,19 +26,19 @@ LOOK = (HERE / "widgets.css").read_text(encoding="utf-8")
 
 
 class Showable(Protocol):
-    """Something to play with and, where nobody watches, to look at."""
+    """Something that can be shown as a widget, and as a figure in headless runs."""
 
     def widget(self) -> ipw.Widget:
         """Return new controls and panes; `close_all` frees them."""
         ...
 
     def figure(self) -> Figure:
-        """Return what the untouched widget shows."""
+        """Return a figure of what the widget shows at first."""
         ...
 
 
 def encoded(frames: Sequence[Pixels]) -> bytes:
-    """Return one frame (H, W, 3) as JPEG, several as a GIF that swings between them for ever."""
+    """Return one frame (H, W, 3) as JPEG, or several as a GIF that swings between them forever."""
     if len(frames) > 1:
         return swinging_gif(frames)
     data = io.BytesIO()
@@ -47,17 +47,17 @@ def encoded(frames: Sequence[Pixels]) -> bytes:
 
 
 def enlarged_within(pixels: Pixels, side: int) -> Pixels:
-    """Return `pixels` (H, W, 3) enlarged a whole number of times, to at most `side` px; pixels stay sharp squares."""
+    """Return `pixels` (H, W, 3) enlarged by a whole factor to at most `side` px in width; pixels stay sharp squares."""
     times = max(1, side // pixels.shape[1])
     return pixels.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def picture_html(data: bytes, alt: str, style: str = "") -> str:
-    """Return an encoded picture as an HTML element; `alt` says in words what it shows."""
+    """Return an encoded picture as an HTML element; `alt` describes it in words."""
     with Image.open(io.BytesIO(data)) as image:
         (width, height), kind = image.size, str(image.format).lower()
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-    # With its size known and decoded at once, a picture that replaces another neither jumps nor flashes.
+    # With a known size and synchronous decoding, replacing one picture by another neither jumps nor flashes.
     size = f'width="{width}" height="{height}" decoding="sync"'
     return f'<img src="{source}" alt="{text.html(alt)}" {size} style="{style}">'
 
@@ -74,7 +74,7 @@ class Pane(ipw.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.clear()
 
     def show(self, frames: Sequence[Pixels], alt: str) -> None:
-        """Show one frame (H, W, 3), or swing between several; `alt` says in words what is seen."""
+        """Show one frame (H, W, 3), or swing between several; `alt` describes the picture in words."""
         self.show_file(encoded(frames), alt)
 
     def show_file(self, data: bytes, alt: str) -> None:
@@ -82,18 +82,18 @@ class Pane(ipw.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.place.value, self.layout.display = picture_html(data, alt), ""
 
     def clear(self) -> None:
-        """Show nothing, no title either."""
+        """Hide the pane, title included."""
         self.place.value, self.layout.display = "", "none"
 
 
 class SliderNames(anywidget.AnyWidget):
-    """Gives the sliders of all panels on the page the names that screen readers say; shows nothing itself."""
+    """Invisible widget that gives the sliders of all panels on the page names for screen readers."""
 
     _esm = (HERE / "slider_names.js").read_text(encoding="utf-8")
 
 
 class Panel(ipw.VBox):  # type: ignore[misc]  # as above
-    """A widget's outer box with its caption; its controls' reactions show a busy sign, and bad input as a sentence."""
+    """Outer box of a widget, with a caption. It shows a busy sign while a control's action runs, and its errors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,17 +102,17 @@ class Panel(ipw.VBox):  # type: ignore[misc]  # as above
         self.caption.add_class("inpaintkit-caption")
 
     def arrange(self, *children: ipw.Widget) -> None:
-        """Put `children` into the box."""
+        """Set the content of the box to `children`."""
         names = SliderNames(layout=ipw.Layout(display="none"))
         self.children = (ipw.HTML(f"<style>{LOOK}</style>"), names, *children)
 
     def say(self, *lines: str) -> None:
-        """Put sentences into the caption, the second and later ones as notes."""
+        """Set the caption to sentences, of which the second and later ones are notes."""
         first, *notes = (text.html(line, 2 * text.LONGEST) for line in lines)
         self.caption.value = first + "".join(f'<br><span class="inpaintkit-note">{note}</span>' for note in notes)
 
     def answer(self, action: Callable[[], object]) -> None:
-        """Run `action` with a busy sign; bad input and files that can't be read are told in the caption, not in a hidden log."""
+        """Run `action` with a busy sign; report bad input and unreadable files in the caption, not in a hidden log."""
         self.add_class("inpaintkit-busy")
         try:
             action()
@@ -122,9 +122,9 @@ class Panel(ipw.VBox):  # type: ignore[misc]  # as above
             self.remove_class("inpaintkit-busy")
 
     def on_change(self, controls: Iterable[ipw.Widget], action: Callable[[], object]) -> None:
-        """Run `action` whenever one of `controls` has another value.
+        """Run `action` whenever the value of one of `controls` changes.
 
-        A slider that the page has just drawn answers 2.5000000000000004 for 2.5, which isn't another one.
+        A slider that the page has just drawn reports 2.5000000000000004 for 2.5, which doesn't count as a change.
         """
 
         def react(change: Mapping[str, Any]) -> None:
@@ -144,7 +144,7 @@ class Panel(ipw.VBox):  # type: ignore[misc]  # as above
 def box(kind: str, children: Iterable[ipw.Widget]) -> ipw.Widget:
     """Return `children` laid out as ``widgets.css`` says: ``controls`` in columns, ``row`` and ``panes`` side by side.
 
-    ``sides`` are two, of which the one that is a box of panes gets twice the width. Where the page is narrow they are wrapped.
+    ``sides`` is for two children, of which a box of panes gets twice the width of the other. On narrow pages they wrap.
     """
     made = ipw.Box(list(children))
     made.add_class(f"inpaintkit-{kind}")
@@ -152,20 +152,23 @@ def box(kind: str, children: Iterable[ipw.Widget]) -> ipw.Widget:
 
 
 def labelled(kind: Callable[..., ipw.Widget], description: str, tooltip: str, **options: Any) -> ipw.Widget:
-    """Return a control of the given `kind` with its name beside it and help on hovering."""
+    """Return a control of the given `kind` with its name beside it and a tooltip."""
     style = {"description_width": LABEL_WIDTH}
     return kind(description=description, tooltip=tooltip, style=style, layout=ipw.Layout(width="auto"), **options)
 
 
 def checkbox(description: str, value: bool = False) -> ipw.Checkbox:
-    """Return a box to tick, no wider than its words."""
+    """Return a checkbox no wider than its label."""
     return ipw.Checkbox(value=value, description=description, indent=False, layout=ipw.Layout(width="auto"))
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread. What takes some 50 ms gains little from a second one, and on a busy machine threads
-    that wait for each other take ten times as long."""
+    """Compute on one thread within the context.
+
+    Work of some 50 ms gains little from a second thread, and on a busy machine threads that wait for each other take
+    ten times as long.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -175,7 +178,7 @@ def one_thread() -> Iterator[None]:
 
 
 def close_all(widget: ipw.Widget) -> None:
-    """Close `widget` with all that hangs on it: ipywidgets itself keeps every widget until it is closed, closed or not shown."""
+    """Close `widget` and all widgets that it refers to: ipywidgets keeps every widget in memory until it is closed."""
     for name in widget.trait_names():
         value = getattr(widget, name)
         for part in value if isinstance(value, list | tuple) else (value,):

@@ -1,4 +1,4 @@
-"""Photos and their depth, as the widgets that warp them need both; and the sliders that say how to warp."""
+"""Photos with their depth, for the widgets that warp them, and the sliders that control the warp."""
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
@@ -24,7 +24,7 @@ KEPT_MODELS = 2  # depth networks are large
 
 
 class Photo(NamedTuple):
-    """A picture's `pixels` (H, W, 3), a `small` copy of it to look at, its `depth` (1, 1, h, w), and the usual mapper of such depth."""
+    """A picture's `pixels` (H, W, 3), a `small` copy for display, its `depth` (1, 1, h, w) and depth's usual mapper."""
 
     pixels: Pixels
     small: Pixels
@@ -33,7 +33,7 @@ class Photo(NamedTuple):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Return height and width in px."""
+        """Height and width in px."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
 
@@ -47,10 +47,13 @@ def fit_width(pixels: Pixels, width: int) -> Pixels:
 
 
 class PhotoDepths:
-    """Photos and their depth by any model; the last ones are kept."""
+    """Photos and their depth by any model; recent ones are cached."""
 
     def __init__(self, pictures: Sequence[Path], depth_model: DepthModel) -> None:
-        """Take picture files and the depth model to start with; others run on its device. Raises `InputError` if there are no pictures."""
+        """Take picture files and the initial depth model; other models run on its device.
+
+        Raises `InputError` if there are no pictures.
+        """
         if not pictures:
             raise InputError("pictures: none given; name a folder with photos")
         self.pictures, self.depth_model = list(dict.fromkeys(pictures)), depth_model
@@ -72,7 +75,7 @@ class PhotoDepths:
         """Return controls that choose the picture and the depth model."""
         photos = [(text.shown(path.name), path) for path in self.pictures]
         models = list(dict.fromkeys([self.depth_model.name, *DEPTH_MODELS]))
-        hint = "others than FastDepth are downloaded on first use"
+        hint = "models other than FastDepth are downloaded on first use"
         return {
             "picture": labelled(ipw.Dropdown, "picture", "a photo", options=photos),
             "depth_model": labelled(ipw.Dropdown, "depth model", hint, options=models),
@@ -80,7 +83,7 @@ class PhotoDepths:
 
 
 def depth_sliders(divergence: float, convergence: float = 0.5, side: str = "width") -> dict[str, ipw.Widget]:
-    """Return the sliders for how strong the 3D effect is, in percent of which `side`, and which depth stays on the screen."""
+    """Return the sliders for divergence, in percent of the picture's `side`, and convergence, at these values."""
     strength, screen = f"strength of the 3D effect in % of the {side}", "depth on the screen plane, 0 far, 1 near"
     return {
         "divergence": labelled(ipw.FloatSlider, "divergence %", strength, value=divergence, max=11, step=0.5),

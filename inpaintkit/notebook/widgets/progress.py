@@ -1,4 +1,4 @@
-"""A progress bar that is plain HTML: it starts as wide as it will be, and a saved notebook still shows it."""
+"""A progress bar in plain HTML: its width stays the same from the start, and a saved notebook still shows it."""
 
 import math
 import time
@@ -11,7 +11,7 @@ from inpaintkit.text import duration
 from inpaintkit.training.callbacks import TimeLeft
 
 EVERY = 0.25
-"""Least time between two looks of a bar (s)."""
+"""Shortest time between two updates of a bar (s)."""
 
 _TRACK = (
     "display:inline-block;vertical-align:middle;width:min(320px,40%);height:10px;margin-right:10px;border-radius:5px;"
@@ -21,7 +21,7 @@ _LONGEST_MESSAGE = 80
 
 
 class HtmlProgress:
-    """A bar in the output of the cell that makes it."""
+    """Progress bar in the output of the cell that creates it."""
 
     def __init__(self, description: str, unit: str = "") -> None:
         """Show an empty bar."""
@@ -31,7 +31,7 @@ class HtmlProgress:
         self._handle = display(self._page(0, ""), raw=True, display_id=True)
 
     def update(self, done: int, total: int, message: str = "") -> None:
-        """Show how far the work is; a `total` of 0 is not known yet, `message` is what is worked on."""
+        """Show the progress of the work; a `total` of 0 is not known yet, `message` names the current item."""
         now = time.monotonic()
         other = total != self._total
         self._left, self._total = self._clock.left(done, total) or "", total

@@ -1,4 +1,4 @@
-"""Record browser: leaf through a data set, mark what is bad, move the marked records away as pairs, and bring them back."""
+"""Record browser: leaf through a data set, mark bad records, move them away as pairs, and bring them back."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -31,12 +31,12 @@ KEPT_THUMBNAILS = 1000
 SPLIT_CHOICES = {"train and eval": "", "train": "train/", "eval": "eval/"}
 KEYS = (
     "<kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> leaf, <kbd>x</kbd> marks and goes on, "
-    "<kbd>Delete</kbd> deletes what is marked, <kbd>u</kbd> brings it back. Click into the pictures first."
+    "<kbd>Delete</kbd> deletes marked records, <kbd>u</kbd> brings them back. Click on a picture first."
 )
 
 
 class RecordBrowser:
-    """The records of a data set folder, those that a filter lets through, and what was deleted here."""
+    """The records of a data set folder: filtered, marked as bad, deleted and brought back."""
 
     def __init__(self, folder: str | Path) -> None:
         """List the records. Raises `InputError` if there are none."""
@@ -48,7 +48,7 @@ class RecordBrowser:
     def chosen(
         self, low: float = 0.0, high: float = 100.0, start: str = "", marked_only: bool = False
     ) -> list[RecordFiles]:
-        """Return the records whose hole takes `low`..`high` percent of the crop and whose name begins with `start`."""
+        """Return the records whose hole covers `low`..`high` percent of the crop and whose name begins with `start`."""
         marks = read_marks(self.folder)
         return [
             record
@@ -59,11 +59,11 @@ class RecordBrowser:
         ]
 
     def largest(self) -> float:
-        """Return the share of the largest hole in percent, rounded up to a tenth."""
+        """Return the share of the crop that the largest hole covers, in percent, rounded up to a tenth."""
         return float(np.ceil(max(1000 * record.hole_fraction for record in self.records)) / 10)
 
     def mark(self, record: RecordFiles, bad: bool) -> None:
-        """Mark a record as bad, or take the mark away; it stays marked until then, over restarts."""
+        """Mark a record as bad, or remove the mark; marks are kept over restarts."""
         set_marks(self.folder, [record.name], bad)
 
     def delete_marked(self) -> None:
@@ -74,12 +74,12 @@ class RecordBrowser:
         self.records = [record for record in self.records if record.name not in marks]
 
     def restorable(self) -> set[str]:
-        """Return the names of what `undo` brings back: the last deletion, or, in a new browser, all that was ever deleted."""
+        """Return the names of the records that `undo` brings back: the last ones deleted, or in a new browser all."""
         there = deleted_records(self.folder)
         return there & self._last_deleted or there
 
     def undo(self) -> None:
-        """Bring deleted records back, marked as they were. Raises `InputError` during generation."""
+        """Bring deleted records back, marked as before. Raises `InputError` during generation."""
         names = self.restorable()
         restore_records(self.folder, names)
         self._last_deleted = set()
@@ -87,17 +87,17 @@ class RecordBrowser:
         set_marks(self.folder, names, True)
 
     def figure(self) -> Figure:
-        """Return a contact sheet of some records of ``train/``, or of ``eval/`` where there is nothing else."""
+        """Return a contact sheet of some records of ``train/``, or of ``eval/`` if ``train/`` is empty."""
         train = [record for record in self.records if record.name.startswith("train/")]
         return contact_sheet([(record.picture, record.hole) for record in train or self.records])
 
     def widget(self) -> ipw.Widget:
-        """Return filters and buttons above a page of thumbnails and the record that is chosen there."""
+        """Return the widget: filters and buttons above a page of thumbnails and the chosen record."""
         return _Browsing(self)
 
 
 def record_pictures(record: RecordFiles) -> tuple[Pixels, Pixels]:
-    """Return the record's picture and the same with its hole in magenta, uint8 (S, S, 3), enlarged to `SHOWN_SIDE`."""
+    """Return the record's picture without and with its hole in magenta, uint8 (S, S, 3), enlarged to `SHOWN_SIDE`."""
     pixels = read_record(record.picture, record.hole)
     picture = np.ascontiguousarray(pixels[:3].transpose(1, 2, 0))
     overlay = np.where(pixels[3][..., None] > 0, np.array(HOLE_COLOUR, np.uint8), picture)
@@ -107,21 +107,21 @@ def record_pictures(record: RecordFiles) -> tuple[Pixels, Pixels]:
 def _thumbnail(record: RecordFiles) -> bytes:
     try:
         overlay = record_pictures(record)[1]
-    except (InputError, OSError):  # said when it is chosen; here the others have to be seen
+    except (InputError, OSError):  # reported when it is chosen; here the others must be shown
         overlay = np.full((THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3), 128, np.uint8)
     small = cv2.resize(overlay, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
     return parts.encoded([np.asarray(small, np.uint8)])
 
 
 class _Browsing(parts.Panel):
-    """The wiring: which page is shown, which of its records is chosen, and what keys and buttons do."""
+    """The widget of a `RecordBrowser`: which page is shown, which record is chosen, and what keys and buttons do."""
 
     def __init__(self, browser: RecordBrowser) -> None:
         super().__init__()
         self.browser, self.grid = browser, Thumbnails()
         self.found: list[RecordFiles] = []
         self.marks: set[str] = set()
-        self._settling = False  # page and cursor are being set by us, not by a person
+        self._settling = False  # page and cursor are being set by code, not by the user
         end = browser.largest()
         share, half = "share of the crop that is hole", "which half of the data set"
         self.sizes = labelled(ipw.FloatRangeSlider, "hole %", share, value=(0, end), min=0, max=end, step=0.1)
@@ -149,7 +149,7 @@ class _Browsing(parts.Panel):
 
     def _make_buttons(self) -> None:
         button = self.button
-        self.bad = button("mark as bad", "remembered in marked_bad.txt; once more takes the mark away (x)", self._mark)
+        self.bad = button("mark as bad", "saved in marked_bad.txt; click again to remove the mark (x)", self._mark)
         self.delete = button("delete marked", "asks first (Delete)", self._ask)
         self.really = button("yes", "into the folder deleted/ of the data set", self._delete, button_style="danger")
         self.keep = button("no", "delete nothing", lambda: self._ask(False))
@@ -164,19 +164,19 @@ class _Browsing(parts.Panel):
 
     @property
     def record(self) -> RecordFiles | None:
-        """The chosen record."""
+        """The chosen record; None if there is none."""
         place = (self.page.value - 1) * PAGE + self.grid.cursor
         return self.found[place] if place < len(self.found) else None
 
     def _filter(self, place: int = 0) -> None:
-        """Find the records that the filters let through; show the chosen one, or if it isn't among them what lies at `place`."""
+        """Apply the filters; show the chosen record if it passes them, else the one at `place`."""
         chosen = self.record
         low, high = self.sizes.value
         self.found = self.browser.chosen(low, high, self.split.value, self.marked_only.value)
         self._go_to(self.found.index(chosen) if chosen in self.found else place)
 
     def _go_to(self, place: int) -> None:
-        """Show the page with the record at `place`, or the last one before, among those found, and choose it."""
+        """Show the page with the record at `place` of those found, or with the nearest one there is, and choose it."""
         self._settling = True
         place = max(0, min(place, len(self.found) - 1))
         self.page.max = max(1, -(-len(self.found) // PAGE))
@@ -212,7 +212,7 @@ class _Browsing(parts.Panel):
         if record is None:
             self.picture.clear()
             self.overlay.clear()
-            self.say("No record is like that. Press “show all records”.", counts)
+            self.say("No record matches. Press “show all records”.", counts)
             return
         picture, overlay = record_pictures(record)
         self.picture.show([picture], f"picture of record {record.name}")
@@ -220,7 +220,7 @@ class _Browsing(parts.Panel):
         self.say(f"{record.name} · hole {record.hole_fraction:.1%}", counts)
 
     def _mark(self) -> None:
-        """Mark the chosen record, or take its mark away, and go on to the next one."""
+        """Mark the chosen record, or remove its mark, and go on to the next one."""
         record = self.record
         if record is None:
             return

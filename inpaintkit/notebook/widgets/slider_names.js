@@ -1,4 +1,4 @@
-// ipywidgets' sliders, and the numbers beside them, have no names that a screen reader could say: they get the words on their left.
+// ipywidgets' sliders, and the numbers beside them, have no names for screen readers: this gives them the label on their left.
 
 const NAMELESS = ".inpaintkit .noUi-handle:not([aria-label]), .inpaintkit .widget-readout[contenteditable]:not([aria-label])";
 
@@ -12,7 +12,7 @@ function name() {
 }
 
 function render() {
-  const watching = new MutationObserver(name); // sliders come onto the page one by one
+  const watching = new MutationObserver(name); // sliders are added to the page one by one
   watching.observe(document.body, { childList: true, subtree: true });
   return () => watching.disconnect();
 }

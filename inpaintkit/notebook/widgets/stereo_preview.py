@@ -1,4 +1,4 @@
-"""Stereo preview: a pair made from a photo, as anaglyph, as a wiggle picture or side by side, while its strength moves."""
+"""Stereo preview: a pair made from a photo, as anaglyph, wiggle picture or side by side, updated as sliders move."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -18,9 +18,9 @@ from inpaintkit.inspection.stereo_files import stereo_fill
 from inpaintkit.notebook.widgets import parts
 from inpaintkit.notebook.widgets.photos import KEPT_PHOTOS, PhotoDepths, depth_sliders, fit_width
 
-LONGER_SIDE = 960  # px, of an upright photo its height: more is not seen, and takes too long to follow a slider
+LONGER_SIDE = 960  # px, of an upright photo the height: more can't be seen, and is too slow to follow a slider
 REST_SECONDS = 0.4
-"""How long the controls have to rest until the holes are filled by the network instead of along rows."""
+"""How long the controls must rest before the network fills the holes instead of row fill."""
 
 STEREO_VIEWS: dict[str, tuple[str, Callable[[StereoPair], list[Pixels]]]] = {
     "anaglyph": ("for red-cyan glasses, red on the left eye", lambda pair: [pair.anaglyph()]),
@@ -33,7 +33,7 @@ STEREO_VIEWS: dict[str, tuple[str, Callable[[StereoPair], list[Pixels]]]] = {
         lambda pair: [pair.side_by_side()],
     ),
 }
-"""Ways to look at a pair: a hint, and what makes its frames (H, W, 3), one to stand still or two to swing between."""
+"""Ways to view a pair: a hint, and a function that returns frames (H, W, 3), a still one or two to swing between."""
 
 
 def stereo_frames(pair: StereoPair, view: str, width: int) -> list[Pixels]:
@@ -42,7 +42,7 @@ def stereo_frames(pair: StereoPair, view: str, width: int) -> list[Pixels]:
 
 
 class StereoPreview:
-    """Stereo pairs of any of some pictures, small enough for a screen, as functions of how strong and how near they are."""
+    """Stereo pairs of several pictures, small enough for a screen, as functions of divergence and convergence."""
 
     def __init__(
         self,
@@ -51,8 +51,10 @@ class StereoPreview:
         fill: Fill | None = None,
         options: StereoConfig | None = None,
     ) -> None:
-        """Take picture files, the depth model to start with, what fills the holes (None: as `options` say), where the sliders start and
-        by how much near edges of depth grow. Raises `InputError` if there are no pictures.
+        """Take picture files, the initial depth model, and the fill (None: the one in `options`).
+
+        `options` also set where the sliders start and by how much near edges of depth grow. Raises `InputError` if
+        there are no pictures.
         """
         self.photos = PhotoDepths(pictures, depth_model)
         self.options = options or StereoConfig()
@@ -67,8 +69,10 @@ class StereoPreview:
         depth_model: str | None = None,
         fill: Fill | None = None,
     ) -> StereoPair:
-        """Return the pair of `picture`, its longer side at most `LONGER_SIDE` px; `depth_model` by name, None: the first one, `fill`
-        None: the widget's own. Raises `InputError` for a picture that can't be read.
+        """Return the pair of `picture`, its longer side at most `LONGER_SIDE` px.
+
+        `depth_model` is a name, or None for the initial model; a `fill` of None is the preview's own. Raises
+        `InputError` for a picture that can't be read.
         """
         small, depth = self._prepared(picture, depth_model or self.photos.depth_model.name)
         return stereo_pair(small, depth, divergence, convergence, fill or self.fill)
@@ -80,16 +84,16 @@ class StereoPreview:
         return small, depth_like(photo.depth, small, self.options.edge_dilation, photo.mapper)
 
     def figure(self) -> Figure:
-        """Return both views of the first picture, the anaglyph, and what was filled."""
+        """Return a figure of both views of the first picture, the anaglyph, and what was filled."""
         return stereo_panel(self.pair(self.photos.pictures[0], self.options.divergence, self.options.convergence))
 
     def widget(self) -> ipw.Widget:
-        """Return controls and the ways to look above the picture."""
+        """Return the widget: the controls and the ways to view the pair, above the picture."""
         return _Looking(self)
 
 
 class _Looking(parts.Panel):
-    """The wiring: moving controls get a pair filled along rows at once, resting ones the pair that the network fills."""
+    """The widget of a `StereoPreview`: row fill while the controls move, the network's fill when they rest."""
 
     def __init__(self, preview: StereoPreview) -> None:
         super().__init__()
@@ -119,7 +123,7 @@ class _Looking(parts.Panel):
         self._rest.start()
 
     def fill(self) -> None:
-        """Show the pair as the network fills it, unless the controls have moved on meanwhile."""
+        """Show the pair filled by the network, unless the controls have moved meanwhile."""
         values = self._values()
         made = self.preview.pair(**values)  # type: ignore[arg-type]
         if values == self._values() and self.comm is not None:

@@ -1,7 +1,8 @@
-"""A still picture beside a live widget, for all who see the notebook without its kernel.
+"""Add a still picture to each live widget, for everyone who sees the notebook without its kernel.
 
-A saved widget is only a reference to an object in the kernel: a closed notebook, GitHub, an editor and an HTML page have nothing to show
-for it. So each widget leaves a picture in the same output, and hides it for as long as the widget itself is alive on the page.
+A saved widget is only a reference to an object in the kernel, which a closed notebook, GitHub, an editor or an HTML
+page can't show. So each widget leaves a picture in the same output, which is hidden as long as the widget is alive on
+the page.
 """
 
 import io
@@ -17,39 +18,39 @@ from inpaintkit import text
 from inpaintkit.notebook.widgets.parts import close_all, picture_html
 
 LARGEST_PNG = 150_000
-"""Bytes from which a still picture is kept as JPEG: it is saved with the notebook."""
+"""Size in bytes above which a still picture becomes a JPEG, because it is saved with the notebook."""
 
 JPEG_QUALITY = 85
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STYLE = "width:auto;height:auto;max-width:100%;max-height:85vh;box-sizing:border-box;border:8px solid white;border-radius:8px"
-"""A sheet of white paper with a margin and round corners, in dark themes too: half of what figures show are photos, whose colours stay."""
+"""A white sheet with margin and round corners, in dark themes, too: figures hold photos, whose colours must stay."""
 
 NO_FORMULAS = "mathjax_ignore tex2jax_ignore"
-"""Classes of an element in which dollar signs are no formulas."""
+"""CSS classes of an element in which dollar signs don't mark formulas."""
 
 NO_COMPLAINT = "<style>.jp-OutputArea-output.jupyter-widgets:not(:has(*)) { display: none; }</style>"
-"""JupyterLab writes "Error displaying widget" where the kernel that had the widget is gone."""
+"""Hides the "Error displaying widget" that JupyterLab shows when the widget's kernel is gone."""
 
 _shown: dict[str, Any] = {}
-"""Widgets on the page by name: a cell that runs again closes the one it made before."""
+"""Widgets on the page by name, so that a cell that runs again can close the one it made before."""
 
 
 def html_output(page: str, plain: str = "") -> dict[str, str]:
-    """Return what a cell shows of `page`, HTML, and in words where there is no HTML; dollar signs in it are no formulas."""
+    """Return a cell's output: `page` as HTML, in which dollar signs don't mark formulas, and `plain` without HTML."""
     return {"text/html": f'<div class="{NO_FORMULAS}">{page}</div>', "text/plain": text.shown(plain)}
 
 
 def place(name: str, widget: ipw.Widget) -> Callable[[bytes, str], None]:
-    """Display a widget; return what exchanges the still picture, PNG and words, that is seen where the widget isn't alive.
+    """Display a widget; return a function ``(png, alt)`` that sets the still picture for when it isn't alive.
 
-    One that was displayed before under the same `name` is closed.
+    A widget displayed before under the same `name` is closed.
     """
     if name in _shown:
         close_all(_shown.pop(name))
     mark = f"inpaintkit-still-{uuid.uuid4().hex}"
     handle = display(html_output(NO_COMPLAINT), raw=True, display_id=True)
     whole = _shown[name] = ipw.VBox([ipw.HTML(f"<style>.{mark} {{ display: none; }}</style>"), widget])
-    # Nothing beside the view: where that can't be shown, the picture is what there is to see.
+    # Only the view, no text: where the view can't be shown, the picture is there to see.
     view = {WIDGET: {"version_major": 2, "version_minor": 0, "model_id": whole.model_id}, "text/plain": ""}
     display(view, raw=True)
 
@@ -62,7 +63,7 @@ def place(name: str, widget: ipw.Widget) -> Callable[[bytes, str], None]:
 
 
 def compact(png: bytes) -> bytes:
-    """Return a PNG, or the same picture as JPEG where that is large."""
+    """Return a PNG as it is, or if it is large, as the smaller of PNG and JPEG."""
     if len(png) <= LARGEST_PNG:
         return png
     data = io.BytesIO()

@@ -1,5 +1,5 @@
-// A grid of thumbnails that the keyboard leafs through. Python owns what is shown and marked; the browser only moves the cursor, so that
-// a held key is followed at once. What else is asked for goes to Python as a message: {kind: "mark" | "delete" | "undo" | "page", by}.
+// A grid of thumbnails with keyboard control. Python owns what is shown and marked; the browser only moves the cursor, so that it
+// follows a held key at once. All other requests go to Python as a message: {kind: "mark" | "delete" | "undo" | "page", by}.
 
 const MOVES = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: (columns) => -columns, ArrowDown: (columns) => columns };
 const KEYS = { x: { kind: "mark" }, " ": { kind: "mark" }, Delete: { kind: "delete" }, u: { kind: "undo" },

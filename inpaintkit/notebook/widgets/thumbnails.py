@@ -1,4 +1,4 @@
-"""A grid of thumbnails with keys, for pages of records."""
+"""A grid of thumbnails with keyboard control, for pages of records."""
 
 import base64
 from collections.abc import Callable, Sequence
@@ -12,9 +12,9 @@ from inpaintkit import text
 
 
 class Thumbnails(anywidget.AnyWidget):
-    """`tiles`: pictures and names; `cursor`: the place of the chosen one; `marked`: places of those marked as bad.
+    """Grid of `tiles`, pictures with names. `cursor` is the index of the chosen one, `marked` those of bad ones.
 
-    Keys and clicks move the cursor; what else they ask for goes to the function given to `on_ask`.
+    Keys and clicks move the cursor; all their other requests go to the function given to `on_ask`.
     """
 
     _esm = (Path(__file__).parent / "thumbnails.js").read_text(encoding="utf-8")
@@ -23,7 +23,7 @@ class Thumbnails(anywidget.AnyWidget):
     marked = traitlets.List(traitlets.Int()).tag(sync=True)
 
     def fill(self, tiles: Sequence[tuple[str, bytes]], marked: Sequence[int], cursor: int) -> None:
-        """Show (name, JPEG) each, some of them marked, the cursor on one place."""
+        """Show `tiles`, (name, JPEG) each, with the `marked` ones and the `cursor` by index."""
         shown = [
             {"name": text.shown(name), "source": f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"}
             for name, data in tiles
@@ -32,7 +32,7 @@ class Thumbnails(anywidget.AnyWidget):
             self.tiles, self.marked, self.cursor = shown, list(marked), cursor
 
     def on_ask(self, act: Callable[[str, int], None]) -> None:
-        """Call `act` with what a key asks for, ``mark``, ``delete``, ``undo`` or ``page``, and by how many pages."""
+        """Call `act` with each request, ``mark``, ``delete``, ``undo`` or ``page``, and its direction, 1 or -1."""
 
         def hear(widget: object, message: Any, buffers: object) -> None:
             if isinstance(message, dict):

@@ -1,4 +1,4 @@
-"""Training monitor: curves and evaluation pictures of a run folder, while this or another process writes it."""
+"""Training monitor: curves and evaluation pictures of a run folder, while this or another process writes to it."""
 
 import threading
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ FOLLOW_MS = 3000
 
 
 class TrainingMonitor:
-    """How the run in a folder stands. Only reads, so it may watch what any process writes."""
+    """The state of the run in a folder. It only reads, so it can watch the run of any process."""
 
     def __init__(self, model_dir: str | Path) -> None:
         """Take a run folder. Raises `InputError` if it doesn't exist."""
@@ -27,16 +27,16 @@ class TrainingMonitor:
         read_run(self.model_dir)
 
     def widget(self) -> ipw.Widget:
-        """Return the curves above evaluation pictures; while the run goes on, it looks again every few seconds."""
+        """Return the widget: curves and evaluation pictures, updated every few seconds while the run goes on."""
         watching = _Watching(self.model_dir)
         watching.arrange(watching.follower())
         return watching
 
 
 class _Watching(parts.Panel):
-    """The wiring. What is on the page is only made anew where the run's files have changed.
+    """The widget of a `TrainingMonitor`. It is redrawn only where the run's files have changed.
 
-    Controls are buttons: while a cell runs, any other kind answers once and then waits for the cell's end.
+    All controls are buttons: while a cell runs, any other control reacts once and then waits for the end of the cell.
     """
 
     def __init__(self, model_dir: Path) -> None:
@@ -46,7 +46,7 @@ class _Watching(parts.Panel):
         self.png, self.shown = b"", Path()
         self.epoch: int | None = None  # None: the latest one
         self.batch = 0
-        self._lock = threading.RLock()  # rows come from the thread that trains, clicks from the page
+        self._lock = threading.RLock()  # rows come from the training thread, clicks from the page
         self.curves = parts.Pane("curves by epoch")
         self.strip = parts.Pane("input with hole · output · target")
         self.place, button = ipw.HTML(), self.button
@@ -56,7 +56,7 @@ class _Watching(parts.Panel):
         self.pictures = ipw.VBox([parts.box("row", [self.earlier, self.later, self.others, self.place]), self.strip])
 
     def arrange(self, *heading: ipw.Widget) -> None:
-        """Put `heading` above what is watched, and look for the first time."""
+        """Put `heading` above curves and pictures, and read the run folder for the first time."""
         super().arrange(
             parts.box("row", [*heading, self.caption]),
             parts.box("sides", [parts.box("panes", [self.curves]), self.pictures]),
@@ -64,7 +64,7 @@ class _Watching(parts.Panel):
         self.answer(self.refresh)
 
     def follower(self) -> ipw.Widget:
-        """Return a button that looks again by the browser's clock, pressed in while the run goes on."""
+        """Return a button that updates by the browser's clock, on if the run goes on, and one that updates once."""
         going = read_run(self.model_dir).status in ("", "running")
         hint, width = f"look again every {FOLLOW_MS // 1000} s", ipw.Layout(width="auto")
         follow = ipw.ToggleButton(value=going, description="follow", tooltip=hint, layout=width)
@@ -74,7 +74,7 @@ class _Watching(parts.Panel):
         return parts.box("row", [follow, self.button("look again", "read the run's folder now", self.refresh), clock])
 
     def refresh(self) -> None:
-        """Look at the run folder again."""
+        """Read the run folder again and show what has changed."""
         with self._lock:
             self.state = state = read_run(self.model_dir)
             self.say(describe_run(state))
@@ -97,7 +97,7 @@ class _Watching(parts.Panel):
             self._show_strip()
 
     def _chosen(self) -> int:
-        """Return the epoch whose pictures are shown: the chosen one, as long as it has some, else the latest."""
+        """Return the epoch whose pictures are shown: the chosen one if it has any, else the latest."""
         return self.epoch if self.epoch is not None and self.epoch in self.state.strips else max(self.state.strips)
 
     def _show_strip(self) -> None:
@@ -116,7 +116,7 @@ class _Watching(parts.Panel):
 
 
 class LiveCurves(Callback):
-    """Shows the monitor of a run, a bar and a button that stops it, while the cell that trains is still running."""
+    """Callback that shows the monitor of a run, a progress bar and a stop button while the training cell runs."""
 
     def on_start(self, run: RunView) -> None:
         self._bar = HtmlProgress("training", "steps")
@@ -131,7 +131,7 @@ class LiveCurves(Callback):
         self._bar.update(run.steps_done, run.total_steps, message)
 
     def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
-        self._bar.update(run.steps_done, run.total_steps)  # with several processes there are rows alone
+        self._bar.update(run.steps_done, run.total_steps)  # with several processes only rows arrive, no steps
         self._watching.answer(self._watching.refresh)
         self._leave_still()
 
@@ -152,6 +152,6 @@ class LiveCurves(Callback):
             self._stop.disabled, self._stop.description = True, "stopping after this step …"
             run.stop.asked = True
 
-        tooltip = "ends after this step, keeps everything; the cell run again goes on from there"
+        tooltip = "stops after this step and saves everything; run the cell again to continue"
         self._stop = self._watching.button("stop and save", tooltip, stop, button_style="warning")
         return [self._stop]
