@@ -41,7 +41,8 @@ def main(arguments: list[str] | None = None) -> None:
             gan = "discriminator" in params
             config = GanConfig.from_params(params) if gan else TrainConfig.from_params(params)
             group = stack.enter_context(join_group(config.device))
-            callbacks = [ToParent()] if PARENT_VARIABLE in os.environ else None  # None: torchrun was started by hand
+            # without a parent, torchrun was started by hand
+            callbacks = [ParentCallback()] if PARENT_VARIABLE in os.environ else None
             (GanTrainer if gan else Trainer)(config, callbacks, group).fit()
         except InputError as error:
             _end(2, refused=str(error))
@@ -60,7 +61,7 @@ def _end(status: int, **said: str) -> NoReturn:
     sys.exit(status)
 
 
-class ToParent(ProgressLines):
+class ParentCallback(ProgressLines):
     """Progress as plain lines, and loss rows as messages to the parent process."""
 
     def on_start(self, run: RunView) -> None:

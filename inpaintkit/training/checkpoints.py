@@ -15,7 +15,7 @@ from inpaintkit.model import LightInpaintV1, load_state, save_state
 from inpaintkit.text import shown
 
 
-def older(file: Path, age: int) -> Path:
+def older_path(file: Path, age: int) -> Path:
     """Return the path of the checkpoint saved `age` times before the newest one, `file`; age 0 is `file` itself."""
     return file if age == 0 else file.with_name(f"{file.stem}.{age}{file.suffix}")
 
@@ -26,16 +26,16 @@ def save_checkpoint(model: LightInpaintV1, file: Path, payload: Mapping[str, Any
     At every moment after the first save `file` is a complete checkpoint, even if the process is killed while it saves.
     Raises `InputError` if it can't be written; the existing files then keep their content and names.
     """
-    with _linked(file, older(file, 1)) if keep_last > 1 and file.exists() else contextlib.nullcontext():
+    with _linked(file, older_path(file, 1)) if keep_last > 1 and file.exists() else contextlib.nullcontext():
         save_state(model, file, payload)
         for age in range(keep_last - 1, 1, -1):
-            if older(file, age - 1).exists():
-                os.replace(older(file, age - 1), older(file, age))
-    for path in itertools.takewhile(Path.exists, (older(file, age) for age in itertools.count(keep_last))):
+            if older_path(file, age - 1).exists():
+                os.replace(older_path(file, age - 1), older_path(file, age))
+    for path in itertools.takewhile(Path.exists, (older_path(file, age) for age in itertools.count(keep_last))):
         path.unlink()
 
 
-def put_in_place(source: Path, file: Path) -> None:
+def restore_checkpoint(source: Path, file: Path) -> None:
     """Restore `file`, which is missing or damaged, from the older checkpoint `source`.
 
     Otherwise the next save could lose that one.
@@ -60,7 +60,7 @@ def _linked(file: Path, name: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def taking_state(folder: Path) -> Iterator[None]:
+def reading_checkpoint(folder: Path) -> Iterator[None]:
     """Raise `InputError` instead of the errors that a damaged or foreign checkpoint in `folder` causes.
 
     Errors of the device pass unchanged.
@@ -87,9 +87,9 @@ def newest_checkpoint(file: Path) -> tuple[dict[str, Any], Path]:
         return load_state(file), file
     except InputError:
         age = 1
-        while older(file, age).exists():
+        while older_path(file, age).exists():
             try:
-                return load_state(older(file, age)), older(file, age)
+                return load_state(older_path(file, age)), older_path(file, age)
             except InputError:
                 age += 1
         raise

@@ -31,14 +31,14 @@ ALTERNATIVE = "take its weights alone with reset_state=True"
 State = dict[str, Any]
 
 
-def to_names(optimizer: torch.optim.Optimizer, network: nn.Module) -> State:
+def to_name_order(optimizer: torch.optim.Optimizer, network: nn.Module) -> State:
     """Return the state of `optimizer`, which trains `network`, with the parameters of each group ordered by name."""
     state, places = optimizer.state_dict(), places_by_name(optimizer, network)
     return {**state, "state": {new: state["state"][old] for new, old in enumerate(places) if old in state["state"]}}
 
 
-def from_names(state: State, optimizer: torch.optim.Optimizer, network: nn.Module) -> State:
-    """Return a `state` made by `to_names`, with the parameters in the order of `optimizer`."""
+def from_name_order(state: State, optimizer: torch.optim.Optimizer, network: nn.Module) -> State:
+    """Return a `state` made by `to_name_order`, with the parameters in the order of `optimizer`."""
     places = places_by_name(optimizer, network)
     return {**state, "state": {old: state["state"][new] for new, old in enumerate(places) if new in state["state"]}}
 

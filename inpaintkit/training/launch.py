@@ -64,7 +64,7 @@ def fit_in_processes(config: TrainConfig, run: Run) -> None:
                 row: Row = message["row"]
                 run.progress.steps_done = int(row["epoch"]) * run.plan.steps_per_epoch
                 run.at_stop = (row,)
-                run.tell("on_row", row)
+                run.call_hooks("on_row", row)
         status = torchrun.wait()
     if "refused" in said:
         raise InputError(said["refused"])

@@ -39,12 +39,12 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
-            move = self._move_matrices if group["matrices"] else self._move_plainly
+            update = self._update_muon if group["matrices"] else self._update_adamw
             if weights:
                 torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-                move(weights, group["lr"])
+                update(weights, group["lr"])
 
-    def _move_matrices(self, weights: Sequence[Tensor], rate: float) -> None:
+    def _update_muon(self, weights: Sequence[Tensor], rate: float) -> None:
         equal: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
         for weight in weights:
             equal[len(weight), weight[0].numel()].append(weight)
@@ -64,7 +64,7 @@ class Muon(torch.optim.Optimizer):
         momentum = state["momentum"].lerp_(weight.grad, 1 - MOMENTUM)
         return weight.grad.lerp(momentum, MOMENTUM).contiguous()
 
-    def _move_plainly(self, weights: Sequence[Tensor], rate: float) -> None:
+    def _update_adamw(self, weights: Sequence[Tensor], rate: float) -> None:
         for weight in weights:
             state, gradient = self.state[weight], weight.grad
             assert gradient is not None

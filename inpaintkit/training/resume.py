@@ -19,7 +19,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.files import OLD, move_aside
 from inpaintkit.seeds import derive_seed
 from inpaintkit.text import count_of
-from inpaintkit.training.checkpoints import newest_checkpoint, older, taking_state
+from inpaintkit.training.checkpoints import newest_checkpoint, older_path, reading_checkpoint
 from inpaintkit.training.iw3_state import from_iw3
 from inpaintkit.training.progress import Plan, Progress
 from inpaintkit.training.run import RunFiles
@@ -33,7 +33,7 @@ RECORD_CHOICES = "restore them, or start anew in another model_dir or with overw
 TRAINING_FILES = ("*.pth", "*.pth.bk", "loss_*.csv", "eval", "epoch", "start", "figures", "tensorboard")
 """Files that training, iw3's included, leaves in a run folder; all others belong to the notebook."""
 
-MADE_ANEW = ("overwrite", "reset_state")
+NEW_RUN_OPTIONS = ("overwrite", "reset_state")
 """Options that ask for a new run in the folder of another one.
 
 Once the new run has begun they have no effect and may be left out.
@@ -77,17 +77,17 @@ def find_run(config: TrainConfig) -> FoundRun:
     ``resume`` or ``overwrite``. Raises `InputError` if neither the folder nor the options allow to go on.
     """
     files = RunFiles(Path(config.model_dir))
-    if not files.state.exists() and not older(files.state, 1).exists():
+    if not files.state.exists() and not older_path(files.state, 1).exists():
         return _without_state(config, files)
     try:
         return _with_state(config, files, *newest_checkpoint(files.state))
     except InputError:  # with `overwrite` this is a checkpoint that can't be read, which is replaced, too
         if config.overwrite:
-            return _anew(config, files.state)
+            return _new_run(config, files.state)
         raise
 
 
-def _anew(config: TrainConfig, source: Path | None) -> FoundRun:
+def _new_run(config: TrainConfig, source: Path | None) -> FoundRun:
     """Return a new run; with ``reset_state`` it starts from the weights `source` of the run that it replaces.
 
     A `source` of None means that there is no such run.
@@ -104,21 +104,21 @@ def _other_weights(config: TrainConfig, source: Path) -> str:
 
 
 def _with_state(config: TrainConfig, files: RunFiles, state: State, source: Path) -> FoundRun:
-    replacing = _anew(config, source)
+    replacing = _new_run(config, source)
     if "inpaintkit_progress" not in state:
         return replacing if config.overwrite or config.reset_state else _of_iw3(config, files, state)
-    with taking_state(files.folder):
+    with reading_checkpoint(files.folder):
         before = dict(state["train_kwargs"])
-    asked_anew = next((name for name in MADE_ANEW if getattr(config, name)), None)
+    asked_new = next((name for name in NEW_RUN_OPTIONS if getattr(config, name)), None)
     notebook = (GanConfig if "discriminator" in before else TrainConfig).notebook
-    if asked_anew and (notebook != config.notebook or not before.get(asked_anew)):
+    if asked_new and (notebook != config.notebook or not before.get(asked_new)):
         return replacing
     if notebook != config.notebook:
         raise InputError(
             f"model_dir: {config.model_dir} holds a run of {notebook}, which {config.notebook} can't go on with; name another model_dir, "
             f"take its weights alone with resume=True and reset_state=True, or set overwrite=True, which moves it to {OLD}/"
         )
-    with taking_state(files.folder):
+    with reading_checkpoint(files.folder):
         progress = take_progress(state, Plan.of(config))
         finished = progress.epoch > last_epoch(config)
         changed = _changes(config, before, samples_per_step(state), finished)
@@ -135,7 +135,7 @@ def _of_iw3(config: TrainConfig, files: RunFiles, state: State) -> FoundRun:
             f"model_dir: {files.state} was not written by inpaintkit; go on with it with resume=True, take its weights alone "
             "with reset_state=True too, or name another model_dir"
         )
-    with taking_state(files.folder):
+    with reading_checkpoint(files.folder):
         taken = from_iw3(state, config)
         progress = take_progress(taken, Plan.of(config))
     said = f"going on with iw3's run after {state['last_epoch']} epochs, with its weights and optimiser and the learning rate of this run's options"
@@ -147,9 +147,9 @@ def _without_state(config: TrainConfig, files: RunFiles) -> FoundRun:
     if config.resume and not (config.reset_state and files.model.exists()):
         raise InputError(f"resume: {files.folder} holds no checkpoint; start without resume or name another model_dir")
     if not files.model.exists():
-        return _anew(config, None)
+        return _new_run(config, None)
     if config.reset_state or config.overwrite:
-        return _anew(config, files.model)
+        return _new_run(config, files.model)
     raise InputError(
         f"model_dir: {files.model} is there already, without the state of its training; name another model_dir, or set "
         f"overwrite=True, which moves it to {OLD}/"

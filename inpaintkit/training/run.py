@@ -67,25 +67,25 @@ class Run:
     def steps_done(self) -> int:
         return self.progress.steps_done
 
-    def tell(self, hook: str, *details: object) -> None:
+    def call_hooks(self, hook: str, *details: object) -> None:
         """Call `hook` of every callback."""
         for callback in self.callbacks:
             getattr(callback, hook)(self, *details)
 
     def say(self, message: str) -> None:
-        self.tell("on_message", message)
+        self.call_hooks("on_message", message)
 
     @contextlib.contextmanager
     def under_way(self, messages: Sequence[str]) -> Iterator[None]:
         """Start the clocks; report the start of the run, `messages`, and after the context its end."""
         self.timer.start()
         try:
-            self.tell("on_start")
+            self.call_hooks("on_start")
             for message in messages:
                 self.say(message)
             yield
         finally:
-            self.tell("on_end")
+            self.call_hooks("on_end")
 
     def step_done(self) -> None:
         """Count a step and report it; read the losses, less often where reading is slow."""
@@ -94,7 +94,7 @@ class Run:
         progress.steps_done += 1
         if self.reads_at_once or progress.step % EXCHANGE_EVERY == 0:
             self.take_losses()
-        self.tell("on_step", StepInfo(progress.epoch, progress.step, plan.steps_per_epoch, progress.means()))
+        self.call_hooks("on_step", StepInfo(progress.epoch, progress.step, plan.steps_per_epoch, progress.means()))
 
     def take_losses(self) -> None:
         """Read the logged losses into the running means and the sampler.
@@ -152,7 +152,7 @@ class Run:
         self.at_stop = () if over else (row,)
         if self.group.leads:
             atomic_write_csv(self.files.csv, _with_header([*self.progress.history, *self.at_stop]))
-        self.tell("on_row", row)
+        self.call_hooks("on_row", row)
 
     def save_model(self, model: LightInpaintV1, path: Path, epoch: int) -> None:
         """Write `model` in iw3's format, with the epoch, options and number of records it was made with."""

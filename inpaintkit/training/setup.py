@@ -9,7 +9,7 @@ from inpaintkit.data import HardExampleSampler, InpaintDataset
 from inpaintkit.model import LightInpaintV1, load_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training.amp import choose_amp
-from inpaintkit.training.checkpoints import taking_state
+from inpaintkit.training.checkpoints import reading_checkpoint
 from inpaintkit.training.distributed import Group
 from inpaintkit.training.feeding import Feed, choose_records, open_records
 from inpaintkit.training.resume import FoundRun, State, data_facts, match_records
@@ -45,7 +45,7 @@ def open_data(config: TrainConfig, found: FoundRun, group: Group) -> Data:
     facts, sampler = data_facts(train_set, eval_set), HardExampleSampler(len(train_set))
     messages: Sequence[str] = ()
     if found.state is not None:
-        with taking_state(Path(config.model_dir)):
+        with reading_checkpoint(Path(config.model_dir)):
             messages = match_records(found.state, facts, config, sampler)
     return Data(train_set, eval_set, facts, sampler, messages)
 
@@ -73,7 +73,7 @@ def set_up(config: TrainConfig, found: FoundRun, data: Data, group: Group, make_
     arithmetic, reason = choose_amp(config.amp, device)
     begun = None
     if found.state is not None:
-        with taking_state(Path(config.model_dir)):
+        with reading_checkpoint(Path(config.model_dir)):
             begun = found.state["inpaintkit_amp"]
             if begun not in (None, "off", "bf16", "fp16"):
                 raise ValueError(f"its arithmetic is {begun!r}")
@@ -89,7 +89,7 @@ def set_up(config: TrainConfig, found: FoundRun, data: Data, group: Group, make_
         refused = "compile: only plain training can use a compiled generator; going on without"
         messages.append(plain.compile() if task is plain else refused)
     if found.state is not None:
-        with taking_state(Path(config.model_dir)):
+        with reading_checkpoint(Path(config.model_dir)):
             task.load_state(found.state)
         if found.changed.keys() & SCHEDULE_OPTIONS:
             for updater in task.updaters:

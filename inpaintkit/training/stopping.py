@@ -84,7 +84,7 @@ class Timer:
         self.saved_at = time.monotonic()
 
 
-def heed_parent(request: StopRequest) -> None:
+def obey_parent(request: StopRequest) -> None:
     """Let the parent process set `request` by `ASKED_SIGNAL`, and stop this process when the parent has ended.
 
     Does nothing if `PARENT_VARIABLE` isn't set.

@@ -16,7 +16,7 @@ from inpaintkit.files import FolderLock, remove_leftovers
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.text import count_of
 from inpaintkit.training.callbacks import Callback, ProgressLines
-from inpaintkit.training.checkpoints import put_in_place, save_checkpoint
+from inpaintkit.training.checkpoints import restore_checkpoint, save_checkpoint
 from inpaintkit.training.distributed import Group
 from inpaintkit.training.gan_epochs import epoch_table, picked_because
 from inpaintkit.training.judging import judge_records
@@ -27,14 +27,14 @@ from inpaintkit.training.resume import TRAINING_FILES, find_run, move_old_run
 from inpaintkit.training.run import Run, RunFiles
 from inpaintkit.training.schedule import longer_run
 from inpaintkit.training.setup import Data, Setup, open_data, set_up
-from inpaintkit.training.stopping import catch_stop_signals, heed_parent
+from inpaintkit.training.stopping import catch_stop_signals, obey_parent
 from inpaintkit.training.tasks.gan import GanTask
 from inpaintkit.training.tasks.plain import PlainTask
 from inpaintkit.training.tasks.task import Task
 from inpaintkit.training.tensorboard import TensorBoardLog
 
 
-def smaller_steps(config: TrainConfig) -> str:
+def memory_advice(config: TrainConfig) -> str:
     """Return advice on which options need less memory of the device."""
     begun = RunFiles(Path(config.model_dir)).state.exists()
     return (
@@ -93,7 +93,7 @@ class Trainer:
     @cached_property
     def setup(self) -> Setup:
         """Everything that trains and evaluates; before any training here, in the state that the run was saved in."""
-        with enough_memory(self.config.device, partial(smaller_steps, self.config)):
+        with enough_memory(self.config.device, partial(memory_advice, self.config)):
             setup = set_up(self.config, self.found, self.data, self.group, self.make_task)
         # the networks have taken it over, and it is as large as they are
         self.found = dataclasses.replace(self.found, state=self.found.state and {})
@@ -152,11 +152,11 @@ class Trainer:
 
     def _train(self) -> TrainReport:
         run, setup, config = self.run, self.setup, self.config
-        heed_parent(run.stop)
+        obey_parent(run.stop)
         lock = FolderLock(self.files.folder, "model_dir") if self.group.leads else contextlib.nullcontext()
         with lock as self._lock, run.under_way([*self._begin(), *setup.messages]):
             judge = partial(judge_records, setup, self.group, self.files.strips, config.save_eval_step)
-            with enough_memory(config.device, partial(smaller_steps, config)), contextlib.closing(setup.feed) as feed:
+            with enough_memory(config.device, partial(memory_advice, config)), contextlib.closing(setup.feed) as feed:
                 return self._report(fit(run, setup.task, feed, setup.data.sampler, judge, self.save))
 
     def _begin(self) -> list[str]:
@@ -176,7 +176,7 @@ class Trainer:
         for place in (".*", "eval/.*", "epoch/*/.*", "start/.*", "figures/.*"):
             remove_leftovers(self.files.folder.glob(place), alone=True)
         if again.source not in (None, self.files.state):
-            put_in_place(again.source, self.files.state)
+            restore_checkpoint(again.source, self.files.state)
         if not self.found.replaces:
             return []
         moved = move_old_run(self.files.folder, TRAINING_FILES)

@@ -22,7 +22,7 @@ from inpaintkit.model import LightInpaintV1, load_model, load_state, save_model
 from inpaintkit.seeds import torch_rng
 from inpaintkit.training import Callback, GanTrainer, RunView, StepInfo, Trainer, TrainReport
 from inpaintkit.training.callbacks import ProgressLines
-from inpaintkit.training.checkpoints import older
+from inpaintkit.training.checkpoints import older_path
 from inpaintkit.training.schedule import weight_decay_groups
 
 pytestmark = [pytest.mark.attack, pytest.mark.slow]
@@ -433,13 +433,13 @@ class TestTheRecords:
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 but no more", b"\0" * 5000, None])
 def test_with_a_damaged_checkpoint_the_one_before_serves(damage: bytes | None, data: Path) -> None:
     state = data.parent / "cut" / STATE
-    assert older(state, 1).exists()
+    assert older_path(state, 1).exists()
     if damage is None:
         state.unlink()
     else:
         state.write_bytes(damage)
-    kept, heard = load_state(older(state, 1)), Listener()
-    torch.save(kept | {"train_kwargs": kept["train_kwargs"] | {"overwrite": True}}, older(state, 1))
+    kept, heard = load_state(older_path(state, 1)), Listener()
+    torch.save(kept | {"train_kwargs": kept["train_kwargs"] | {"overwrite": True}}, older_path(state, 1))
     assert cut(data, heard, overwrite=True).finished, "as it was begun"
     assert heard.heard("is missing or damaged; going on from the one before it")
 

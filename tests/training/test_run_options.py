@@ -24,7 +24,7 @@ from inpaintkit.data.sample_draw import Chances
 from inpaintkit.errors import InputError
 from inpaintkit.model import LightInpaintV1, load_model, load_state
 from inpaintkit.training import Trainer, create_optimizer
-from inpaintkit.training.checkpoints import newest_checkpoint, older, save_checkpoint
+from inpaintkit.training.checkpoints import newest_checkpoint, older_path, save_checkpoint
 from inpaintkit.training.feeding import Feed, choose_records, wants_resident
 from inpaintkit.training.judging import save_strips
 from inpaintkit.training.schedule import warmed_up
@@ -125,7 +125,7 @@ class TestKeptCheckpoints:
         save_checkpoint(self.model, folder / STATE, {"number": number}, keep_last)
 
     def numbers(self, folder: Path) -> list[int]:
-        files = [older(folder / STATE, age) for age in range(5)]
+        files = [older_path(folder / STATE, age) for age in range(5)]
         return [load_state(file)["number"] for file in files if file.exists()]
 
     def test_the_last_ones_stay_newest_first(self, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ class TestKeptCheckpoints:
         self.save(tmp_path, 2)
         (tmp_path / STATE).write_bytes(b"PK\x03\x04 but no more")
         state, source = newest_checkpoint(tmp_path / STATE)
-        assert (state["number"], source) == (1, older(tmp_path / STATE, 1))
+        assert (state["number"], source) == (1, older_path(tmp_path / STATE, 1))
         source.unlink()
         with pytest.raises(InputError, match="damaged"):
             newest_checkpoint(tmp_path / STATE)
@@ -184,9 +184,9 @@ class TestKeptCheckpoints:
         for number in range(1, 4):
             self.save(tmp_path, number)
         for age in (0, 1):
-            older(tmp_path / STATE, age).write_bytes(b"PK\x03\x04 but no more")
+            older_path(tmp_path / STATE, age).write_bytes(b"PK\x03\x04 but no more")
         state, source = newest_checkpoint(tmp_path / STATE)
-        assert (state["number"], source) == (1, older(tmp_path / STATE, 2))
+        assert (state["number"], source) == (1, older_path(tmp_path / STATE, 2))
 
 
 class TestSubsets:

@@ -199,8 +199,8 @@ def test_a_signal_to_the_whole_process_group_leaves_the_loader_workers_alive(rec
 ENDING = """
 import atexit, os, threading
 atexit.register(lambda: os._exit(any(thread.name == "watch parent" for thread in threading.enumerate())))
-from inpaintkit.training.stopping import StopRequest, heed_parent
-heed_parent(StopRequest())
+from inpaintkit.training.stopping import StopRequest, obey_parent
+obey_parent(StopRequest())
 """
 
 

@@ -127,32 +127,32 @@ class GanTask:
         of any process isn't finite, nothing is added.
         """
         scale = self.plain.updater.scaler.scale
-        gradient, towards_real, weight = torch.autograd.grad(scale(total), output)[0], None, 0.0
+        gradient, adversarial_gradient, weight = torch.autograd.grad(scale(total), output)[0], None, 0.0
         if warmup > 0 and self.config.discriminator_weight > 0:
-            towards_real = torch.autograd.grad(scale(adversarial), output, retain_graph=True)[0]
+            adversarial_gradient = torch.autograd.grad(scale(adversarial), output, retain_graph=True)[0]
         losses = torch.stack([total, adversarial, discriminator_loss]).detach()
-        finite, ratio = self._read(losses, output, gradient, towards_real)
+        finite, ratio = self._read(losses, output, gradient, adversarial_gradient)
         if not all(self.group.gather(finite)):
             return torch.zeros_like(total)
-        if towards_real is not None and (adaptive := self.adaptive.update(ratio)) is not None:
+        if adversarial_gradient is not None and (adaptive := self.adaptive.update(ratio)) is not None:
             weight = adaptive * self.config.discriminator_weight * warmup
-            gradient = gradient + weight * towards_real
+            gradient = gradient + weight * adversarial_gradient
         output.backward(gradient / summed)
         self.updater.scale(discriminator_loss, summed).backward(inputs=list(self.discriminator.parameters()))  # type: ignore[no-untyped-call]
         return torch.full_like(total, weight)
 
     def _read(
-        self, losses: Tensor, output: Tensor, gradient: Tensor, towards_real: Tensor | None
+        self, losses: Tensor, output: Tensor, gradient: Tensor, adversarial_gradient: Tensor | None
     ) -> tuple[bool, float]:
         """Return whether all `losses` are finite, and the ratio of two gradient lengths at the last layer.
 
-        It is the length of `gradient` / that of `towards_real`; NaN if either isn't finite there, which happens in
-        fp16, or if `towards_real` vanishes, as when the judged window holds no hole. Only here does the host wait for
+        It is the length of `gradient` / that of `adversarial_gradient`; NaN if either isn't finite there, which happens
+        in fp16, or if the latter vanishes, as when the judged window holds no hole. Only here does the host wait for
         the device.
         """
         ratio = torch.zeros_like(losses[0])
-        if towards_real is not None:
-            length, other = self._length(output, gradient), self._length(output, towards_real)
+        if adversarial_gradient is not None:
+            length, other = self._length(output, gradient), self._length(output, adversarial_gradient)
             ratio = torch.where(torch.isfinite(length / other) & torch.isfinite(other), length / other, torch.nan)
         finite, known_ratio = torch.stack([torch.isfinite(losses).all().to(ratio), ratio]).tolist()
         return bool(finite), known_ratio

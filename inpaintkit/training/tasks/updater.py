@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from inpaintkit.config import TrainConfig
 from inpaintkit.training.amp import gradient_scaler
 from inpaintkit.training.distributed import Group
-from inpaintkit.training.iw3_state import BY_NAME, ORDER_KEY, from_names, to_names
+from inpaintkit.training.iw3_state import BY_NAME, ORDER_KEY, from_name_order, to_name_order
 from inpaintkit.training.schedule import create_optimizer, create_scheduler, warmed_up
 
 
@@ -80,7 +80,7 @@ class Updater:
         """
         optimizer = state["optimizer_state_dict"][number]
         if state.get(ORDER_KEY) == BY_NAME:
-            optimizer = from_names(optimizer, self.optimizer, self.network)
+            optimizer = from_name_order(optimizer, self.optimizer, self.network)
         # `fused` belongs to this machine, not to the run, and decides where torch keeps the step counts; iw3 and Macs
         # use another value
         own = [{"fused": group["fused"]} if "fused" in group else {} for group in self.optimizer.param_groups]
@@ -105,7 +105,7 @@ def updater_state(updaters: Sequence[Updater]) -> dict[str, Any]:
     The optimisers' parameters are in iw3's order.
     """
     return {
-        "optimizer_state_dict": [to_names(each.optimizer, each.network) for each in updaters],
+        "optimizer_state_dict": [to_name_order(each.optimizer, each.network) for each in updaters],
         "scheduler_state_dict": [each.scheduler.state_dict() for each in updaters if each.scheduler is not None],
         "grad_scaler_state_dict": [each.scaler.state_dict() for each in updaters],
         "inpaintkit_skipped_updates": [each.skipped() for each in updaters],
