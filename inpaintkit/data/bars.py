@@ -60,23 +60,23 @@ def find_bars(brightest: NDArray[np.uint8], alone: bool = False) -> Bars:
     `alone`: accept a thin bar without a counterpart, as at the edge of recordings; photos have no such bars.
     """
     lit_columns = brightest.max(0) > BLACK
-    top, bottom = _along(brightest[:, lit_columns], alone)
+    top, bottom = _opposite_bars(brightest[:, lit_columns], alone)
     inner = brightest[top : len(brightest) - bottom]
-    left, right = _along(inner[inner.max(1) > BLACK].T, alone)
+    left, right = _opposite_bars(inner[inner.max(1) > BLACK].T, alone)
     return Bars(left, top, right, bottom)
 
 
-def _along(lines: NDArray[np.uint8], alone: bool) -> tuple[int, int]:
+def _opposite_bars(lines: NDArray[np.uint8], alone: bool) -> tuple[int, int]:
     """Return the widths of the bars at the beginning and at the end of `lines` (n, length)."""
     count = len(lines)
     if not lines.size:
         return 0, 0
-    first, first_share = _edge(lines)
-    last, last_share = _edge(lines[::-1])
+    first, first_share = _bar_at_start(lines)
+    last, last_share = _bar_at_start(lines[::-1])
     if first - last > _tolerance(lines):
-        last, last_share = _written(lines[::-1], first) or (last, last_share)
+        last, last_share = _bar_with_writing(lines[::-1], first) or (last, last_share)
     elif last - first > _tolerance(lines):
-        first, first_share = _written(lines, last) or (first, first_share)
+        first, first_share = _bar_with_writing(lines, last) or (first, first_share)
     if first and last and abs(first - last) <= _tolerance(lines) and min(first_share, last_share) >= STEP_SHARE:
         return (first, last) if count - first - last >= SMALLEST_PICTURE * count else (0, 0)
     kept = [
@@ -86,22 +86,22 @@ def _along(lines: NDArray[np.uint8], alone: bool) -> tuple[int, int]:
     return kept[0], kept[1]
 
 
-def _edge(lines: NDArray[np.uint8]) -> tuple[int, float]:
+def _bar_at_start(lines: NDArray[np.uint8]) -> tuple[int, float]:
     """Return the width of the bar at the beginning of `lines`, and the share of its length with picture beyond it."""
     dark = lines.max(1) <= BLACK
     if not dark[0]:
         return 0, 0.0
-    return _end(lines, int(np.argmin(dark)) if not dark.all() else len(lines))
+    return _with_soft_edge(lines, int(np.argmin(dark)) if not dark.all() else len(lines))
 
 
-def _written(lines: NDArray[np.uint8], width: int) -> tuple[int, float] | None:
-    """Return what `_edge` does for a bar with writing in it, about as wide as the opposite one, `width`; else None."""
+def _bar_with_writing(lines: NDArray[np.uint8], width: int) -> tuple[int, float] | None:
+    """Return what `_bar_at_start` does for a bar with writing in it, about `width` lines wide, or None."""
     near = range(max(width - _tolerance(lines), 2), min(width + _tolerance(lines), len(lines) - 1) + 1)
     dark = lines[: near.stop].max(1) <= BLACK
     ends = [n for n in near if dark[n - max(round(BLACK_BESIDE * n), 2) : n].all() and not dark[n]]
     if not ends or (lines[: ends[-1]].max(0) <= BLACK).mean() < UNWRITTEN:
         return None
-    return _end(lines, ends[-1])
+    return _with_soft_edge(lines, ends[-1])
 
 
 def _tolerance(lines: NDArray[np.uint8]) -> int:
@@ -109,7 +109,7 @@ def _tolerance(lines: NDArray[np.uint8]) -> int:
     return max(int(ALIKE * len(lines)), 2)
 
 
-def _end(lines: NDArray[np.uint8], black: int) -> tuple[int, float]:
+def _with_soft_edge(lines: NDArray[np.uint8], black: int) -> tuple[int, float]:
     """Return the width of a bar of `black` lines plus soft edge, and the share of its length with picture beyond it."""
     reach = lines[black : black + max(len(lines) // SOFT_EDGE, 2)]
     shares = (reach > BLACK + STEP).mean(1)

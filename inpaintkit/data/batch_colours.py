@@ -19,7 +19,7 @@ FIXED_POINT = 1 << 10  # OpenCV mixes 8-bit channels with weights in units of 1/
 GREY_WEIGHTS, GREY_POINT = (9798, 19235, 3735), 1 << 15  # and takes `LUMINANCE` in units of 1/32768
 
 
-def sent(values: Any, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+def to_device(values: Any, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """Return `values` as a tensor on `device`; on CUDA, they are copied asynchronously."""
     numbers = torch.tensor(values, dtype=dtype)
     if device.type != "cuda":
@@ -34,7 +34,7 @@ def change_colours(pictures: Tensor, draws: Sequence[Changes]) -> Tensor:
         for name, change in CHANGES.items():
             chosen = [i for i, draw in enumerate(draws) if len(draw) > place and draw[place][0] == name]
             if chosen:
-                which = sent(chosen, pictures.device)
+                which = to_device(chosen, pictures.device)
                 pictures[which] = change(pictures[which], [draws[i][place][1] for i in chosen])
     return pictures
 
@@ -51,14 +51,14 @@ def _brightness(pictures: Tensor, factors: Sequence[float]) -> Tensor:
 def _contrast(pictures: Tensor, factors: Sequence[float]) -> Tensor:
     exact = torch.float32 if pictures.device.type == "mps" else torch.float64  # MPS has no float64
     sums = pictures.sum((2, 3), dtype=torch.int64).to(exact) * (1 / pictures[0, 0].numel())
-    luminance = sent(LUMINANCE.tolist(), pictures.device, exact)
+    luminance = to_device(LUMINANCE.tolist(), pictures.device, exact)
     mean = (sums * luminance).sum(1).float()[:, None, None, None]
     return _levels((pictures.float() - mean) * _column(factors, pictures) + mean)
 
 
 def _saturation(pictures: Tensor, factors: Sequence[float]) -> Tensor:
     matrices = [SAME * np.float32(factor) + ALL_LUMINANCE * np.float32(1 - factor) for factor in factors]
-    weights = sent(np.rint(np.stack(matrices) * FIXED_POINT).astype(np.int32), pictures.device)
+    weights = to_device(np.rint(np.stack(matrices) * FIXED_POINT).astype(np.int32), pictures.device)
     channels = pictures.int()
     mixed = sum(weights[:, :, c, None, None] * channels[:, c, None] for c in range(3))
     return torch.div(mixed + FIXED_POINT // 2, FIXED_POINT, rounding_mode="floor").clamp(0, 255).to(torch.uint8)
@@ -67,7 +67,7 @@ def _saturation(pictures: Tensor, factors: Sequence[float]) -> Tensor:
 def _hue(pictures: Tensor, turns: Sequence[float]) -> Tensor:
     to_hsv, to_rgb = _tables(pictures.device)
     hsv = _looked_up(pictures, to_hsv)
-    steps = sent([round(turn * HUES) % HUES for turn in turns], pictures.device)
+    steps = to_device([round(turn * HUES) % HUES for turn in turns], pictures.device)
     hsv[:, 0] = (hsv[:, 0].int() + steps[:, None, None]).remainder(HUES).to(torch.uint8)
     return _looked_up(hsv, to_rgb)
 
@@ -91,7 +91,7 @@ def _tables(device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _column(values: Sequence[float], like: Tensor) -> Tensor:
-    return sent(values, like.device, torch.float32)[:, None, None, None]
+    return to_device(values, like.device, torch.float32)[:, None, None, None]
 
 
 def _levels(values: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ HOLE_THRESHOLD = 0
 """Pixels with a larger mask value are missing: iw3 writes 127 for its second kind of hole and trains on both."""
 
 READ_AHEAD = 16  # records decoded at once while packing: bounds the memory
-SAY_EVERY = 10.0  # s; packing some thousand records takes minutes in which nothing else is reported
+PROGRESS_SECONDS = 10.0  # s; packing some thousand records takes minutes in which nothing else is reported
 
 Bytes = NDArray[np.uint8]
 _Item = TypeVar("_Item")
@@ -47,9 +47,9 @@ def read_record(picture: Path, hole: Path) -> Bytes:
     Raises `InputError` naming the file that is broken, or the two whose sizes differ.
     """
     record_shape(picture, hole)
-    with _blaming(picture), Image.open(picture) as image:
+    with _naming_file(picture), Image.open(picture) as image:
         pixels = np.asarray(to_rgb(image))
-    with _blaming(hole), Image.open(hole) as image:
+    with _naming_file(hole), Image.open(hole) as image:
         missing = np.asarray(image.convert("L")) > HOLE_THRESHOLD
     return np.concatenate([pixels.transpose(2, 0, 1), missing.astype(np.uint8)[None]])
 
@@ -58,7 +58,7 @@ def record_shape(picture: Path, hole: Path) -> tuple[int, int]:
     """Return (H, W) of a record from the headers of its files; raises `InputError` as `read_record` does."""
     sizes = []
     for path in (picture, hole):
-        with _blaming(path), Image.open(path) as image:
+        with _naming_file(path), Image.open(path) as image:
             sizes.append(image.size)
     if sizes[0] != sizes[1]:
         differ = " and ".join(f"{width}x{height}" for width, height in sizes)
@@ -69,7 +69,7 @@ def record_shape(picture: Path, hole: Path) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _blaming(path: Path) -> Iterator[None]:
+def _naming_file(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # Pillow's decoders raise many types; each means that the file is broken
@@ -169,7 +169,9 @@ def _build(data: Path, sources: Stamps, pairs: list[tuple[Path, Path]]) -> None:
     facts = Facts([], [], [])
     with atomic_path(data) as temporary, open(temporary, "wb") as handle:
         handle.write(bytes(HEADER_BYTES))
-        for record in told(_read_ahead(pairs), len(pairs), data, "records packed; later starts read them from there"):
+        for record in with_progress(
+            _read_ahead(pairs), len(pairs), data, "records packed; later starts read them from there"
+        ):
             content = record.tobytes()
             facts.shapes.append((record.shape[1], record.shape[2]))
             facts.hole_shares.append(float(record[3].mean()))
@@ -180,13 +182,13 @@ def _build(data: Path, sources: Stamps, pairs: list[tuple[Path, Path]]) -> None:
     atomic_write_text(data.with_suffix(".json"), json.dumps({"key": _key(sources, facts), **asdict(facts)}))
 
 
-def told(items: Iterable[_Item], count: int, place: Path, what: str) -> Iterator[_Item]:
-    """Yield `items`, and print ``PLACE: n of COUNT WHAT`` every `SAY_EVERY` seconds."""
-    said = time.monotonic()
+def with_progress(items: Iterable[_Item], count: int, place: Path, what: str) -> Iterator[_Item]:
+    """Yield `items`, and print ``PLACE: n of COUNT WHAT`` every `PROGRESS_SECONDS` seconds."""
+    printed = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item
-        if time.monotonic() - said >= SAY_EVERY:
-            said = time.monotonic()
+        if time.monotonic() - printed >= PROGRESS_SECONDS:
+            printed = time.monotonic()
             print(f"{place}: {done} of {count} {what}", flush=True)
 
 

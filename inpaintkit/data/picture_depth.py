@@ -75,7 +75,7 @@ def _without(depth: Tensor, picture: Path, bars: Bars) -> Tensor:
     return min_max(torch.from_numpy(rest.astype(np.float32))[None, None])
 
 
-def ask_network(model: DepthModel, pixels: Tensor) -> Tensor:
+def infer_depth(model: DepthModel, pixels: Tensor) -> Tensor:
     """Return the depth network's output for `pixels` (1, 3, H, W), on the CPU.
 
     Raises `UnreadablePicture` if the network rejects them.

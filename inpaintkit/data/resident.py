@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inpaintkit.data.batch_colours import change_colours, sent
+from inpaintkit.data.batch_colours import change_colours, to_device
 from inpaintkit.data.dataset import InpaintDataset
 from inpaintkit.data.hole_changes import MARGIN, border_columns, grow_holes, thin_holes
 from inpaintkit.data.mixed_border import mix_borders
@@ -47,12 +47,12 @@ class ResidentRecords:
     def batch(self, items: Sequence[tuple[int, int, int]]) -> Batch:
         """Return the samples of `items` (record, epoch, draw) as a batch on the device."""
         draws = [self.records.draw((self.height, self.width), epoch, number) for _, epoch, number in items]
-        right, left, width, pick, inset = self._sent(
+        right, left, width, pick, inset = self._to_device(
             [(draw.right, draw.left, draw.width, draw.pick, draw.inset) for draw in draws]
         ).T
-        places = self._sent([draw.crops for draw in draws])
+        places = self._to_device([draw.crops for draw in draws])
         numbers = [record for record, _, _ in items]
-        record = self._sent(numbers)
+        record = self._to_device(numbers)
         holes = grow_holes(self.pixels[record, 3] > 0, left=left, right=right)
         if self.records.chances.thin_hole:
             holes = thin_holes(holes, width)
@@ -62,11 +62,11 @@ class ResidentRecords:
         x = pictures * (1 / 255)
         y = x[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN].contiguous()
         if self.records.chances.mixed_border:
-            mix_borders(x, hole[:, 0], self._sent(np.stack([draw.shares for draw in draws])))
+            mix_borders(x, hole[:, 0], self._to_device(np.stack([draw.shares for draw in draws])))
         return x, hole, y, torch.tensor(numbers)
 
-    def _sent(self, values: Sequence[object] | NDArray[np.float32]) -> Tensor:
-        return sent(values, self.pixels.device)
+    def _to_device(self, values: Sequence[object] | NDArray[np.float32]) -> Tensor:
+        return to_device(values, self.pixels.device)
 
     def _cut(self, record: Tensor, holes: Tensor, corner: Tensor, pick: Tensor, inset: Tensor) -> tuple[Tensor, Tensor]:
         steps = torch.arange(self.crop_size, device=holes.device)

@@ -27,7 +27,7 @@ from inpaintkit.data.manifest import (
     read_names,
     write_names,
 )
-from inpaintkit.data.packed import HOLE_THRESHOLD, told
+from inpaintkit.data.packed import HOLE_THRESHOLD, with_progress
 from inpaintkit.errors import InputError
 from inpaintkit.files import require_folder, require_writable
 
@@ -56,7 +56,8 @@ def list_records(folder: str | Path) -> list[RecordFiles]:
     for split in SPLITS:
         stems = sorted(_stems(root / split, PICTURE_SUFFIX) & _stems(root / split, HOLE_SUFFIX))
         known = _fractions(root, split)
-        for stem in told(stems, len(stems), root / split, "masks measured"):  # masks that no manifest lists are decoded
+        # takes long where masks are in no manifest and so must be decoded
+        for stem in with_progress(stems, len(stems), root / split, "masks measured"):
             picture, hole = _pair(root, f"{split}/{stem}")
             fraction = known[picture.name] if picture.name in known else _measured(hole)
             found.append(RecordFiles(f"{split}/{stem}", picture, hole, fraction))
@@ -104,7 +105,7 @@ def finish_deletion(folder: str | Path) -> None:
         picture, hole = _pair(root, name)
         for file in (hole, picture):  # hole first: iw3 finds records by their holes
             _move(file, _deleted(root, file))
-    _change_rows(root, lambda split, row: _as_deleted(row) if _name(split, row) in names else row)
+    _change_rows(root, lambda split, row: _as_deleted(row) if _record_name(split, row) in names else row)
     write_names(root / MARKS_FILE, read_marks(root) - names)
     (root / DELETION_FILE).unlink(missing_ok=True)  # another process that lists the records may have completed it, too
 
@@ -146,10 +147,10 @@ def _as_deleted(row: manifest.Row) -> manifest.Row:
 
 def _as_restored(split: str, row: manifest.Row, names: Collection[str]) -> manifest.Row:
     before: manifest.Row = row.get(DELETED_ROW) or {}
-    return before if _name(split, before) in names else row
+    return before if _record_name(split, before) in names else row
 
 
-def _name(split: str, row: manifest.Row) -> str:
+def _record_name(split: str, row: manifest.Row) -> str:
     """Return the name of a row's record, or an empty string if the row has none."""
     return f"{split}/{row['picture'].removesuffix(PICTURE_SUFFIX)}" if manifest.is_record(row) else ""
 

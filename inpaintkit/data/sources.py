@@ -133,7 +133,7 @@ def sources_of(
         tell(f"looking through {shown(name)}")
         found = {"video": name} | plan_video(path, config)
         if "views" in found:
-            tell(f"{shown(name)}: {_views_said(found)}")
+            tell(f"{shown(name)}: {_views_note(found)}")
         atomic_write_text(plan, json.dumps(found, ensure_ascii=False) + "\n")
     found = _read_plan(plan)
     if found["refused"] is not None:
@@ -162,7 +162,7 @@ def plan_video(path: Path, config: GenerateConfig) -> dict[str, Any]:
     return {**plan, **facts, "looks": len(looks), "frames": [astuple(moments[index]) for index in choice.taken]}
 
 
-def _views_said(plan: Mapping[str, Any]) -> str:
+def _views_note(plan: Mapping[str, Any]) -> str:
     return f"its frames look like two views {plan['views']}, as of a 3D film, and would be taken for one picture: crop the video to one view"
 
 
@@ -186,14 +186,14 @@ def describe_videos(folder: Path) -> tuple[tuple[str, str], ...]:
     for split in SPLITS:
         for file in sorted((folder / split / VIDEO_FOLDER).glob("*.json")):
             plan = _read_plan(file)
-            said = f"skipped, it {plan['refused']}"
+            line = f"skipped, it {plan['refused']}"
             if plan["refused"] is None:
                 frames, scenes = count_of(len(plan["frames"]), "frame"), count_of(plan["scenes"], "scene")
-                said = f"{frames} from {scenes} in {plan['seconds']:.1f} s"
-                said += f"; left out of {plan['looks']} looked at: {_listed(plan['left_out'])}" * bool(plan["left_out"])
-                said += f"; {Bars(*plan['bars'])}" if "bars" in plan else ""
-            said += f"; {_views_said(plan)}" if "views" in plan else ""
-            lines.append((f"{split}/{plan['video']}", said))
+                line = f"{frames} from {scenes} in {plan['seconds']:.1f} s"
+                line += f"; left out of {plan['looks']} looked at: {_listed(plan['left_out'])}" * bool(plan["left_out"])
+                line += f"; {Bars(*plan['bars'])}" if "bars" in plan else ""
+            line += f"; {_views_note(plan)}" if "views" in plan else ""
+            lines.append((f"{split}/{plan['video']}", line))
     return tuple(lines)
 
 

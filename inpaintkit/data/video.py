@@ -128,7 +128,7 @@ class Stream:
             raise UnreadablePicture("has pictures in a format that cannot be decoded here; convert it to H.264")
         self.stream.thread_type = "AUTO"
         self.stream.codec_context.thread_count = DECODE_THREADS
-        self.frames = self._rising(self._decode())
+        self.frames = self._continuous(self._decode())
         self.position: int | None = None
         self.joined = False  # whether another recording turned out to be appended
 
@@ -159,7 +159,7 @@ class Stream:
             except (av.error.FFmpegError, OSError):  # damage; in a truncated file, the packets end after this
                 yield None
 
-    def _rising(self, frames: Iterable[VideoFrame | None]) -> Iterator[VideoFrame | None]:
+    def _continuous(self, frames: Iterable[VideoFrame | None]) -> Iterator[VideoFrame | None]:
         """Continue the time where stamps fall back by over `FALL_BACK` s, at an appended recording (.ts, .vob)."""
         offset, step, last = 0, 1, None
         for frame in frames:
@@ -176,7 +176,7 @@ class Stream:
     def seek(self, stamp: int) -> None:
         """Go to the last key frame that isn't after `stamp`."""
         self.container.seek(stamp, stream=self.stream, backward=True)
-        self.frames, self.position = self._rising(self._decode()), None
+        self.frames, self.position = self._continuous(self._decode()), None
 
     def find(self, stamp: int) -> VideoFrame | None:
         """Decode up to the frame at `stamp` and return it; None if there is none or it is damaged.

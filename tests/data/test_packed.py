@@ -48,7 +48,7 @@ def test_a_long_wait_for_it_is_not_silent(
 ) -> None:
     open_packed(pairs[0][0].parent, pairs[:10])
     assert capsys.readouterr().out == "", "a short one is"
-    monkeypatch.setattr(packed, "SAY_EVERY", 0.0)
+    monkeypatch.setattr(packed, "PROGRESS_SECONDS", 0.0)
     open_packed(pairs[0][0].parent, pairs)
     assert "train.bin: 15 of 20 records packed" in capsys.readouterr().out
 

@@ -71,7 +71,7 @@ def test_a_long_look_at_the_masks_of_iw3_is_not_silent(
 ) -> None:
     list_records(folder)
     assert capsys.readouterr().out == "", "a short one is"
-    monkeypatch.setattr(packed, "SAY_EVERY", 0.0)
+    monkeypatch.setattr(packed, "PROGRESS_SECONDS", 0.0)
     list_records(folder)
     assert "train: 2 of 3 masks measured" in capsys.readouterr().out
 

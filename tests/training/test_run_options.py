@@ -18,7 +18,7 @@ from toy_files import write_record
 
 from inpaintkit.config import TrainConfig
 from inpaintkit.data import InpaintDataset
-from inpaintkit.data.batch_colours import sent
+from inpaintkit.data.batch_colours import to_device
 from inpaintkit.data.resident import ResidentRecords, resident_bytes
 from inpaintkit.data.sample_draw import Chances
 from inpaintkit.errors import InputError
@@ -268,7 +268,7 @@ def test_apples_devices_are_waited_for(records: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr(torch.Tensor, "to", to)
     data = InpaintDataset(records / "train", training=True, crop_size=64)
     next(Feed(TrainConfig.from_params(params(records, tmp_path)), data, "mps").batches([(0, 1, 0)]))
-    sent([1.0], torch.device("mps"))
+    to_device([1.0], torch.device("mps"))
     assert waited == [True] * 4
 
 

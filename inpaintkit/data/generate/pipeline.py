@@ -22,10 +22,10 @@ from inpaintkit.data.images import UnreadablePicture, write_png
 from inpaintkit.data.manifest import Row
 from inpaintkit.data.picture_depth import (
     as_batch,
-    ask_network,
     depth_cache,
     depth_from_map,
     depth_model,
+    infer_depth,
     map_key,
 )
 from inpaintkit.data.records import (
@@ -232,18 +232,18 @@ class Pipeline:
         """
         if item.pixels is None:
             return item, None
-        return dataclasses.replace(item, pixels=None), ask_network(self.model, item.pixels)
+        return dataclasses.replace(item, pixels=None), infer_depth(self.model, item.pixels)
 
     def skip(self, job: Job, reason: UnreadablePicture) -> str:
         """Write to the manifest why a job gives no records; return a message."""
         manifest.write_part(self.part(job), [{"source": job.source, "repeat": job.repeat, "skipped": str(reason)}])
         return f"skipped, it {reason}"
 
-    def finish(self, item: WorkItem, answer: Tensor | None) -> str:
-        """Write a job's records, then its part; return a message. `answer`: the depth network's output, if needed."""
+    def finish(self, item: WorkItem, inferred: Tensor | None) -> str:
+        """Write a job's records, then its part; return a message. `inferred`: the depth network's output, if needed."""
         job, config, depth = item.job, self.config, item.depth
-        if answer is not None:
-            depth = round_depth(answer)  # as the cache keeps it, so that records are the same without a cache
+        if inferred is not None:
+            depth = round_depth(inferred)  # as the cache keeps it, so that records are the same without a cache
             if self.cache is not None and item.cache_key is not None:
                 self.cache.store(item.cache_key, depth, self.model)
         assert depth is not None

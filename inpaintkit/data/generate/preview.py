@@ -31,7 +31,7 @@ def example_pictures(config: GenerateConfig) -> list[Path]:
         for path in paths
         if printable(path.name) == path.name
     }
-    pictures, reason = _from_the_first_shown([path for path in files if not is_video(path) and path.is_file()], config)
+    pictures, reason = _from_first_readable([path for path in files if not is_video(path) and path.is_file()], config)
     by_maps = config.model_type == MapFileModel.name  # which frames of videos don't have
     for path in filter(is_video, files if not pictures and not by_maps else ()):
         folder, _, name = files[path].rpartition("/")
@@ -47,7 +47,7 @@ def example_pictures(config: GenerateConfig) -> list[Path]:
     return pictures
 
 
-def _from_the_first_shown(pictures: list[Path], config: GenerateConfig) -> tuple[list[Path], str]:
+def _from_first_readable(pictures: list[Path], config: GenerateConfig) -> tuple[list[Path], str]:
     """Return `pictures` from the first readable one on, or none, and the reason why the very first one isn't readable.
 
     For model_type=File, its map must be readable as well.
@@ -60,6 +60,6 @@ def _from_the_first_shown(pictures: list[Path], config: GenerateConfig) -> tuple
             read_picture(path, SHORT_SIDES[0])
             return pictures[place:], ""
         except (UnreadablePicture, InputError) as error:
-            said = f"{shown(path.name)} {error}" if isinstance(error, UnreadablePicture) else str(error)
-            reason = reason or f" that can be used; {said}"
+            message = f"{shown(path.name)} {error}" if isinstance(error, UnreadablePicture) else str(error)
+            reason = reason or f" that can be used; {message}"
     return [], reason

@@ -30,19 +30,19 @@ def generate_in_processes(config: GenerateConfig, tell: Callable[[int, int, str]
             if line is None:
                 _check(children[rank], process)
                 continue
-            said = told(line)
-            if said is None:
+            message = told(line)
+            if message is None:
                 children[rank].tail.append(line)
-            elif "refused" in said:
-                raise InputError(said["refused"])
+            elif "refused" in message:
+                raise InputError(message["refused"])
             else:
-                worked += said.get("worked", 0)
-                if said.get("total"):  # 0: not known yet
-                    progress[rank] = said["done"], said["total"]
-                elif "worked" in said:  # its last message, and perhaps the only one
+                worked += message.get("worked", 0)
+                if message.get("total"):  # 0: not known yet
+                    progress[rank] = message["done"], message["total"]
+                elif "worked" in message:  # its last message, and perhaps the only one
                     progress.setdefault(rank, (0, 0))
                 done, total = (sum(part) for part in zip((0, 0), *progress.values(), strict=True))
-                tell(done if len(progress) == len(children) else 0, total, said.get("text", f"{process} is done"))
+                tell(done if len(progress) == len(children) else 0, total, message.get("text", f"{process} is done"))
     return worked
 
 

@@ -15,14 +15,14 @@ from inpaintkit.data.generate.report import GenerateReport, make_report
 from inpaintkit.files import require_writable
 from inpaintkit.text import shown
 
-TellProgress = Callable[[int, int, str], None]
+ProgressCallback = Callable[[int, int, str], None]
 """Callback: progress(done, total, message) after each picture, in the calling thread; `total` is 0 while videos are
 surveyed."""
 
 LESS = "set a smaller resolution, fewer processes or device=cpu"
 
 
-def generate_dataset(config: GenerateConfig, progress: TellProgress | None = None) -> GenerateReport:
+def generate_dataset(config: GenerateConfig, progress: ProgressCallback | None = None) -> GenerateReport:
     """Generate the data set that `config` describes, or continue it if it was begun before; return a report.
 
     Broken or unsuitable pictures are skipped and listed. After Ctrl-C, the same call continues. Raises `InputError` if
@@ -32,21 +32,21 @@ def generate_dataset(config: GenerateConfig, progress: TellProgress | None = Non
     started = time.perf_counter()
     for folder in ("", manifest.MANIFEST_FOLDER, *manifest.SPLITS):
         require_writable(Path(config.output_dir, folder), "output_dir")
-    listing, told = list_sources(config), Told(progress)
+    listing, tracker = list_sources(config), ProgressTracker(progress)
     try:
-        worked = generate_in_processes(config, told) if config.processes > 1 else 0
-        report = _generate(config, listing, told)
+        worked = generate_in_processes(config, tracker) if config.processes > 1 else 0
+        report = _generate(config, listing, tracker)
     except KeyboardInterrupt:
         early = {None: "before the first picture", 0: "while choosing frames of videos"}
-        place = early.get(told.total, f"after {told.done} of {told.total} pictures")
+        place = early.get(tracker.total, f"after {tracker.done} of {tracker.total} pictures")
         raise KeyboardInterrupt(f"stopped {place}; run the same again to continue") from None
     return dataclasses.replace(report, pictures=worked + report.pictures, seconds=time.perf_counter() - started)
 
 
-class Told:
+class ProgressTracker:
     """A callback that keeps and passes on the progress; `total` is 0 while unknown, None before the first call."""
 
-    def __init__(self, progress: TellProgress | None) -> None:
+    def __init__(self, progress: ProgressCallback | None) -> None:
         self.progress, self.done = progress, 0
         self.total: int | None = None
 
@@ -56,7 +56,7 @@ class Told:
             self.progress(done, total, message)
 
 
-def _generate(config: GenerateConfig, listing: Listing, told: Told) -> GenerateReport:
+def _generate(config: GenerateConfig, listing: Listing, tracker: ProgressTracker) -> GenerateReport:
     """Make what is missing of the shard of `config`, and return a report on all of the shard."""
     shard, shards = parse_shard(config.shard)
     with (
@@ -64,15 +64,15 @@ def _generate(config: GenerateConfig, listing: Listing, told: Told) -> GenerateR
         manifest.lock(config.output_dir, config.data_set_name, f"{shard}/{shards}"),
         contextlib.closing(Pipeline(config, listing)) as run,
     ):
-        jobs = plan_jobs(config, listing, run.folder, lambda text: told(0, 0, text))
+        jobs = plan_jobs(config, listing, run.folder, lambda text: tracker(0, 0, text))
         if not jobs and shards > 1:
-            told(0, 0, f"shard {shard}/{shards} makes nothing: there are fewer pictures than shards")
+            tracker(0, 0, f"shard {shard}/{shards} makes nothing: there are fewer pictures than shards")
         manifest.remove_leftovers_of(config.output_dir, run.name, alone=shards == 1)
         waiting = [job for job in jobs if not run.is_finished(job)]
         finished = len(jobs) - len(waiting)
-        if finished and told.done < len(jobs):
-            told(finished, len(jobs), f"{finished} pictures were finished before")
+        if finished and tracker.done < len(jobs):
+            tracker(finished, len(jobs), f"{finished} pictures were finished before")
         for done, (job, result) in enumerate(run.work(waiting), finished + 1):
-            told(done, len(jobs), f"{shown(job.source)}: {result}")
+            tracker(done, len(jobs), f"{shown(job.source)}: {result}")
         rows = (row for job in jobs for row in manifest.read_part(run.part(job)))
         return make_report(config, listing, rows, len(waiting))
