@@ -42,20 +42,22 @@ def _standing_in_short(result: Evaluation, fill: str, before: str | None) -> str
     if abs(gap.mean) < EQUAL_WITHIN:
         return f"level with {title_of(rivals[0])}"
     if gap.mean > 0:
-        but = f" but for “{title_of(before)}”" if before is not None and _lost(result, fill, before) else ""
-        return f"best{but}, by {amount}{_certainty(gap)}"
+        place = "best"
+        if before is not None and _lost(result, fill, before):
+            place = f"ahead of all but “{title_of(before)}”"
+        return f"{place}, by {amount}{_certainty(gap)}"
     return f"{amount} behind {title_of(rivals[0])}{_certainty(gap)}"
 
 
 def _certainty(gap: Interval) -> str:
-    return "" if gap.excludes_0 else " (not for sure)"
+    return "" if gap.excludes_0 else " (not significant)"
 
 
 def _change(gaps: Mapping[str, Interval]) -> str:
     moved = {title: gap for title, gap in gaps.items() if abs(gap.mean) >= EQUAL_WITHIN}
     if not moved:
-        return "nothing changed"
-    others = ", nothing on the others" if len(moved) < len(gaps) else ""
+        return "no change"
+    others = ", no change on the others" if len(moved) < len(gaps) else ""
     return ", ".join(f"{gap.mean:+.1f} dB on {title}{_certainty(gap)}" for title, gap in moved.items()) + others
 
 

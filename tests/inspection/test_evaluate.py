@@ -330,22 +330,22 @@ class TestInOneSentence:
 
     def test_a_single_picture_makes_nothing_sure(self) -> None:
         said = headline(self.results(1, row=20.0, model=22.3), "model")
-        assert said == "On photos best, by 2.3 dB (not for sure); on scenes 2.7 dB behind row fill (not for sure)."
+        assert said == "On photos best, by 2.3 dB (not significant); on scenes 2.7 dB behind row fill (not significant)."
 
     def test_less_than_is_shown_is_neither_ahead_nor_behind(self) -> None:
         assert headline(self.results(row=20.0, model=20.02), "model").startswith("On photos level with row fill;")
 
     def test_what_fine_tuning_changed(self) -> None:
         results = self.results(row=20.0, before=22.3, model=22.31)
-        assert headline(results, "model", "before").endswith("; against “before” nothing changed.")
+        assert headline(results, "model", "before").endswith("; against “before” no change.")
         better = [*self.results(row=20.0, before=21.1, model=22.3)[:1], *results[1:]]
         assert headline(better, "model", "before").endswith(
-            "; against “before” +1.2 dB on photos, nothing on the others."
+            "; against “before” +1.2 dB on photos, no change on the others."
         )
         of_one_picture = self.results(1, row=20.0, before=21.1, model=22.3)[:1]
-        assert headline(of_one_picture, "model", "before").endswith("“before” +1.2 dB on photos (not for sure).")
+        assert headline(of_one_picture, "model", "before").endswith("“before” +1.2 dB on photos (not significant).")
         worse = self.results(row=20.0, before=22.3, model=22.1)[:1]
-        assert headline(worse, "model", "before").startswith("On photos best but for “before”, by 2.1 dB;")
+        assert headline(worse, "model", "before").startswith("On photos ahead of all but “before”, by 2.1 dB;")
         assert not leads_everywhere(worse, "model", "before")
         assert leads_everywhere(results[:1], "model", "before")
         assert not leads_everywhere(results, "model", "before")
