@@ -330,7 +330,9 @@ class TestInOneSentence:
 
     def test_a_single_picture_makes_nothing_sure(self) -> None:
         said = headline(self.results(1, row=20.0, model=22.3), "model")
-        assert said == "On photos best, by 2.3 dB (not significant); on scenes 2.7 dB behind row fill (not significant)."
+        assert (
+            said == "On photos best, by 2.3 dB (not significant); on scenes 2.7 dB behind row fill (not significant)."
+        )
 
     def test_less_than_is_shown_is_neither_ahead_nor_behind(self) -> None:
         assert headline(self.results(row=20.0, model=20.02), "model").startswith("On photos level with row fill;")
