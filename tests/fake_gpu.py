@@ -1,7 +1,7 @@
-"""A GPU without numbers: finds tensors left behind on the CPU, and counts what makes the host wait, on machines without one.
+"""A fake GPU for machines without one: finds tensors left on the CPU, and counts what makes the host wait.
 
-Tensors on ``cuda`` are torch's fake ones, which have shape, type and device but no content; on the CPU everything is real.
-Gradients are zeros, since torch's engine wants a real device, and numbers read from the device are ones.
+Tensors on ``cuda`` are torch's fake ones, which have shape, type and device but no content; on the CPU all is real.
+Gradients are zeros, since torch's engine needs a real device, and numbers read from the device are ones.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ from torch.utils._pytree import tree_leaves
 COPIES = ("aten::_to_copy", "aten::copy_")
 READ = "aten::_local_scalar_dense"
 AT_ONCE = 1 << 16
-"""Bytes up to which CUDA copies ordinary memory aside; for more the host waits until it is their turn, whatever was asked for."""
+"""Bytes up to which CUDA stages copies from pageable memory; for more the host waits, even with `non_blocking`."""
 
 
 @functools.cache
 def fakes() -> FakeTensorMode:
-    """Return the one mode of all fake tensors: those of two can't be mixed, and the kit keeps constants on the device."""
+    """Return the one mode of all fake tensors: two modes can't be mixed, and the kit keeps constants on the device."""
     return FakeTensorMode(allow_non_fake_inputs=True)
 
 
 class FakeGpu(TorchDispatchMode):
-    """Sends what concerns ``cuda`` to fake tensors. `waits`: how often the host had to wait for the device, by the place in the
-    kit: for a number it reads, or until a tensor has been copied to or fro, from pinned memory or not. `float64`: where something was computed in numbers that
-    Apple's devices don't have.
+    """Mode that redirects operations on ``cuda`` to fake tensors.
+
+    `waits` counts, by place in the kit, how often the host had to wait for the device: to read a number, or to copy a
+    tensor to or from it, in pinned memory or not. `float64` holds the places that computed in float64, which Apple's
+    devices lack.
     """
 
     def __init__(self) -> None:
@@ -72,7 +74,7 @@ class FakeGpu(TorchDispatchMode):
 
 
 def place() -> str:
-    """Return the file and line of the kit that is at work."""
+    """Return the file and line of the kit that is running."""
     frame = inspect.currentframe()
     while frame is not None and "/inpaintkit/" not in frame.f_code.co_filename:
         frame = frame.f_back
@@ -81,12 +83,12 @@ def place() -> str:
 
 @contextlib.contextmanager
 def fake_gpu() -> Iterator[FakeGpu]:
-    """Within the context this machine has a GPU, ``cuda``."""
+    """Give this machine a fake GPU, ``cuda``, within the context."""
     gpu = FakeGpu()
     torch._C._ensureCUDADeviceGuardSet()  # type: ignore[attr-defined]
     torch._C._set_only_lift_cpu_tensors(True)
     with (
-        warnings.catch_warnings(action="ignore", category=UserWarning),  # of fake tensors that are copied deeply
+        warnings.catch_warnings(action="ignore", category=UserWarning),  # from deep copies of fake tensors
         patch("torch.cuda._lazy_init", lambda: None),
         patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False),
         patch("torch.cuda.is_bf16_supported", lambda *args, **options: True),
@@ -104,7 +106,7 @@ def fake_gpu() -> Iterator[FakeGpu]:
 
 
 def replace_weights(module: nn.Module, fn: Any, recurse: bool = True) -> nn.Module:
-    """Do what ``nn.Module.to`` and the like do, with new parameters: real ones can't become fake."""
+    """Replace ``nn.Module._apply`` by one that makes new parameters, since real ones can't become fake."""
     for child in module.children():
         child._apply(fn)
     for name, parameter in module._parameters.items():
@@ -121,19 +123,19 @@ def no_gradients(outputs: Any, inputs: Any, *args: Any, **options: Any) -> Seque
 
 
 def no_backward(loss: Tensor, *args: Any, **options: Any) -> None:
-    """Do what can be done of a backward pass here: nothing."""
+    """Replace the backward pass, which fake tensors can't run, by nothing."""
     assert loss.requires_grad
 
 
 def pinned(values: Tensor) -> Tensor:
-    """Return what stands for `values` in memory that stays where it is."""
+    """Return a stand-in for `values` in pinned memory."""
     copy = values.clone()
     copy.pinned = True  # type: ignore[attr-defined]
     return copy
 
 
 class AnyGenerator(torch.Generator):
-    """A generator on the CPU, which says that it is on the device that was asked for."""
+    """A generator on the CPU that claims to be on the requested device."""
 
     def __new__(cls, device: Any = "cpu") -> AnyGenerator:
         return super().__new__(cls)
@@ -147,6 +149,6 @@ class AnyGenerator(torch.Generator):
 
 
 def zero_gradients(network: nn.Module) -> None:
-    """Give every parameter a gradient of zeros."""
+    """Set every parameter's gradient to zeros."""
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)

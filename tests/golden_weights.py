@@ -1,4 +1,4 @@
-"""The weights with which the golden vectors were made: computed from the names of the state-dict entries, not stored."""
+"""The weights of the golden vectors: computed from the names of the state-dict entries rather than stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MATRIX_SUFFIXES = ("weight", ".original", ".original0", ".original1")
 
 
 def golden_value(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the float32 array that stands for the state-dict entry `name` of `shape`."""
+    """Return the float32 array for the state-dict entry `name` of `shape`."""
     a = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape)
     if name.endswith(MATRIX_SUFFIXES) and len(shape) >= 2:
         a = a / np.sqrt(np.prod(shape[1:]))
@@ -26,7 +26,7 @@ def golden_value(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def golden_state(shapes: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
-    """Return the golden tensor of every entry of a state dict given by its shapes."""
+    """Return the golden tensor of every entry of a state dict, given by its shapes."""
     return {name: torch.from_numpy(golden_value(name, tuple(shape))) for name, shape in shapes.items()}
 
 

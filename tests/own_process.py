@@ -1,6 +1,6 @@
-"""Real processes for tests, at the price of a fork: one server of them has imported torch and the kit for all.
+"""Real processes for tests, at the price of a fork: one server has imported torch and the kit for all of them.
 
-A Python of its own spends three seconds of processor on torch, and on torch's compiler, which every optimiser loads.
+A fresh Python spends three seconds of processor time on torch and its compiler, which every optimiser loads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-# Whoever starts the server first decides what it has imported, so all tests leave that to this list.
+# The first start of the server decides what it has imported, so all tests leave that to this list.
 PRELOADED = ["inpaintkit.data.generate", "inpaintkit.training", "torch._dynamo"]
 
 context = multiprocessing.get_context("forkserver")
@@ -29,7 +29,7 @@ class OwnProcess:
         environment: Mapping[str, str] | None = None,
         leads: bool = False,
     ) -> None:
-        """Start it; `leads`: it leads a process group of its own, as what a shell or a batch system starts does."""
+        """Start it; `leads`: it leads a process group of its own, like one started by a shell or a batch system."""
         handle, name = tempfile.mkstemp(prefix="said")
         os.close(handle)
         self._file = Path(name)
@@ -37,7 +37,7 @@ class OwnProcess:
         self._process.start()
 
     def wait(self, seconds: float) -> tuple[int, str]:
-        """Return its exit status, negative for a signal that ended it, and what it said."""
+        """Return its exit status, negative for a signal that ended it, and its standard error."""
         self._process.join(seconds)
         status, said = self._process.exitcode, self._file.read_text()
         self._process.kill()

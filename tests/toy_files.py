@@ -1,4 +1,4 @@
-"""Photos and records as files, for the tests of every room."""
+"""Photos and records as files, for all tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 
 
 def copy_photos(folder: Path, **photos: str) -> Path:
-    """Copy shipped photos, named by their stems and separated by blanks, into ``train`` and ``eval`` of `folder`; return that."""
+    """Copy shipped photos (stems separated by blanks) into ``train`` and ``eval`` of `folder`; return `folder`."""
     for split, stems in photos.items():
         (folder / split).mkdir(parents=True, exist_ok=True)
         for stem in stems.split():
@@ -21,7 +21,7 @@ def copy_photos(folder: Path, **photos: str) -> Path:
 
 
 def noise(seed: int, height: int, width: int) -> np.ndarray:
-    """Return a picture (H, W, 3) uint8 of noise, another one for each `seed`."""
+    """Return a picture (H, W, 3) uint8 of noise, different for each `seed`."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 

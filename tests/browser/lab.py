@@ -1,4 +1,4 @@
-"""JupyterLab on this machine and a page in it, driven as a person would."""
+"""JupyterLab on this machine and a page in it, operated as a user would."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NO_CELL_RUNS = """() => {
 RESTART = "() => jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.restart()"
 SHUT_DOWN = "() => jupyterapp.shell.currentWidget.context.sessionContext.shutdown()"
 ANSWER_MS = 60_000  # a busy machine may be slow; nothing here measures time
-SETTLE_MS = 400  # pictures and text of one answer come one after the other
+SETTLE_MS = 400  # pictures and text of one update arrive one after the other
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET_BROWSER = (
     "--no-sandbox",
@@ -53,7 +53,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def find_browser() -> str | None:
-    """Return the path of a Chromium, None where there is none."""
+    """Return the path of a Chromium, or None if there is none."""
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
@@ -78,7 +78,7 @@ def running_lab(folder: Path, private: Path) -> Iterator[str]:
     names = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython"}
     names |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
     own = {name: str(private / part) for name, part in names.items()}
-    own["PYTHONPATH"] = str(Path(inpaintkit.__file__).parents[1])  # kernels run what is tested, wherever they start
+    own["PYTHONPATH"] = str(Path(inpaintkit.__file__).parents[1])  # kernels run the tested code, wherever they start
     environment = {name: value for name, value in os.environ.items() if name != "INPAINTKIT_PROGRESS"}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--expose-app-in-browser", "--allow-root"]
     command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
@@ -147,7 +147,7 @@ PALE_TEXTS = """least => {
     }).filter(text => text[0] < least);
     return [seen.length, pale];
 }"""
-"""How many texts the outputs show, and those whose contrast to what is behind them (WCAG 2) is less than asked for."""
+"""Counts the texts in the outputs and finds those with too little contrast to their background (WCAG 2)."""
 
 
 class NotebookPage:
@@ -156,7 +156,7 @@ class NotebookPage:
     def __init__(
         self, context: BrowserContext, address: str, notebook: str, beside: NotebookPage | None = None
     ) -> None:
-        """Open `notebook`; `beside`: where that one was closed, in a JupyterLab that is loaded already."""
+        """Open `notebook`, in the loaded JupyterLab in which `beside` was closed if that is given."""
         if beside is None:
             self.page: Page = context.new_page()
             # A workspace of its own: a shared one brings back the notebooks opened before, as hidden tabs.
@@ -165,7 +165,7 @@ class NotebookPage:
             self.page = beside.page
             self._call("docmanager:open", {"path": notebook, "factory": "Notebook"}, 60)
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
-        # Before the kernel is there, running cells opens a dialog.
+        # Running cells before the kernel is ready opens a dialog.
         self.page.wait_for_function(KERNEL_IS_THERE, polling=SETTLE_MS)
         self._call("application:set-mode", {"mode": "single-document"}, 30)
         self.page.evaluate("() => jupyterapp.shell.collapseLeft()")
@@ -180,7 +180,7 @@ class NotebookPage:
         self.page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
 
     def wait_until_idle(self) -> None:
-        """Wait until no cell runs or waits any more."""
+        """Wait until no cell is running or waiting."""
         self.page.wait_for_function(NO_CELL_RUNS, timeout=RUN_SECONDS * 1000, polling=SETTLE_MS)
         self.page.wait_for_timeout(500)
 
@@ -195,7 +195,7 @@ class NotebookPage:
         self.page.wait_for_selector(".jp-Notebook", state="detached")
 
     def restart_kernel(self) -> list[str]:
-        """Restart the kernel; return what ipywidgets writes before each part of a widget that is not alive any more."""
+        """Restart the kernel; return what ipywidgets writes before each part of a widget that is no longer alive."""
         self.page.evaluate(RESTART)
         self.page.wait_for_selector(".inpaintkit.jupyter-widgets-disconnected")
         self.page.wait_for_timeout(SETTLE_MS)
@@ -204,7 +204,7 @@ class NotebookPage:
         return list(self.page.eval_on_selector_all(".jupyter-widgets-disconnected", written))
 
     def stills(self) -> list[str]:
-        """Return in words what the still pictures show that are seen in place of widgets."""
+        """Return the alternative texts of the still pictures that are shown in place of widgets."""
         images = self.page.locator("[class^=inpaintkit-still] img:visible").all()
         return [str(image.get_attribute("alt")) for image in images]
 
@@ -221,7 +221,7 @@ class NotebookPage:
         assert answer == "done", f"{command} took more than {seconds} s"
 
     def change_theme(self, theme: str) -> None:
-        """Show the page in another theme and wait until its colours are there."""
+        """Switch the page to another theme and wait until its colours are applied."""
         self._call("apputils:change-theme", {"theme": theme}, 30)
         self.page.wait_for_selector(f'body[data-jp-theme-name="{theme}"]', state="attached")
         self.page.wait_for_timeout(SETTLE_MS)
@@ -232,7 +232,7 @@ class NotebookPage:
         return int(count), list(pale)
 
     def problems(self) -> list[str]:
-        """Return the ends of errors and warnings in outputs; progress bars, which use the same channel, are none."""
+        """Return the last lines of errors and warnings in outputs, except progress bars, which use the same channel."""
         texts = self.page.locator(".jp-OutputArea-output[data-mime-type*=stderr]").all_inner_texts()
         return [text[-2000:] for text in texts if "%|" not in text]
 
@@ -257,12 +257,12 @@ def press(control: Locator, key: str, times: int = 1) -> None:
 
 
 def sources(cell: Locator) -> list[str]:
-    """Return where the pictures of a cell's output come from; changes whenever a picture does."""
+    """Return the sources of the pictures in a cell's output, which change whenever a picture does."""
     return [str(image.get_attribute("src")) for image in cell.locator(".jp-Cell-outputArea img:visible").all()]
 
 
 def wait_for_change(cell: Locator, before: list[str]) -> list[str]:
-    """Wait until other pictures are shown and nothing moves any more; return where they come from."""
+    """Wait until other pictures are shown and nothing changes any more; return their sources."""
     deadline, last = time.monotonic() + ANSWER_MS / 1000, before
     while time.monotonic() < deadline:
         cell.page.wait_for_timeout(SETTLE_MS)

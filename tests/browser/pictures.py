@@ -1,6 +1,7 @@
-"""Remake the pictures of widgets that the pages show: ``python tests/browser/pictures.py``, two minutes; wants Chromium and playwright.
+"""Remake the pictures of widgets in the docs: ``python tests/browser/pictures.py``.
 
-They are screenshots of the widgets in JupyterLab, made of the shipped photos and the released model.
+They are screenshots of the widgets in JupyterLab, with the shipped photos and the released model. It takes two minutes
+and needs Chromium and playwright.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ StereoPreview([photos / "eval" / "drum_room.jpg", *list_pictures(photos / "eval"
 
 
 def leaf(cell: Locator) -> None:
-    """Choose a record in the middle of the page, with two others marked."""
+    """Go to a record in the middle of the page, with two others marked."""
     grid = cell.locator(".inpaintkit-grid")
     grid.locator("img").nth(3).click()
     for key in ("x", "ArrowRight", "x", "ArrowRight", "ArrowRight"):

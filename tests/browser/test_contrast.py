@@ -1,4 +1,4 @@
-"""The measure of contrast that the notebooks' test uses, on a page whose contrasts are known."""
+"""The contrast measure that the notebooks' test uses, on a page with known contrasts."""
 
 from __future__ import annotations
 

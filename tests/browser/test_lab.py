@@ -1,4 +1,4 @@
-"""The four notebooks in JupyterLab and a real browser: every cell runs, every widget answers.
+"""The four notebooks in JupyterLab and a real browser: every cell runs, every widget reacts.
 
 Screenshots are kept in ``$INPAINTKIT_SCREENSHOTS``, by default ``build/screenshots``.
 """
@@ -39,7 +39,7 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, Locator
 
 ROOT = find_project()
-LEAST_CONTRAST = 4.5  # WCAG 2, level AA, text of usual size
+LEAST_CONTRAST = 4.5  # WCAG 2, level AA, text of normal size
 ABOVE_ALL_CONTRAST = 22.0  # black on white: 21
 SCREENSHOTS = Path(os.environ.get("INPAINTKIT_SCREENSHOTS") or ROOT / "build" / "screenshots")
 
@@ -56,7 +56,7 @@ HOSTILE = "<img src=x onerror='window.x=1'>$\\frac$"
 
 
 def write_photos(folder: Path) -> Path:
-    """Write some of the shipped photos, a broken one and a model, one of each kind under a hostile name."""
+    """Write some of the shipped photos, a broken photo and a model; one of each kind gets a hostile name."""
     for split in ("train", "eval"):
         photos = sorted((ROOT / "data" / "samples" / split).glob("*.jpg"))[:3]
         (folder / split).mkdir(parents=True)
@@ -70,19 +70,19 @@ def write_photos(folder: Path) -> Path:
 
 
 def write_notebooks(folder: Path, work: Path, photos: Path) -> None:
-    """Write copies of the notebooks with the preset smoke, results going to `work`."""
+    """Write copies of the notebooks with the preset smoke and their results in `work`."""
     folder.mkdir()
     for file in sorted((ROOT / "notebooks").glob("*.ipynb")):
         params = step_params(file.stem, work, "smoke")
         if file.stem == "01_generate":
             params |= {"dataset_dir": str(photos), "shard": "auto"}
         if file.stem == "02_train":
-            params["num_samples"] = 8  # long enough to be stopped
+            params["num_samples"] = 8  # long enough to be stopped midway
         if file.stem == "04_inspect":
             params["picture"] = str(photos / "eval" / f"{HOSTILE}.jpg")
             params["fills"] = f"row, {photos / HOSTILE}.pth"
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # papermill's own
+            warnings.simplefilter("ignore")  # papermill's own warnings
             book = parameterize_notebook(load_notebook_node(str(file)), params)
         nbformat.write(book, folder / file.name)
 
@@ -99,7 +99,7 @@ def lab(tmp_path: Path) -> Iterator[tuple[BrowserContext, str]]:
 
 
 def opened(lab: tuple[BrowserContext, str], name: str, beside: NotebookPage | None = None) -> NotebookPage:
-    """Open a notebook, run all its cells and check what must hold for each."""
+    """Open a notebook, run all its cells and make the checks that hold for every notebook."""
     page = NotebookPage(*lab, f"{name}.ipynb", beside)
     page.run_all()
     check_page(page, name)
@@ -115,7 +115,7 @@ def check_page(page: NotebookPage, name: str) -> None:
 
 
 def close(page: NotebookPage, name: str, folder: Path) -> int:
-    """Save, shut down and close a notebook; its HTML page has a picture for each widget. Return how many there were."""
+    """Save, shut down and close a notebook; check that its HTML page has a picture per widget; return their number."""
     alive = page.page.locator(".inpaintkit").count()
     assert alive > 0
     assert page.stills() == []
@@ -128,28 +128,28 @@ def close(page: NotebookPage, name: str, folder: Path) -> int:
 
 
 def check_closed(closed: NotebookPage, name: str, alive: int) -> None:
-    """Opened again, a notebook that was shut down shows a picture where each of its widgets was."""
+    """Check that a notebook that was shut down and reopened shows a picture where each of its widgets was."""
     assert closed.page.locator(".inpaintkit").count() == 0
     assert len(closed.stills()) == alive
     complaints = closed.page.get_by_text("Error displaying widget")
     complaints.nth(alive - 1).wait_for(
         state="attached"
-    )  # JupyterLab looks for each widget first, for as long as it likes
+    )  # JupyterLab first looks for each widget, for any length of time
     assert [complaint for complaint in complaints.all() if complaint.is_visible()] == []
     check_page(closed, f"{name}_closed")
     closed.shut_down()
 
 
 def without_widgets(file: Path) -> nbformat.NotebookNode:
-    """Return a saved notebook as others get it: no state of widgets in it."""
+    """Return a saved notebook as it is passed on: without the widgets' state."""
     book = nbformat.read(file, as_version=4)
     book.metadata.pop("widgets", None)
     return book
 
 
 def keep(page: NotebookPage, name: str, cell: Locator | None = None) -> None:
-    """Keep a screenshot of the page, or of the output of `cell`."""
-    file = SCREENSHOTS / f"{name}.png"  # its folder is made on the way
+    """Save a screenshot of the page, or of the output of `cell`."""
+    file = SCREENSHOTS / f"{name}.png"  # playwright makes the folder
     if cell is None:
         page.page.screenshot(path=file)
         return
@@ -160,7 +160,7 @@ def keep(page: NotebookPage, name: str, cell: Locator | None = None) -> None:
 
 
 def check_pictures(page: NotebookPage) -> None:
-    """Every picture is there, has words for those who can't see it, and no output is longer than a screen."""
+    """Check that every picture is loaded and has an alternative text, and that no output is longer than a screen."""
     facts = page.page.eval_on_selector_all(
         ".jp-Cell-outputArea img:visible:not(.inpaintkit-grid img)",
         "all => all.map(i => [i.naturalWidth, i.naturalHeight, i.alt || i.title, i.clientWidth, i.clientHeight])",
@@ -180,7 +180,7 @@ def check_pictures(page: NotebookPage) -> None:
 
 
 def check_narrow(page: NotebookPage) -> None:
-    """Half of a screen is enough: no output has to be scrolled sideways."""
+    """Check that half a screen's width is enough: no output has to be scrolled sideways."""
     page.page.set_viewport_size({"width": 700, "height": 1000})
     page.page.wait_for_timeout(500)
     wide = "all => all.filter(a => a.scrollWidth > a.clientWidth + 1).map(a => a.innerText.slice(0, 60))"
@@ -190,7 +190,7 @@ def check_narrow(page: NotebookPage) -> None:
 
 
 def check_themes(page: NotebookPage, name: str, cell: Locator) -> None:
-    """Texts of all outputs can be read in both themes; figures bring their own background."""
+    """Check that the texts of all outputs are readable in both themes; figures bring their own background."""
     for theme in ("JupyterLab Dark", "JupyterLab Light"):
         page.change_theme(theme)
         count, texts = page.pale_texts(ABOVE_ALL_CONTRAST)
@@ -201,7 +201,7 @@ def check_themes(page: NotebookPage, name: str, cell: Locator) -> None:
 
 
 def answers(cell: Locator, label: str, key: str = "ArrowRight", times: int = 3) -> list[str]:
-    """Move the slider `label` and return the pictures that this brings."""
+    """Move the slider `label` and return the new pictures."""
     before = sources(cell)
     assert named(cell, label).get_by_role("slider", name=label, exact=True).count() == 1, "screen readers say its name"
     press(named(cell, label), key, times)
@@ -228,7 +228,7 @@ def test_all_notebooks_run_in_jupyterlab_and_their_widgets_answer(
     check_inspect(page)
     page.shut_down()
     page.page.close()
-    closed = None  # in a JupyterLab that has seen none of the widgets alive
+    closed = None  # the first reopening, in a JupyterLab that has seen no widget alive
     for name, count in alive.items():
         closed = NotebookPage(*lab, f"{name}.ipynb", closed)
         check_closed(closed, name, count)
@@ -274,7 +274,7 @@ def check_preview(page: NotebookPage) -> None:
 
 
 def check_records(page: NotebookPage, data: Path) -> None:
-    """Leaf, mark, delete and bring back, by keys alone."""
+    """Check the records browser by keyboard alone: turn pages, mark, delete and restore."""
     browser = page.cell("RecordBrowser(")
     cells, pairs = page.page.locator(".jp-Cell").count(), len(find_pairs(data / "train"))
     before = sources(browser)
@@ -297,7 +297,7 @@ def check_records(page: NotebookPage, data: Path) -> None:
 
 
 def check_train(page: NotebookPage) -> None:
-    """While training runs, the monitor answers; it is stopped and goes on; after that the other cells run."""
+    """Check that the monitor reacts during training, which is stopped and resumed, and then run the other cells."""
     job, early = page.cell("session.fit(trainer)"), page.cell("open_records(config")
     page.run_cell(page.cell("import TrainConfig"))
     page.run_cell(early)

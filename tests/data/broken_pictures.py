@@ -1,4 +1,4 @@
-"""Builds one file of every odd kind that a folder of pictures may hold, with what must become of it."""
+"""Build one file of every odd kind that a folder of pictures may hold, with the expected result for each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def png_chunk(name: bytes, content: bytes) -> bytes:
 
 
 def png_of_size(width: int, height: int) -> bytes:
-    """Return a PNG file that claims `width` x `height` px and holds none of them."""
+    """Return a PNG file that claims `width` x `height` px but holds no pixels."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -122,7 +122,7 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
 
 
 def build_special(folder: Path) -> dict[str, str]:
-    """Put entries that are no regular files into `folder`; return a part of the reason for each name."""
+    """Put entries that aren't regular files into `folder`; return a part of the refusal's reason for each name."""
     os.symlink("/tmp", folder / "directory.png")
     os.symlink("loop_b.jpg", folder / "loop_a.jpg")
     os.symlink("loop_a.jpg", folder / "loop_b.jpg")

@@ -103,7 +103,7 @@ class TestVideos:
 
 
 class TestWhatIsABar:
-    """Of a video of 640x360 px whose picture is between 60 and 200 bright, but for the lines that are set to `level`."""
+    """In a video of 640x360 px whose brightness is between 60 and 200, except for the lines that are set to `level`."""
 
     def found(self, *lines: object, level: int = 5, soft: tuple[int, ...] = ()) -> Bars:
         brightest = np.random.default_rng(0).integers(60, 200, (360, 640), np.uint8)
@@ -126,7 +126,7 @@ class TestWhatIsABar:
 
     @pytest.mark.parametrize("turn", [0, 180])
     def test_something_may_be_written_in_one_of_two(self, turn: int) -> None:
-        """Subtitles, and a station's name in the corner: both bars stayed in the records."""
+        """Subtitles, or a station's name in the corner; with these, both bars once stayed in the records."""
         brightest = np.random.default_rng(0).integers(60, 200, (360, 640), np.uint8)
         brightest[:50] = brightest[-50:] = 5
         brightest[-40:-8:3, 130:510] = 235
@@ -138,7 +138,7 @@ class TestWhatIsABar:
         "lit",
         [
             np.s_[-50:-20, 200:400],  # reaches into the picture
-            np.s_[-30:-10, 40:600],  # hardly anything of it is black from end to end
+            np.s_[-30:-10, 40:600],  # hardly any of its rows are black from end to end
             np.s_[-30:, :],  # a line of light between darkness and darkness
         ],
     )
@@ -181,7 +181,7 @@ class TestPhotos:
         }
 
     def test_a_depth_map_loses_the_same_part(self, pixels: Frame, tmp_path: Path) -> None:
-        """A map that knows nothing of the bars gives the records that the photo and the map would give without them."""
+        """A map made with the bars gives the same records as photo and map without bars."""
         near = np.zeros((300, 600), np.uint8)
         near[50:250, 200:400] = 255
         for name, top in (("whole", 0), ("boxed", 60)):

@@ -16,7 +16,7 @@ from inpaintkit.seeds import numpy_rng
 
 ROUNDING = 0.51  # levels
 FIXED_POINT = 0.8  # levels: OpenCV mixes the channels of bytes in fixed-point numbers
-HUE_ROUNDING = 9.0  # levels, of colours as strong as can be: hue, saturation and value are bytes on the way
+HUE_ROUNDING = 9.0  # levels, for the strongest colours: hue, saturation and value are bytes in between
 
 
 def noise(side: int = 32) -> Picture8:

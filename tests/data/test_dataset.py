@@ -21,7 +21,7 @@ SIZE, CROP = 128, 64
 
 
 def write(folder: Path, number: int, hole: np.ndarray) -> None:
-    """Write a record with a colourful picture and the given hole (True = missing)."""
+    """Write a record of a colourful picture and the given hole (True = missing)."""
     size = len(hole)
     y, x = np.mgrid[:size, :size] / size
     picture = np.stack([x, y, 0.5 + 0.4 * np.sin(9 * (x + y) + number)], axis=-1)
@@ -30,7 +30,7 @@ def write(folder: Path, number: int, hole: np.ndarray) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Five records with one upright bar of hole each, 3 px wide."""
+    """Return a folder of five records, each with a hole that is one upright bar, 3 px wide."""
     for number in range(5):
         hole = np.zeros((SIZE, SIZE), bool)
         hole[30:100, 40 + 8 * number : 43 + 8 * number] = True
@@ -43,7 +43,7 @@ def make(folder: Path, training: bool = True, seed: int = 0, crop_size: int = CR
 
 
 def chances(monkeypatch: pytest.MonkeyPatch, **values: float) -> None:
-    """Set the chances of all augmentations: 0 but for `values`."""
+    """Set the chances of all augmentations: 0 except for `values`."""
     for name in ("GROW_RIGHT_CHANCE", "GROW_LEFT_CHANCE", "JITTER_CHANCE", "GREY_CHANCE"):
         monkeypatch.setattr(sample_draw, name, values.get(name, 0.0))
 
@@ -114,7 +114,7 @@ def test_png_files_are_read_where_no_pack_can_be_written(folder: Path) -> None:
 
 
 def hole_width(hole: torch.Tensor) -> int:
-    """Return the number of columns that have any hole."""
+    """Return the number of columns with any hole pixel."""
     return int(hole.any(dim=-2).sum())
 
 
@@ -235,7 +235,7 @@ def test_names_tell_the_records(folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["16 bit", "clear"])
 def test_pictures_of_other_programs_are_read_as_iw3_reads_them(kind: str, tmp_path: Path) -> None:
-    """16 bits as the 8 that they mean, and what is clear as white."""
+    """16 bits are reduced to 8, and transparent pixels become white."""
     write(tmp_path, 0, np.eye(SIZE, dtype=bool))
     grey = np.tile((np.arange(SIZE) % 256).astype(np.uint8), (SIZE, 1))
     clear = Image.fromarray(np.dstack([grey, (grey > 99) * np.uint8(255)]), "LA")
@@ -246,7 +246,7 @@ def test_pictures_of_other_programs_are_read_as_iw3_reads_them(kind: str, tmp_pa
 
 
 def test_iw3s_own_records_are_read_too(tmp_path: Path) -> None:
-    """Any names, the suffixes decide; a hole may be stored in colour."""
+    """Names are free except for their suffixes; a hole may be stored in colour."""
     write(tmp_path, 0, np.eye(SIZE, dtype=bool))
     (tmp_path / "p_00000000_C.png").rename(tmp_path / "some_Any_B_00012_C.png")
     with Image.open(tmp_path / "p_00000000_M.png") as hole:

@@ -1,4 +1,4 @@
-"""What people really have in their folders: subfolders, odd neighbours, joined recordings, colours of other devices."""
+"""What users really have in their folders: subfolders, odd neighbours, joined recordings, other devices' colours."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_photos_in_folders_of_a_year_and_a_month_are_found(tmp_path: Path) -> No
 
 
 def test_a_network_disks_thumbnails_and_deleted_files_are_no_photos(tmp_path: Path) -> None:
-    """A thumbnail has other bytes than its photo, so it could come to the other side."""
+    """A thumbnail has other bytes than its photo, so it could land in the other half."""
     photo(tmp_path / "cat_face.jpg")
     photo(tmp_path / "#1" / "@home.jpg", "train/dahlia")
     for name in ("@eaDir/cat_face.jpg/SYNOPHOTO_THUMB_XL.jpg", "#recycle/old.jpg"):
@@ -105,7 +105,7 @@ class TestDivision:
 
     @pytest.mark.parametrize("film", [True, False])
     def test_frames_of_one_film_on_both_sides_are_said(self, film: bool, tmp_path: Path) -> None:
-        """Cameras number photos in the same way; here every second one is upside down."""
+        """Cameras number photos like frames; for them, every second picture here is upside down."""
         for number, frame in enumerate(scene("train/dahlia", 20, (96, 72))):
             turned = frame if film or number % 2 else np.rot90(frame, 2)
             Image.fromarray(turned).save(tmp_path / f"{number:06d}.png")
@@ -207,7 +207,7 @@ DISPLAY_P3 = ((0.51512, 0.29198, 0.1571), (0.2412, 0.69225, 0.06657), (-0.00105,
 
 
 def icc_profile(matrix: tuple[tuple[float, ...], ...]) -> bytes:
-    """Return an ICC profile of a screen with sRGB's curve and these primaries."""
+    """Return an ICC profile of a screen with sRGB's curve and the given primaries."""
 
     def fixed(*numbers: float) -> bytes:
         return struct.pack(f">{len(numbers)}i", *(round(number * 65536) for number in numbers))

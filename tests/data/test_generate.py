@@ -1,4 +1,4 @@
-"""The generated data set: what it holds, and that nothing but seed and pictures decides about it."""
+"""The generated data set: what it holds, and that it depends on nothing but seed and pictures."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def picture_of(hole: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three small real photos, a copy of one, a copy of an eval photo, and a broken file."""
+    """Return a folder with three small real photos, a copy of one, a copy of an eval photo, and a broken file."""
     root = tmp_path_factory.mktemp("pictures")
     (root / "train").mkdir()
     (root / "eval").mkdir()
@@ -88,7 +88,7 @@ def config(pictures: Path, tmp_path: Path) -> GenerateConfig:
 
 @pytest.fixture(scope="module")
 def finished(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """One uninterrupted run without workers: folder, report, progress messages."""
+    """Return folder, report and progress messages of one uninterrupted run without workers."""
     out, messages = tmp_path_factory.mktemp("whole") / "out", []
     config = dataclasses.replace(job(pictures, out), workers=0)
     report = generate_dataset(config, lambda done, total, message: messages.append(f"{done}/{total} {message}"))
@@ -153,7 +153,7 @@ def test_a_manifest_row_tells_how_its_record_was_made(finished: Finished, config
         assert (load(out / row["source"].partition("/")[0] / row["hole"])[1] > 0).sum() == row["hole_pixels"]
         assert row["model_version"].startswith("fastdepth-")
         assert (row["model_type"], row["model_resolution"]) == ("FastDepth", 224)
-    # seconds are of a run, not of a record: with them no two runs would be equal
+    # seconds belong to a run, not to a record: with them, no two runs would be equal
     assert report.summary()["seconds"] > 0
 
 
@@ -198,13 +198,13 @@ def test_the_picture_and_its_mirror_image_get_draws_of_their_own(finished: Finis
 
 
 def test_the_number_of_workers_changes_nothing(config: GenerateConfig, finished: Finished) -> None:
-    """Here three instead of none; one has to deliver the same below."""
+    """Here three instead of none; one worker has to give the same below."""
     generate_dataset(dataclasses.replace(config, workers=3))
     assert contents(Path(config.output_dir)) == contents(finished[0])
 
 
 def test_the_number_of_torchs_threads_changes_nothing(config: GenerateConfig, tmp_path: Path) -> None:
-    """Another machine, or the same one with OMP_NUM_THREADS set, may continue a data set or do a shard of it."""
+    """Another machine, or the same with OMP_NUM_THREADS set, may continue a data set or make a shard of it."""
     made, before = [], torch.get_num_threads()
     try:
         for threads in (1, 3):
@@ -221,7 +221,7 @@ def test_the_number_of_torchs_threads_changes_nothing(config: GenerateConfig, tm
 def test_the_union_of_shards_is_the_unsharded_run(
     config: GenerateConfig, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One shard is told by the option, the other by torchrun."""
+    """One shard is given by the option, the other by torchrun."""
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     union: dict[str, str] = {}
@@ -231,7 +231,7 @@ def test_the_union_of_shards_is_the_unsharded_run(
         assert 0 < report.records < finished[1].records
         union |= contents(out)
     assert union == contents(finished[0])
-    monkeypatch.delenv("WORLD_SIZE")  # another program's RANK, of which a data set without records came
+    monkeypatch.delenv("WORLD_SIZE")  # another program's RANK, which once made a data set without records
     with pytest.raises(InputError, match=r"shard: '1/1' \(RANK/WORLD_SIZE, as torchrun .* for all pictures 0/1"):
         dataclasses.replace(config)
 
@@ -387,8 +387,8 @@ def test_ctrl_c_while_the_depth_model_is_loaded(config: GenerateConfig, monkeypa
 
 
 def interrupted(config: GenerateConfig) -> None:
-    """Generate, with an interrupt from outside while workers are busy with the second picture and those after it."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
+    """Generate, and interrupt from outside while workers are busy with the second picture and later ones."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell start with SIGINT ignored
     generate_dataset(config, lambda done, total, message: os.kill(os.getpid(), signal.SIGINT) if done == 1 else None)
 
 
@@ -452,7 +452,7 @@ def test_a_folder_of_odd_files_gives_records_or_reasons_for_each(tmp_path: Path)
 
 
 def test_names_that_are_no_text_are_listed_and_everything_else_is_made(tmp_path: Path) -> None:
-    """Old file systems and archives bring names in other encodings."""
+    """Old file systems and archives have names in other encodings."""
     folder = tmp_path / "in"
     folder.mkdir()
     shutil.copy(SAMPLES / "train/cat_face.jpg", folder / "cat.jpg")
@@ -466,7 +466,7 @@ def test_names_that_are_no_text_are_listed_and_everything_else_is_made(tmp_path:
     report = generate_dataset(config, lambda done, total, text: said.append(text))
     assert report.records > 0
     assert sorted(reason for _, reason in report.skipped) == ["has a name that is not UTF-8 text; rename it"] * 2
-    assert "\n".join(said).encode()  # terminals and notebooks take text only
+    assert "\n".join(said).encode()  # terminals and notebooks only take text
     assert json.dumps(report.summary(), ensure_ascii=False).encode()
     assert [path.name for path in example_pictures(config)] == ["cat.jpg"]
 
@@ -605,7 +605,7 @@ def test_crops_with_too_small_a_hole_are_dropped_and_listed(
 def test_memory_stays_bounded_however_many_pictures_wait(
     config: GenerateConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a slow last step, loading waits: never more pictures in flight than a few per worker."""
+    """With a slow last step, loading waits: only a few pictures per worker are in flight."""
     loaded, finished, most = [0], [0], [0]
     real_load, real_skip = generate_module.Pipeline.load, generate_module.Pipeline.skip
 
@@ -631,7 +631,7 @@ def test_memory_stays_bounded_however_many_pictures_wait(
 def test_reading_and_writing_go_on_while_the_depth_network_works(
     config: GenerateConfig, finished: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While one picture is in the network, the next ones get read and the one before gets written, even by one thread."""
+    """While one picture is in the network, the next ones are read and the last one is written, even by one thread."""
     run, patience = generate_module.Pipeline, 60
     loaded, written = threading.Semaphore(0), threading.Semaphore(0)
     real_load, real_infer, real_finish = run.load, run.infer, run.finish
@@ -661,5 +661,5 @@ def test_reading_and_writing_go_on_while_the_depth_network_works(
     for name, function in (("load", load), ("infer", infer), ("finish", finish)):
         monkeypatch.setattr(run, name, function)
     generate_dataset(dataclasses.replace(config, workers=1))
-    assert place[0] == 3  # of 6 files, as many can be used
+    assert place[0] == 3  # that many of the 6 files can be used
     assert contents(Path(config.output_dir)) == contents(finished[0])

@@ -1,4 +1,4 @@
-"""Depth maps are inferred once: further runs over the same pictures take them from the cache and write the same files."""
+"""Depth maps are inferred once: further runs on the same pictures take them from the cache and write the same files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def inferences(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of pictures in each call of the real network from now on."""
+    """Return a list that collects the number of pictures in each call of the real network."""
     calls: list[int] = []
     forward = FastDepthNetwork.forward
 
@@ -69,7 +69,7 @@ def test_a_second_run_infers_nothing_and_writes_the_same_files(
     assert second.summary()["beside"] == "one_FastDepth, theirs_Any_B", "a training takes these, iw3's too"
     assert len(inferences) == 3
     assert records(tmp_path / "a", "two") == records(tmp_path / "a", "one")
-    # and so does another folder that is told where it is, with other holes from the same depth
+    # and so does another folder that is given its path, with other holes from the same depth
     cache = str(tmp_path / "a" / "depth_cache")
     shared = dataclasses.replace(first, output_dir=str(tmp_path / "b"), depth_cache=cache, eval_only=True)
     generate_dataset(shared)
@@ -137,7 +137,7 @@ def test_maps_of_distances_in_a_folder_of_their_own(pictures: Path, tmp_path: Pa
 
 @pytest.fixture
 def with_maps(tmp_path: Path) -> GenerateConfig:
-    """A photo with a depth map beside it: something near in front of something far."""
+    """Return a photo with a depth map beside it: something near in front of something far."""
     copy_photos(tmp_path / "in", eval="astronaut")
     depth = np.zeros((300, 300), np.float32)
     depth[100:250, 80:160] = 1
@@ -149,7 +149,7 @@ def with_maps(tmp_path: Path) -> GenerateConfig:
 
 
 def move_near_thing(config: GenerateConfig) -> None:
-    """Change the depth map in its content alone: same name, same size."""
+    """Change only the content of the depth map, not its name or size."""
     path = Path(config.dataset_dir) / "eval" / "astronaut_depth.npy"
     np.save(path, np.roll(np.load(path), 40, axis=1))
 
@@ -221,7 +221,7 @@ def use_network(monkeypatch: pytest.MonkeyPatch, network: torch.nn.Module) -> No
 def test_the_thread_of_the_network_does_nothing_else(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reading, hashing, the depth cache, warping and encoding are left to the workers: the network needn't wait for them."""
+    """Workers do the reading, hashing, caching, warping and encoding, so the network needn't wait for them."""
     network, elsewhere = Watched(), dict[str, set[str]]()
     use_network(monkeypatch, network)
 
@@ -240,7 +240,7 @@ def test_the_thread_of_the_network_does_nothing_else(
     for name in ("find", "store"):
         watch(DepthCache, name)
     generate_dataset(GenerateConfig(str(pictures), str(tmp_path), "p", "Any_B", size=256, workers=2, device="cpu"))
-    assert len(network.threads) in (3, 5)  # where bf16 is fast it is asked twice more, about a probe
+    assert len(network.threads) in (3, 5)  # where bf16 is fast, it is called twice more, on a probe picture
     assert set(network.threads) == {"MainThread"}
     assert elsewhere.keys() == {*steps, "find", "store"}
     assert all(name.startswith("generate") for threads in elsewhere.values() for name in threads)
@@ -257,7 +257,7 @@ def test_a_network_that_answers_with_nan_gives_a_reason(
     )
     reason = "gets no depth: Any_B: its answer holds NaN or infinite values; use another checkpoint or device=cpu"
     assert dict(generate_dataset(config).skipped) == {"eval/astronaut.jpg": reason}
-    assert not list((tmp_path / "depth_cache").glob("*"))  # and it isn't remembered
+    assert not list((tmp_path / "depth_cache").glob("*"))  # and it isn't cached
 
 
 def test_where_no_photo_has_a_map_the_photo_is_named_and_not_the_frame_of_a_video(tmp_path: Path) -> None:

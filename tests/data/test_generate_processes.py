@@ -1,4 +1,4 @@
-"""Several processes on one data set: the same files as from one, one progress, and none of them left behind."""
+"""Several processes on one data set: the same files as from one, one progress report, no process left behind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PICTURES = 6
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photos, and a video of which one frame is taken."""
+    """Return a folder with photos and a video of which one frame is taken."""
     folder = tmp_path_factory.mktemp("pictures")
     for number in range(PICTURES - 1):
         coarse = numpy_rng("picture", number).integers(0, 256, (6, 8, 3), np.uint8)
@@ -50,7 +50,7 @@ def config(pictures: Path, out: Path, processes: int, **changes: object) -> Gene
 
 @pytest.fixture(scope="module")
 def whole(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GenerateReport]:
-    """What one process makes."""
+    """Return the data set that one process makes."""
     folder = tmp_path_factory.mktemp("whole")
     return folder, generate_dataset(config(pictures, folder, 1))
 
@@ -100,7 +100,7 @@ def test_more_processes_than_pictures_tell_the_whole_progress(pictures: Path, tm
 
 
 def test_workers_share_the_cores(pictures: Path, tmp_path: Path) -> None:
-    """On 3 cores, 3 workers started 9 threads."""
+    """Once, on 3 cores, 3 workers started 9 threads."""
     running, seen, cores = list[int](), list[int](), torch.get_num_threads()
     torch.set_num_threads(3)
     try:
@@ -119,7 +119,7 @@ def test_what_several_processes_began_one_finishes_and_none_of_them_is_left(
     pictures: Path, whole: tuple[Path, GenerateReport], tmp_path: Path
 ) -> None:
     def stop(done: int, total: int, message: str) -> None:
-        if done >= 2:  # the second process may begin to tell when the first has done more than two
+        if done >= 2:  # when the second process begins to report, the first may have done more than two
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt, match=r"after [2-5] of 6 pictures; run the same again to continue"):

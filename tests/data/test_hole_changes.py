@@ -22,7 +22,7 @@ SIZE, CROP = 200, 128
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Records of noise with an upright bar of hole, so that every column can be told from every other."""
+    """Return records of noise with an upright bar as hole: noise makes every column different from the others."""
     root = tmp_path_factory.mktemp("records")
     for number in range(4):
         hole = np.zeros((SIZE, SIZE), np.uint8)
@@ -51,7 +51,7 @@ def test_a_thin_hole_is_what_lies_next_to_the_near_object(row: list[bool], width
 
 
 def widest(hole: torch.Tensor) -> int:
-    """Return the px of the longest row of missing pixels of `hole` (1, S, S)."""
+    """Return the length in px of the longest run of missing pixels in a row of `hole` (1, S, S)."""
     runs = hole[0].int()
     return max(len(part) for row in runs.tolist() for part in "".join(map(str, row)).split("0"))
 
@@ -75,7 +75,7 @@ def test_the_picture_ends_in_the_hole_and_its_border_repeats(folder: Path) -> No
         beyond = {}
         for side, turned in (("right", x.flip(-1)), ("left", x)):
             changes = (turned != turned[..., :1]).any(dim=0).any(dim=0)
-            beyond[side] = int(changes.int().argmax())  # columns from the crop's border on that are all alike
+            beyond[side] = int(changes.int().argmax())  # number of equal columns from the crop's border on
         side = max(beyond, key=lambda name: beyond[name])
         assert MARGIN < beyond[side] <= MARGIN + BEYOND_MAX + 1
         edge = slice(None, beyond[side]) if side == "left" else slice(CROP - beyond[side], None)

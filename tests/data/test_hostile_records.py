@@ -1,4 +1,4 @@
-"""Data sets from elsewhere, or damaged: told before training, never trained on, never written through."""
+"""Foreign or damaged data sets: reported before training, never trained on, never written through links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sources and data set folders from elsewhere: names of any length, exchanged content, links that lead outside."""
+"""Sources and data set folders from elsewhere: names of any length, replaced content, links that lead outside."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_added_pictures_are_told_from_changed_ones_and_how_they_can_join(root: P
 
 
 def test_another_folder_whose_pictures_have_the_same_names_and_sizes_is_noticed(root: Path) -> None:
-    """As frames of two films in a format without compression: neither was changed since."""
+    """Like frames of two films in an uncompressed format, neither of which has been modified since."""
     shutil.copytree(root / "in", root / "other")
     photo, later = root / "other" / "eval" / "a.jpg", time.time() + 9
     photo.write_bytes(photo.read_bytes()[:-1] + b"x")
@@ -138,7 +138,7 @@ def test_another_folder_whose_pictures_have_the_same_names_and_sizes_is_noticed(
 
 
 class TestDeletedRecordsStayDeleted:
-    """However the same command comes to look at their photo again."""
+    """Whatever makes the same command process their photo again."""
 
     def test_all_of_a_photo(self, root: Path) -> None:
         delete_records(root / "out", [record.name for record in list_records(root / "out") if "train" in record.name])
@@ -185,7 +185,7 @@ def test_frames_of_a_video_with_the_longest_name_are_saved(name: str, tmp_path: 
     (tmp_path / "v.mp4").rename(tmp_path / "in" / f"{name}.mp4")
     job = config(tmp_path, eval_fraction=0.0, video_interval=0.5)
     made = generate_dataset(job)
-    report = generate_dataset(replace(job, save_frames=True))  # also of a data set that is finished
+    report = generate_dataset(replace(job, save_frames=True))  # also for a finished data set
     frames = [path.name for path in (tmp_path / "out" / "frames").rglob("*.png")]
     assert report.records == made.records > 0
     assert len(frames) == 2, "each has a name of its own"

@@ -1,4 +1,4 @@
-"""Every odd file becomes a right picture or a listed reason; nothing crashes, warns or hangs."""
+"""Every odd file becomes a correct picture or a reported reason; nothing crashes, warns or hangs."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_cleaning_shows_first_and_then_deletes_exactly_that(tmp_path: Path) -> N
     (tmp_path / "train" / "other.png").touch()
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     assert set(shown := clean_prefix(tmp_path, "a_M1")) == set(wanted)
-    assert all(path.exists() for path in wanted)  # so far it was only shown
+    assert all(path.exists() for path in wanted)  # so far they were only listed
     assert clean_prefix(tmp_path, "a_M1", dry_run=False) == shown
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == before - set(wanted)
     assert data_set_names(tmp_path) == ["a_M10", "a_M1_x", "aa_M1"]
@@ -148,7 +148,7 @@ def test_another_number_of_shards_is_refused_while_one_is_running(tmp_path: Path
     with manifest.lock(tmp_path, "a_M1", "2/3"), manifest.lock(tmp_path, "a_M10", "0/2"):
         pass  # one after the other is fine, and so is another data set
     with manifest.lock(tmp_path, "a_M1", "1/4"), manifest.lock(tmp_path, "a_M1", "0/2"):
-        pass  # a process of the other machine, which has other pictures
+        pass  # a process on the other machine, which has other pictures
     with (
         manifest.lock(tmp_path, "a_M1", "2/4"),
         pytest.raises(InputError, match="another number of shards than 2"),
@@ -157,14 +157,14 @@ def test_another_number_of_shards_is_refused_while_one_is_running(tmp_path: Path
         pass
     asking = FolderLock(tmp_path / manifest.LOCK_FOLDER, "asked", "a_M1_0of2.lock", shared=True)
     with asking, manifest.lock(tmp_path, "a_M1", "2/3"):
-        pass  # who only asks whether a shard is being written keeps nobody off who asks the same
+        pass  # a check whether a shard is being written doesn't block others
 
 
 def test_machines_that_write_the_same_file_of_a_shared_folder_dont_meet(tmp_path: Path) -> None:
     file = tmp_path / "parameters.json"
     with atomic_path(file) as mine:
         mine.write_text("mine")
-        with atomic_path(file) as theirs:  # of a process with the same number, as containers have
+        with atomic_path(file) as theirs:  # by a process with the same id, as in containers
             theirs.write_text("theirs")
         assert file.read_text() == "theirs"
     assert file.read_text() == "mine"

@@ -1,4 +1,4 @@
-"""Mixed colours right of holes: what forward warps leave there, in the input of training samples and nowhere else."""
+"""Mixed colours right of holes: what forward warps leave there; in the input of training samples and nowhere else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIZE, CROP, MARGIN = 96, 64, 16
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Records of noise with two upright bars of hole, so that every change shows."""
+    """Return records of noise with two upright bars as hole, so that every change shows."""
     for number in range(4):
         hole = np.zeros((SIZE, SIZE), np.uint8)
         hole[10:90, 30:37] = hole[20:80, 50 + number : 52 + number] = 255
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def mixed_by_hand(picture: np.ndarray, hole: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Walk along each row: a known pixel k px right of a hole takes its share from 2 px left of where that hole starts."""
+    """Mix row by row: a known pixel k px right of a hole takes its share from 2 px left of the hole's start."""
     mixed = picture.copy()
     for row in range(hole.shape[0]):
         start = last = None
@@ -95,7 +95,7 @@ def test_the_chance_is_kept() -> None:
 
 
 def test_shares_are_like_those_that_forward_warps_leave() -> None:
-    """White things before a dark ground: how white is the ground right of the holes that moving them leaves?"""
+    """White things move before a dark background: how white is the background right of the holes that they leave?"""
     found: list[list[float]] = [[] for _ in range(BORDER_REACH)]
     for number in range(40):
         scene = draw_scene(numpy_rng("border", number), (96, 160))

@@ -63,7 +63,7 @@ def test_it_is_built_once(pairs: list[tuple[Path, Path]], monkeypatch: pytest.Mo
 def test_runs_that_begin_with_a_new_data_set_at_once_all_read_the_pack(
     pairs: list[tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One of them read the PNG files for its whole life, several times as slowly: the other's pack and its own index didn't fit."""
+    """Once, one of them read the slow PNG files throughout, because its own index didn't fit the other's pack."""
     packs: list[packed.PackedRecords | None] = []
     write = packed.atomic_write_text
 

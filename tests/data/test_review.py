@@ -1,4 +1,4 @@
-"""Looking through a data set and deleting what is bad: always whole pairs, and back again."""
+"""Looking through a data set, deleting bad records and restoring them: always whole pairs."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ def write_pair(folder: Path, stem: str, hole_rows: int) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four records with holes of 5, 10, 15 and 20 %; the first two of one picture and with a manifest."""
+    """Return four records with holes of 5, 10, 15 and 20 %; the first two are of one picture and have a manifest."""
     data_set = manifest.manifest_folder(tmp_path, "a_FastDepth")
     manifest.begin(data_set, {"seed": 0}, {"train": {}})
     for number in range(3):
@@ -81,7 +81,7 @@ def names(folder: Path) -> list[str]:
 
 
 def holes_without_pictures(folder: Path) -> set[str]:
-    """Return the holes at which iw3, which lists holes, would fail."""
+    """Return the holes without a picture, at which iw3 would fail because it lists holes."""
     stems = [{path.name[:-6] for path in folder.glob(f"train/*_{half}.png")} for half in "MC"]
     return stems[0] - stems[1]
 
@@ -110,7 +110,7 @@ def test_deleting_takes_both_files_of_each_record_and_nothing_else(folder: Path)
     set_marks(folder, [gone[0]], True)
     assert delete_records(folder, gone) == 2
     assert names(folder) == ["train/a_FastDepth_00000000", "train/a_FastDepth_00000002"]
-    assert len(find_pairs(folder / "train")) == 2  # refuses halves
+    assert len(find_pairs(folder / "train")) == 2  # it raises for incomplete pairs
     assert read_marks(folder) == set()
 
 
@@ -164,7 +164,7 @@ def test_a_deletion_may_be_completed_by_who_lists_the_records_meanwhile(
 
     def move(path: Path, target: Path) -> object:
         monkeypatch.undo()
-        assert len(names(folder)) == 3  # another browser's
+        assert len(names(folder)) == 3  # deleted in another browser
         return original(path, target)
 
     monkeypatch.setattr(shutil, "move", move)

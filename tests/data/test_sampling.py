@@ -1,4 +1,4 @@
-"""Hard records come more often, crops hold holes, and both equal the reference where it is right."""
+"""Hard records are drawn more often, crops hold holes, and both equal the reference where that is correct."""
 
 from __future__ import annotations
 

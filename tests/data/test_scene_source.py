@@ -21,7 +21,7 @@ from inpaintkit.files import atomic_write_text
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two photos and a broken file to train on, and one photo to judge on."""
+    """Return a folder with two photos and a broken file to train on, and one photo to evaluate on."""
     root = copy_photos(tmp_path_factory.mktemp("pictures"), train="cat_face dahlia", eval="astronaut")
     (root / "train" / "broken.jpg").write_bytes(b"no picture")
     return root

@@ -1,4 +1,4 @@
-"""Videos as sources: which frames are taken, that they look right, and that odd files give a reason."""
+"""Videos as sources: which frames are taken, that they look right, and that odd files are reported with a reason."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def refusal(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def two_scenes(tmp_path_factory: pytest.TempPathFactory) -> TwoScenes:
-    """A lossless video of two scenes of two seconds each, and its frames."""
+    """Return a lossless video of two scenes of two seconds each, and its frames."""
     frames = [*scene("train/dahlia", 2 * FPS), *scene("train/cat_face", 2 * FPS)]
     path = tmp_path_factory.mktemp("two_scenes") / "two.mkv"
     return write_video(path, frames, pixel_format="yuv444p", options=LOSSLESS, gop=9), frames
@@ -184,7 +184,7 @@ class TestReading:
         _, moments = survey(path, 100.0, 0.0)
         misled = dataclasses.replace(moments[3], key=moments[30].stamp)
         readers = VideoReaders(1)
-        for moment, number in ((misled, 3), (moments[5], 5)):  # and the stream can still be gone on with
+        for moment, number in ((misled, 3), (moments[5], 5)):  # and reading can continue after that
             assert np.abs(frame_picture(readers.read(path, moment)).astype(int) - frames[number]).max() <= 3
         readers.close()
 
@@ -307,7 +307,7 @@ class TestBadFiles:
             assert np.abs(seen.astype(int) - frames[round(moment.time * FPS)]).mean() < 1
 
     def test_a_frame_that_was_damaged_since_the_survey_is_not_taken(self, tmp_path: Path) -> None:
-        """Also where it is so little that it looks as it did: what is missing is guessed from the frame before."""
+        """Even if the damage is so small that the frame looks the same, because the decoder conceals it."""
         path = write_video(tmp_path / "a.mkv", scene("train/dahlia", 6, travel=0.05), "mpeg4")
         *_, before, last = survey(path, 100.0, 0.0)[1]
         data = path.read_bytes()
@@ -378,7 +378,7 @@ class TestChoice:
 
     def test_near_duplicates_are_taken_once(self, tmp_path: Path) -> None:
         a, b = next(scene("train/dahlia", 1)), next(scene("train/cat_face", 1))
-        shots = [still(a, 3 * FPS), still(b, 2 * FPS), still(a, 2 * FPS)]  # also when a scene comes back
+        shots = [still(a, 3 * FPS), still(b, 2 * FPS), still(a, 2 * FPS)]  # a scene that returns is a duplicate too
         assert len(taken(write_video(tmp_path / "a.mp4", chain(*shots)), 0.5)) == 2
 
     def test_fast_movement_is_no_cut(self, tmp_path: Path) -> None:
@@ -438,7 +438,7 @@ class TestChoice:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photos and videos side by side, one video broken, one a copy."""
+    """Return a folder of photos and videos, one video broken, one a copy."""
     root = tmp_path_factory.mktemp("sources")
     for split in ("train", "eval"):
         (root / split).mkdir()
@@ -550,7 +550,7 @@ class TestDataSet:
 
     @pytest.mark.parametrize(("axis", "words"), [(1, "side by side"), (0, "one above the other"), (None, "")])
     def test_a_3d_film_is_said_to_show_two_views(self, axis: int | None, words: str, tmp_path: Path) -> None:
-        """Each frame became one picture of two halves. A frame and its mirror image are one picture."""
+        """Each frame would become one picture of two halves. A frame beside its mirror image is no stereo pair."""
         frames = list(scene("train/fig_bowl", FPS, (256, 256)))
         others = (f[:, ::-1] if axis is None else np.roll(f, 6, 1) for f in frames)
         pairs = (np.concatenate(pair, 1 if axis is None else axis) for pair in zip(frames, others, strict=True))
@@ -572,7 +572,7 @@ class TestDataSet:
 class TestAutomaticDivision:
     @pytest.fixture
     def flat(self, sources: Path, tmp_path: Path) -> Path:
-        """Two videos and a photo straight in a folder."""
+        """Return a folder with two videos and a photo, without subfolders."""
         for path in (sources / "train/b_clip.mp4", sources / "eval/e_clip.mkv", sources / "train/a.jpg"):
             (tmp_path / "flat").mkdir(exist_ok=True)
             shutil.copy(path, tmp_path / "flat")
@@ -612,7 +612,7 @@ class TestAutomaticDivision:
         assert split["eval"]
         more = split_files([*files, Path("zzz.mp4")], fraction, [*files, Path("zzz.mp4")])
         moved = set(split["eval"]) ^ set(more["eval"]) - {Path("zzz.mp4")}
-        assert len(moved) <= 1  # only the one that had been moved so that no side is empty
+        assert len(moved) <= 1  # only the one that had been moved so that neither half is empty
 
     def test_the_share_is_kept_on_average(self) -> None:
         files = [Path(f"picture_{n}.jpg") for n in range(2000)]

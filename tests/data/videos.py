@@ -19,16 +19,16 @@ from toy_files import SAMPLES
 FPS = 12
 CLOCK = 12000  # ticks a second
 BIT_RATE = 4_000_000
-ENCODE_THREADS = 2  # else the machine's cores, by which x264's files differ
+ENCODE_THREADS = 2  # by default one per core, and x264's files depend on their number
 MATRIX_OFFSET = 44  # bytes from the name of a track header (version 0) to its matrix
 
-LUMA = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}  # of red and blue, by matrix
+LUMA = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}  # red's and blue's, by matrix
 
 Frame = NDArray[np.uint8]
 
 
 def scene(photo: str, count: int, size: tuple[int, int] = (256, 192), travel: float = 0.3) -> Iterator[Frame]:
-    """Yield `count` frames (height, width, 3) of a camera that moves over a shipped photo (``train/dahlia``)."""
+    """Yield `count` frames (height, width, 3) of a camera moving over a shipped photo (e.g. ``train/dahlia``)."""
     with Image.open(SAMPLES / f"{photo}.jpg") as image:
         image.thumbnail((size[0] * 2, size[1] * 2))
         pixels = np.asarray(image.convert("RGB"))
@@ -55,7 +55,7 @@ def blurred(frames: Iterable[Frame], sigma: float = 6) -> Iterator[Frame]:
 
 
 def dissolve(before: Frame, after: Frame, count: int) -> Iterator[Frame]:
-    """Yield `count` mixtures of two frames, from the first to the second."""
+    """Yield `count` blends of two frames, from the first to the second."""
     for number in range(1, count + 1):
         yield cv2.addWeighted(after, number / (count + 1), before, 1 - number / (count + 1), 0)
 
@@ -103,7 +103,7 @@ def write_video(
 
 
 def to_yuv(pixels: NDArray[Any], matrix: int) -> NDArray[np.uint16]:
-    """Return RGB (H, W, 3) as 16-bit Y'CbCr (H, W, 3) of limited range; PyAV before 18 knows no BT.2020."""
+    """Return RGB (H, W, 3) as 16-bit Y'CbCr (H, W, 3) of limited range; PyAV before 18 doesn't support BT.2020."""
     r, g, b = np.moveaxis(pixels / float(np.iinfo(pixels.dtype).max), -1, 0)
     red, blue = LUMA[matrix]
     y = red * r + (1 - red - blue) * g + blue * b
@@ -113,7 +113,7 @@ def to_yuv(pixels: NDArray[Any], matrix: int) -> NDArray[np.uint16]:
 
 
 def turn_movie(path: Path, degrees: float) -> None:
-    """Write into an mp4 file's track header that its pictures are to be shown turned counter-clockwise."""
+    """Set the track header of an mp4 file so that its pictures are shown turned counter-clockwise."""
     data = bytearray(path.read_bytes())
     cos, sin = round(np.cos(np.radians(degrees))), round(np.sin(np.radians(degrees)))
     place = data.index(b"tkhd") + MATRIX_OFFSET
@@ -122,7 +122,7 @@ def turn_movie(path: Path, degrees: float) -> None:
 
 
 def write_sound(path: Path, cover: Frame | None = None) -> Path:
-    """Write half a second of sound, without pictures but for the `cover` of the record."""
+    """Write half a second of sound without pictures, except for an album `cover`."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=44100, layout="mono")
         if cover is not None:

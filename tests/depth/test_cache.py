@@ -1,4 +1,4 @@
-"""The cache answers for the same picture and model without inference, and for nothing else."""
+"""The cache returns depth without inference for the same picture and model, and for nothing else."""
 
 import os
 from collections.abc import Callable
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.attack
 
 
 class Counting:
-    """A depth model that counts how often it is asked."""
+    """A depth model that counts its calls."""
 
     def __init__(self, name: str = "Counting", version: str = "1", resolution: int = 8) -> None:
         self.name, self.version, self.resolution, self.metric, self.calls = name, version, resolution, False, 0
@@ -125,7 +125,7 @@ def test_the_folder_stays_below_its_limit_and_the_least_used_go_first(tmp_path: 
     model, limit = Counting(), 30_000
     cache = DepthCache(tmp_path, limit)
     for seed in range(12):
-        answer(cache, picture(0, 48), model)  # always in use
+        answer(cache, picture(0, 48), model)  # used every time
         answer(cache, picture(seed, 48), model)
         for age, path in enumerate(sorted(tmp_path.glob("*.png"), key=os.path.getmtime)):
             os.utime(path, (1e9 + age, 1e9 + age))
@@ -143,7 +143,7 @@ def test_a_smaller_limit_holds_from_the_start(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_writer_left_goes_and_what_another_one_writes_stays(tmp_path: Path) -> None:
-    """Else the folder grows beyond its limit unseen."""
+    """Otherwise the folder would silently grow beyond its limit."""
     left, written = (tmp_path / f".{key}.png.{number}.tmp" for key, number in (("a", 1), ("b", 2)))
     for path in (left, written):
         path.write_bytes(b"half a map")
@@ -161,7 +161,7 @@ def test_maps_carry_the_name_of_their_model(tmp_path: Path) -> None:
 
 
 def test_threads_may_store_the_same_and_other_maps_at_once(tmp_path: Path) -> None:
-    """Two passes over one picture may see it alike, and are then finished at the same time."""
+    """Two passes over a picture may see it identically, and then finish at the same time."""
     cache, model = DepthCache(tmp_path, 200_000), Counting()
     depths = {depth_key(pixels, model): pixels[:, :1] for pixels in (picture(seed, 64) for seed in range(4))}
     with ThreadPoolExecutor(8) as pool:

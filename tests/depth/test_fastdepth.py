@@ -1,4 +1,4 @@
-"""FastDepth gives the published network's distances, as depth in 0..1 with 1 near, at the asked size."""
+"""FastDepth gives the published network's distances as depth in 0..1, 1 = near, at the requested size."""
 
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def test_with_flip_a_mirrored_picture_gives_the_mirrored_depth() -> None:
 def test_inverse_distance_is_scaled_between_percentiles() -> None:
     distance = torch.full((1, 1, 10, 100), 2.0)
     distance[..., :50] = 1.0
-    distance[0, 0, 0, 0] = 0.0  # one wild pixel must not take up the range
+    distance[0, 0, 0, 0] = 0.0  # one outlier must not take up the range
     depth = distance_to_depth(distance)
     assert depth[..., :50].min() == 1
     assert depth[..., 50:].max() == 0
@@ -92,7 +92,7 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
 
 
 def test_other_weights_change_the_version(tmp_path: Path) -> None:
-    """Also where they were exchanged since the program began: a depth cache must not mix them up."""
+    """Even if the file was replaced while the program runs: a depth cache must not mix them up."""
     tensors, file, versions = (
         load_file(WEIGHTS),
         tmp_path / "other.safetensors",

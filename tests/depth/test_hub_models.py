@@ -99,7 +99,7 @@ def test_every_name_infers_depth_the_right_way_round(name: str, hub_code: Path) 
     depth = create(name, model_path=hub_code, hub_dir=hub_code, resolution=42).infer(red_ramp())
     assert depth.min() == 0
     assert depth.max() == 1
-    # the stand-ins answer with redness: a distance for the metric networks and Depth Anything 3, else a nearness
+    # the stand-ins return redness: a distance for the metric networks and Depth Anything 3, else inverse depth
     far_is_red = DEPTH_MODELS[name].metric or name.startswith("Any_V3_Mono")
     assert (depth[..., 0].mean() > depth[..., -1].mean()) == far_is_red
 
@@ -112,7 +112,7 @@ def test_zoedepth_any_is_fed_as_iw3_feeds_it(hub_code: Path) -> None:
     assert seen.min() == pytest.approx(-1, abs=0.1)  # mean 0.5 and deviation 0.5, not ImageNet's
     assert seen.max() == pytest.approx(1, abs=0.1)
     assert all(side % 14 == 0 for side in seen.shape[2:])
-    assert depth.shape[2] < seen.shape[2]  # the mirror border came off; the network's own doubling didn't happen
+    assert depth.shape[2] < seen.shape[2]  # the mirrored border is removed; the network's own resizing is disabled
 
 
 def test_distill_any_depth_sees_imagenet_colours(hub_code: Path) -> None:

@@ -75,7 +75,7 @@ def test_maps_may_be_named_after_another_pattern(tmp_path: Path) -> None:
     given = tmp_path / "photo.jpg"
     assert MapFileModel(folder=maps, map_name="{name}").infer_file(given).shape == (1, 1, 3, 4)
     assert MapFileModel(folder=maps, map_name="z.{name}").infer_file(given).shape == (1, 1, 3, 2)
-    with pytest.raises(InputError, match="give the folder of"):  # they would be taken for pictures
+    with pytest.raises(InputError, match="give the folder of"):  # maps of other names would be taken for pictures
         MapFileModel(map_name="z.{name}")
     with pytest.raises(InputError, match=r"^model_path: .*photo\.npy is a file; give a folder"):
         MapFileModel(folder=maps / "photo.npy", map_name="{name}")
@@ -130,7 +130,7 @@ def put(folder: Path, size: tuple[int, int], turn: int = 1, photo: str = "photo.
 
 
 class TestShape:
-    """A map is never stretched over a picture of another shape, but for what networks do."""
+    """A map is never stretched to a picture of another shape, except by as much as networks squeeze."""
 
     def test_a_smaller_map_of_the_same_shape(self, tmp_path: Path) -> None:
         assert MapFileModel().infer_file(put(tmp_path, (401, 300))).shape == (1, 1, 30, 40)
@@ -152,7 +152,7 @@ class TestShape:
     def test_a_map_that_a_network_squeezed_gets_the_pictures_shape(
         self, turn: int, shape: tuple[int, int], tmp_path: Path
     ) -> None:
-        """As iw3's of ZoeD_N is, by 7 % of 16:9: turned by some degrees with the photo, edges would else lie beside it."""
+        """iw3's maps of ZoeD_N differ from 16:9 by 7 %; rotated with the photo, their edges would miss the photo's."""
         depth = MapFileModel().infer_file(put(tmp_path, (1440, 1000), turn))[0, 0]
         assert depth.shape == shape
         assert float(depth.mean()) == pytest.approx(0.5)
@@ -173,7 +173,7 @@ def npy(shape: str, content: bytes = b"") -> bytes:
 
 
 def bomb() -> bytes:
-    """Return the beginning of a PNG file that says it has 40000 x 40000 px."""
+    """Return the beginning of a PNG file that claims 40000 x 40000 px."""
     header = b"IHDR" + (40000).to_bytes(4, "big") * 2 + b"\x10\x00\x00\x00\x00"
     return b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + header + zlib.crc32(header).to_bytes(4, "big")
 

@@ -1,4 +1,4 @@
-"""The real classes of transformers, with tiny random weights on disk, give depth in 0..1 with 1 near."""
+"""The real classes of transformers, with tiny random weights on disk, give depth in 0..1, 1 = near."""
 
 import itertools
 import shutil
@@ -78,7 +78,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         }
     generator = torch.Generator().manual_seed(0)
     for name, network in networks.items():
-        # the usual start is so close to 0 that all depths would be equal
+        # the default initialisation is so close to 0 that all depths would be equal
         for weights in network.parameters():
             if weights.dim() > 1:
                 weights.data.normal_(0, 0.3, generator=generator)
@@ -149,14 +149,14 @@ def test_depth_pro_pictures_equal_the_librarys_own(checkpoints: dict[str, Path])
 
 
 def test_zoedepth_border_and_scale_equal_the_librarys_own() -> None:
-    """Without resizing, where the library interpolates without antialias and this kit with."""
+    """Without resizing, for which the library interpolates without antialiasing and this kit with it."""
     processor = transformers.ZoeDepthImageProcessor(do_resize=False, do_rescale=False)
     theirs = processor(list(pictures()), return_tensors="pt")["pixel_values"]
     assert (normalise(add_border(pictures()), CENTRED) - theirs).abs().max() < 1e-6
 
 
 def test_zoedepth_answers_equal_the_librarys_own_after_processing(checkpoints: dict[str, Path]) -> None:
-    """The library enlarges first and cuts the border off then, the kit the other way round: hence the tolerance."""
+    """The library enlarges first and then cuts off the border, the kit does the reverse: hence the tolerance."""
     model, given = create("ZoeD_N", checkpoints, 192), pictures(300, 300)
     seen = watch(model, given)
     with torch.inference_mode():
@@ -169,18 +169,18 @@ def test_zoedepth_answers_equal_the_librarys_own_after_processing(checkpoints: d
 
 
 def test_depth_pro_answers_equal_the_librarys_own_after_processing(checkpoints: dict[str, Path]) -> None:
-    """The library turns inverse depth into metres by the angle of view; scaled to 0..1, its inverse is what the kit gives."""
+    """The library converts inverse depth to metres by the angle of view; their inverse in 0..1 is the kit's depth."""
     model, given = create("DepthPro", checkpoints), pictures(24, 32)
     with torch.inference_mode():
         answer = model.network(watch(model, given))
-    # random weights answer with values beyond the library's limits; a linear change is undone by scaling to 0..1
+    # random weights give values beyond the library's limits; scaling to 0..1 undoes any linear change
     answer.predicted_depth = answer.predicted_depth / answer.predicted_depth.max() + 0.1
     processor = transformers.DepthProImageProcessor()
     (theirs,) = processor.post_process_depth_estimation(answer, target_sizes=[(24, 32)])
     ours = model.infer(given)
     inverse = min_max(1 / theirs["predicted_depth"][None, None])
     assert ours.shape == inverse.shape
-    # the library doesn't smooth when it makes the answer smaller, and random weights answer with noise
+    # the library doesn't antialias when it shrinks the output, and random weights give noise
     smoothed = [F.avg_pool2d(depth, 4).flatten() for depth in (ours, inverse)]
     assert torch.corrcoef(torch.stack(smoothed))[0, 1] > 0.8
 
@@ -197,7 +197,7 @@ def test_bf16_is_used_where_it_is_faster_and_close(
     checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = create("Any_B", checkpoints, 56)
-    monkeypatch.setattr(network_model, "bf16_is_fast", lambda: True)  # as a processor with AMX
+    monkeypatch.setattr(network_model, "bf16_is_fast", lambda: True)  # like a processor with AMX
     clock = itertools.chain([0.0, 1.0, 1.0, 4.0], itertools.repeat(9.0))  # bf16 takes 1 s, fp32 3 s
     monkeypatch.setattr(network_model.time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(network_model, "BF16_TOLERANCE", 1.0)  # random weights are far more sensitive than trained ones
@@ -226,7 +226,7 @@ def test_a_data_set_is_continued_in_the_arithmetic_it_was_begun_in(checkpoints: 
 def test_the_version_tells_a_portrait_size_of_its_own_from_the_same_number_asked_for(
     checkpoints: dict[str, Path],
 ) -> None:
-    """Both say they work at 384 px, but look at a portrait at 512 and 384: a depth cache must not mix them up."""
+    """Both have resolution 384, but take portrait pictures at 512 and 384 px: a depth cache must not mix them up."""
     models, portrait = (create("ZoeD_N", checkpoints), create("ZoeD_N", checkpoints, 384)), pictures(100, 60)
     assert [model.resolution for model in models] == [384, 384]
     assert models[0].infer(portrait).shape != models[1].infer(portrait).shape
@@ -268,7 +268,7 @@ def test_a_weights_file_may_stand_for_its_folder(checkpoints: dict[str, Path]) -
 
 
 def test_a_downloaded_checkpoint_is_used_without_network(checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    """Laid out as the hub's own library caches it."""
+    """The checkpoint lies where the hub's own library caches it."""
     repository = tmp_path / "models--LiheYoung--depth-anything-base-hf"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text("0123")
@@ -313,7 +313,7 @@ def test_version_follows_the_weights(checkpoints: dict[str, Path], tmp_path: Pat
 
 
 def test_a_picture_that_does_not_fit_into_memory_says_what_needs_less(checkpoints: dict[str, Path]) -> None:
-    """The memory that it had taken until then is free when that is said."""
+    """By then, the memory that it had taken is free again."""
     model, failed = create("Any_S", checkpoints, 56), []
 
     def no_memory(_: object, inputs: tuple[torch.Tensor]) -> None:
@@ -331,7 +331,7 @@ def test_a_picture_that_does_not_fit_into_memory_says_what_needs_less(checkpoint
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_an_answer_that_is_no_number_is_never_a_depth(value: float, checkpoints: dict[str, Path]) -> None:
-    """As of a damaged checkpoint: it would become holes, and be kept in the depth cache."""
+    """A damaged checkpoint may give NaN, which would become holes and stay in the depth cache."""
     model = create("Any_S", checkpoints, 56)
 
     def spoil(_: object, __: object, answer: Any) -> None:

@@ -1,4 +1,4 @@
-"""Every name of the user's document can be asked for; what can't be had is explained in one sentence."""
+"""Every name in the documentation can be requested; why a model can't be loaded is explained in one sentence."""
 
 import contextlib
 import os
@@ -100,7 +100,7 @@ for name in sys.argv[2:]:
 
 @pytest.fixture
 def silent_server() -> Iterator[str]:
-    """Return the address of a server that begins an answer and never comes to its end, as no timeout of a library notices."""
+    """Return the address of a server that starts a response and never ends it, which no library's timeout notices."""
     ended = threading.Event()
 
     class Endless(BaseHTTPRequestHandler):
@@ -121,7 +121,7 @@ def silent_server() -> Iterator[str]:
 
 
 def test_a_network_that_swallows_everything_takes_less_than_ten_seconds(tmp_path: Path, silent_server: str) -> None:
-    """In a process of its own, without the variables that would tell the hubs' libraries to stay offline."""
+    """In a process of its own, without the variables that tell the hubs' libraries to stay offline."""
     names = ("Any_B", "ZoeD_Any_N")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))}
     done = subprocess.run(
@@ -136,7 +136,7 @@ def test_a_network_that_swallows_everything_takes_less_than_ten_seconds(tmp_path
 
 
 def test_nothing_goes_on_asking_beyond_the_limit(silent_server: str) -> None:
-    """A thread that is still at it when the program ends can crash it."""
+    """A thread that is still running when the program ends can crash it."""
     started, before = time.monotonic(), set(threading.enumerate())
     assert reachable([silent_server, f"{silent_server}/b"], 0.5) == {silent_server: False, f"{silent_server}/b": False}
     assert time.monotonic() - started < 2

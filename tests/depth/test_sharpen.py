@@ -29,7 +29,7 @@ def two_colours(height: int = 180, width: int = 320, edge: int = EDGE) -> torch.
 
 
 def test_a_soft_edge_becomes_a_step_at_the_colour_edge() -> None:
-    depth = soft_edge(edge=EDGE + 5)  # as networks do, the depth edge misses the picture's by some pixels
+    depth = soft_edge(edge=EDGE + 5)  # as with networks, the depth edge misses the picture's by some pixels
     sharp = sharpen_depth(depth, two_colours())
     steps = (sharp[..., :-1] - sharp[..., 1:])[0, 0]
     assert (steps.argmax(1) - (EDGE - 1)).abs().max() <= 1
@@ -50,7 +50,7 @@ def test_a_slope_under_texture_stays_a_slope() -> None:
 
 
 def test_sharpening_opens_holes_at_object_borders_of_real_photos() -> None:
-    """At divergence 2.5 soft depth opens next to nothing; sharpened depth opens holes that begin at a photo edge."""
+    """At divergence 2.5 soft depth opens hardly any holes; sharpened depth opens holes that begin at a photo's edge."""
     shares, hits = [], []
     for name in ("astronaut", "drum_room", "bird_lamp"):
         picture = F.interpolate(photo(name), scale_factor=720 / min(photo(name).shape[2:]), mode="bilinear")

@@ -1,4 +1,4 @@
-"""Scripts outside the package, as modules."""
+"""Load scripts outside the package as modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of `make bench`: which tables are plotted, and that one part can be taken anew."""
+"""The report of `make bench`: which tables are plotted, and that one part can be updated alone."""
 
 from __future__ import annotations
 

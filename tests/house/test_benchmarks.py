@@ -87,7 +87,7 @@ def scope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_gpu_is_compared_with_the_cpu_in_full_precision(scope: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the kit computes; in TF32, torch's default, soft masks and similarities would be told wrong."""
+    """As the kit computes; in TF32, torch's default, soft masks and similarities would be reported as wrong."""
     import gpu_checks
     import gpu_parts
 
@@ -97,7 +97,7 @@ def test_a_gpu_is_compared_with_the_cpu_in_full_precision(scope: Any, monkeypatc
 
 
 def test_a_gan_step_is_measured_with_its_adversarial_term(scope: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some dozens of steps of its warm-up would be cheaper than those of a training."""
+    """A few dozen steps of the warm-up would be cheaper than a training's usual steps."""
     import gpu_parts
 
     monkeypatch.setattr(gpu_parts, "GanTrainer", lambda config, callbacks: config)
@@ -147,7 +147,7 @@ def test_the_time_of_a_part_begins_when_all_is_loaded(scope: Any, monkeypatch: p
 
 
 def test_what_a_gpu_has_to_show_is_rehearsed_and_a_part_that_fails_stops_no_other(tmp_path: Path) -> None:
-    """Without records there is nothing to fine-tune; then they are made, and steps are measured on them."""
+    """Without records there is nothing to fine-tune, so that part fails; the next ones make records and use them."""
     command = [
         sys.executable,
         str(BENCHMARKS / "gpu.py"),

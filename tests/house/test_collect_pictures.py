@@ -1,4 +1,4 @@
-"""The script that takes the released checkpoint's training pictures out of downloaded packages, on packages made here."""
+"""The script that collects the released checkpoint's training pictures from packages, on packages made here."""
 
 from __future__ import annotations
 

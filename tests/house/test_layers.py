@@ -1,4 +1,4 @@
-"""The rooms: imports only go up, heavy libraries stay in the one place that may use them, examples give what they say."""
+"""The rooms: imports only go up, heavy libraries stay where they are allowed, doctests give what they show."""
 
 import ast
 import doctest
@@ -15,12 +15,12 @@ import inpaintkit
 PACKAGE = Path(inpaintkit.__file__).parent
 GROUND_FLOOR = ["errors", "files", "seeds", "arithmetic", "config", "text", "hole_colour", "neighbours", "processes"]
 ROOMS = ["depth", "synthesis", "model", "data", "training", "inspection", "notebook"]
-STRANGERS = {"depth", "synthesis", "model"}  # these three don't know each other
+STRANGERS = {"depth", "synthesis", "model"}  # these three don't import each other
 ONLY_IN = {"matplotlib": "inspection/figures/", "ipywidgets": "notebook/widgets/", "papermill": "notebook/runs.py"}
 
 
 def imports(path: Path) -> set[str]:
-    """Return the dotted names that a file imports, those inside functions included."""
+    """Return the dotted names that a file imports, including those inside functions."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -138,7 +138,7 @@ def test_every_example_in_a_docstring_gives_what_it_says() -> None:
 
 
 def test_no_import_leads_back_to_where_it_came_from() -> None:
-    """Files of a room know each other in one direction only, imports for the type checker included."""
+    """Imports among files of a package never form a cycle, even those for the type checker."""
     modules = {"inpaintkit." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in FILES}
     graph = {name: {found for found in imports(path) if found in modules} for name, path in modules.items()}
     done: set[str] = set()

@@ -1,4 +1,4 @@
-"""``make lab`` opens JupyterLab at the repository's root, from where photos, data and runs are in sight."""
+"""``make lab`` opens JupyterLab at the repository's root, where photos, data and runs can be seen."""
 
 from __future__ import annotations
 

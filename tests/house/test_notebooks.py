@@ -79,7 +79,7 @@ class TestNotebook:
                 assert not isinstance(node, (ast.FunctionDef, ast.ClassDef)), cell.source
 
     def test_no_variable_of_its_other_cells_is_called_like_an_option(self, path: Path) -> None:
-        """Where the line ``preset`` was deleted, `session.configure` takes whatever is called so."""
+        """If the line ``preset`` is deleted, `session.configure` takes any variable that is named like an option."""
         options = {field.name for field in dataclasses.fields(CONFIGS[path.stem])}
         for cell in code_cells(path):
             if "parameters" not in cell.metadata.get("tags", []):

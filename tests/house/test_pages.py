@@ -1,4 +1,4 @@
-"""The pages: links lead somewhere, commands can be typed as shown, lines are short."""
+"""The pages: links have a target, commands work as shown, lines are short."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def parse(words: list[str]) -> tuple[object, argparse.Namespace | None]:
-    """Return the exit status of the command line's parser, or its refusal, and what it read."""
+    """Return the exit status of the command line's parser, or its error message, and what it parsed."""
     try:
         return 0, make_parser().parse_args(words)
     except SystemExit as stop:
@@ -71,7 +71,7 @@ def test_lines_are_short(page: Path) -> None:
 
 
 def rows(table: str) -> dict[str, list[str]]:
-    """Return the cells of each row of a Markdown table by the row's name, without what is bold."""
+    """Return the cells of each row of a Markdown table by the row's name, without bold text."""
     lines = (line.strip("| ").replace("**", "").split(" | ") for line in table.splitlines() if line.startswith("| "))
     return {name: cells for name, *cells in lines}
 

@@ -1,4 +1,4 @@
-"""The page of tries names tests that exist and that its one command runs."""
+"""The reliability page names tests that exist and that its one command runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The requirements are written down twice, for pip and for conda, and must say the same."""
+"""The requirements are listed twice, for pip and for conda, and must agree."""
 
 import re
 import subprocess

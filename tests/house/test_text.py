@@ -1,4 +1,4 @@
-"""Foreign text: what it may do to a line, a page, a table and a figure."""
+"""Foreign text: it can't break a line, a page, a table or a figure."""
 
 import pytest
 

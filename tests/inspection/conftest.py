@@ -1,4 +1,4 @@
-"""Records small enough to reckon with, and a generator whose weights behave like trained ones."""
+"""Records small enough to compute by hand, and a generator whose weights behave like trained ones."""
 
 import pytest
 import torch
@@ -9,9 +9,9 @@ from inpaintkit.model import LightInpaintV1
 from inpaintkit.seeds import torch_rng
 
 MIXING = 0.01
-"""Five times what the weights between places reach after a hundred steps of training."""
+"""Standard deviation of the weights that mix places: five times what a hundred steps of training give."""
 BIAS = 0.05
-"""Deviation of biases, which start at 0 and would not be missed."""
+"""Standard deviation of biases; they start at 0, and then a missing one would go unnoticed."""
 CONTRAST = 0.25
 """Standard deviation of natural pictures, which a trained network predicts."""
 

@@ -1,4 +1,4 @@
-"""`evaluate`: figures that can be checked by hand, inside holes only, and a verdict that says no more than they do."""
+"""`evaluate`: figures checked by hand, inside holes only, and a verdict that claims no more than they do."""
 
 import csv
 import math
@@ -217,7 +217,7 @@ def artefacts(*values: float) -> Evaluation:
         ((0.3, 0.4, math.nan), "A pattern repeats every 8 px or less in f (0.350)."),
         ((0.05, -0.04, 0.0), "None repeats a pattern every 8 px or less."),
         ((math.nan, math.nan), "Holes are too small to look for patterns that repeat."),
-        ((0.3, math.nan), "by bootstrap over pictures."),  # one picture: no interval, so nothing is said
+        ((0.3, math.nan), "by bootstrap over pictures."),  # one picture: no interval, so no verdict
     ],
 )
 def test_the_verdict_says_of_a_grid_what_the_artefact_score_knows(values: tuple[float, ...], words: str) -> None:
@@ -228,7 +228,7 @@ def test_the_verdict_says_of_a_grid_what_the_artefact_score_knows(values: tuple[
 
 
 def test_where_a_figure_does_not_exist_stands_a_dash(tmp_path: Path) -> None:
-    """Holes too small for an artefact score, in one fill's records only: no other column knows such a case."""
+    """One fill's holes are too small for an artefact score; no other figure can be missing in this way."""
     scores = (
         *artefacts(0.1, 0.2).scores,
         *(replace(score, fill="g") for score in artefacts(math.nan, math.nan).scores),
@@ -241,7 +241,7 @@ def test_where_a_figure_does_not_exist_stands_a_dash(tmp_path: Path) -> None:
 
 
 def test_two_people_get_the_same_table(tmp_path: Path) -> None:
-    """Other folders, and another state of torch's and numpy's own random numbers."""
+    """Even with other folders and another state of torch's and NumPy's global random numbers."""
     photo = Image.effect_noise((96, 64), 60).resize((480, 320), Image.Resampling.BICUBIC)
     (tmp_path / "photos" / "eval").mkdir(parents=True)
     photo.convert("RGB").save(tmp_path / "photos" / "eval" / "noise.png")
@@ -305,7 +305,7 @@ def test_against_each_other_fill_positive_means_better() -> None:
 
 
 class TestInOneSentence:
-    """What somebody reads first: where a fill stands on each truth, and what changed."""
+    """The summary that users read first: where a fill stands on each truth, and what changed."""
 
     def results(self, pictures: int = 3, **psnr: float) -> list[Evaluation]:
         def scored(title: str, offset: float) -> Evaluation:

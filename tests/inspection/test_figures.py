@@ -1,4 +1,4 @@
-"""Figures: each can be made from real inputs and saved; nothing of matplotlib leaks."""
+"""Figures: each can be made from real inputs and saved, without touching matplotlib's global state."""
 
 import ast
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_names_in_chinese_signs_take_a_font_that_has_them_and_none_is_no_warning
     for path in (data_folder / "train").iterdir():
         path.rename(path.with_name(f"京都ℊ_{path.name}"))
     drawn = []
-    for fonts in ((), ("STIXGeneral",)):  # which has one of these signs, and comes with matplotlib
+    for fonts in ((), ("STIXGeneral",)):  # a font that has one of these characters and comes with matplotlib
         monkeypatch.setattr(figures.base, "WIDE_FONTS", fonts)
         drawn.append(figures.png_bytes(figures.contact_sheet(pairs(data_folder), 3)))
     assert drawn[0] != drawn[1]

@@ -1,4 +1,4 @@
-"""Classical fills: what they take from where, and that they can't cheat."""
+"""Classical fills: which pixels they use, and that they can't cheat."""
 
 import math
 import subprocess
@@ -31,7 +31,7 @@ RELEASED = ROOT / "models" / "released" / "light_inpaint_v1.pth"
 
 
 def one_row(values: list[float], missing: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Picture (1, 3, 1, W) of grey `values` and its hole, written as ``.##.`` (# = missing)."""
+    """Return a picture (1, 3, 1, W) of grey `values` and its hole, written as ``.##.`` (# = missing)."""
     row = torch.tensor(values).expand(1, 3, 1, len(values))
     return row, torch.tensor([c == "#" for c in missing]).view(1, 1, 1, -1)
 
@@ -57,7 +57,7 @@ def test_row_fill_takes_the_nearest_pixel_of_the_background_side(eye: str, missi
     ("eye", "expected"), [("right", [0.1, 0.5, 0.5, 0.5, 0.5]), ("left", [0.1, 0.1, 0.1, 0.4, 0.5])]
 )
 def test_a_hole_grows_to_the_background_side_before_it_is_filled(eye: str, expected: list[float]) -> None:
-    # The pixel beside the hole on that side is what an edge of mixed colour leaves.
+    # The pixel beside the hole on that side stands for the mixed colour that an edge leaves.
     picture, hole = one_row([0.1, 0.2, 0.3, 0.4, 0.5], "..#.." if eye == "left" else ".##..")
     config = InspectConfig(str(RELEASED), fills="row", outer_dilation=1, device="cpu")
     filled = compared_fills(config)[0]["row"](picture, hole, eye)
@@ -252,7 +252,7 @@ def test_one_surface_goes_on_behind_a_thin_hole_and_another_one_does_not() -> No
 
 
 def test_thin_holes_of_a_large_picture_takes_little_memory() -> None:
-    """In a process of its own, since the most that this one ever took tells nothing: 12 megapixels, 144 MB as numbers."""
+    """12 megapixels are 144 MB as float32. Measured in a process of its own, since this one's peak tells nothing."""
     code = """if True:
         import resource, torch
         from inpaintkit.inspection import simple_in_thin_holes

@@ -1,4 +1,4 @@
-"""The page for whoever brings a network, a truth or a loss of their own: its examples run as they stand."""
+"""The page on using your own network, truth or loss: its examples run as they stand."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Figures of holes themselves, by eye and by hand."""
+"""Figures of holes themselves, checked by eye and by hand."""
 
 import pytest
 import torch

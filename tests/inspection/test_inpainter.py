@@ -26,7 +26,7 @@ def photo(height: int, width: int, batch: int = 1) -> Tensor:
 
 
 def strips(height: int, width: int, count: int, key: int = 0) -> Tensor:
-    """`count` slanted strips, 1..14 px wide, anywhere: (1, 1, H, W) bool."""
+    """Return a hole of `count` slanted strips, 1..14 px wide, anywhere: (1, 1, H, W) bool."""
     rng = numpy_rng("strips", key)
     hole = torch.zeros(1, 1, height, width, dtype=torch.bool)
     for _ in range(count):
@@ -43,7 +43,7 @@ def soft_mask(model: LightInpaintV1, hole: Tensor) -> Tensor:
 
 
 def whole_frame(model: LightInpaintV1, picture: Tensor, hole: Tensor) -> Tensor:
-    """Return what the network makes of the whole frame; where the soft mask is 0 the picture as it is."""
+    """Return the network's result on the whole frame, with the picture unchanged where the soft mask is 0."""
     return torch.where(soft_mask(model, hole) > 0, model.infer(picture, hole, closing=True), picture)
 
 
@@ -60,7 +60,7 @@ def test_with_all_windows_in_reach_the_result_is_that_of_the_whole_frame(
 
 @torch.inference_mode()
 def test_every_weight_counts_so_that_no_layer_can_be_forgotten_in_the_windows(generator: LightInpaintV1) -> None:
-    """The tests around this one compare windows with whole frames on this network."""
+    """The other tests here compare windows with whole frames on this network."""
     model, picture, hole = copy.deepcopy(generator), photo(40, 40), strips(40, 40, 2)
     before = model.infer(picture, hole)
     for name, weight in model.named_parameters():
@@ -110,7 +110,7 @@ def test_blocks_of_a_large_picture_leave_no_seam(generator: LightInpaintV1, monk
 
 @torch.inference_mode()
 def test_windows_equal_the_whole_frame_with_the_released_checkpoint() -> None:
-    """Training mixes places further apart than random weights do, so only a trained network shows what reach it needs."""
+    """Trained weights mix places further apart than random ones, so only they show which reach is needed."""
     picture, hole = photo(480, 640), torch.zeros(1, 1, 480, 640, dtype=torch.bool)
     hole[..., 60:200, 150:158] = True
     hole[..., 300:400, 400:420] = True
@@ -242,7 +242,7 @@ def test_a_neighbour_that_is_not_there_is_the_nearest_cell_inside() -> None:
     around = neighbours(windows.cells(2), torch.tensor([[0, 0], [1, 1], [2, 2]]))
     assert around.tolist() == [
         [0, 0, 1, 0, 0, 1, 2, 2, 3],  # corner of the picture: its border repeats
-        [0, 1, 3, 2, 3, 3, 4, 5, 8],  # no window at the upper right: the cell itself
+        [0, 1, 3, 2, 3, 3, 4, 5, 8],  # no window at the upper right: the cell itself repeats
         [3, 8, 8, 5, 8, 9, 7, 10, 11],
     ]
     assert windows.slots(torch.tensor([[1, 1], [0, 1]])).tolist() == [2, -1]

@@ -11,12 +11,12 @@ def test_siou_by_hand() -> None:
     left[..., 10:30, 20:30], right[..., 10:30, 16:26] = 1.0, 1.0
     # Changed from left to right: columns 16..19 and 26..29 of 20 rows.
     assert siou(right, right, left).item() == 1
-    # The left picture as the right one: nothing changed (0 of 0.25), and edges overlap in part of the horizontal lines.
+    # The left picture in place of the right: nothing changed (0 of 0.25); edges overlap in parts of horizontal lines.
     doing_nothing = siou(left, right, left).item()
     assert 0 < doing_nothing < 0.75 * 0.5
-    # Everything right but half the changed pixels: the edges' own part, and half of the 0.25 at most.
+    # All but half of the changed pixels are right: the edges' full share, and at most half of the 0.25.
     half = right.clone()
-    half[..., 10:30, 26:30] = 0.012  # 3 of 255: below what counts as a change of 5, and no edge
+    half[..., 10:30, 26:30] = 0.012  # 3 of 255: below the 5 that count as a change, and no edge
     assert siou(half, right, left).item() == pytest.approx(1)
     darker = left.clone()
     darker[..., :5, :5] = 2 / 255

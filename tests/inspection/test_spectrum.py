@@ -32,7 +32,7 @@ def test_a_grid_of_four_px_stands_out_at_a_quarter() -> None:
 
 
 def test_steps_of_white_noise_have_their_known_spectrum() -> None:
-    """White noise of deviation s has steps of power 2 s^2 (1 - cos 2 pi f)."""
+    """White noise of standard deviation s has steps of power 2 s^2 (1 - cos 2 pi f)."""
     for frequency, expected in ((0.25, 0.02), (0.5, 0.04)):
         assert abs(power_at(noise(1), frequency) / expected - 1) < 0.15
 

@@ -1,4 +1,4 @@
-"""A stereo pair: which way things move, which side is missing, and the ways to look at it."""
+"""Stereo pairs: which way things move, which side is missing, and the layouts to view them in."""
 
 import io
 import os
@@ -37,7 +37,7 @@ MOST_BY_ROUNDING = 3  # levels of 255, in holes
 
 @pytest.fixture
 def picture() -> torch.Tensor:
-    """Dark blue background, a red square in the middle."""
+    """Return a picture with a dark blue background and a red square in the middle."""
     picture = torch.tensor([0.1, 0.1, 0.4]).view(1, 3, 1, 1).repeat(1, 1, HEIGHT, WIDTH)
     picture[0, :, 10:30, SQUARE] = torch.tensor([0.9, 0.2, 0.1])[:, None, None]
     return picture
@@ -74,7 +74,7 @@ def test_the_background_side_is_missing_and_gets_background(picture: torch.Tenso
 
 @pytest.mark.parametrize("convergence", [0.0, 1.0])
 def test_what_lies_beyond_the_picture_is_filled_better_than_by_repeating_its_border(convergence: float) -> None:
-    """A flat picture moves as a whole, so the photo that it was cut from tells what each view shows beyond it."""
+    """A flat picture moves as a whole, so the photo that it was cut from holds what each view shows beyond it."""
     beyond, sizes, gains = 16, (128, 224), []
     width = sizes[1] - 2 * beyond
     fill, flat = Inpainter(RELEASED), torch.full((1, 1, sizes[0], width), 0.5)
@@ -266,7 +266,7 @@ def test_one_line_makes_a_stereo_pair_of_a_picture_with_a_checkpoint(
     views = pictures["photo_png_FastDepth_LRF_Full_SBS"]
     assert np.abs(views[:, :160] - views[:, 160:]).max() > 30, "both eyes see the same"
 
-    blob = (tmp_path / "Smith, John" / "model.pth").rename(tmp_path / "3c4d")  # as files are called in a hub's cache
+    blob = (tmp_path / "Smith, John" / "model.pth").rename(tmp_path / "3c4d")  # like a file's name in a hub's cache
     command[2] = f"--fill={blob}"
     for option, value in (("--edge-dilation", "0"), ("--outer-dilation", "2")):
         assert main([*command, option, value, "-o", str(tmp_path / option)]) == 0

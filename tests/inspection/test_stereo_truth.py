@@ -1,4 +1,4 @@
-"""Stereo pairs given by a person: read right, checked for sign and unit, judged only where disparity is measured."""
+"""Stereo pairs given by users: read correctly, checked for sign and unit, judged only where disparity is measured."""
 
 import io
 from pathlib import Path
@@ -25,7 +25,7 @@ DIVERGENCE = 200 * 10 / WIDTH  # depth 1 moves 10 px
 
 
 def rendered() -> tuple[Tensor, Tensor, Tensor]:
-    """Left and right picture (1, 3, H, W) of a post (disparity 9) before a wall (1), and the left one's disparity."""
+    """Return both pictures (1, 3, H, W) of a post (disparity 9) before a wall (1), and the left one's disparity."""
     wall, front = (torch.rand(3, HEIGHT, WIDTH, generator=torch_rng("stereo", n)) for n in range(2))
     outline = polygon([(49.5, -9.0), (69.5, -9.0), (69.5, 99.0), (49.5, 99.0)])
     layers = Layer(everywhere, (FAR / 10, 0.0, 0.0), wall), Layer(outline, (NEAR / 10, 0.0, 0.0), front)
@@ -42,7 +42,7 @@ def save_pair(folder: Path, stems: tuple[str, str] = ("left", "right")) -> Path:
 
 
 def npy_header(shape: tuple[int, int]) -> bytes:
-    """Return the beginning of a NumPy file that says it holds float64 of that shape."""
+    """Return the beginning of a NumPy file that claims to hold float64 of that shape."""
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
     return file.getvalue()
@@ -55,7 +55,7 @@ def columns(mask: Tensor) -> list[int]:
 def test_the_hole_is_where_the_post_was_and_holds_the_right_picture() -> None:
     left, right, disparity = rendered()
     case = stereo_case(left, right, disparity, "post")
-    # The post at 50..69 is seen at 41..60; the wall's 70 at 69; between them, 61..68, nothing was known.
+    # The post at 50..69 is seen at 41..60; the wall's 70 at 69; 61..68 between them are unknown.
     assert columns(case.hole) == columns(case.judged) == list(range(61, 69))
     inside = case.hole.expand_as(right)
     assert torch.equal(case.truth[inside], right[inside])

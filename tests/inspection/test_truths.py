@@ -1,4 +1,4 @@
-"""Truths: the hole content that fills are measured against is really right, and the same for everybody."""
+"""Truths: the hole content that fills are compared with is correct, and the same on every machine."""
 
 import math
 import os
@@ -40,7 +40,7 @@ DIVERGENCE, CONVERGENCE = 16.0, 0.0  # points of depth 1 move 8 px to the left, 
 
 
 def post(texture: torch.Tensor | None = None, depth: float = 1.0) -> Scene:
-    """A post over columns 40..49 before a background at depth 0 of the given texture."""
+    """Return a scene of a post over columns 40..49 before a background at depth 0 with the given texture."""
     wall = torch.rand(3, HEIGHT, WIDTH, generator=torch_rng("wall")) if texture is None else texture
     outline = polygon([(39.5, -9.0), (49.5, -9.0), (49.5, 99.0), (39.5, 99.0)])
     red = torch.tensor([1.0, 0, 0])[:, None, None].expand(3, HEIGHT, WIDTH)
@@ -153,7 +153,7 @@ def test_the_border_runs_through_a_hole_by_turns_right_and_left() -> None:
 
 
 def test_the_released_model_beats_row_fill_at_the_border() -> None:
-    """Behind such a hole nothing is known: row fill takes the near object's colour there."""
+    """Beyond such a hole nothing is known, so row fill takes the near object's colour there."""
     photos = read_textures(ROOT / "data" / "samples")
     result = evaluate(
         {"model": Inpainter(ROOT / "models/released/light_inpaint_v1.pth"), "row": row_fill},

@@ -1,4 +1,4 @@
-"""Records small enough to reckon with, written to a folder."""
+"""Write records small enough to compute by hand."""
 
 from pathlib import Path
 

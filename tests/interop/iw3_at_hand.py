@@ -1,4 +1,4 @@
-"""The real iw3, where a checkout of it is at hand: found, imported, and kept from downloading."""
+"""Find and import the real iw3 if a checkout of it is available, and keep it from downloading."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOW = "set IW3_DIR to a checkout of nagadomi/nunif, see tests/interop/test_iw3.p
 
 
 def require_iw3() -> Path:
-    """Make `iw3` and `nunif` importable, and return a new folder for their files; skip the tests if that can't be."""
+    """Make `iw3` and `nunif` importable and return a new folder for their files; skip the tests if that fails."""
     place = os.environ.get("IW3_DIR")
     if not place:
         pytest.skip(f"iw3 isn't at hand: {HOW}", allow_module_level=True)
@@ -47,7 +47,7 @@ def training_options(data: Path, folder: Path, *options: str) -> argparse.Namesp
 
 
 def train(data: Path, folder: Path, *options: str) -> Any:
-    """Run iw3's trainer on the data set `data`, on the CPU, and return it; its criterion is the one that was put in LPIPS' place."""
+    """Run iw3's trainer on the data set `data`, on the CPU, and return it; its criterion is what replaces LPIPS."""
     words = ["--gpu", "-1", "--num-workers", "0", "--eval-step", "1", "--seed", "1"]
     words += ["--batch-size", "2", "--backward-step", "1", "--num-samples", "4", "--learning-rate-cycles", "1"]
     args = training_options(data, folder, *words, *options)
@@ -58,7 +58,7 @@ def train(data: Path, folder: Path, *options: str) -> Any:
 
 
 class OurDepth:
-    """What iw3's generator asks of a depth model, answered by FastDepth: iw3's own networks have to be downloaded."""
+    """FastDepth with the interface that iw3's generator expects; iw3's own networks would have to be downloaded."""
 
     def __init__(self) -> None:
         self.model = create_depth_model("FastDepth")

@@ -1,6 +1,6 @@
-"""inpaintkit and the real iw3, each with what the other made.
+"""inpaintkit and the real iw3, each with the files that the other made.
 
-Runs where a checkout of nagadomi/nunif is at hand, and says so where it isn't::
+Needs a checkout of nagadomi/nunif; without it the tests are skipped with that reason::
 
     git clone https://github.com/nagadomi/nunif
     pip install --no-deps --target iw3_needs dctorch     # the only package that iw3 needs beyond inpaintkit's own for tests
@@ -49,7 +49,7 @@ pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 CHANNELS = 10 * math.log10(
     3
 )  # dB by which iw3's benchmark is lower: it sums the error over channels, but counts pixels once
-FEW_HOLES = -2.2  # of the untrained network's last layer: otherwise everything is hole
+FEW_HOLES = -2.2  # bias of the untrained network's last layer, without which everything would be hole
 TINY: dict[str, Any] = {
     "max_epoch": 2, "batch_size": 2, "backward_step": 1, "num_samples": 4, "eval_step": 1, "device": "cpu",
     "amp": "off", "learning_rate_cycles": 1, "perceptual": "alex",
@@ -58,7 +58,7 @@ TINY: dict[str, Any] = {
 
 @pytest.fixture(scope="module", autouse=True)
 def released_model_in_iw3() -> Iterator[None]:
-    """Offer the released checkpoint in iw3 by the entry that our export prints, and by the one for videos too."""
+    """Register the released checkpoint in iw3 with the entry that our export prints, and with one for videos too."""
     (HOME / "iw3").mkdir(exist_ok=True)
     videos_too = f"videos_too: {{image: {RELEASED}, video: {RELEASED}}}\n"
     (HOME / "iw3" / "inpaint_models.yml").write_text(iw3_snippet(RELEASED) + videos_too)
@@ -91,11 +91,11 @@ def our_set(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def their_set(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set by iw3's own generator."""
+    """Make a data set with iw3's own generator."""
     folder = tmp_path_factory.mktemp("theirs")
     module = iw3("iw3.training.inpaint.create_training_data")
     iw3("random").seed(1)
-    torch.manual_seed(2)  # the network's weights come from it, too
+    torch.manual_seed(2)  # the network's weights are drawn from it too
     untrained = iw3("nunif.models").create_model("sbs.mask_mlbw_l2").eval()
     untrained.delta_output = True
     untrained.lv1_out[-1].bias.data[-1] = FEW_HOLES
@@ -112,7 +112,7 @@ def their_set(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def assert_samples_equal(folder: Path) -> int:
-    """Compare all evaluation samples of iw3's dataset and ours; return how many there are."""
+    """Compare all evaluation samples of iw3's data set class and ours; return how many there are."""
     theirs = iw3("iw3.training.inpaint.dataset").InpaintDataset(str(folder), model_offset=16, training=False)
     ours = InpaintDataset(folder, training=False)
     names = [Path(path).name for path in theirs.files]
@@ -168,7 +168,7 @@ class TestBenchmark:
     def test_its_figure_for_our_checkpoint_is_ours_but_for_the_missing_division(
         self, our_set: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """iw3's PSNR in holes of the released checkpoint: 4.77 dB below ours, because it doesn't divide by the channels."""
+        """iw3's PSNR in holes is 4.77 dB below ours for the released checkpoint: it doesn't divide by the channels."""
         benchmark = iw3("iw3.training.inpaint.benchmark")
         monkeypatch.setattr(benchmark, "LPIPSMetric", lambda net: _NoLpips())
         words = ["benchmark", "-i", str(our_set), "--checkpoint-file", str(RELEASED), "--gpu", "-1"]
@@ -197,9 +197,9 @@ class TestStereo:
     @pytest.mark.parametrize("size", [(640, 480), (480, 640)], ids=["landscape", "portrait"])
     @pytest.mark.parametrize("name", ["train/dahlia", "eval/astronaut"])
     def test_iw3_makes_the_same_pair_with_our_checkpoint(self, name: str, size: tuple[int, int]) -> None:
-        """The same holes, and colours within half a level, as windows don't see the whole frame.
+        """The holes are equal, and colours differ by at most half a level, since windows don't see the whole frame.
 
-        What a view shows from beyond the picture is repeated by iw3; here, too, if asked for.
+        iw3 repeats the border where a view shows what lies beyond the picture; so does this call (`fill_border=False`).
         """
         with Image.open(SAMPLES / f"{name}.jpg") as image:
             levels = np.asarray(image.convert("RGB").resize(size))
@@ -256,11 +256,11 @@ class TestCommandLine:
             made = [fill.infer(frame, depth, 4.0, 0.5)[1] for frame in frames] + [fill.flush()[1]]
             views[mode] = torch.cat([view for view in made if view is not None])
         assert len(views["video"]) == 14
-        torch.testing.assert_close(views["video"], views["image"], rtol=0, atol=1e-4)  # batches of 12 round otherwise
+        torch.testing.assert_close(views["video"], views["image"], rtol=0, atol=1e-4)  # batches of 12 round differently
 
 
 def _null_depth(x: Tensor, edge_dilation: int | list[int]) -> Tensor:
-    """Return the depth of iw3's model NULL, grey and nothing else; [2, 1] is its command line's edge dilation."""
+    """Return the depth of iw3's model NULL, which is plain grey; [2, 1] is its command line's edge dilation."""
     model = iw3("iw3.null_depth_model").NullDepthModel("NULL")
     model.load(gpu=-1)
     depth: Tensor = model.minmax_normalize_chw(model.infer(x[0], edge_dilation=edge_dilation))[None]

@@ -1,4 +1,4 @@
-"""The discriminators give the original's numbers, and ensembles pick their members by the stated odds."""
+"""The discriminators give the reference's numbers, and ensembles pick members with the stated probabilities."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_bfloat16_gradients_reach_the_picture(name: str) -> None:
 
 @pytest.mark.parametrize("name", DISCRIMINATORS)
 def test_every_member_starts_where_the_hinge_counts(name: str) -> None:
-    """Members share one adaptive weight: none may start with logits, and so gradients, far beyond the others'."""
+    """Members share one adaptive weight, so none may start with logits, and so gradients, far beyond the others'."""
     discriminator = create_discriminator(name, torch_rng("start", name))
     picture = torch.rand(2, 3, 96, 96, generator=torch_rng("start"))
     for member in range(len(discriminator.probabilities)):

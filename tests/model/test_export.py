@@ -1,4 +1,4 @@
-"""What other programs get: safetensors that come back unchanged, ONNX that fills as the model does, and a configuration entry that iw3 understands."""
+"""Exports: safetensors that load unchanged, ONNX that fills as the model does, and an entry for iw3's configuration."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def test_the_iw3_entry_is_yaml_with_an_absolute_path(
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
-    """Export to ONNX by the command; return the checkpoint, the file and what was printed."""
+    """Export to ONNX with the command; return the checkpoint, the file and the output."""
     folder = tmp_path_factory.mktemp("onnx")
-    # the calm start: with the plain one outputs go beyond 0..1 and clamping would hide differences
+    # grey start: with the plain one, outputs go beyond 0..1 and clamping would hide differences
     checkpoint = save_model(LightInpaintV1(torch_rng("onnx"), grey_start=True), folder / "mine.pth", epoch=3)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         assert main(["export", str(checkpoint), "-o", str(folder / "model.onnx")]) == 0
@@ -138,7 +138,7 @@ def test_the_command_exports_and_prints_the_entry_for_iw3(
     assert_entry(capsys.readouterr().out, checkpoint, tmp_path / "out.safetensors")
     assert load_model(tmp_path / "out.safetensors")[1]["epoch"] == 3
     (tmp_path / "hub").mkdir()
-    (tmp_path / "hub" / "linked.pth").symlink_to(checkpoint)  # as hubs' caches do, whose files have no ending
+    (tmp_path / "hub" / "linked.pth").symlink_to(checkpoint)  # as in hubs' caches, whose files have no ending
     assert main(["export", str(tmp_path / "hub" / "linked.pth"), "-o", str(tmp_path / "OUT.SAFETENSORS")]) == 0
     assert_entry(capsys.readouterr().out, tmp_path / "hub" / "linked.pth", tmp_path / "OUT.SAFETENSORS")
 

@@ -1,4 +1,4 @@
-"""The generator gives iw3's numbers, starts by the stated laws, and may be compiled, autocast and laid out freely."""
+"""The generator gives iw3's numbers, is initialised as stated, and works compiled, under autocast and in any layout."""
 
 from __future__ import annotations
 
@@ -205,13 +205,13 @@ def test_bfloat16_autocast_keeps_the_picture_exact_and_the_fill_close() -> None:
 
 
 def test_gradients_run_channels_last_and_stay_bfloat16() -> None:
-    """Otherwise every layer of the encoder runs slower on its way back: a step of 256 px by a tenth."""
+    """Otherwise the backward pass of every encoder layer is slower: a step on 256 px by a tenth."""
     network = LightInpaintV1(torch_rng("layout"))
     gradients: list[Tensor] = []
     for part in (network.enc1, network.enc2[-2], network.enc1.glu_conv.pad):
         part.register_forward_hook(lambda _part, _inputs, output: output.register_hook(gradients.append) and None)
     with torch.autocast("cpu", torch.bfloat16):
-        # of 64 px the network makes 128, of which the decoder needs a quarter
+        # the network pads 64 px to 128, of which the decoder needs a quarter
         filled = network(torch.rand(1, 3, 64, 64, generator=torch_rng("picture")), torch.ones(1, 1, 64, 64))
     filled.sum().backward()
     assert [gradient.stride(1) for gradient in gradients] == [1, 1, 1]

@@ -1,4 +1,4 @@
-"""Model files written by hand to harm: none gets more memory than its own size, and none speaks in the kit's name."""
+"""Malicious model files: none gets more memory than its own size, and none can forge messages of the kit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inpaintkit.model import LightInpaintV1, describe_checkpoint, load_model, lo
 
 pytestmark = pytest.mark.attack
 
-ROOM = 400  # MiB that refusing may take at most; the least of these files asks for 2 GiB
+ROOM = 400  # MiB that refusing a file may take at most; each of these files asks for at least 2 GiB
 
 
 def text(word: str) -> bytes:
@@ -31,7 +31,7 @@ def entry(name: str, value: bytes) -> bytes:
 
 
 def lists_of_lists(levels: int) -> bytes:
-    """Return a list of ten times a list of ten times ...: a few bytes a level."""
+    """Return a list of ten times a list of ten times ...: a few bytes per level."""
     value = text("lol") + b"q\x01"
     for level in range(1, levels):
         value = b"](" + value + (b"h" + bytes([level])) * 9 + b"eq" + bytes([level + 1])
@@ -68,7 +68,7 @@ def test_a_small_file_gets_no_more_than_its_own_size(kind: str, tmp_path: Path) 
 
 
 def test_the_format_before_pytorch_1_6_is_refused_unread(tmp_path: Path) -> None:
-    """It says how much memory to take before a single weight comes."""
+    """It states how much memory to allocate before a single weight is read."""
     torch.save({"x": torch.ones(3)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     with pytest.raises(InputError, match=r"isn't in the format that PyTorch writes since version 1\.6"):
         load_state(tmp_path / "old.pth")

@@ -1,4 +1,4 @@
-"""Model files: what is written is what iw3 loads; what is read never runs code and says clearly what is wrong."""
+"""Model files: iw3 loads what is written; reading never runs code and reports clearly what is wrong."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_the_command_prints_what_a_checkpoint_is(
 
 
 class Malicious:
-    """Creates a file when unpickled, as an attack would run a program."""
+    """An object that creates a file when unpickled, where an attack would run a program."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace

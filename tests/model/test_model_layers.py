@@ -20,7 +20,7 @@ from inpaintkit.seeds import torch_rng
 
 
 def filled_columns(text: str, **growth: int) -> str:
-    """Return which columns the network gets to fill of a hole drawn with # for missing and . for known."""
+    """Return the columns that the network has to fill for a hole drawn with # for missing and . for known."""
     hole = torch.tensor([c == "#" for c in text]).expand(1, 1, 40, len(text))
     picture, _ = LightInpaintV1().preprocess(torch.ones(1, 3, *hole.shape[-2:]), hole, **growth)
     return "".join("#" if value == 0 else "." for value in picture[0, 0, 20])
@@ -68,7 +68,7 @@ def test_blur_keeps_a_constant_and_spreads_a_point_evenly() -> None:
 @settings(max_examples=30, deadline=None)
 @given(rows=st.integers(1, 3), columns=st.integers(1, 3), window=st.sampled_from([2, 4]), shifted=st.booleans())
 def test_windows_come_back_where_they_were(rows: int, columns: int, window: int, shifted: bool) -> None:
-    # half a window more makes whole ones where they are shifted, and more to pad where both sides have it
+    # when shifted, half a window more makes whole windows of the rows; the columns still need padding
     height, width = rows * window + (window // 2 if shifted else 0), columns * window
     x = torch.arange(2 * height * width * 3.0).reshape(2, height, width, 3)
     tokens = to_windows(x, window, shifted)

@@ -1,4 +1,4 @@
-"""Batches: checked as a whole, each job in a run folder of its own, failures as told, nothing done twice."""
+"""Batches: checked as a whole, each job in a run folder of its own, failures handled as asked, nothing done twice."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def small(plan: dict, tmp_path: Path) -> dict:
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Let jobs run without a kernel, as the demo's tests have one; return the list of those that ran."""
+    """Run jobs without a kernel, which the demo's tests cover; return the list of those that ran."""
     names: list[str] = []
 
     def execute_notebook(source: str, target: str, parameters: dict, **others: object) -> None:
@@ -202,7 +202,7 @@ def test_each_job_has_a_run_folder_and_a_second_call_does_nothing(
     outcomes = run_batch(load_batch(jobs), lambda text: None)
     assert [outcome.state for outcome in outcomes] == [DONE_BEFORE]
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == before
-    next((out / "manifest").rglob("0*.jsonl")).unlink()  # as a clean-up that was interrupted
+    next((out / "manifest").rglob("0*.jsonl")).unlink()  # as an interrupted clean-up leaves it
     assert [outcome.state for outcome in run_batch(load_batch(jobs), lambda text: None)] == [runs.DONE]
     assert ran == 2 * ["flowers_strong"]
 
@@ -223,7 +223,7 @@ def test_a_run_that_cannot_even_note_its_failure_still_tells_the_reason(
 
 
 class TestFailures:
-    """A job fails for real: its pictures turn out to be changed since its data set was begun."""
+    """A job really fails: its pictures have changed since its data set was begun."""
 
     @pytest.fixture
     def failing(self, small: dict, tmp_path: Path) -> dict:
@@ -241,7 +241,7 @@ class TestFailures:
         return small
 
     def end(self, plan: dict, tmp_path: Path) -> list[Outcome]:
-        """Run a batch that must fail and return its outcomes from the table's side."""
+        """Run a batch that must fail and return the outcomes in its table."""
         said: list[str] = []
         with pytest.raises(RunFailed, match="1 of 2 jobs failed: cats_strong_FastDepth"):
             run_batch(load_batch(write(plan, tmp_path)), said.append)
@@ -274,7 +274,7 @@ class TestFailures:
         out = tmp_path / "out"
         self.end(failing | {"on_error": "skip"}, tmp_path)
         assert data_set_names(out) == ["cats_strong_FastDepth", "flowers_strong_FastDepth"]
-        with lock(out, "cats_strong_FastDepth", "0/1"):  # it is in use, so it stays; the table comes all the same
+        with lock(out, "cats_strong_FastDepth", "0/1"):  # it is in use, so it stays; the table is printed all the same
             self.end(failing | {"on_error": "skip", "unfinished": "clean"}, tmp_path)
         assert data_set_names(out) == ["cats_strong_FastDepth", "flowers_strong_FastDepth"]
         self.end(failing | {"on_error": "skip", "unfinished": "clean"}, tmp_path)

@@ -1,4 +1,4 @@
-"""Files that the kit wrote and something damaged: one sentence, or made anew, never a trace; a batch goes on with its other jobs."""
+"""Damaged files of the kit: one sentence, or made anew, never a traceback; a batch goes on with its other jobs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def of(root: Path) -> GenerateConfig:
 
 @pytest.fixture
 def config(made: Path, tmp_path: Path) -> GenerateConfig:
-    """Return the configuration of a data set of two photos that has been made."""
+    """Return the configuration of a finished data set of two photos."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return of(tmp_path)
 
@@ -127,7 +127,7 @@ class TestBatch:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         def execute(notebook: str, params: dict[str, Any]) -> runs.RunReport:
-            """Do what the notebook does, without its kernel."""
+            """Do what the notebook does, without a kernel."""
             records = generate_dataset(GenerateConfig(**params)).records
             return runs.RunReport(notebook, Path(), 1.0, {"records": str(records)})
 

@@ -1,4 +1,4 @@
-"""The main job, tiny: all four notebooks through the strict `execute`, and what they leave behind."""
+"""The main workflow at a tiny size: all four notebooks through the strict `execute`, and the files they leave."""
 
 import json
 import re
@@ -127,7 +127,7 @@ def test_a_run_says_in_the_end_what_it_came_to(demo: Path) -> None:
 def test_what_failed_or_ran_out_of_time_goes_on_with_the_same_call(
     demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One run: its figures can't be written, it runs out of time after its first step, its manifest is damaged."""
+    """In one run, figures can't be written, then time runs out after the first step, then the manifest is damaged."""
     params = step_params("02_train", demo, "smoke") | {"model_dir": str(tmp_path / "run")}
     manifest, in_the_way = tmp_path / "run" / "manifest.json", tmp_path / "run" / "figures"
     in_the_way.parent.mkdir()
@@ -146,7 +146,7 @@ def test_what_failed_or_ran_out_of_time_goes_on_with_the_same_call(
     assert "done in" not in said
     assert json.loads(manifest.read_text())["status"] == "out of time"
     assert load_state(RunFiles(tmp_path / "run").state)["inpaintkit_progress"]["steps_done"] == 1
-    manifest.write_text(manifest.read_text()[:100])  # whatever a bad day leaves of it: the checkpoint alone counts
+    manifest.write_text(manifest.read_text()[:100])  # damaged in any way: only the checkpoint counts
     report = execute("02_train", params)
     assert "resumed at epoch 1, step 1" in capsys.readouterr().out
     assert report.metrics["eval_loss_after"] == run_manifest(demo / "02_train")["metrics"]["eval_loss_after"]

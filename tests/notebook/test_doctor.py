@@ -1,4 +1,4 @@
-"""The doctor says what this machine has, without waiting long for anybody."""
+"""The doctor reports what this machine has, without waiting long for any server."""
 
 import re
 import socket

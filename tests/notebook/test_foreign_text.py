@@ -1,4 +1,4 @@
-"""Whatever is shown of names, metadata and other people's messages: no HTML, no formula, no second line comes of it."""
+"""Foreign names, metadata and messages: wherever they are shown, they become no HTML, no formula, no second line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ALLOWED = {"div", "span", "img", "style", "table", "tr", "th", "td", "b", "br", 
 
 
 class Tags(HTMLParser):
-    """The tags of a page, each allowed and with no script in it."""
+    """Parser that checks that a page only has allowed tags and no script."""
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         assert tag in ALLOWED, f"<{tag}> {attributes}"
@@ -53,7 +53,7 @@ def check_page(page: str) -> None:
 
 
 def check_widget(box: ipw.Widget) -> None:
-    """No text on a widget is HTML of somebody else's; labels and names, which browsers take as text, are single lines."""
+    """Check that no text on a widget is foreign HTML, and that labels and names, shown as text, are single lines."""
     for part in parts(box):
         if isinstance(part, ipw.HTML):
             check_page(part.value)
@@ -76,7 +76,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of two records of that name."""
+    """Return a data set of two records with the given name."""
     root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     hole = np.zeros((SIDE, SIDE), np.uint8)
@@ -107,7 +107,7 @@ def test_the_pages_of_the_widgets(photos: list[Path], folder: Path, tmp_path: Pa
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The pages that cells are given to show; the words beside them are checked at once."""
+    """Collect the HTML that cells display; its plain text is checked at once."""
     pages: list[str] = []
 
     class Handle:
@@ -177,7 +177,7 @@ def test_an_error_is_one_line_of_printable_characters() -> None:
 
 
 def test_figures(folder: Path) -> None:
-    """Those that show names draw them; a formula that can't be set would raise."""
+    """Figures that show names draw them; an invalid formula would raise."""
     records = InpaintDataset(folder / "eval", training=False, crop_size=128)
     fills, truth = {NAME: FILLS["row"]}, record_truth(records)
     evaluation = evaluate(fills, truth, ())

@@ -1,4 +1,4 @@
-"""Headless runs as they are started in practice: from anywhere, by papermill too, several at once, killed and repeated."""
+"""Headless runs as started in practice: from anywhere, also by papermill, several at once, killed and repeated."""
 
 import json
 import logging
@@ -48,7 +48,7 @@ def words(values: dict[str, object]) -> list[str]:
 
 
 def start(folder: Path, *command: str, **variables: str) -> "subprocess.Popen[str]":
-    """Start a command in `folder` as from a fresh terminal: no front end, no wish about progress, but environment `variables`."""
+    """Start a command in `folder` as from a fresh terminal: no front end or progress settings, but `variables` set."""
     known = ("INPAINTKIT_PROGRESS", "JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD", "COLAB_RELEASE_TAG")
     environment = {name: value for name, value in os.environ.items() if name not in known}
     return subprocess.Popen(
@@ -62,7 +62,7 @@ def start(folder: Path, *command: str, **variables: str) -> "subprocess.Popen[st
 
 
 def run(folder: Path) -> "subprocess.Popen[str]":
-    temporary = folder / ("t" * 93)  # no socket could be named in it
+    temporary = folder / ("t" * 93)  # too long a path for a socket
     temporary.mkdir(exist_ok=True)
     return start(folder, "inpaintkit", "run", "01_generate", *words(params(folder, "k")), TMPDIR=str(temporary))
 
@@ -105,12 +105,12 @@ def test_runs_at_once_from_another_folder_do_not_collide_one_is_killed_and_repea
 
 
 def _papermill_words(values: dict[str, object]) -> list[str]:
-    """Papermill's own -p takes name and value as two words."""
+    """Return options for papermill, whose -p takes name and value as two words."""
     return [word for name, value in values.items() for word in ("-p", name, str(value))]
 
 
 def kill_when_it_has_begun(killed: "subprocess.Popen[str]", folder: Path) -> dict[Path, int]:
-    """Kill the run "k" once a picture of it is done; return what it has noted as done, with its times."""
+    """Kill the run "k" once one of its pictures is done; return its records of finished work with their times."""
     parts, deadline = folder / "data" / "manifest" / "k_FastDepth", time.monotonic() + SECONDS
     while not list(parts.glob("*/*.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -123,7 +123,7 @@ def kill_when_it_has_begun(killed: "subprocess.Popen[str]", folder: Path) -> dic
 
 
 def repeat_the_killed_one(folder: Path, first: dict[Path, int]) -> str:
-    """The same command goes on where the killed one was, and makes nothing again. Return what it says."""
+    """Check that the same command resumes the killed run and makes nothing again; return its output."""
     said, deadline = "", time.monotonic() + SECONDS
     while time.monotonic() < deadline:  # the kernel ends a moment after the process that started it
         again = run(folder)
@@ -138,7 +138,7 @@ def repeat_the_killed_one(folder: Path, first: dict[Path, int]) -> str:
 
 
 def test_a_kernel_that_is_shut_down_while_it_still_answers_calls_no_good_run_an_error() -> None:
-    """Jupyter interrupts a kernel before it ends it; on a busy machine that came in between and was logged as ERROR."""
+    """Jupyter interrupts a kernel before it ends it, which was logged as ERROR while the kernel still answered."""
     app = IPKernelApp()
     app.parse_command_line(ThisInterpreter().kernel_spec.argv[3:])
     assert app.log_level >= logging.CRITICAL

@@ -1,4 +1,4 @@
-"""What can't work is refused in one sentence before any work starts, and the exit status says so."""
+"""What can't work is refused in one sentence before any work starts, with a failing exit status."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ GENERATE = {"prefix": "test", "model_type": "FastDepth"}
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Run the command line, expect a refusal, and return its one sentence."""
+    """Run a command line that must be refused, and return its one sentence."""
     assert main(list(arguments)) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
@@ -396,7 +396,7 @@ class TestCommandLine:
 
 
 def some_records(folder: Path, name: str = "mine", hole: str = "black") -> Path:
-    """Make what looks like a data set from outside: one record a side, its mask black, white or a quarter white."""
+    """Make a folder that looks like a data set: one record in each half, its mask black, white or a quarter white."""
     mask = Image.new("L", (300, 300), "white" if hole == "white" else "black")
     if hole == "quarter":
         mask.paste("white", (100, 100, 250, 250))
@@ -430,7 +430,7 @@ def test_values_typed_by_hand_mean_what_they_look_like(
 @pytest.mark.parametrize("word", ["None", "none", "null", "NULL", "~"])
 @pytest.mark.parametrize("notebook", CONFIGS)
 def test_what_may_be_none_is_none_however_that_is_written(notebook: str, word: str, tmp_path: Path) -> None:
-    """In a file `picture: None` named a photo, after -p `picture=none` did."""
+    """Once, `picture: None` in a file was taken for a photo's name, and before that `-p picture=none`."""
     needed = {"prefix": "x"} if notebook == "01_generate" else {}
     fields = [field.name for field in dataclasses.fields(CONFIGS[notebook]) if may_be_none(field.type)]
     (tmp_path / "mine.yaml").write_text("".join(f"{name}: {word}\n" for name in fields))

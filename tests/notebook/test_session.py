@@ -1,4 +1,4 @@
-"""What the cell after the parameters does: reads what was set, refuses what is no option, says what the run is."""
+"""The cell after the parameters: it reads what was set, refuses unknown options and describes the run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def ran(data: Path, *cells: str) -> dict[str, Any]:
-    """Return the variables of a notebook in which these cells ran, one after the other."""
+    """Return the variables of a notebook after running these cells in order."""
     first = f'preset = "smoke"\ndata_dir = "{data}"\nmodel_dir = "{data.parent / "run"}"\nmax_epoch = None'
     namespace: dict[str, Any] = {"In": ["", first, *cells]}
     for cell in namespace["In"]:
@@ -89,7 +89,7 @@ def test_the_estimate_counts_as_many_moves_of_the_optimiser_as_the_training_make
         "amp": "off",
         "batch_size": 2,
     }
-    # by the clock, so other work on the machine may hide it: the smallest of three each
+    # other work on the machine may slow a measurement: the smallest of three each
     often, seldom = (
         min(estimate_seconds(TrainConfig(**options, backward_step=steps)) for _ in range(3)) for steps in (1, 64)
     )

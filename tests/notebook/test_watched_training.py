@@ -1,4 +1,4 @@
-"""A training that somebody watches: it runs in a thread, gives the same bits, and an interrupt stops it politely."""
+"""Training with a monitor: it runs in a thread, gives the same bits, and an interrupt stops it cleanly."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_an_interrupt_stops_it_after_the_step_and_the_same_again_goes_on(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Interrupt(Callback):
-        """What a kernel does when it is interrupted: it cancels the cell."""
+        """Cancels the cell, as an interrupted kernel does."""
 
         def on_step(self, run: RunView, info: StepInfo) -> None:
             loop.call_soon_threadsafe(cell.cancel)

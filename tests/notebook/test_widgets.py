@@ -43,7 +43,7 @@ def test_a_moved_control_changes_the_pictures_and_the_hole_area(preview: MaskPre
     before, said = pictures(box), caption(box)
     control(box, name).value = value
     assert pictures(box) != before
-    assert caption(box) != said or name == "convergence"  # moves the whole picture, holes stay as wide
+    assert caption(box) != said or name == "convergence"  # convergence moves the whole picture; holes keep their width
     close_all(box)
 
 

@@ -30,7 +30,7 @@ SIDE = 160
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> InpaintDataset:
-    """Two records: a slanted ramp of grey with a large hole at the right and a small one at the left."""
+    """Return two records: a slanted ramp of grey with a large hole at the right and a small one at the left."""
     folder = tmp_path_factory.mktemp("data") / "eval"
     ramp = ((np.arange(SIDE)[:, None] + np.arange(SIDE)[None]) % 256).astype(np.uint8)
     for number in range(2):
@@ -135,14 +135,14 @@ def test_the_wipe_uncovers_what_the_fill_is_compared_with(comparer: FillComparer
     control(box, "wipe %").value = 50
     half, width = decoded(box), fill.shape[1]
     assert "Telea left of the line, truth right of it" in caption(box)
-    close = 6.0  # of 255: what JPEG changes
+    close = 6.0  # of 255: JPEG's error
     assert np.abs(half[:, : width // 2 - 16] - fill[:, : width // 2 - 16]).mean() < close
     assert np.abs(half[:, width // 2 + 16 :] - truth[:, width // 2 + 16 :]).mean() < close
     close_all(box)
 
 
 def decoded(box: object) -> np.ndarray:
-    """Return the zoomed picture."""
+    """Return the zoomed picture, decoded."""
     with Image.open(io.BytesIO(pictures(box)[0])) as image:
         return np.asarray(image, dtype=np.float32)
 
@@ -170,7 +170,7 @@ def test_unknown_records_are_refused(records: InpaintDataset) -> None:
 
 @pytest.fixture(scope="module")
 def stereo(tmp_path_factory: pytest.TempPathFactory) -> StereoPreview:
-    """Two photos of 160 x 120 px; the fill paints white."""
+    """Return a stereo preview of two photos of 160 x 120 px, with a fill that paints white."""
     folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     for name in "ab":
         blocks = rng.integers(0, 256, (6, 8, 3)).astype(np.uint8).repeat(20, axis=0).repeat(20, axis=1)
@@ -218,7 +218,7 @@ def test_a_pair_of_an_upright_photo_is_no_larger_than_one_of_a_wide_photo(
 def test_of_a_model_that_answers_with_distances_disparity_is_made_first(
     stereo: StereoPreview, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the curve that training sees most often, and iw3 takes: distance itself would pull the background apart."""
+    """By the curve that training uses most and iw3 uses too: plain distance would pull the background apart."""
     photo, model = stereo.photos.pictures[0], create_depth_model("FastDepth")
     batch = picture_batch(read_picture(photo))
     expected = stereo_pair(batch, map_depth(model.infer(batch), "div_6"), 10.0, 0.5, FILLS["row"])

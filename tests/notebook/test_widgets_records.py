@@ -1,4 +1,4 @@
-"""The record browser: filter, leaf, mark, delete."""
+"""The record browser: filter, turn pages, mark, delete."""
 
 import io
 from pathlib import Path
@@ -23,7 +23,7 @@ SIDE = 64
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Five records: train 10, 20, 30 %, eval 20, 40 % hole."""
+    """Return five records: train with 10, 20, 30 % hole, eval with 20, 40 %."""
     for split, shares in {"train": (10, 20, 30), "eval": (20, 40)}.items():
         for number, share in enumerate(shares):
             hole = np.zeros((SIDE, SIDE), np.uint8)
@@ -58,7 +58,7 @@ def grid(box: ipw.Widget) -> Thumbnails:
 
 
 def press(box: ipw.Widget, kind: str, by: int = 1) -> None:
-    """Ask for what a key asks for, as the browser does."""
+    """Trigger a key's action as the browser does."""
     data = {"method": "custom", "content": {"kind": kind, "by": by}}
     grid(box)._handle_msg({"content": {"data": data}, "buffers": []})
 
@@ -113,7 +113,7 @@ def test_marking_goes_on_to_the_next_record_and_the_marked_are_deleted_after_bei
     press(box, "delete")
     assert len(find_pairs(folder / "train")) == 3, "asked first"
     control(box, "yes, delete 2").click()
-    assert len(find_pairs(folder / "train")) == 2  # refuses halves
+    assert len(find_pairs(folder / "train")) == 2  # it raises for incomplete pairs
     assert len(find_pairs(folder / "eval")) == 1
     assert "3 of 3 records shown, 0 marked" in caption(box)
     close_all(box)

@@ -1,4 +1,4 @@
-"""The training monitor: what it shows of a run while that is written."""
+"""The training monitor: what it shows of a run that is being written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROWS = ["0,eval,0.5,11.0", "1,train,0.4,", "1,eval,0.3,14.5", "2,train,0.35,", "
 
 
 def write_epoch(folder: Path, epoch: int) -> None:
-    """Leave what a trainer leaves after `epoch`."""
+    """Write the files that a trainer writes after `epoch`."""
     rows = [row for row in ROWS if int(row[0]) <= epoch]
     atomic_write_text(folder / "loss_toy.csv", "\n".join(["epoch,split,total,hole_psnr", *rows]) + "\n")
     os.utime(folder / "loss_toy.csv", (1000 + epoch, 1000 + epoch))
@@ -66,7 +66,7 @@ def test_a_run_stopped_within_an_epoch_is_described_so_and_the_best_is_the_one_t
     [
         ({"max_epoch": 200}, 199),
         ({"max_epoch": 13, "learning_rate_cycles": 5}, 12),
-        ({"max_epoch": 13, "learning_rate_cycles": 5, "discriminator": "l3c"}, 13),  # whose rate stays
+        ({"max_epoch": 13, "learning_rate_cycles": 5, "discriminator": "l3c"}, 13),  # GAN runs keep their rate
         ({"max_epoch": 12, "optimizer": "adamw_schedulefree"}, 12),
         ({"max_epoch": 12, "scheduler": "of an older version"}, None),
     ],
@@ -155,7 +155,7 @@ def test_an_older_epoch_that_was_chosen_stays(run: Path) -> None:
     write_epoch(run, 2)
     control(box, "look again").click()
     assert pictures(box)[1] == shown
-    control(box, "earlier epoch").click()  # quicker than the button could be switched off
+    control(box, "earlier epoch").click()  # a click that comes before the button is disabled
     assert "after epoch 0" in alts(box)[1]
     for _ in range(3):
         control(box, "later epoch").click()
@@ -181,7 +181,7 @@ def test_refreshing_and_closing_leave_nothing(run: Path) -> None:
 
 
 class Outputs:
-    """What a cell's output is given, as a front end would get it."""
+    """Collects a cell's output as a front end would receive it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bundles: list[dict[str, object]] = []

@@ -1,4 +1,4 @@
-"""Finding what a person would touch on a widget, and what ipywidgets still keeps."""
+"""Find the controls of a widget that a user would touch, and what ipywidgets still keeps of closed ones."""
 
 import base64
 import gc
@@ -34,24 +34,24 @@ def panes(box: ipw.Widget) -> list[ipw.HTML]:
 
 
 def pictures(box: ipw.Widget) -> list[bytes]:
-    """Return the encoded picture in each pane, empty where there is none."""
+    """Return the encoded picture in each pane, empty if there is none."""
     found = [re.search(r"base64,([^\"]*)", pane.value) for pane in panes(box)]
     return [base64.b64decode(match[1]) if match else b"" for match in found]
 
 
 def alts(box: ipw.Widget) -> list[str]:
-    """Return the alternative text of each picture that is shown."""
+    """Return the alternative text of each picture shown."""
     return [html.unescape(match[1]) for pane in panes(box) if (match := re.search(r'alt="([^"]*)"', pane.value))]
 
 
 def caption(box: ipw.Widget) -> str:
-    """Return all text on the widget beside its panes."""
+    """Return all text on the widget outside its panes."""
     texts = [part.value for part in parts(box) if isinstance(part, ipw.HTML) and part not in panes(box)]
     return html.unescape(re.sub("<style>.*</style>", "", " ".join(texts), flags=re.DOTALL))
 
 
 def kept_after(make: Callable[[], ipw.Widget], times: int) -> tuple[int, int]:
-    """Make and close a widget `times` times; return how many widgets ipywidgets still lists, and how many parts still live."""
+    """Make and close a widget `times` times; return how many widgets ipywidgets still lists and how many parts live."""
     before, made = set(registry._instances), []
     for _ in range(times):
         box = make()

@@ -38,7 +38,7 @@ def test_each_curve_says_what_it_does_in_words_of_its_own() -> None:
                                     ("shift_045", "shift_06", "shift_08", "none", "shift_14", "shift_20", "shift_30"),
                                     ("none", "div_25", "div_10", "div_6", "div_4", "div_2", "div_1")])  # fmt: skip
 def test_near_things_stand_out_the_more_the_further_a_curve_stands_in_its_family(family: tuple[str, ...]) -> None:
-    """As `MAPPER_MEANINGS` tells it: middle depth moves back."""
+    """As `MAPPER_MEANINGS` says: middle depth moves back."""
     middle = [float(map_depth(torch.tensor([0.5]), name)) for name in family]
     assert middle == sorted(middle, reverse=True)
 

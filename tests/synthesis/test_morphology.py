@@ -32,7 +32,7 @@ def mask(*rows: str) -> Tensor:
 
 
 def pools(hole: Tensor) -> Tensor:
-    """Closing written with max pools, as the reference's definition reads."""
+    """Close holes with max pools, as the reference defines it."""
     x = hole.float()[None, None]
     for _ in range(2):
         x = F.max_pool2d(x, 3, stride=1, padding=1)

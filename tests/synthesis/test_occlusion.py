@@ -1,4 +1,4 @@
-"""Holes found by asking what the left eye cannot see, and soft edges made steps."""
+"""Holes found by testing what the left eye cannot see, and soft edges made steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WIDTH = 40
 
 
 def row(*near: int) -> Tensor:
-    """Far (0) but for the columns `near` (1)."""
+    """Return depth of one row: far (0) except for the columns `near` (1)."""
     depth = torch.zeros(1, 1, 1, WIDTH)
     depth[..., list(near)] = 1.0
     return depth
@@ -43,7 +43,7 @@ def columns(hole: Tensor) -> list[int]:
 def test_a_step_opens_a_hole_as_wide_as_its_disparity_from_the_edge_on(
     pixels: float, hole: int, convergence: float
 ) -> None:
-    """Also where near and far land between pixels, in the midst of them, or on both sides of one's border."""
+    """Wherever near and far land: on a pixel's centre, between pixels, or on either side of a pixel's border."""
     depth = row(*range(10, 20))
     assert columns(hidden_hole(depth, pixels * 200 / WIDTH, convergence)) == list(range(20, 20 + hole))
 
@@ -80,7 +80,7 @@ def test_half_precision_changes_nothing_but_rounding() -> None:
 
 
 SOFT = torch.tensor([0.9, 0.8, 0.7, 0.5, 0.4, 0.3])
-"""A ramp from 1 to 0.2 whose middle lies between its third and its fourth pixel."""
+"""A ramp from 1 to 0.2 whose middle value lies between its third and its fourth pixel."""
 
 
 def test_soft_edges_become_steps_at_their_middle() -> None:
@@ -88,14 +88,14 @@ def test_soft_edges_become_steps_at_their_middle() -> None:
     depth[..., 20:40, 20:40] = 1.0
     soft = depth.clone()
     soft[..., 20:40, 37:43], soft[..., 20:40, 17:23] = SOFT, SOFT.flip(0)
-    assert edge_width(soft).item() == pytest.approx(4.0)  # 0.8 of depth, at most 0.2 per pixel
+    assert edge_width(soft).item() == pytest.approx(4.0)  # a range of 0.8, at most 0.2 per pixel
     assert torch.equal(split_ramps(soft), depth)
     assert torch.equal(split_ramps(soft.flip(-1)), depth.flip(-1))
     assert edge_width(torch.cat([soft, 0.1 * soft])).tolist() == pytest.approx([4.0, 4.0]), "each picture on its own"
 
 
 def picture_of_two_things(blur: float) -> Tensor:
-    """A sharp one, and one with soft edges."""
+    """Return depth with a sharp square, and one whose edges are blurred by `blur` px."""
     sharp, soft = torch.zeros(2, 1, 1, 60, 120).unbind()
     sharp[..., 15:45, 10:40] = soft[..., 15:45, 80:110] = 1.0
     return torch.maximum(sharp, degrade_depth(soft, blur=blur))
@@ -117,7 +117,7 @@ def test_a_map_much_smaller_than_its_picture_has_soft_edges(times: int, soft: bo
 
 
 def test_slopes_of_a_low_picture_stay_beside_soft_edges() -> None:
-    """So low that the surroundings in which both ends of an edge are looked for are cut off above and below."""
+    """The picture is so low that the reach within which an edge's ends are searched is cut off above and below."""
     depth = torch.linspace(0, 0.5, 24)[:, None].expand(1, 1, 24, 200).clone()
     depth[..., 120:] = 1.0
     soft = degrade_depth(depth, blur=3.0)
@@ -127,7 +127,7 @@ def test_slopes_of_a_low_picture_stay_beside_soft_edges() -> None:
 
 
 def test_wide_soft_edges_become_steps_and_slopes_longer_than_they_stay() -> None:
-    """In a picture so large that both ends of an edge are looked for in cells of several pixels."""
+    """The picture is so large that an edge's ends are searched in cells of several pixels."""
     near, far, edge, slope = torch.ones(200), torch.zeros(200), torch.linspace(0, 1, 22), torch.linspace(1, 0, 120)
     edges = torch.cat([far, edge, near, edge.flip(0), far, edge, near])
     depth = torch.cat([edges, slope, far]).expand(1, 1, 720, -1)
@@ -137,7 +137,7 @@ def test_wide_soft_edges_become_steps_and_slopes_longer_than_they_stay() -> None
 
 
 def test_a_soft_edge_becomes_the_same_step_wherever_it_lies() -> None:
-    """Pictures are worked on in blocks of rows, here of 81."""
+    """Pictures are processed in blocks of rows, here of 81."""
     depth = torch.full((1, 1, 200, 400), 0.2)
     depth[..., 60:100, 150:250] = 1.0
     soft = degrade_depth(depth, blur=1.5)

@@ -1,4 +1,4 @@
-"""What a person sees of the synthesis while moving a slider."""
+"""The preview of the synthesis that users see while moving a slider."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEIGHT, WIDTH = 60, 80
 
 
 def scene() -> tuple[np.ndarray, torch.Tensor]:
-    """A grey near square in front of a dark gradient, and its depth at half the size."""
+    """Return a picture of a grey near square in front of a dark gradient, and its depth at half the size."""
     picture = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
     picture[:] = np.arange(WIDTH, dtype=np.uint8)[None, :, None]
     picture[20:40, 30:50] = 200

@@ -1,4 +1,4 @@
-"""Drawing holes by iw3's laws and making them, reproducibly."""
+"""Holes drawn with iw3's probabilities and made reproducibly."""
 
 from __future__ import annotations
 

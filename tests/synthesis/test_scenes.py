@@ -1,4 +1,4 @@
-"""Layered scenes: their truth, computed by hand, and what must hold for every one of them."""
+"""Layered scenes: exact results computed by hand, and properties that hold for every scene."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def plain(level: float, size: tuple[int, int] = SIZE) -> Tensor:
 
 
 def rectangle(left: float, right: float, depth: float, level: float = 1.0) -> Layer:
-    """A level rectangle over pixels left..right of rows 8..23."""
+    """Return a level rectangle over columns left..right of rows 8..23."""
     corners = [(left - 0.5, 7.5), (right + 0.5, 7.5), (right + 0.5, 23.5), (left - 0.5, 23.5)]
     return Layer(polygon(corners), (depth, 0.0, 0.0), plain(level))
 

@@ -23,7 +23,7 @@ quick = settings(max_examples=40, deadline=None)
 
 
 def golden_holes(scene: str, combo: int, shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Right before and after closing, left before and after closing; codes 0, 1, 2."""
+    """Return the golden holes: right before and after closing, left before and after closing; codes 0, 1, 2."""
     codes = torch.zeros(shape[0] * shape[1], dtype=torch.uint8)
     codes[TENSORS[f"{scene}.c{combo}.idx"].long()] = TENSORS[f"{scene}.c{combo}.val"]
     codes = codes.reshape(shape)
@@ -82,19 +82,19 @@ def test_rectangle_of_the_reference_experiment() -> None:
 
 
 def runs(hole: Tensor) -> list[list[int]]:
-    """First and last column of each run of True in the one row of `hole`."""
+    """Return the first and last column of each run of True in the one row of `hole`."""
     columns = hole.flatten().nonzero().flatten().tolist()
     starts = [c for c in columns if c - 1 not in columns]
     return [[start, next(c for c in columns if c >= start and c + 1 not in columns)] for start in starts]
 
 
 def row(text: str) -> Tensor:
-    """``.`` = far (0), ``#`` = near (1)."""
+    """Return depth of one row: ``.`` = far (0), ``#`` = near (1)."""
     return torch.tensor([float(c == "#") for c in text])[None, None, None]
 
 
 def drawn(values: Tensor, hole: Tensor) -> str:
-    """As `row`; ``o`` = hole, ``+`` = anything between near and far."""
+    """Draw depth as `row` reads it, with ``o`` = hole and ``+`` = anything between near and far."""
     cells = zip(values.flatten().tolist(), hole.flatten().tolist(), strict=True)
     return "".join("o" if missing else {0.0: ".", 1.0: "#"}.get(round(value, 3), "+") for value, missing in cells)
 
@@ -129,7 +129,7 @@ def test_convergence_is_the_depth_that_stays() -> None:
 @pytest.mark.parametrize("pixels", [0.3, 0.9, 1.6, 7.25])
 @pytest.mark.parametrize("near", [True, False])
 def test_a_level_picture_moves_as_a_whole_and_its_borders_are_repeated(pixels: float, near: bool) -> None:
-    """Also by a part of a pixel, and to either side: no border pixel stays behind."""
+    """Even by a fraction of a pixel, and to either side: no border pixel stays behind."""
     depth, values = torch.full((1, 1, 1, 20), float(near)), torch.arange(20.0).square()[None, None, None]
     for eye, side in (("left", 1), ("right", -1)):
         warped, hole = forward_warp(values, depth, pixels * 200 / 20, float(not near), eye)  # type: ignore[arg-type]
@@ -167,7 +167,7 @@ runs_of_levels = st.lists(st.tuples(st.sampled_from([0, 2, 5, 8]), st.integers(1
 
 
 def layered(pieces: list[tuple[int, int]], width: int = 128) -> Tensor:
-    """One row: far, the pieces (level in eighths, width in pixels), far."""
+    """Return depth of one row: far, the pieces (level in eighths, width in pixels), far."""
     levels_of_pixels = [level for level, length in pieces for _ in range(length)]
     start = (width - len(levels_of_pixels)) // 2
     depth = torch.zeros(1, 1, 1, width)
@@ -195,7 +195,7 @@ def test_moving_the_scene_along_the_row_moves_the_hole(
 def test_mirrored_scene_gives_the_mirrored_result_for_the_other_eye(
     pieces: list[tuple[int, int]], divergence: float, convergence: float
 ) -> None:
-    # The rule rounds whole positions down AND up to the same pixel, which no mirror keeps: these shifts aren't whole.
+    # The rule rounds whole positions down AND up to the same pixel, which isn't symmetric: these shifts aren't whole.
     depth = layered(pieces)
     left, left_hole = forward_warp(depth, depth, divergence, convergence, "left", fill=True)
     right, right_hole = forward_warp(depth.flip(-1), depth.flip(-1), divergence, convergence, "right", fill=True)
@@ -228,7 +228,7 @@ def test_hole_grows_with_divergence(start: int, width: int, weak: float, more: f
     depth[..., start : start + width] = 1.0
     one_pixel = 100 / 128 * 2  # percent
     narrow = warp_back_hole(depth, weak, convergence).sum()
-    # The reference rule rounds on both ways, which may cost a pixel; `hidden_hole` is held to none.
+    # The reference rule rounds both ways, which may cost a pixel; `hidden_hole` must not lose any.
     assert warp_back_hole(depth, weak + one_pixel + more, convergence).sum() >= narrow - 1
     assert warp_back_hole(depth, weak + 3 * one_pixel + more, convergence).sum() > narrow
 

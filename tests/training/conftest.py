@@ -1,4 +1,4 @@
-"""A real little data set: records generated from two of the shipped photos."""
+"""A small real data set: records generated from two of the shipped photos."""
 
 from pathlib import Path
 

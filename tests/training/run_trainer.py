@@ -1,4 +1,4 @@
-"""A training in a process of its own, which may send itself a signal after a number of steps."""
+"""Train in a process of its own, which may send itself a signal after a number of steps."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class SendSignal(Callback):
         if self.whom != "group":
             os.kill(os.getpid(), self.number)
             return
-        # from outside, as a batch system does: loader workers take a signal of their parent's for its wish to end them
+        # from outside, as a batch system does: a signal sent by their parent would end loader workers
         outside = f"import os; os.killpg({os.getpgrp()}, {int(self.number)})"
         subprocess.run([sys.executable, "-S", "-c", outside], start_new_session=True)
 
 
 def train(params: dict[str, Any], *signal_at: Any) -> None:
-    """Train here; `signal_at`: after which step to send which signal, and "group" if the whole process group gets it."""
+    """Train here; `signal_at`: the step after which to send a signal, the signal, and "group" for the process group."""
     torch.set_num_threads(1)
     callbacks = [SendSignal(*signal_at)] if signal_at else []
     if "discriminator" in params:
@@ -53,5 +53,5 @@ def start_training(params: dict[str, Any], *signal_at: Any, environment: Mapping
 
 
 def run_training(params: dict[str, Any], *signal_at: Any) -> tuple[int, str]:
-    """Return how such a process ended and what it said."""
+    """Return the exit status and standard error of such a process."""
     return start_training(params, *signal_at).wait(SECONDS)

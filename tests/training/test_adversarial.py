@@ -128,7 +128,7 @@ def test_adaptive_weight_is_the_clamped_ratio_of_gradients(row: dict[str, Any]) 
 def weigh(
     adaptive: AdaptiveWeight, reconstruction: torch.Tensor, adversarial: torch.Tensor, w: torch.Tensor
 ) -> float | None:
-    """Average in the ratio of the two losses' gradients at `w`."""
+    """Update the average by the ratio of the two losses' gradients at `w`."""
     lengths = [torch.autograd.grad(loss, w, retain_graph=True)[0].norm() for loss in (reconstruction, adversarial)]
     return adaptive.update(float(lengths[0] / lengths[1]))
 

@@ -1,4 +1,4 @@
-"""Which arithmetic a training takes: measured, said, and overruled by whoever knows better."""
+"""Which arithmetic a training uses: it is measured, reported, and can be overruled by an option."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_figures_on_a_gpu_are_made_in_full_precision(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(("mode", "counted"), [("off", 20), ("fp16", 4)])
 def test_the_search_for_a_scale_in_fp16_is_no_broken_step(mode: str, counted: int) -> None:
-    """It begins at 2^16. A run of few updates an epoch was ended as diverged, on its first ones."""
+    """It begins at 2^16. Once, a run with few updates per epoch was ended as diverged at its first ones."""
     layer = torch.nn.Linear(1, 1)
     updater = Updater(TrainConfig(), layer, mode, "cpu", Group())
     for number in range(1, 21):
@@ -67,12 +67,12 @@ def test_the_search_for_a_scale_in_fp16_is_no_broken_step(mode: str, counted: in
 
 @pytest.mark.parametrize("mode", ["off", "fp16"])
 def test_an_update_goes_by_the_mean_of_its_steps_clipped_and_warmed_up_and_forgets_them(mode: str) -> None:
-    """As of AdamW by hand, whose moves depend on the lengths of gradients only through clipping."""
+    """Compared with AdamW by hand, whose moves depend on the lengths of gradients only through clipping."""
     layer, twin = torch.nn.Linear(2, 1, bias=False), torch.nn.Parameter(torch.ones(1, 2))
     torch.nn.init.ones_(layer.weight)
     config = TrainConfig(clip_grad_norm=1.0, learning_rate=0.1, warmup_steps=2)
     updater = Updater(config, layer, mode, "cpu", Group())
-    if mode == "fp16":  # it begins with a scale that has to be searched, see above
+    if mode == "fp16":  # the default scale has to be searched first, see above
         updater.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     adamw = torch.optim.AdamW([twin], lr=0.1, weight_decay=config.weight_decay)
     for number, steps in enumerate((((1.0, 0.4), (0.4, 0.0)), ((0.1, 0.2), (0.1, -0.6)), ((3.0, 4.0), (3.0, 4.0))), 1):
@@ -90,7 +90,7 @@ def test_an_update_goes_by_the_mean_of_its_steps_clipped_and_warmed_up_and_forge
 def test_a_card_for_which_torch_has_no_code_is_not_taken(
     capability: tuple[int, int], chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Any calculation on it would fail, with an error of CUDA's own."""
+    """Any calculation on it would fail with an error of CUDA."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setattr("torch.cuda.get_arch_list", lambda: ["sm_75", "sm_90a", "compute_120"])

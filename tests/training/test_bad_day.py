@@ -1,4 +1,4 @@
-"""Disks, folders and clocks that fail under a run, and checkpoints from elsewhere: a sentence, and nothing is lost or mixed."""
+"""Disks, folders and clocks that fail during a run, and foreign checkpoints: one sentence, nothing lost or mixed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def data(made: Path, tmp_path: Path) -> Path:
 
 
 class AtStep(Callback):
-    """Does something after a run's second step."""
+    """Callback that does something after a run's second step."""
 
     def __init__(self, action: Callable[[], object]) -> None:
         self.action = action
@@ -61,7 +61,7 @@ class AtStep(Callback):
 
 @pytest.fixture
 def small_files() -> Iterator[None]:
-    """Let this process write no file of more than 1 MiB, as ``ulimit -f`` does."""
+    """Forbid this process files of more than 1 MiB, as ``ulimit -f`` does."""
     handler, limit = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limit[1]))
     yield
@@ -161,7 +161,7 @@ def test_two_runs_of_one_folder_never_mix_their_checkpoints(data: Path) -> None:
 @pytest.mark.parametrize("value", [5, [], {"a": 1}])
 def test_a_checkpoint_of_other_types_is_refused_in_one_sentence(key: str, value: Any, data: Path) -> None:
     if (key, value) == ("inpaintkit_processes", 5):
-        return  # could have been
+        return  # a valid value
     spoil(data, {key: value})
     with pytest.raises(
         InputError, match=r"the checkpoint in .*run isn't a whole state of this training .*overwrite=True"
@@ -173,7 +173,7 @@ def test_a_checkpoint_of_other_types_is_refused_in_one_sentence(key: str, value:
 def test_an_error_of_the_gpu_is_not_taken_for_a_damaged_checkpoint(
     place: str, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of what copying its weights to the GPU raises, a network makes an error of its own."""
+    """`load_state_dict` wraps the error of copying weights to the GPU in one of its own."""
     failing = Mock(side_effect=torch.AcceleratorError("CUDA error: unspecified launch failure"))
 
     def load_weights(model: LightInpaintV1, state: Any) -> object:

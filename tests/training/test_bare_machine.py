@@ -1,4 +1,4 @@
-"""Training and judging on a machine that has torch and little else: what isn't used needn't be installed."""
+"""Training and evaluation on a machine with torch and little else: what isn't used needn't be installed."""
 
 from __future__ import annotations
 
@@ -59,6 +59,6 @@ def test_every_room_is_imported_and_a_model_is_trained_and_judged(
 
 
 def test_an_optimiser_that_is_missing_is_named_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "schedulefree", None)  # an import fails as where it isn't installed
+    monkeypatch.setitem(sys.modules, "schedulefree", None)  # importing it fails as if it weren't installed
     with pytest.raises(InputError, match=r"^optimizer: adamw_schedulefree needs"):
         create_optimizer(TrainConfig(optimizer="adamw_schedulefree"), LightInpaintV1())

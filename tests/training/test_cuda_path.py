@@ -1,6 +1,6 @@
-"""On a GPU nothing is left on the CPU: everything that moves tensors is tried on a GPU without numbers.
+"""On a GPU no tensor is left on the CPU: everything that moves tensors runs on a fake GPU without numbers.
 
-Only forward: gradients of a real GPU, and what depends on values, are tried by ``benchmarks/gpu.py``.
+Only forward passes: ``benchmarks/gpu.py`` checks gradients on a real GPU and what depends on values.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ STEPS = [
     ("gan", "adamw", 0.99, "fp16", ["gan.py"]),
     ("gan", "muon", 0.0, "off", ["gan.py", "updater.py"]),
 ]
-"""Kind of task, optimiser, moving average, arithmetic; places where a step makes the host wait: once to compare the gradients of
-a GAN step, and to skip updates of optimisers that torch doesn't fuse."""
+"""Kind of task, optimiser, moving average, arithmetic; places where a step makes the host wait: to compare the
+gradients of a GAN step, and to skip updates of optimisers that torch doesn't fuse."""
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def all_there(*tensors: Tensor) -> bool:
 
 
 def float64_at(gpu: FakeGpu) -> set[str]:
-    """Return the files that computed on the device in numbers which Apple's devices don't have."""
+    """Return the files that computed in float64 on the device, which Apple's devices don't support."""
     return {where.partition(":")[0] for where in gpu.float64}
 
 
@@ -103,7 +103,7 @@ def test_the_generator(gpu: FakeGpu, mode: str) -> None:
 
 
 def test_feature_maps_keep_running_channels_last(gpu: FakeGpu) -> None:
-    """Other memory would give every 3x3 convolution the slow layout."""
+    """Otherwise every 3x3 convolution would run in the slow layout."""
     x = torch.rand(2, 48, 16, 24, device="cuda").contiguous(memory_format=torch.channels_last)
     assert ReplicationPad()(x).is_contiguous(memory_format=torch.channels_last)
 
@@ -168,8 +168,8 @@ def test_records_in_the_memory_of_the_device(gpu: FakeGpu, records: Path) -> Non
         ),
         "cuda",
     )
-    items = [(0, epoch, draw) for epoch in range(2) for draw in range(32)]  # whose mixed borders are more than 64 KiB
-    resident.batch(items)  # the first one brings the tables of hues
+    items = [(0, epoch, draw) for epoch in range(2) for draw in range(32)]  # their mixed borders exceed 64 KiB
+    resident.batch(items)  # the first call copies the tables of hues
     gpu.waits.clear()
     *batch, numbers = resident.batch(items)
     assert all_there(*batch)

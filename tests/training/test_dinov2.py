@@ -20,7 +20,7 @@ def pictures(seed: int, size: int = 56) -> torch.Tensor:
 
 
 def test_it_is_one_minus_the_cosine_of_patch_tokens(tiny_dinov2: Path) -> None:
-    """Written out once more, layer by layer, with transformers' own last hidden state."""
+    """Computed again from transformers' own last hidden state."""
     network = transformers.Dinov2Model.from_pretrained(tiny_dinov2).eval()
     mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
     expected = torch.zeros(2)

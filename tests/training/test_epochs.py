@@ -1,4 +1,4 @@
-"""What an epoch consists of: an order of its own, hard records more often, and how often its state is written."""
+"""Epochs: each has its own order, hard records come more often, and the state is written regularly."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_each_epoch_and_each_seed_has_an_order_of_its_own(evenly: bool) -> None:
 
 
 def test_samples_of_one_record_differ_within_an_epoch_and_from_epoch_to_epoch() -> None:
-    """A sample is drawn by these numbers."""
+    """These numbers seed a sample."""
     items = [
         item for epoch in (1, 2) for item in epoch_items(TrainConfig(num_samples=9), epoch, 1, HardExampleSampler(1))
     ]
@@ -81,7 +81,7 @@ def test_what_was_hard_in_an_epoch_is_drawn_more_often_in_the_next(tmp_path: Pat
 
 
 def test_the_last_epoch_is_judged_whatever_the_distance_of_evaluations(tmp_path: Path) -> None:
-    """Else what it learnt could never be the model."""
+    """Otherwise what it learnt could never become the model."""
     for split in ("train", "eval"):
         write_record(tmp_path / "data" / split, 0)
     report = tiny_trainer(tmp_path / "data", num_samples=2, max_epoch=3, eval_step=2).fit()
@@ -89,7 +89,7 @@ def test_the_last_epoch_is_judged_whatever_the_distance_of_evaluations(tmp_path:
 
 
 def test_no_gradient_is_left_at_an_epochs_end_and_updates_are_numbered_through() -> None:
-    """By their numbers the learning rate warms up; a gradient that is left would be lost with the next stop."""
+    """Their numbers drive the warm-up of the learning rate; a gradient left over would be lost at the next stop."""
     plan = Plan(samples_per_step=2, steps_per_epoch=5, last_epoch=3, backward_step=2)
     progress, done = Progress(), 0
     for epoch in (1, 2, 3):
@@ -103,7 +103,7 @@ def test_no_gradient_is_left_at_an_epochs_end_and_updates_are_numbered_through()
 
 
 def test_the_steps_that_are_left_at_an_epochs_end_count_as_much_as_others(tmp_path: Path) -> None:
-    """Here one step is left of four: its gradient was divided by four."""
+    """Here one step of four is left over: once, its gradient was divided by four."""
     for split in ("train", "eval"):
         write_record(tmp_path / "data" / split, 0)
     moments = []
@@ -116,7 +116,7 @@ def test_the_steps_that_are_left_at_an_epochs_end_count_as_much_as_others(tmp_pa
 
 
 class ReadState(Callback):
-    """Lets the clock run ten seconds a step, and notes how many steps the file of the state holds after each."""
+    """Advances the clock by ten seconds a step, and notes how many steps the state file holds after each."""
 
     def __init__(self, clock: list[float]) -> None:
         self.clock, self.kept = clock, list[int]()

@@ -1,4 +1,4 @@
-"""A step of GAN fine-tuning on toy tensors: what it draws, when the discriminator counts, what a broken loss may move."""
+"""A GAN step on toy tensors: what it draws, when the discriminator counts, and that broken losses change nothing."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_each_seed_starts_with_a_discriminator_of_its_own() -> None:
 
 
 def test_warming_up_counts_the_updates_of_the_whole_run(task: GanTask) -> None:
-    """Not those of the epoch: each would begin without the discriminator again. The weight is averaged only while it counts."""
+    """Not those of the epoch, which would begin without the discriminator. The weight is only averaged while it counts."""
     before = task.adaptive.average
     begun = task.step(batch(), place(12, 0)).terms
     assert float(begun["adversarial_weight"]) == 0
@@ -129,11 +129,11 @@ def test_a_loss_that_is_not_finite_moves_neither_network(broken: int, task: GanT
     assert float(task.add_gradients(output, *losses, warmup=1.0)) == 0
     for network in (task.model, task.discriminator):
         assert all(parameter.grad is None for parameter in network.parameters())
-    task.update(place(1, 12))  # of an update whose steps were all like that
+    task.update(place(1, 12))  # an update whose steps all had such a loss
 
 
 def test_an_epoch_is_ranked_by_what_it_lost_since_the_start(task: GanTask) -> None:
-    """Not since the epoch before it: half a dB could be lost in each."""
+    """Not since the epoch before: half a dB could be lost in each."""
 
     def row(epoch: int, psnr: float) -> dict[str, Any]:
         return {"epoch": epoch, "split": "eval", "hole_psnr": psnr, "hole_lpips": 0.1, "artefact": 0.0}
@@ -143,7 +143,7 @@ def test_an_epoch_is_ranked_by_what_it_lost_since_the_start(task: GanTask) -> No
     assert judged["score"] == score == pytest.approx(0.1 + 0.3)
     assert task.score(row(0, 25.0), [])[1] == math.inf, "the start is never picked"
     with pytest.raises(InputError, match="data_dir: none of the judged evaluation records has a hole farther"):
-        task.score(row(0, math.nan), [])  # else no epoch would ever be picked
+        task.score(row(0, math.nan), [])  # otherwise no epoch would ever be picked
     task.score(row(2, math.nan), history)  # one that has diverged isn't the records' fault
 
 

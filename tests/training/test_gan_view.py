@@ -1,4 +1,4 @@
-"""What notebook 03 shows of a fine-tuning: the judgement of the discriminator, spectra, the epochs and why one was picked."""
+"""What notebook 03 shows of a fine-tuning: the discriminator's judgement, spectra, epochs and why one was picked."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ class TestTheReason:
 
 
 def test_an_epoch_is_judged_by_likeness_grid_and_lost_closeness() -> None:
-    assert epoch_score(0.2, 0.08, -0.03) == 0.08  # half a dB may be lost, and less pattern than the truth earns nothing
+    assert epoch_score(0.2, 0.08, -0.03) == 0.08  # losing half a dB is free; less pattern than in the truth earns nothing
     assert epoch_score(1.0, 0.08, 0.04) == pytest.approx(0.6)
-    assert epoch_score(0.0, 0.08, 0.02) == 0.08  # no more than chance makes of it
+    assert epoch_score(0.0, 0.08, 0.02) == 0.08  # no more pattern than chance gives
     assert epoch_score(0.0, 0.08, 7.0) == pytest.approx(1.06)
-    assert epoch_score(0.0, 0.08, math.nan) == 0.08  # no hole is wide enough for a score
+    assert epoch_score(0.0, 0.08, math.nan) == 0.08  # no hole is wide enough for an artefact score

@@ -103,7 +103,7 @@ def test_hole_weight_counts_the_hole_more_often() -> None:
 
 
 def test_the_weighted_hole_moves_with_the_pictures_whatever_their_size() -> None:
-    """Else the weight of a hole lands beside it in two of three steps."""
+    """Otherwise the weight of a hole would land beside it in two of three steps."""
     output, target = torch.full((1, 3, 72, 60), 0.5), torch.zeros(1, 3, 72, 60)
     hole = torch.zeros(1, 1, 72, 60, dtype=torch.bool)
     hole[..., 20:50, 20:36] = True
@@ -111,7 +111,7 @@ def test_the_weighted_hole_moves_with_the_pictures_whatever_their_size() -> None
     plain, heavy = (create_loss("l1lpips", "alex", weight) for weight in (1.0, 10.0))
     for seed in range(6):
         once, often = (loss(output, target, hole, torch_rng(seed))[1].terms["l1"].item() for loss in (plain, heavy))
-        assert often == pytest.approx(10 * once, rel=0.05), seed  # turned, pixels at its rim are half in it
+        assert often == pytest.approx(10 * once, rel=0.05), seed  # when turned, pixels at its rim are only partly in it
 
 
 def grid_term(error: Tensor, target: Tensor) -> float:
@@ -120,14 +120,14 @@ def grid_term(error: Tensor, target: Tensor) -> float:
 
 
 def test_the_grid_term_is_the_amplitude_of_what_repeats_every_8_px_and_nothing_else() -> None:
-    """But for the little that a pattern adds to how unevenly detail lies in the cell."""
+    """Except for the little that a pattern adds to the unevenness of detail within the cell."""
     rng = torch_rng("grid")
     target = torch.rand(1, 3, 80, 80, generator=rng)
     for period in (2, 4, 8):
         tile = torch.randn(1, 3, period, period, generator=rng)
         tile = tile - tile.mean(dim=(2, 3), keepdim=True)
         pattern = 0.05 * tile.repeat(1, 1, 80 // period, 80 // period)
-        pattern[..., 78:, :] = 0  # pictures needn't be made of whole cells
+        pattern[..., 78:, :] = 0  # pictures needn't consist of whole cells
         amplitude = pattern[..., :72, :].square().mean().sqrt().item()
         assert repetition(target + pattern, target).item() == pytest.approx(amplitude, rel=0.1), period
         assert amplitude < grid_term(pattern, target) < 1.2 * amplitude, period
@@ -143,7 +143,7 @@ def test_the_grid_term_finds_dots_at_one_place_of_the_cell_whatever_their_sign_a
     target = 0.2 * torch.rand(1, 3, 160, 160, generator=rng) + 0.4
 
     def dots(step: int, shift: int = 0) -> Tensor:
-        """Return dots `step` px apart of either sign, each up to `shift` px away from its place."""
+        """Return dots of random sign, `step` px apart, each up to `shift` px away from its place."""
         error = torch.zeros(1, 3, 160, 160)
         for row in range(8, 152, step):
             for column in range(8, 152, step):

@@ -25,7 +25,7 @@ SIZE = 64
 
 
 def texture(seed: int, smooth: bool = True) -> Tensor:
-    """A random picture (1, 3, 64, 64) in 0.1..0.9; if `smooth` with the 1/f spectrum of natural ones."""
+    """Return a random picture (1, 3, 64, 64) in 0.1..0.9; `smooth` gives it the 1/f spectrum of natural pictures."""
     picture = torch.rand(1, 3, SIZE, SIZE, generator=torch_rng("texture", seed))
     if smooth:
         frequency = torch.hypot(torch.fft.fftfreq(SIZE)[:, None], torch.fft.fftfreq(SIZE))
@@ -35,14 +35,14 @@ def texture(seed: int, smooth: bool = True) -> Tensor:
 
 
 def slanted_strip(width: int) -> Tensor:
-    """A hole (1, 1, 64, 64), `width` px wide in each row, leaning to the right."""
+    """Return a hole (1, 1, 64, 64), `width` px wide in each row, leaning to the right."""
     y, x = torch.arange(SIZE)[:, None], torch.arange(SIZE)[None]
     left = 20 + y // 4
     return ((x >= left) & (x < left + width))[None, None]
 
 
 def tile_pattern(seed: int, period: int = 4) -> Tensor:
-    """A random pattern of mean 0 and variance 1 that repeats every `period` px, (1, 3, 64, 64)."""
+    """Return a random pattern (1, 3, 64, 64) of mean 0 and variance 1 that repeats every `period` px."""
     tile = torch.randn(1, 3, period, period, generator=torch_rng("tile", seed, period))
     tile = tile - tile.mean(dim=(2, 3), keepdim=True)
     return (tile / tile.std()).tile(1, 1, SIZE // period, SIZE // period)
@@ -105,7 +105,7 @@ PHOTOS = sorted((Path(__file__).parents[2] / "data/samples/eval").glob("*.jpg"))
 
 
 def photo_crops() -> Tensor:
-    """Three crops of each shipped evaluation photo, (12, 3, 64, 64)."""
+    """Return three crops of each shipped evaluation photo, (12, 3, 64, 64)."""
     crops = []
     for file in PHOTOS:
         with Image.open(file) as opened:
@@ -122,7 +122,7 @@ def blurred(picture: Tensor, sigma: float) -> Tensor:
 
 
 def artefacts(output: Tensor, target: Tensor, width: int = 12) -> Tensor:
-    """The scores of pictures (B, 3, 64, 64) in a hole of `width` px per row."""
+    """Return the artefact scores of pictures (B, 3, 64, 64) in a hole of `width` px per row."""
     return metrics.artefact_score(output, target, slanted_strip(width).expand(len(target), -1, -1, -1))
 
 
@@ -170,10 +170,10 @@ class TestArtefactScore:
 
     @pytest.mark.parametrize("period", [4, 8])
     def test_grows_with_a_pattern_on_photos(self, period: int) -> None:
-        target = photo_crops().clamp(0.2, 0.8)  # what clipping would take from a pattern is another matter
+        target = photo_crops().clamp(0.2, 0.8)  # so that no pattern is clipped
         scores = torch.stack([artefacts(target + a * tile_pattern(3, period), target) for a in STRENGTHS])
         assert (scores[0] == 0).all()
-        assert (scores.diff(dim=0) > -0.01).all()  # where nothing but pattern is left, it ends near 1
+        assert (scores.diff(dim=0) > -0.01).all()  # the score levels off near 1, where only pattern is left
         assert (scores[:3].diff(dim=0) > 0).all()
         assert float(scores[-1].mean()) > 0.3
 
@@ -208,7 +208,7 @@ class TestArtefactScore:
     @settings(deadline=None, max_examples=25)
     @given(st.integers(0, 10**6), st.sampled_from([4, 8]), st.tuples(st.integers(0, 7), st.integers(0, 7)))
     def test_does_not_depend_on_where_the_grid_starts(self, seed: int, period: int, by: tuple[int, int]) -> None:
-        """Crops start anywhere; every pattern raises the score, of whatever shape and phase."""
+        """Crops start anywhere; patterns of any shape and phase raise the score."""
         target, pattern = texture(seed), tile_pattern(seed, period)
         here, there = (artefacts(target + 0.02 * p, target).item() for p in (pattern, pattern.roll(by, (-2, -1))))
         assert 0 < here <= 1.1
@@ -224,7 +224,7 @@ class TestArtefactScore:
         assert score > 0.05
 
     def test_of_an_untrained_generator_is_high(self) -> None:
-        """Its cells of 4 px come in pairs: an earlier definition, looking at 4 px only, gave it less than -4."""
+        """Its cells of 4 px come in pairs: an earlier definition, which only looked at 4 px, gave less than -4."""
         model = LightInpaintV1(torch_rng(1), grey_start=True).eval()
         target = torch.nn.functional.interpolate(photo_crops()[:4], scale_factor=2.0)
         hole = torch.zeros(4, 1, 128, 128, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Muon moves matrices along equally long directions, and everything else as AdamW does."""
+"""Muon moves matrices equally far along all directions, and everything else as AdamW does."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_convolution_counts_as_one_matrix() -> None:
 
 
 def test_a_direction_is_kept_until_the_gradient_is_clearly_against_it() -> None:
-    """By Nesterov's momentum of 0.95 the first of two gradients still counts 0.46 times as much as the second."""
+    """With a Nesterov momentum of 0.95 the first of two gradients still counts 0.46 times as much as the second."""
     weight = nn.Parameter(torch.zeros(2, 2))
     muon = Muon([{"params": [weight], "matrices": True}], lr=0.1)
     for gradient in ((1.0, 1.0), (-0.6, -0.35)):
@@ -53,7 +53,7 @@ def test_a_direction_is_kept_until_the_gradient_is_clearly_against_it() -> None:
 
 
 def test_directions_are_computed_in_bf16_where_the_run_is_and_exactly_elsewhere() -> None:
-    """A processor without bf16 would take ten times as long for a step as for all that goes before it."""
+    """On a processor without bf16 the update would take ten times as long as the rest of the step."""
     moved = {}
     for amp in ("off", "fp16", "bf16"):
         network = nn.Sequential(*(nn.Linear(24, 24, bias=False) for _ in range(3)))

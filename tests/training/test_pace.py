@@ -1,4 +1,4 @@
-"""How often a run in a terminal says how far it is."""
+"""How often a run in a terminal reports its progress."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from inpaintkit.training.callbacks import Pace, ProgressLines, StepInfo
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Return a list whose only number is the time."""
+    """Return a list whose only element is the current time."""
     now = [0.0]
     monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
     return now
 
 
 def lines(clock: list[float], seconds: float, steps: int) -> list[float]:
-    """Return when lines come in a job of so many seconds and steps."""
+    """Return the times at which lines are printed in a job of that many seconds and steps."""
     pace, said = Pace(), []
     for step in range(1, steps + 1):
         clock[0] = seconds * step / steps
@@ -45,7 +45,7 @@ def test_a_short_job_says_a_line_per_twentieth(clock: list[float]) -> None:
 def test_the_time_left_of_a_run_that_goes_on_is_told_by_its_own_steps(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Not by those before the stop, which took no time now."""
+    """Not by those before the stop, which took no time in this call."""
     run: Any = SimpleNamespace(steps_done=80, total_steps=100)
     lines = ProgressLines()
     lines.on_start(run)

@@ -1,4 +1,4 @@
-"""LPIPS equals the published metric, and says clearly when its weights are missing."""
+"""LPIPS equals the published metric, and reports clearly if its weights are missing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def package_twin(network: Lpips, spatial: bool = False) -> lpips.LPIPS:
-    """The `lpips` package with our trunk in it, so that only the formula is compared."""
+    """Return the `lpips` package's metric with our trunk, so that only the formula is compared."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         twin = lpips.LPIPS(net=network.network, pnet_rand=True, verbose=False, spatial=spatial, eval_mode=True)

@@ -1,4 +1,4 @@
-"""Several processes on one run: the same curve as one process with all their samples, one run folder, clear ends."""
+"""Several processes on one run: the same curve as one process with all their samples, one run folder, clean ends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 STATE = f"{LightInpaintV1.name}.checkpoint.pth"
 FLOAT_NOISE = 2e-3
-"""Sums in another order, made larger by some steps of Adam."""
+"""Tolerance for sums in another order, whose differences grow over some steps of Adam."""
 
 
 def assert_same_curve(one: Trainer, other: Trainer) -> None:
@@ -79,7 +79,7 @@ def test_processes_on_the_cpu_leave_the_gpu_alone(torchrun: Mock, monkeypatch: p
 
 
 def test_a_process_that_fails_doesnt_wait_for_the_others(torchrun: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NCCL's orderly end waits for all processes, and the others wait for the gradients of this one."""
+    """NCCL's orderly shutdown waits for all processes, while the others wait for this one's gradients."""
     taken = []
     monkeypatch.setattr("torch.cuda.set_device", taken.append)
     with join_group("cuda") as group:
@@ -102,7 +102,7 @@ if "RANK" in os.environ:
 
 @pytest.fixture
 def ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder in which each process of a training leaves the names of the threads that it ends with, where Linux tells."""
+    """Return a folder in which each process of a training writes the names of its threads at its end (on Linux)."""
     folder = tmp_path / "ends"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(THREADS_AT_THE_END)
@@ -115,7 +115,7 @@ def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(records: Pat
     one = Trainer(TrainConfig.from_params(tiny(records, tmp_path / "one", **changes, batch_size=4)), callbacks=[])
     one.fit()
     heard = Listener()
-    shutil.copytree(tmp_path / "one", tmp_path / "two")  # a run that goes out of the way
+    shutil.copytree(tmp_path / "one", tmp_path / "two")  # an older run, to be moved out of the way
     options = tiny(records, tmp_path / "two", **changes, processes=2, overwrite=True)
     two = Trainer(TrainConfig.from_params(options), [heard])
     assert not two.hardest(), "a look at the records beforehand"
@@ -134,21 +134,20 @@ def test_two_processes_have_the_curve_of_one_with_the_doubled_batch(records: Pat
         twin = load_state(tmp_path / "two" / STATE)["training_state_dict"][name]
         torch.testing.assert_close(twin, weight, rtol=1e-3, atol=1e-5)
     assert torch.allclose(one.data.sampler.weights, two.data.sampler.weights, rtol=1e-3)
-    # a thread of the group that is left at Python's end now and then aborts the process
+    # a thread of the process group left at Python's exit sometimes aborts the process
     left = [(ends / f"rank{rank}").read_text() for rank in range(2)]
     assert not any("gloo" in names for names in left), left
 
 
 class StopButton(Callback):
-    """Pressed as soon as the training says something; torch may have done so before."""
+    """A stop button, pressed at the training's own first message; torch may print some before."""
 
     def on_message(self, run: RunView, message: str) -> None:
         run.stop.asked |= message.startswith("arithmetic")
 
 
 def test_gan_in_two_processes_goes_on_in_one(records: Path, tmp_path: Path) -> None:
-    """Stopped by a button after a step of two processes, which leaves what one process leaves, and continued by one with the doubled
-    batch, as if nothing had happened."""
+    """Stopped by a button after a step, two processes leave what one leaves; one with the doubled batch continues."""
     start = str(save_model(LightInpaintV1(torch_rng(1), grey_start=True), tmp_path / "start.pth"))
     gan = {
         "crop_size": 96,
@@ -209,7 +208,7 @@ if rank == "0":
 if rank == "1":
     atexit.register(note)
 """
-"""What Python imports first: the disk takes its time for the first file of the process that writes, the other one notes its end."""
+"""Imported first by Python: slows the disk for the writing process's first file; the other process notes its end."""
 
 
 class StopOnceUnderWay(Listener):
@@ -222,9 +221,9 @@ class StopOnceUnderWay(Listener):
 def test_a_stop_signal_reaches_all_processes_and_none_ends_before_they_have_saved(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a run that one process has begun, with the batches of both.
+    """The run was begun by one process, with the batches of both.
 
-    When the first process ends, torchrun ends the others: with a slow disk that was the one that saved.
+    When the first process ends, torchrun ends the others: with a slow disk, that was once the one still saving.
     """
     options = tiny(records, tmp_path / "run", num_samples=4000, max_epoch=1, checkpoint_seconds=1e6)
     begun = options | {"batch_size": 4, "max_seconds": 0.0}
@@ -245,7 +244,7 @@ def test_a_stop_signal_reaches_all_processes_and_none_ends_before_they_have_save
 def test_of_a_process_that_crashes_its_own_last_words_are_told(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And where in the code it was, not only what torchrun says of it, which has some twenty lines."""
+    """And its place in the code; not only torchrun's own report, which has some twenty lines."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os\n"
         "def crash(handle):\n"
@@ -269,7 +268,7 @@ def test_what_a_process_refuses_is_said_in_one_sentence(records: Path, tmp_path:
 
 
 class TestShares:
-    """What each process trains on, by eye: two processes, steps of two samples each."""
+    """What each process trains on, checked by eye: two processes, steps of two samples each."""
 
     def test_a_step_is_split_in_order(self) -> None:
         items = list(range(12))

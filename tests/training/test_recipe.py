@@ -1,4 +1,4 @@
-"""Recipes: checked as a whole, run in order, each from the weights of the one before, finished ones left alone."""
+"""Recipes: checked as a whole; trainings run in order, each from the weights of the last; finished ones are skipped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_rounds_start_from_each_others_weights_and_finished_ones_stay(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def execute_notebook(source: str, target: str, parameters: dict[str, Any], **others: object) -> None:
-        """Train without a kernel, as the demo's tests have one."""
+        """Train without a kernel, which the demo's tests cover."""
         config = TrainConfig.from_params({name: value for name, value in parameters.items() if name != "preset"})
         trained.append(Path(config.model_dir).name)
         runs.record(config, Trainer(config, callbacks=[]).fit().summary())
@@ -53,7 +53,7 @@ def test_rounds_start_from_each_others_weights_and_finished_ones_stay(
     recipe = load_recipe(write(tmp_path, records, first={"notebook": "02_train"}, second=second))
     assert len(run_recipe(recipe)) == 2
     weights = [load_state(RunFiles(run.folder).state)["state_dict"]["to_image.1.weight"] for run in recipe]
-    assert weights[0].equal(weights[1])  # a rate of 0 moves nothing
+    assert weights[0].equal(weights[1])  # a learning rate of 0 changes nothing
     assert len(run_recipe(recipe)) == 2
     assert trained == ["first", "second"], "what is done is left alone"
 

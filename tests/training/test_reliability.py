@@ -1,4 +1,4 @@
-"""What goes wrong in practice, and what a run then does: never a crash without a sentence, never a lost checkpoint."""
+"""What goes wrong in practice: a run never crashes without a clear sentence and never loses a checkpoint."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_set_that_may_not_be_read_is_no_empty_one(data: Path) -> None:
 
 
 class TestForeignMasks:
-    """Masks of other programs: read as iw3 trains on them, refused where they can't be holes."""
+    """Masks of other programs: read as iw3 reads them, refused if they can't be holes."""
 
     def masks(self, data: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
         for path in data.rglob("*_M.png"):
@@ -141,7 +141,7 @@ def test_skipped_optimiser_steps_before_a_stop_still_count_after_it(data: Path) 
 
 
 class TestNothingLearnt:
-    """A run that has diverged fails with its reason, however short its epochs are."""
+    """A diverged run fails with its reason, however short its epochs are."""
 
     def test_gradients_that_are_never_finite(self, data: Path) -> None:
         run = trainer(data)
@@ -181,7 +181,7 @@ class TestNothingLearnt:
             trainer(data, learning_rate=1e9, max_epoch=4).fit()
 
     def test_a_hundred_in_an_epoch(self, data: Path) -> None:
-        """Counted through a stop, and noticed at the next checkpoint, before the epoch's end."""
+        """Skipped updates are counted across a stop, and noticed at the next checkpoint, before the epoch's end."""
         options: dict[str, Any] = {"num_samples": 8, "batch_size": 1}
         begun, file = trainer(data, max_seconds=0.0, **options), data.parent / "run" / STATE
         begun.fit()

@@ -1,4 +1,4 @@
-"""What lies in a run folder is never lost unasked: the same again continues or finds all done, anything else asks first."""
+"""A run folder never loses anything unasked: the same call continues or finds all done, any other asks first."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def in_csv(rows: Sequence[Mapping[str, object]]) -> str:
 
 
 def start_with(data: Path, folder: str, source: Path) -> Path:
-    """Copy a made run and its data, so that a test may change them."""
+    """Copy a run and its data, so that a test may change them."""
     shutil.copytree(source, data.parent / folder)
     return data.parent / folder
 
@@ -222,7 +222,7 @@ class TestAnotherRun:
             assert (found.replaces, found.weights_from) == (True, weights)
 
     def test_one_that_ended_since_this_one_looked_is_left_alone(self, data: Path) -> None:
-        """As when a notebook is left open while the same folder is trained in a terminal."""
+        """For example, a notebook stays open while a terminal trains in the same folder."""
         fresh = str(data.parent / "fresh")
         first, second = (tiny_trainer(data, model_dir=fresh) for _ in range(2))
         assert first.fit().finished
@@ -232,7 +232,7 @@ class TestAnotherRun:
         assert content(data.parent / "fresh") == before
 
     def test_one_that_went_on_since_this_one_looked_is_left_alone(self, data: Path) -> None:
-        """Going on from where it was then would throw away what has been learnt since."""
+        """Resuming from where it was then would throw away what has been learnt since."""
         begun: dict[str, Any] = {"model_dir": str(data.parent / "cut")}
         first, second = tiny_trainer(data, **begun, max_seconds=0.0), tiny_trainer(data, **begun)
         assert not first.fit().finished
@@ -244,7 +244,7 @@ class TestAnotherRun:
 
 
 class TestARunOfIw3:
-    """Its checkpoint has the keys of ours that aren't called inpaintkit; tests/interop tries real ones."""
+    """Its checkpoint has those keys of ours that aren't named inpaintkit_*; tests/interop uses real ones."""
 
     @pytest.fixture
     def theirs(self, data: Path) -> dict[str, Any]:
@@ -278,7 +278,7 @@ class TestARunOfIw3:
         assert not (data.parent / "run" / backup).exists()
 
     def test_of_a_schedule_free_optimiser_goes_on_where_it_trained(self, data: Path) -> None:
-        """It keeps the weights to use, and its optimiser as it is while judging; so do we, for it to go on with ours."""
+        """iw3 saves the weights to use, with the optimiser in evaluation mode; so do we, for iw3 to resume our runs."""
         options = {"optimizer": "adamw_schedulefree", "learning_rate": 1e-2}
         tiny_trainer(data, model_dir=str(data.parent / "run"), overwrite=True, max_epoch=1, **options).fit()
         state = load_state(data.parent / "run" / STATE)
@@ -304,7 +304,7 @@ class TestARunOfIw3:
         assert content(data.parent / "run") == before
 
     def test_of_an_optimiser_with_the_same_moments_is_refused(self, theirs: dict[str, Any], data: Path) -> None:
-        """As Adam's for AdamW, and schedule-free RAdam's for schedule-free AdamW: they have all weights in one group."""
+        """Adam's for AdamW, or schedule-free RAdam's for schedule-free AdamW: theirs have all weights in one group."""
         optimizer = theirs["optimizer_state_dict"][0]
         both = [number for group in optimizer["param_groups"] for number in group["params"]]
         optimizer["param_groups"] = [{**optimizer["param_groups"][0], "params": both}]
@@ -313,7 +313,7 @@ class TestARunOfIw3:
             tiny_trainer(data, resume=True)
 
     def test_without_an_update_is_refused(self, theirs: dict[str, Any], data: Path) -> None:
-        """As of epochs with fewer batches than make an update."""
+        """Its epochs had fewer batches than an update takes."""
         theirs["optimizer_state_dict"][0]["state"] = {}
         torch.save(theirs, data.parent / "run" / STATE)
         with pytest.raises(InputError, match="that ended before its first update; take its weights alone"):
@@ -325,7 +325,7 @@ class TestARunOfIw3:
 
 
 class TestChangedOptions:
-    """With resume=True a run goes on under other options, as far as that makes sense, and says so."""
+    """With resume=True a run continues under other options, as far as that makes sense, and reports it."""
 
     def test_a_finished_run_is_lengthened(self, data: Path) -> None:
         heard = Listener()
@@ -342,7 +342,7 @@ class TestChangedOptions:
         assert heard.heard("this run is done: 2 epochs")
 
     def test_a_length_that_ends_with_the_same_epoch_names_one_that_goes_on(self, data: Path) -> None:
-        """A run ends where the learning rate is lowest: of two cycles, with 5 epochs as with 4."""
+        """A run ends where the learning rate is lowest: with two cycles, 5 epochs end where 4 do."""
         state = data.parent / "run" / STATE
         kept, heard = load_state(state), Listener()
         options = kept["train_kwargs"] | {"max_epoch": 4, "learning_rate_cycles": 2}
@@ -491,7 +491,7 @@ class TestWhichModelWasKept:
     def test_it_goes_on_in_its_own_arithmetic_and_says_so(
         self, amp: str, data: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Also on a machine that is faster in another one: it was perhaps moved there to be done sooner."""
+        """Even on a machine that is faster in another one: perhaps the run was moved there to finish sooner."""
         monkeypatch.setattr("inpaintkit.training.amp.bf16_is_fast", lambda: True)
         heard = Listener()
         cut(data, heard, amp=amp)

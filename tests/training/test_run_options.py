@@ -141,7 +141,7 @@ class TestKeptCheckpoints:
         assert self.numbers(tmp_path) == [3]
 
     def test_also_where_a_file_has_one_name_only(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """As on exFAT."""
+        """As on exFAT, which has no hard links."""
         monkeypatch.setattr(os, "link", Mock(side_effect=PermissionError))
         for number in range(1, 4):
             self.save(tmp_path, number)
@@ -150,7 +150,7 @@ class TestKeptCheckpoints:
     def test_a_run_killed_during_its_third_save_still_has_the_second(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A real process, ended by the kernel within the write of its third checkpoint."""
+        """A real process, killed while it writes its third checkpoint."""
         self.save(tmp_path, 1)
         self.save(tmp_path, 2)
         child = os.fork()
@@ -201,7 +201,7 @@ class TestSubsets:
 
     def test_each_row_shows_the_input_with_its_hole_the_output_and_the_target(self, tmp_path: Path) -> None:
         x, hole = torch.zeros(2, 3, 6, 6), torch.zeros(2, 1, 6, 6) > 0
-        hole[1, :, 2, 3] = hole[0, :, 0, 0] = True  # the second one lies in the margin
+        hole[1, :, 2, 3] = hole[0, :, 0, 0] = True  # the second pixel lies in the margin
         output, y = torch.full((2, 2, 3, 2, 2), 0.2)
         save_strips(x, hole, output + 1, y, tmp_path / "strip.png")
         expected = np.full((8, 14, 3), 255)
@@ -234,16 +234,16 @@ def test_where_nothing_compiles_training_goes_on_without(
 def test_a_compiled_network_sees_batches_of_one_kind_only(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each other kind, smaller, to be judged or laid out otherwise, would be compiled anew: minutes of waiting in a run.
+    """Any other kind (smaller, in evaluation, in another layout) would be compiled anew: minutes of waiting in a run.
 
-    After another run in the same process, too, it is compiled for its own size, not for any.
+    Even after another run in the same process, it is compiled for its own size, not for dynamic sizes.
     """
     seen: list[object] = []
 
     def compiled(model: Callable[..., torch.Tensor], dynamic: bool | None = None) -> Callable[..., torch.Tensor]:
         assert dynamic is False
         if not isinstance(model, torch.nn.Module):
-            return model  # whether anything can be compiled
+            return model  # the check whether anything can be compiled
 
         def network(*inputs: torch.Tensor) -> torch.Tensor:
             seen.append((model.training, *((x.shape, x.stride(), x.dtype) for x in inputs)))
@@ -258,7 +258,7 @@ def test_a_compiled_network_sees_batches_of_one_kind_only(
 
 
 def test_apples_devices_are_waited_for(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They may read a sample after its memory has been given to another one, and nobody would notice."""
+    """They may read a sample after its memory has been reused for another, which would go unnoticed."""
     waited: list[bool] = []
 
     def to(values: torch.Tensor, device: str, non_blocking: bool = False) -> torch.Tensor:

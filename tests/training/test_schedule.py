@@ -26,7 +26,7 @@ EXPECTED: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "s
 
 
 class Affine(nn.Module):
-    """A w + b, where only w decays."""
+    """w * x + b, where only w decays."""
 
     def __init__(self, case: dict[str, Any]) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Affine(nn.Module):
 
 
 def epochs_of(config: TrainConfig) -> list[tuple[float, float]]:
-    """Return (learning rate, weight decay of the first group) used in each epoch that is run."""
+    """Return (learning rate, weight decay of the first group) used in each epoch run."""
     optimizer = create_optimizer(config, nn.Linear(2, 2))
     scheduler = create_scheduler(config, optimizer)
     used = []

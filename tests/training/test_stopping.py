@@ -1,4 +1,4 @@
-"""Stopping a run from outside, as batch systems, containers and Ctrl-C do: it saves, says where, and the same command goes on."""
+"""Runs stopped from outside, as by batch systems, containers and Ctrl-C: they save, say where, and can be resumed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def steps_done(folder: Path) -> int:
 
 
 def start(folder: Path, values: Mapping[str, Any]) -> subprocess.Popen[str]:
-    """Start a headless training in `folder`, which isn't the kit's, with a preset's file and `values`."""
+    """Start a headless training in `folder`, outside the kit's own folder, with a preset's file and `values`."""
     words = [word for name, value in values.items() for word in ("-p", f"{name}={value}")]
     command = [sys.executable, "-m", "inpaintkit", "run", "02_train", "-f", "02_train.try", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder)
@@ -47,10 +47,10 @@ def start(folder: Path, values: Mapping[str, Any]) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 def test_sigterm_to_a_headless_run_saves_and_the_same_command_goes_on(records: Path, tmp_path: Path) -> None:
-    """The signal reaches only the process that was started, not the kernel in which the training runs.
+    """The signal only reaches the process that was started, not the kernel in which the training runs.
 
-    The preset's file is found by its name and relative paths from the folder of the command, wherever that is. The kernel
-    ends without a word about its loader processes.
+    The preset's file is found by its name, and relative paths start from the command's folder, wherever that is. The
+    kernel ends without a message about its loader processes.
     """
     near = os.path.relpath(records, tmp_path)
     values = params(Path(near), Path("run"), num_samples=40, max_epoch=1, grey_start=False, num_workers=1)
@@ -91,7 +91,7 @@ class StopAt(Callback):
 
 
 def test_a_stop_at_the_end_of_an_epoch_does_not_wait_for_the_evaluation(records: Path, tmp_path: Path) -> None:
-    """Evaluating may take minutes, a container's grace ten seconds; the resumed run makes up for it."""
+    """Evaluation may take minutes, a container's grace period is ten seconds; the resumed run catches up on it."""
     values = params(records, tmp_path / "cut")
     cut = Trainer(TrainConfig.from_params(values), [StopAt(2)])
     with pytest.raises(KeyboardInterrupt, match="at epoch 1, step 2"):
@@ -116,7 +116,7 @@ class StopAtEvaluation(Callback):
 
 
 def test_a_signal_during_the_last_evaluation_is_obeyed_and_nothing_is_left_to_do(records: Path, tmp_path: Path) -> None:
-    """Whoever pressed Ctrl-C doesn't want what comes after the training, either."""
+    """After Ctrl-C, what follows the training isn't wanted either."""
     config = TrainConfig.from_params(params(records, tmp_path))
     out_of_time = dataclasses.replace(config, max_seconds=0.0)
     with pytest.raises(KeyboardInterrupt, match="stopped by SIGTERM at epoch 1, step 1, saved in"):
@@ -129,7 +129,7 @@ def test_a_signal_during_the_last_evaluation_is_obeyed_and_nothing_is_left_to_do
 
 
 def test_after_training_signals_do_what_they_did_before(records: Path, tmp_path: Path) -> None:
-    """Also after a stop: a Ctrl-C of the next cell must reach it."""
+    """Even after a stop: Ctrl-C in the next cell must interrupt that cell."""
     before = [signal.getsignal(number) for number in STOP_SIGNALS]
     with pytest.raises(KeyboardInterrupt):
         Trainer(TrainConfig.from_params(params(records, tmp_path)), [StopAt(1)]).fit()
@@ -149,7 +149,7 @@ def test_max_seconds_also_ends_a_run_whose_epochs_are_single_steps_and_the_same_
 def test_a_fine_tuning_out_of_time_after_every_step_keeps_the_rows_and_the_model_of_a_whole_one(
     records: Path, tmp_path: Path
 ) -> None:
-    """Each stop is judged and leaves a model, but what is judged within an epoch is no epoch to be picked."""
+    """Each stop is evaluated and leaves a model, but an evaluation within an epoch can't be picked as an epoch."""
     start = save_model(LightInpaintV1(torch_rng(1), grey_start=True), tmp_path / "start.pth")
     heard, reports = Listener(), []
     for name, seconds in (("whole", None), *[("cut", 0.0)] * 4):
@@ -176,7 +176,7 @@ def test_a_fine_tuning_out_of_time_after_every_step_keeps_the_rows_and_the_model
 def test_max_seconds_counts_from_the_call_of_fit(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not from when the trainer was made: it may have loaded for long, or waited for a person to run the next cell."""
+    """Not from when the trainer was made: loading may take long, or the next cell may be run much later."""
     config = TrainConfig.from_params(params(records, tmp_path, num_samples=2, max_epoch=2, max_seconds=3600.0))
     trainer, clock = Trainer(config, []), time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: clock() + 7200)
@@ -187,12 +187,12 @@ def test_max_seconds_counts_from_the_call_of_fit(
 
 @pytest.mark.slow
 def test_a_signal_to_the_whole_process_group_leaves_the_loader_workers_alive(records: Path, tmp_path: Path) -> None:
-    """Ctrl-C and batch systems signal the workers, too; their death would break the trainer before it has saved."""
+    """Ctrl-C and batch systems also signal the workers, whose death would break the trainer before it has saved."""
     values = params(records, tmp_path / "run", num_samples=8, num_workers=1)
     _, said = run_training(values, 2, "SIGTERM", "group")
     place = re.search(r"stopped by SIGTERM at epoch 1, step (\d+)", said)
     assert place, said
-    assert int(place[1]) in (2, 3)  # on a busy machine the signal to oneself arrives a moment later
+    assert int(place[1]) in (2, 3)  # on a busy machine the process's own signal arrives a moment later
     assert steps_done(tmp_path / "run") == int(place[1])
 
 
@@ -205,6 +205,6 @@ obey_parent(StopRequest())
 
 
 def test_who_watches_the_parent_has_ended_before_the_process_does() -> None:
-    """Left to Python's own end, it took one worker in ten along (SIGABRT), after all was saved."""
+    """Left to Python's own exit, the thread aborted one worker in ten (SIGABRT), after everything was saved."""
     environment = os.environ | {"INPAINTKIT_PARENT": str(os.getpid())}
     assert subprocess.run([sys.executable, "-c", ENDING], env=environment, check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""The trainer's promises: what it writes, that it learns, that an interrupted run ends bit by bit like a whole one."""
+"""The trainer's promises: what it writes, that it learns, that an interrupted run ends bit for bit like a whole one."""
 
 import csv
 import dataclasses
@@ -39,7 +39,7 @@ def train(params: dict[str, Any]) -> Trainer:
 
 
 def assert_same(a: Any, b: Any, where: str = "state") -> None:
-    """Compare nested checkpoints bit by bit."""
+    """Compare nested checkpoints bit for bit."""
     if isinstance(a, torch.Tensor):
         assert torch.equal(a, b), where
     elif isinstance(a, Mapping):
@@ -55,7 +55,7 @@ def assert_same(a: Any, b: Any, where: str = "state") -> None:
 
 
 def comparable(folder: Path) -> dict[str, Any]:
-    """Return all that a run leaves, without what names its folder and the time of day."""
+    """Return all that a run leaves, except what names its folder or the time of day."""
     state = load_state(folder / f"{NAME}.checkpoint.pth")
     for key in ("updated_at", "train_kwargs"):
         state.pop(key)
@@ -120,7 +120,7 @@ RESUMABLE: dict[str, tuple[int, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("kind", RESUMABLE)
 def test_a_killed_run_ends_as_if_nothing_had_happened(kind: str, records: Path, tmp_path: Path) -> None:
-    """Saves on the way and the number of loader workers, none in the whole run, must not matter either."""
+    """Saves on the way and the number of loader workers (0 in the whole run) must not matter either."""
     step, changes = RESUMABLE[kind]
     if kind == "gan":
         start = save_model(LightInpaintV1(torch_rng(1), grey_start=True), tmp_path / "start.pth")
@@ -230,7 +230,7 @@ class TestGan:
         weight = float(task.add_gradients(*losses(), warmup=0.5, summed=2))
         found, last = task.plain.last_layer.grad.clone(), task.plain.last_layer
         task.plain.updater.optimizer.zero_grad()
-        task.discriminator.eval()  # the spectral norms' vectors stay where the first pass left them
+        task.discriminator.eval()  # keeps the spectral norms' vectors as the first pass left them
         _, total, adversarial, _ = losses()
         wanted = [torch.autograd.grad(loss, last, retain_graph=True)[0] for loss in (total, adversarial)]
         torch.testing.assert_close(found, (wanted[0] + weight * wanted[1]) / 2, rtol=2e-2, atol=1e-5)

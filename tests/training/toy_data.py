@@ -1,4 +1,4 @@
-"""Tiny records of noise, for tests that are not about what is learnt, and the options of a run that takes a second."""
+"""Tiny records of noise, for tests in which nothing need be learnt, and the options of a run that takes a second."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_record(folder: Path, number: int, size: int = 96, hole: bool = True) -
 
 
 class Listener(Callback):
-    """Notes what is said, and each row of the history."""
+    """Callback that collects messages and each row of the history."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -42,7 +42,7 @@ class Listener(Callback):
         self.said.append(message)
 
     def heard(self, words: str) -> bool:
-        """Return whether a sentence with these words was said."""
+        """Return True if a message with these words came."""
         return any(words in sentence for sentence in self.said)
 
 
