@@ -121,7 +121,7 @@ class TestTheReason:
 
 
 def test_an_epoch_is_judged_by_likeness_grid_and_lost_closeness() -> None:
-    assert epoch_score(0.2, 0.08, -0.03) == 0.08  # losing half a dB is free; less pattern than in the truth earns nothing
+    assert epoch_score(0.2, 0.08, -0.03) == 0.08  # half a dB may be lost; less pattern than in the truth earns nothing
     assert epoch_score(1.0, 0.08, 0.04) == pytest.approx(0.6)
     assert epoch_score(0.0, 0.08, 0.02) == 0.08  # no more pattern than chance gives
     assert epoch_score(0.0, 0.08, 7.0) == pytest.approx(1.06)
