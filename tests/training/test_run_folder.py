@@ -163,7 +163,7 @@ class TestAnotherRun:
         del before[".lock"]
         assert {MODEL, STATE, f"loss_{NAME}.csv", "eval/epoch0001_batch0000.png"} <= before.keys()
         assert content(old) == before
-        assert heard.heard(f"lies in {old} now")
+        assert heard.heard(f"is in {old} now")
         assert not tiny_trainer(data, learning_rate=0.01, overwrite=True).found.replaces, (
             "the same again: done, not moved"
         )
@@ -173,7 +173,7 @@ class TestAnotherRun:
     def test_a_line_tells_where_the_old_one_lies(self, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         options = TINY | {"data_dir": str(data), "model_dir": str(data.parent / "run"), "learning_rate": 0.01}
         Trainer(TrainConfig.from_params(options | {"overwrite": True, "max_epoch": 1}), [ProgressLines()]).fit()
-        assert f"lies in {data.parent / 'run' / 'old'}" in capsys.readouterr().out
+        assert f"is in {data.parent / 'run' / 'old'}" in capsys.readouterr().out
 
     @pytest.mark.parametrize("key", ["train_kwargs", "inpaintkit_progress"])
     def test_overwrite_also_moves_one_that_cannot_be_read(self, key: str, data: Path) -> None:
