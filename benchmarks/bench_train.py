@@ -46,13 +46,13 @@ def write_records(root: Path) -> None:
             Image.fromarray(hole).save(root / split / f"b_{number}_M.png")
 
 
-class Clock:
-    """A stopwatch: each `look` waits for the device and returns the seconds since the last one."""
+class Stopwatch:
+    """Each `lap` waits for the device and returns the seconds since the last one."""
 
     def __init__(self, device: str) -> None:
         self.device, self.last = device, 0.0
 
-    def look(self) -> float:
+    def lap(self) -> float:
         if self.device.startswith("cuda"):
             torch.cuda.synchronize()
         now = time.perf_counter()
@@ -63,20 +63,20 @@ class Clock:
 def plain_step(trainer: Trainer, number: int) -> dict[str, float]:
     """Run one step as the task does and return the seconds of each part."""
     setup, records = trainer.setup, trainer.train_set
-    task, clock = setup.task, Clock(setup.task.device)
-    clock.look()
+    task, stopwatch = setup.task, Stopwatch(setup.task.device)
+    stopwatch.lap()
     items = [(draw % len(records), number, draw) for draw in range(trainer.config.batch_size)]
     x, hole, y, _ = next(setup.feed.batches(items))
-    parts = {"data": clock.look()}
+    parts = {"data": stopwatch.lap()}
     task.train_mode()
     output, _ = task.generate(x, hole)
-    parts["forward"] = clock.look()
+    parts["forward"] = stopwatch.lap()
     total, _ = task.reconstruction(output, y, hole, torch_rng("bench", number))
-    parts["L1 and LPIPS"] = clock.look()
+    parts["L1 and LPIPS"] = stopwatch.lap()
     task.updater.scale(total).backward()
-    parts["backward"] = clock.look()
+    parts["backward"] = stopwatch.lap()
     task.updater.update(number + 1)
-    return parts | {"optimiser": clock.look()}
+    return parts | {"optimiser": stopwatch.lap()}
 
 
 def sample_costs(root: Path, crop: int) -> tuple[float, float]:

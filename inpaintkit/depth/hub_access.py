@@ -14,7 +14,7 @@ from inpaintkit.errors import InputError
 LIMIT = 5.0  # seconds in all, because looking up a host name has no timeout of its own
 
 
-ASK = """
+REQUEST_SCRIPT = """
 import sys, urllib.error, urllib.request
 try:
     urllib.request.urlopen(urllib.request.Request(sys.argv[1], method="HEAD"), timeout=float(sys.argv[2]))
@@ -31,17 +31,17 @@ def reachable(urls: Iterable[str], limit: float = LIMIT) -> dict[str, bool]:
     Each request runs in a process of its own, which can be killed. A thread can't, and a thread in the middle of TLS
     crashes a program that exits meanwhile.
     """
-    ends = time.monotonic() + limit
-    asking = {
-        url: subprocess.Popen([sys.executable, "-I", "-c", ASK, url, str(limit)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + limit
+    processes = {
+        url: subprocess.Popen([sys.executable, "-I", "-c", REQUEST_SCRIPT, url, str(limit)], stderr=subprocess.DEVNULL)
         for url in urls
     }
-    return {url: _says_yes(process, ends) for url, process in asking.items()}
+    return {url: _answered(process, deadline) for url, process in processes.items()}
 
 
-def _says_yes(process: subprocess.Popen[bytes], ends: float) -> bool:
+def _answered(process: subprocess.Popen[bytes], deadline: float) -> bool:
     try:
-        return process.wait(max(0.0, ends - time.monotonic())) == 0
+        return process.wait(max(0.0, deadline - time.monotonic())) == 0
     except subprocess.TimeoutExpired:
         return False
     finally:

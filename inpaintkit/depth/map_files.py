@@ -38,7 +38,7 @@ TURNS = {
 SIDEWAYS = (5, 6, 7, 8)
 """Orientations that swap width and height."""
 
-SAME_SHAPE = 0.02  # up to which difference of aspect ratio (see `_difference`) a map fits its picture as it is
+SAME_SHAPE = 0.02  # up to which difference of aspect ratio (see `_aspect_difference`) a map fits its picture as it is
 SQUEEZED = 0.11
 """Difference up to which a map is resized to fit: networks' maps, as iw3 exports them, have rounded sides and cut
 borders. 3:2 and 4:3 differ by more."""
@@ -189,7 +189,10 @@ def _upright(values: npt.NDArray[np.float32], file: Path, picture: Path) -> npt.
         return values
     seen = stored[::-1] if turn in SIDEWAYS else stored
     size = values.shape[::-1]
-    upright, sideways = _difference(size, seen), _difference(size, stored) if turn in SIDEWAYS else math.inf
+    upright, sideways = (
+        _aspect_difference(size, seen),
+        _aspect_difference(size, stored) if turn in SIDEWAYS else math.inf,
+    )
     if min(upright, sideways) >= SQUEEZED:
         raise InputError(
             f"File: {file} is a map of {size[0]}x{size[1]} px, {picture.name} a picture of {seen[0]}x{seen[1]}; their shapes differ"
@@ -203,6 +206,6 @@ def _upright(values: npt.NDArray[np.float32], file: Path, picture: Path) -> npt.
     return fitting
 
 
-def _difference(one: tuple[int, ...], other: tuple[int, ...]) -> float:
+def _aspect_difference(one: tuple[int, ...], other: tuple[int, ...]) -> float:
     """Return how much the aspect ratios of two sizes differ beyond rounding, as a logarithm; 0 = not at all."""
     return max(0.0, abs(math.log(one[0] / one[1] * other[1] / other[0])) - 1 / min(*one, *other))

@@ -132,7 +132,7 @@ class NetworkDepthModel:
             raise InputError(f"resolution: {name} only works at {depth_pro_side(network)} px; leave resolution empty")
         self.name, self.spec, self.metric, self.flip = name, spec, spec.metric, flip
         self.resolution = resolution or spec.resolution
-        self._asked_resolution = resolution
+        self._requested_resolution = resolution
         self.device = torch.device(device)
         digest = weights_digest(network)
         network = network.float().eval().requires_grad_(False)
@@ -179,7 +179,7 @@ class NetworkDepthModel:
         """Return the network's raw depth (B, 1, h, w), float32: inverse depth or distance, in any range."""
         reduced = torch.autocast(self.device.type, self.dtype) if self.dtype else contextlib.nullcontext()
         with reduced:
-            return FAMILIES[self.spec.family](self.network, pictures, self.spec, self._asked_resolution).float()
+            return FAMILIES[self.spec.family](self.network, pictures, self.spec, self._requested_resolution).float()
 
     def _averaged(self, pictures: Tensor) -> Tensor:
         """Return the raw depth of `pictures`, with `flip` averaged with that of the mirrored pictures."""

@@ -20,7 +20,7 @@ def is_installed() -> bool:
     return importlib.util.find_spec("transformers") is not None
 
 
-def _read(name: str, spec: DepthModelSpec, source: str, **options: Any) -> nn.Module:
+def _load_pretrained(name: str, spec: DepthModelSpec, source: str, **options: Any) -> nn.Module:
     from transformers import AutoConfig, AutoModelForDepthEstimation
 
     config = AutoConfig.from_pretrained(source, **options)
@@ -62,7 +62,7 @@ def load_transformers(
         reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"no answer came from {constants.ENDPOINT}"
         raise load_failure(name, f"the local cache and the hub for {spec.source}", reason, place)
     try:
-        return _read(name, spec, spec.source, cache_dir=hub_dir, local_files_only=here)
+        return _load_pretrained(name, spec, spec.source, cache_dir=hub_dir, local_files_only=here)
     except Exception as error:  # foreign files and code may raise anything
         raise load_failure(name, f"the hub for {spec.source}", first_line(error), place) from error
 
@@ -73,7 +73,7 @@ def _from_folder(name: str, spec: DepthModelSpec, folder: Path) -> nn.Module:
             f"model_path: {folder} holds no config.json; give the folder of a checkpoint of {spec.source} for {name}"
         )
     try:
-        return _read(name, spec, str(folder), local_files_only=True)
+        return _load_pretrained(name, spec, str(folder), local_files_only=True)
     except InputError:
         raise
     except Exception as error:

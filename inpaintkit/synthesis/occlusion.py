@@ -64,14 +64,14 @@ def hidden_hole(depth: Tensor, divergence: float, convergence: float) -> Tensor:
     def hide_block(block: RowBlock) -> None:
         b, rows, shift = block
         position, sources = left_positions(depth, block)
-        nobody = len(sources) - 1
+        no_source = len(sources) - 1
         cell = nearest_pixel(position)
         first = leftmost_source(cell, sources)
-        picture = slice(shift.padding, nobody - shift.padding)
+        picture = slice(shift.padding, no_source - shift.padding)
         seen_at, own_cell, columns = position[:, picture], cell[:, picture], sources[picture]
         missing = torch.zeros_like(seen_at, dtype=torch.bool)
         # What lands within half a pixel rounds to the same pixel or to the one on the nearer side.
-        beside = (own_cell + (seen_at - own_cell).sign_()).clamp_(0, nobody - 1)
+        beside = (own_cell + (seen_at - own_cell).sign_()).clamp_(0, no_source - 1)
         for where in (own_cell, beside):
             winner = first.gather(-1, where.int().long())
             distance = position.gather(-1, winner.long()).sub_(seen_at).abs_()

@@ -35,7 +35,7 @@ NARROWEST_RANGE = 0.1  # percent
 
 
 @dataclass(frozen=True)
-class DivergenceLaw:
+class DivergenceRange:
     """How divergence (percent) is drawn: one of `usual`, or evenly in `lowest`..`highest` (less in wide pictures)."""
 
     highest: float
@@ -44,9 +44,9 @@ class DivergenceLaw:
 
 
 DIVERGENCE_LEVELS = {
-    1: DivergenceLaw(5.0, 0.0, (2.0, 2.5, 3.0, 4.0)),
-    2: DivergenceLaw(8.0, 3.0, (4.0, 5.0, 6.0)),
-    3: DivergenceLaw(11.0, 6.0, (7.0, 8.0, 9.0)),
+    1: DivergenceRange(5.0, 0.0, (2.0, 2.5, 3.0, 4.0)),
+    2: DivergenceRange(8.0, 3.0, (4.0, 5.0, 6.0)),
+    3: DivergenceRange(11.0, 6.0, (7.0, 8.0, 9.0)),
 }
 
 
@@ -145,12 +145,12 @@ def resize_depth(depth: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(depth, size, mode="bilinear", align_corners=True, antialias=True)
 
 
-def _draw_divergence(rng: np.random.Generator, law: DivergenceLaw, width: int) -> float:
-    usual = _draw_usual(rng, law.usual)
+def _draw_divergence(rng: np.random.Generator, allowed: DivergenceRange, width: int) -> float:
+    usual = _draw_usual(rng, allowed.usual)
     if usual is not None:
         return usual
-    highest = min(LARGEST_SHIFT / (width / 2) * 100, law.highest)
-    lowest = max(0.0, min(highest - NARROWEST_RANGE, law.lowest))
+    highest = min(LARGEST_SHIFT / (width / 2) * 100, allowed.highest)
+    lowest = max(0.0, min(highest - NARROWEST_RANGE, allowed.lowest))
     return float(rng.uniform(lowest, highest))
 
 

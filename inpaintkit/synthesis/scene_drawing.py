@@ -68,7 +68,7 @@ def _draw_piece(rng: np.random.Generator, size: tuple[int, int], photos: Sequenc
         photo = _cut(rng, size, photos[int(rng.integers(len(photos)))])
         piece = _piece(photo)
         if PIECE_SHARE[0] <= float(piece.mean()) <= PIECE_SHARE[1]:
-            return photo, drawn(piece)
+            return photo, piece_outline(piece)
     centre = (float(rng.uniform(0, size[1])), float(rng.uniform(0, size[0])))
     return photo, _draw_blob(rng, centre, min(size) / 3)[0]
 
@@ -84,7 +84,7 @@ def _piece(photo: Tensor) -> np.ndarray:
     return piece
 
 
-def drawn(piece: np.ndarray) -> Outline:
+def piece_outline(piece: np.ndarray) -> Outline:
     """Return the outline of `piece`, bool (H, W), True = inside; beyond the picture it continues as at the border."""
     inside, outside = (cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 5) for part in (piece, ~piece))
     distance = torch.from_numpy(cv2.GaussianBlur(outside - inside, (0, 0), 1.0))[None]

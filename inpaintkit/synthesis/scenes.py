@@ -74,7 +74,7 @@ class Scene:
     def render(self) -> tuple[Tensor, Tensor]:
         """Return the picture (1, 3, H, W), 0..1, and its depth (1, 1, H, W), 0..1, 1 = near."""
         x, y = self._grid(1)
-        depth = torch.cat([self._nearest(x, block, 0.0, 0.0)[0] for block in self._serial_rows(y)])
+        depth = torch.cat([self._nearest(x, block, 0.0, 0.0)[0] for block in self._row_blocks(y)])
         return self._compose(0.0, 0.0), depth[None, None]
 
     def view(self, eye: Eye, divergence: float, convergence: float) -> Tensor:
@@ -117,7 +117,7 @@ class Scene:
         x = (torch.arange(width * subpixels, dtype=torch.float32) + 0.5) / subpixels - 0.5
         return x[None], torch.arange(height, dtype=torch.float32)[:, None]
 
-    def _serial_rows(self, y: Tensor) -> Sequence[Tensor]:
+    def _row_blocks(self, y: Tensor) -> Sequence[Tensor]:
         """Split rows into blocks too small for torch to use threads, whose number would change results' last bits."""
         return list(y.split(max(1, _SERIAL_ELEMENTS // (3 * self.size[1]))))
 
@@ -147,7 +147,7 @@ class Scene:
     def _compose(self, gain: float, convergence: float) -> Tensor:
         """Return the picture (1, 3, H, W) in which points have moved by gain * (depth - convergence)."""
         seen_x, y = self._grid(1)
-        rows = [self._compose_rows(seen_x, block, gain, convergence) for block in self._serial_rows(y)]
+        rows = [self._compose_rows(seen_x, block, gain, convergence) for block in self._row_blocks(y)]
         return torch.cat(rows, dim=1)[None]
 
     def _compose_rows(self, seen_x: Tensor, y: Tensor, gain: float, convergence: float) -> Tensor:

@@ -73,17 +73,17 @@ def warp_to_eye(
 
     def warp_block(block: RowBlock) -> None:
         b, rows, shift = block
-        landed = _land(padded_rows(depth[b, 0, rows], shift, eye), shift, eye)
-        outside = (landed.column < shift.padding) | (landed.column > shift.padding + depth.shape[-1] - 1)
-        beyond[b, 0, rows] = _turned(outside, eye)
-        missing = _behind_nearer_layer(landed.column)
+        splat = _splat(padded_rows(depth[b, 0, rows], shift, eye), shift, eye)
+        outside = (splat.column < shift.padding) | (splat.column > shift.padding + depth.shape[-1] - 1)
+        beyond[b, 0, rows] = _mirror_right_eye(outside, eye)
+        missing = _behind_nearer_layer(splat.column)
         source, blank = _background(missing) if fill else (None, missing)
         for c in range(values.shape[1]):
-            seen = _collect(padded_rows(values[b, c, rows], shift, eye), landed)
+            seen = _collect(padded_rows(values[b, c, rows], shift, eye), splat)
             seen = seen if source is None else seen.gather(-1, source)
             seen = seen.masked_fill_(blank, 0.0)
-            warped[b, c, rows] = _turned(seen if values.is_floating_point() else seen.round_(), eye)
-        hole[b, 0, rows] = _turned(missing, eye)
+            warped[b, c, rows] = _mirror_right_eye(seen if values.is_floating_point() else seen.round_(), eye)
+        hole[b, 0, rows] = _mirror_right_eye(missing, eye)
 
     run_blocks(warp_block, depth, divergence, convergence)
     return warped, hole, beyond
@@ -108,11 +108,11 @@ def warp_back_hole(depth: Tensor, divergence: float, convergence: float, mirrore
         b, rows, shift = block
         start = depth[b, 0, rows].flip(-1) if mirrored else depth[b, 0, rows]
         content = padded_rows(start, shift, there)
-        landed = _land(content, shift, there)
-        source, blank = _background(_behind_nearer_layer(landed.column))
-        seen = _turned(_collect(content, landed).gather(-1, source).masked_fill_(blank, 0.0), there)
-        returned = _land(padded_rows(seen, shift, back), shift, back)
-        missing = _turned(_behind_nearer_layer(returned.column), back)
+        splat = _splat(content, shift, there)
+        source, blank = _background(_behind_nearer_layer(splat.column))
+        seen = _mirror_right_eye(_collect(content, splat).gather(-1, source).masked_fill_(blank, 0.0), there)
+        returned = _splat(padded_rows(seen, shift, back), shift, back)
+        missing = _mirror_right_eye(_behind_nearer_layer(returned.column), back)
         hole[b, 0, rows] = missing.flip(-1) if mirrored else missing
 
     run_blocks(warp_back_block, depth, divergence, convergence)
@@ -130,10 +130,10 @@ def seen_from_left(depth: Tensor, divergence: float, convergence: float) -> Tens
     def see_block(block: RowBlock) -> None:
         b, rows, shift = block
         position, sources = left_positions(depth, block)
-        nobody = len(sources) - 1
-        first = leftmost_source(nearest_pixel(position), sources)[:, shift.padding : nobody - shift.padding]
+        no_source = len(sources) - 1
+        first = leftmost_source(nearest_pixel(position), sources)[:, shift.padding : no_source - shift.padding]
         column = first.float()
-        source, _ = _background(_behind_nearer_layer(column.masked_fill_(first == nobody, torch.nan)))
+        source, _ = _background(_behind_nearer_layer(column.masked_fill_(first == no_source, torch.nan)))
         seen[b, 0, rows] = first.gather(-1, source).sub_(shift.padding).clamp_(0, width - 1)
 
     run_blocks(see_block, depth, divergence, convergence)
@@ -156,8 +156,8 @@ class RowBlock(NamedTuple):
     shift: _Shift
 
 
-class _Landed(NamedTuple):
-    """The sources that landed on each pixel of rows (R, W), mirrored for the right eye; see `_land`."""
+class _Splat(NamedTuple):
+    """The sources that land on each pixel of rows (R, W), mirrored for the right eye; see `_splat`."""
 
     low: Tensor
     high: Tensor
@@ -196,45 +196,45 @@ def padded_rows(rows: Tensor, shift: _Shift, eye: Eye) -> Tensor:
 
     Returns float32 (..., P + 1) with P = W + 2 * padding. The extra column P stands for "no source".
     """
-    rows = _turned(rows.to(torch.float32), eye)
+    rows = _mirror_right_eye(rows.to(torch.float32), eye)
     left = rows[..., :1].expand(*rows.shape[:-1], shift.padding)
     right = rows[..., -1:].expand(*rows.shape[:-1], shift.padding + 1)
     return torch.cat([left, rows, right], dim=-1)
 
 
-def _turned(rows: Tensor, eye: Eye) -> Tensor:
+def _mirror_right_eye(rows: Tensor, eye: Eye) -> Tensor:
     """Mirror rows (..., W) for the right eye, so that everything is computed as for the left one."""
     return rows.flip(-1) if eye == "right" else rows
 
 
-def _land(depth: Tensor, shift: _Shift, eye: Eye) -> _Landed:
+def _splat(depth: Tensor, shift: _Shift, eye: Eye) -> _Splat:
     """Splat rows (R, P + 1) from `padded_rows` and return which sources land on each target pixel (R, W).
 
     `low`, `high`: the source column that wins among those whose position is rounded down (up) to the pixel, int64, P
     if there is none; `share`: weight 0..1 of `high` in the mean of both; `column`: the mean of their columns. The last
     two are NaN where both are missing.
     """
-    nobody = depth.shape[1] - 1
-    sources = torch.arange(nobody + 1, dtype=torch.int32, device=depth.device)
+    no_source = depth.shape[1] - 1
+    sources = torch.arange(no_source + 1, dtype=torch.int32, device=depth.device)
     columns = sources.to(torch.float32)
     position = (depth - shift.plane).mul_(shift.gain)
     if eye == "right":
         # Rounding has to happen in the picture's own direction, in which column i of mirrored rows is P - 1 - i.
-        columns = nobody - 1 - columns
+        columns = no_source - 1 - columns
         position.neg_()
-    position.add_(columns).clamp_(0, nobody - 1)
+    position.add_(columns).clamp_(0, no_source - 1)
     down, up = position.floor(), position.ceil()
     up_weight = position.sub_(down).clamp_(_SMALLEST_SHARE, 1 - _SMALLEST_SHARE)
     down_weight = 1 - up_weight
-    up_weight[:, nobody] = down_weight[:, nobody] = 0.0
+    up_weight[:, no_source] = down_weight[:, no_source] = 0.0
     if eye == "right":
-        down, up = down.neg_().add_(nobody - 1), up.neg_().add_(nobody - 1)
-    picture = slice(shift.padding, nobody - shift.padding)
+        down, up = down.neg_().add_(no_source - 1), up.neg_().add_(no_source - 1)
+    picture = slice(shift.padding, no_source - shift.padding)
     low, high = leftmost_source(down, sources)[:, picture], leftmost_source(up, sources)[:, picture]
     low_index, high_index = low.long(), high.long()
     low_weight, share = down_weight.gather(-1, low_index), up_weight.gather(-1, high_index)
     share.div_(low_weight.add_(share))
-    return _Landed(low_index, high_index, share, torch.lerp(low.float(), high.float(), share))
+    return _Splat(low_index, high_index, share, torch.lerp(low.float(), high.float(), share))
 
 
 def left_positions(depth: Tensor, block: RowBlock) -> tuple[Tensor, Tensor]:
@@ -252,16 +252,16 @@ def nearest_pixel(position: Tensor) -> Tensor:
 
 def leftmost_source(target: Tensor, sources: Tensor) -> Tensor:
     """Return for each of P pixels the smallest of `sources` that has it as `target` (P + 1 columns each); P if none."""
-    rows, nobody = target.shape[0], target.shape[1] - 1
-    winner = torch.full((rows, nobody), nobody, dtype=torch.int32, device=target.device)
+    rows, no_source = target.shape[0], target.shape[1] - 1
+    winner = torch.full((rows, no_source), no_source, dtype=torch.int32, device=target.device)
     # Converting float to int64 via int32 is twice as fast on CPUs.
-    target = target[:, :nobody].int().long()
-    return winner.scatter_reduce_(-1, target, sources[:nobody].expand(rows, -1), "amin")
+    target = target[:, :no_source].int().long()
+    return winner.scatter_reduce_(-1, target, sources[:no_source].expand(rows, -1), "amin")
 
 
-def _collect(content: Tensor, landed: _Landed) -> Tensor:
+def _collect(content: Tensor, splat: _Splat) -> Tensor:
     """Return the mean, by `share`, of both winners' `content` (R, P + 1) at each target pixel (R, W); NaN if none."""
-    return torch.lerp(content.gather(-1, landed.low), content.gather(-1, landed.high), landed.share)
+    return torch.lerp(content.gather(-1, splat.low), content.gather(-1, splat.high), splat.share)
 
 
 def _behind_nearer_layer(column: Tensor) -> Tensor:
