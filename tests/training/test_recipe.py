@@ -67,7 +67,7 @@ def test_a_run_that_is_out_of_time_ends_the_recipe_as_the_next_one_needs_its_las
     monkeypatch.setattr(runs, "execute", execute)
     recipe = load_recipe(write(tmp_path, records, first={"notebook": "02_train"}, second={"notebook": "02_train"}))
     assert len(run_recipe(recipe)) == 1
-    assert "first is out of time (max_seconds); the same command goes on" in capsys.readouterr().out
+    assert "first is out of time (max_seconds); the same command continues" in capsys.readouterr().out
 
 
 class TestRefusals:
