@@ -101,7 +101,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
                 found = find_run(config)
                 if found.weights_from:
                     load_model(found.weights_from)
-            if found.finished and _tells_of(run_manifest(folder), config) and (folder / source.name).is_file():
+            if found.finished and _is_done(run_manifest(folder), config) and (folder / source.name).is_file():
                 print(f"{source.stem}: this run is done, nothing was changed; see {folder / source.name}", flush=True)
                 return RunReport(source.stem, folder, 0.0, read_metrics(folder))
             if found.replaces:
@@ -127,7 +127,7 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
     return report
 
 
-def _tells_of(manifest: Mapping[str, Any], config: TrainConfig) -> bool:
+def _is_done(manifest: Mapping[str, Any], config: TrainConfig) -> bool:
     """Return whether `manifest` records a finished run of `config`, not an earlier run that was continued or replaced
     without `execute`."""
     params = manifest.get("params")
@@ -248,7 +248,7 @@ def _say_heading(cell: Any, **_: Any) -> None:
         print(f"# {cell.source.splitlines()[0].lstrip('# ')}", flush=True)
 
 
-class Noted(Callback):
+class ManifestWriter(Callback):
     """Callback that writes parameters and manifest of an interactive training; it comes first among the callbacks."""
 
     def __init__(self, config: TrainConfig) -> None:

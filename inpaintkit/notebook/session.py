@@ -22,7 +22,7 @@ from inpaintkit.files import atomic_write_text
 from inpaintkit.inspection.figures import CurveFile, Figure, loss_curves, save_figure
 from inpaintkit.notebook.parameters import PRESET, assigned_names, assignments, json_like, preset_values, with_preset
 from inpaintkit.notebook.project import find_project
-from inpaintkit.notebook.runs import Noted, keep_old_report, write_params
+from inpaintkit.notebook.runs import ManifestWriter, keep_old_report, write_params
 from inpaintkit.notebook.runs import record as record
 from inpaintkit.notebook.widgets import HtmlProgress, LiveCurves, Showable
 from inpaintkit.notebook.widgets.parts import picture_html
@@ -105,8 +105,8 @@ def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Con
         keep_old_report(config.run_folder, config)
         write_params(config.run_folder, config)
     if isinstance(config, TrainConfig) and not headless():
-        _tell_duration(config)
-    _tell_differences(config, given.get(PRESET), preset_values(config.notebook, given.get(PRESET)))
+        _show_duration(config)
+    _print_differences(config, given.get(PRESET), preset_values(config.notebook, given.get(PRESET)))
     return config
 
 
@@ -125,7 +125,7 @@ def given_parameters(config_class: type[JobConfig], namespace: Mapping[str, Any]
     return {name: namespace[name] for name in (*field_types(config_class), PRESET) if name in namespace}
 
 
-def _tell_duration(config: TrainConfig) -> None:
+def _show_duration(config: TrainConfig) -> None:
     """Show how long the training will take here, with a warning above an hour; nothing if a run is being continued."""
     if find_run(config).state is not None:
         return
@@ -140,7 +140,7 @@ def _tell_duration(config: TrainConfig) -> None:
         print(words)
 
 
-def _tell_differences(config: JobConfig, preset: str | None, values: Mapping[str, Any]) -> None:
+def _print_differences(config: JobConfig, preset: str | None, values: Mapping[str, Any]) -> None:
     """Print the preset and what differs from it, or from the defaults without a preset."""
     changed = []
     for field in dataclasses.fields(config):
@@ -181,7 +181,7 @@ def callbacks(config: TrainConfig) -> list[Callback]:
 
     Curves are written to a file in both cases.
     """
-    watched: list[Callback] = [Noted(config), LiveCurves()]
+    watched: list[Callback] = [ManifestWriter(config), LiveCurves()]
     return [*([ProgressLines()] if headless() else watched), CurveFile()]
 
 
@@ -228,7 +228,7 @@ def show_folded(title: str, table: str, config: JobConfig, name: str) -> None:
     """Display Markdown that unfolds when its `title` is clicked; save it as ``NAME.md`` in the run folder."""
     atomic_write_text(config.run_folder / f"{name}.md", table.strip() + "\n")
     opening = f'<details class="{NO_FORMULAS}"><summary><b>{text.html(title)}</b></summary>'
-    display(Markdown(f"{opening}\n\n{_together(table)}\n\n</details>"))
+    display(Markdown(f"{opening}\n\n{_keep_arrows(table)}\n\n</details>"))
 
 
 def show_table(table: str, config: JobConfig, name: str, headline: str = "") -> None:
@@ -236,10 +236,10 @@ def show_table(table: str, config: JobConfig, name: str, headline: str = "") -> 
     atomic_write_text(config.run_folder / f"{name}.md", f"{headline}\n\n{table}".strip() + "\n")
     # Long tables scroll in a box. Without the empty lines its content wouldn't be read as Markdown.
     box = f'<div class="{NO_FORMULAS}" style="max-height:{HIGHEST};overflow:auto">'
-    display(Markdown(f"{box}\n\n{_together(table)}\n\n</div>"))
+    display(Markdown(f"{box}\n\n{_keep_arrows(table)}\n\n</div>"))
 
 
-def _together(table: str) -> str:
+def _keep_arrows(table: str) -> str:
     """Return Markdown in which no line breaks between a column's words and its arrow."""
     return re.sub(" (?=[↑↓])", "&nbsp;", table.strip())
 
@@ -249,13 +249,13 @@ def show_list(figures: Mapping[str, Any]) -> None:
     left = 'style="text-align:left"'
     wrapped = 'style="text-align:left;overflow-wrap:anywhere;min-width:6em"'  # a path has no spaces
     cells = "".join(
-        f"<tr><th {left if name.isidentifier() else wrapped}>{text.html(_words(name))}</th><td {wrapped}>{_value(FORMATS[name](value) if name in FORMATS else value)}</td></tr>"
+        f"<tr><th {left if name.isidentifier() else wrapped}>{text.html(_label(name))}</th><td {wrapped}>{_value(FORMATS[name](value) if name in FORMATS else value)}</td></tr>"
         for name, value in figures.items()
     )
     display(html_output(f"<table>{cells}</table>"), raw=True)
 
 
-def _words(name: str) -> str:
+def _label(name: str) -> str:
     """Return the label for the name of a figure; the name of a file stays as it is."""
     return WORDS.get(name, name.replace("_", " ") if name.isidentifier() else name)
 

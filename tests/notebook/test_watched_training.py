@@ -65,8 +65,8 @@ def test_an_interrupt_stops_it_after_the_step_and_the_same_again_goes_on(
         cell = asyncio.ensure_future(session.fit(trainer(data, tmp_path, (noted(), Interrupt()))))
         await cell
 
-    def noted() -> runs.Noted:
-        return runs.Noted(TrainConfig(data_dir=str(data), model_dir=str(tmp_path), **TINY))
+    def noted() -> runs.ManifestWriter:
+        return runs.ManifestWriter(TrainConfig(data_dir=str(data), model_dir=str(tmp_path), **TINY))
 
     loop: asyncio.AbstractEventLoop
     cell: asyncio.Future[object]
@@ -90,7 +90,7 @@ def test_a_failure_that_cannot_be_noted_is_told_all_the_same(data: Path, tmp_pat
             run.folder.touch()  # nothing more can be written there
             raise InputError("the disk is full")
 
-    noted = runs.Noted(TrainConfig(data_dir=str(data), model_dir=str(tmp_path / "run"), **TINY))
+    noted = runs.ManifestWriter(TrainConfig(data_dir=str(data), model_dir=str(tmp_path / "run"), **TINY))
     with pytest.raises(InputError, match=r"^the disk is full$"):
         trainer(data, tmp_path / "run", (noted, Fail())).fit()
 

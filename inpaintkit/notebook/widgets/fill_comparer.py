@@ -76,10 +76,10 @@ class FillComparer:
 
     def widget(self) -> ipw.Widget:
         """Return the widget: a zoomed hole with a slider between the fills, beside the whole picture."""
-        return _Comparing(self)
+        return _ComparerPanel(self)
 
 
-class _Comparing(parts.Panel):
+class _ComparerPanel(parts.Panel):
     """The widget of a `FillComparer`: which hole of which case is shown, and how."""
 
     def __init__(self, comparer: FillComparer) -> None:

@@ -93,7 +93,7 @@ class RecordBrowser:
 
     def widget(self) -> ipw.Widget:
         """Return the widget: filters and buttons above a page of thumbnails and the chosen record."""
-        return _Browsing(self)
+        return _BrowserPanel(self)
 
 
 def record_pictures(record: RecordFiles) -> tuple[Pixels, Pixels]:
@@ -113,7 +113,7 @@ def _thumbnail(record: RecordFiles) -> bytes:
     return parts.encoded([np.asarray(small, np.uint8)])
 
 
-class _Browsing(parts.Panel):
+class _BrowserPanel(parts.Panel):
     """The widget of a `RecordBrowser`: which page is shown, which record is chosen, and what keys and buttons do."""
 
     def __init__(self, browser: RecordBrowser) -> None:
@@ -134,7 +134,7 @@ class _Browsing(parts.Panel):
         self.on_change([self.sizes, self.split, self.marked_only], self._filter)
         for control, name, action in ((self.page, "value", self._show_page), (self.grid, "cursor", self._show_record)):
             control.observe(lambda change, act=action: None if self._settling else self.answer(act), names=name)
-        self.grid.on_ask(self._obey)
+        self.grid.on_ask(self._on_request)
         keys = ipw.HTML(f'<span class="inpaintkit-note inpaintkit-keys">{KEYS}</span>')
         self.arrange(
             parts.box("controls", [self.sizes, self.split, self.page]),
@@ -157,7 +157,7 @@ class _Browsing(parts.Panel):
         self.everything = button("show all records", "no filter", self._widen)
         self._ask(False)
 
-    def _obey(self, kind: str, by: int) -> None:
+    def _on_request(self, kind: str, by: int) -> None:
         acts = {"mark": self._mark, "delete": self._ask, "undo": self._undo, "page": lambda: self._turn(by)}
         if kind in acts and (kind != "delete" or self.marks):
             self.answer(acts[kind])

@@ -89,10 +89,10 @@ class StereoPreview:
 
     def widget(self) -> ipw.Widget:
         """Return the widget: the controls and the ways to view the pair, above the picture."""
-        return _Looking(self)
+        return _StereoPanel(self)
 
 
-class _Looking(parts.Panel):
+class _StereoPanel(parts.Panel):
     """The widget of a `StereoPreview`: row fill while the controls move, the network's fill when they rest."""
 
     def __init__(self, preview: StereoPreview) -> None:

@@ -28,7 +28,7 @@ STYLE = "width:auto;height:auto;max-width:100%;max-height:85vh;box-sizing:border
 NO_FORMULAS = "mathjax_ignore tex2jax_ignore"
 """CSS classes of an element in which dollar signs don't mark formulas."""
 
-NO_COMPLAINT = "<style>.jp-OutputArea-output.jupyter-widgets:not(:has(*)) { display: none; }</style>"
+HIDE_WIDGET_ERROR = "<style>.jp-OutputArea-output.jupyter-widgets:not(:has(*)) { display: none; }</style>"
 """Hides the "Error displaying widget" that JupyterLab shows when the widget's kernel is gone."""
 
 _shown: dict[str, Any] = {}
@@ -48,7 +48,7 @@ def place(name: str, widget: ipw.Widget) -> Callable[[bytes, str], None]:
     if name in _shown:
         close_all(_shown.pop(name))
     mark = f"inpaintkit-still-{uuid.uuid4().hex}"
-    handle = display(html_output(NO_COMPLAINT), raw=True, display_id=True)
+    handle = display(html_output(HIDE_WIDGET_ERROR), raw=True, display_id=True)
     whole = _shown[name] = ipw.VBox([ipw.HTML(f"<style>.{mark} {{ display: none; }}</style>"), widget])
     # Only the view, no text: where the view can't be shown, the picture is there to see.
     view = {WIDGET: {"version_major": 2, "version_minor": 0, "model_id": whole.model_id}, "text/plain": ""}
@@ -57,7 +57,7 @@ def place(name: str, widget: ipw.Widget) -> Callable[[bytes, str], None]:
     def update(png: bytes, alt: str) -> None:
         page = f'<div class="{mark}">{picture_html(compact(png), alt, STYLE)}</div>'
         if handle is not None:
-            handle.update(html_output(page + NO_COMPLAINT, alt), raw=True)
+            handle.update(html_output(page + HIDE_WIDGET_ERROR, alt), raw=True)
 
     return update
 

@@ -28,12 +28,12 @@ class TrainingMonitor:
 
     def widget(self) -> ipw.Widget:
         """Return the widget: curves and evaluation pictures, updated every few seconds while the run goes on."""
-        watching = _Watching(self.model_dir)
+        watching = _MonitorPanel(self.model_dir)
         watching.arrange(watching.follower())
         return watching
 
 
-class _Watching(parts.Panel):
+class _MonitorPanel(parts.Panel):
     """The widget of a `TrainingMonitor`. It is redrawn only where the run's files have changed.
 
     All controls are buttons: while a cell runs, any other control reacts once and then waits for the end of the cell.
@@ -121,7 +121,7 @@ class LiveCurves(Callback):
     def on_start(self, run: RunView) -> None:
         self._bar = HtmlProgress("training", "steps")
         self._bar.update(run.steps_done, run.total_steps)
-        self._watching = _Watching(run.folder)
+        self._watching = _MonitorPanel(run.folder)
         self._watching.arrange(*self._stop_button(run))
         self._leave = place("live curves", self._watching)
         self._leave_still()
