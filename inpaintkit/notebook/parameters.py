@@ -84,7 +84,7 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader._whole_number)
 
 
 def config_of(notebook: str | Path) -> type[JobConfig]:
-    """Return the configuration class of a notebook (name or path). Raises `InputError` for a notebook of others."""
+    """Return the configuration class of a notebook (name or path). Raises `InputError` for any other notebook."""
     name = find_notebook(notebook).stem
     if name not in CONFIGS:
         raise InputError(
@@ -94,7 +94,7 @@ def config_of(notebook: str | Path) -> type[JobConfig]:
 
 
 def preset_values(notebook: str | Path, preset: str | None) -> Values:
-    """Return the parameters in ``params/NOTEBOOK.PRESET.yaml``, {} for None. Raises `InputError` for an unknown one."""
+    """Return the parameters in ``params/NOTEBOOK.PRESET.yaml``, {} for None. Raises `InputError` for an unknown name."""
     if preset is None:
         return {}
     path = find_notebook(notebook)
