@@ -147,7 +147,7 @@ def outcome(report: RunReport) -> str:
     left_out = f"; pictures left out: {m['skipped']}, see the notebook" if int(m["skipped"]) else ""
     division = f" (division {m['division']})" if m.get("division") else ""
     beside = f"; the same folder holds {m['beside']}, and a training uses it, too" if m.get("beside") else ""
-    return f"{m['records']} records: {m['train']} to train on, {m['eval']} to judge on{division}{left_out}{beside}"
+    return f"{m['records']} records: {m['train']} for training, {m['eval']} for evaluation{division}{left_out}{beside}"
 
 
 def _require_text(values: Mapping[str, Any]) -> None:

@@ -41,16 +41,16 @@ FRONT_ENDS = ("JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD", "COLAB_RELEASE_TAG
 """Environment variables that Jupyter's server, VS Code and Colab set for a kernel, and papermill doesn't."""
 
 WORDS = {
-    "train": "records to train on",
-    "eval": "records to judge on",
-    "scenes": "of them scenes",
+    "train": "training records",
+    "eval": "evaluation records",
+    "scenes": "scenes among these",
     "dropped": "crops left out, hole too small",
     "skipped": "pictures left out, see below",
     "bars": "photos with black bars",
     "mean_hole_fraction": "mean share of hole",
     "seconds": "time of this call",
-    "pictures": "pictures and frames done in this call, with repeats",
-    "beside": "in the same folder, trained on as well",
+    "pictures": "pictures and frames processed, repeats included",
+    "beside": "other data sets in the folder, trained on as well",
     "eval_loss_before": "evaluation loss, start",
     "eval_loss_after": "evaluation loss, best epoch",
     "hole_psnr_before": "PSNR in holes, start (dB)",
