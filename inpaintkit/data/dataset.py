@@ -168,7 +168,7 @@ class InpaintDataset(Dataset[Sample]):
             shares = [float(read_record(*pair)[3].mean()) for pair in self._pairs[:LOOKED_AT]]
         else:
             shares = self.packed.facts.hole_shares
-        if not any(shares):
+        if not any(shares) and not any(read_record(*pair)[3].any() for pair in self._pairs[len(shares) :]):
             raise InputError(
                 f"data_dir: none of the {len(self)} masks *{HOLE_SUFFIX} in {self.folder} has a hole; a hole is white (255)"
             )

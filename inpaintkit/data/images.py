@@ -134,7 +134,9 @@ def read_file(path: str | Path) -> bytes:
     try:
         facts = os.stat(path)
         if stat.S_ISDIR(facts.st_mode):
-            raise UnreadablePicture("is a link to a folder, which isn't followed")
+            raise UnreadablePicture(
+                "is a link to a folder, which isn't followed" if os.path.islink(path) else "is a folder"
+            )
         if not stat.S_ISREG(facts.st_mode):
             raise UnreadablePicture("is not a regular file")
         if facts.st_size > MAX_FILE_BYTES:

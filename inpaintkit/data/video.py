@@ -238,9 +238,12 @@ def example_frame(path: Path) -> Pixels:
     import av
 
     with contextlib.closing(Stream(path)) as video:
-        if video.stream.duration:
+        length = video.stream.duration or 0
+        if video.container.duration and not length and video.stream.time_base:  # .mkv, .webm
+            length = round(video.container.duration / av.time_base / video.stream.time_base)
+        if length:
             with contextlib.suppress(av.error.FFmpegError, OSError):  # a truncated file is read from its start
-                video.seek((video.stream.start_time or 0) + video.stream.duration // 3)
+                video.seek((video.stream.start_time or 0) + length // 3)
         for frame in video.frames:
             if frame is not None and not frame.is_corrupt:
                 return frame_picture(decode_pixels(frame, video.stream))

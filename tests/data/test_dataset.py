@@ -12,7 +12,7 @@ from PIL import Image
 from toy_files import write_record
 
 from inpaintkit.data import sample_draw
-from inpaintkit.data.dataset import InpaintDataset
+from inpaintkit.data.dataset import LOOKED_AT, InpaintDataset
 from inpaintkit.data.sample_draw import Chances, draw_sample
 from inpaintkit.errors import InputError
 from inpaintkit.seeds import numpy_rng
@@ -217,6 +217,18 @@ def test_a_record_smaller_than_the_crop_is_named(packed: bool, folder: Path) -> 
         (folder.parent / ".packed").write_bytes(b"in the way")
     with pytest.raises(InputError, match=r"p_00000009_C\.png has 60x60 px, less than the crop of 64"):
         make(folder)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_hole_in_the_last_of_many_records_is_enough(packed: bool, tmp_path: Path) -> None:
+    if not packed:
+        (tmp_path / ".packed").write_bytes(b"in the way")
+    for number in range(LOOKED_AT + 1):
+        write(tmp_path / "train", number, np.full((CROP, CROP), number == LOOKED_AT) & np.eye(CROP, dtype=bool))
+    assert len(make(tmp_path / "train")) == LOOKED_AT + 1
+    write(tmp_path / "train", LOOKED_AT, np.zeros((CROP, CROP), bool))
+    with pytest.raises(InputError, match=f"none of the {LOOKED_AT + 1} masks"):
+        make(tmp_path / "train")
 
 
 def test_a_crop_within_the_margin_is_refused(folder: Path) -> None:

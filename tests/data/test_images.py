@@ -52,6 +52,11 @@ def test_entries_that_are_no_files_are_refused_with_the_reason(tmp_path: Path) -
             read_picture(tmp_path / name)
 
 
+def test_a_folder_is_not_called_a_link(tmp_path: Path) -> None:
+    with pytest.raises(UnreadablePicture, match=r"^is a folder$"):
+        read_picture(tmp_path)
+
+
 @pytest.mark.parametrize(
     "name", ["plain.jpg", "cmyk.jpg", "palette.png", "jpeg_named.png", "broken_exif.jpg", "wrong_profile.jpg"]
 )

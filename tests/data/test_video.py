@@ -28,7 +28,7 @@ from inpaintkit.data.hdr import BT2020_TO_BT709, HLG, PQ, tone_map
 from inpaintkit.data.images import UnreadablePicture
 from inpaintkit.data.manifest import is_record, read_manifest
 from inpaintkit.data.sources import plan_video, split_files
-from inpaintkit.data.video import FrameMark, Stream, frame_picture, grid_of, is_video, look_at, survey
+from inpaintkit.data.video import FrameMark, Stream, example_frame, frame_picture, grid_of, is_video, look_at, survey
 from inpaintkit.data.video_readers import SAME_LOOK, VideoReaders
 from inpaintkit.errors import InputError
 
@@ -225,6 +225,13 @@ def hdr_codes(frame: Frame, curve: int) -> np.ndarray:
             0.17883277 * np.log(np.maximum(12 * light - 0.28466892, 1e-9)) + 0.55991073,
         )
     return (np.clip(codes, 0, 1) * 65535 + 0.5).astype(np.uint16)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "webm", "ts"])
+def test_the_example_lies_within_the_video_and_is_not_its_first_frame(ending: str, tmp_path: Path) -> None:
+    codec = "libvpx-vp9" if ending == "webm" else "libx264"
+    frames = chain(black(FPS), scene("train/dahlia", 2 * FPS))
+    assert example_frame(write_video(tmp_path / f"a.{ending}", frames, codec, gop=FPS // 2)).mean() > 20
 
 
 class TestBadFiles:
