@@ -1,8 +1,8 @@
 """Find black bars around a picture (letterbox, pillarbox) by what never gets bright, and cut them off.
 
 A dark scene must not be mistaken for bars. So a bar is black over its whole length, ends in a straight line beyond
-which the picture is bright, and has a counterpart of the same width on the opposite side; only thin bars at the edge of
-a video need none. One bar of a pair may have writing in it, such as subtitles or a station's name.
+which the picture is bright, and has a counterpart of about the same width on the opposite side; only thin bars at the
+edge of a video need none. One bar of a pair may have writing in it, such as subtitles or a station's name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-BLACK = 20  # level (0..255) that no pixel of a bar exceeds
+BLACK = 20  # level (0..255) up to which a pixel is black
 STEP = 12  # levels by which the picture beyond a bar must be brighter than `BLACK` ...
 STEP_SHARE = 0.5  # ... on this share of the bar's length ...
 STEP_SHARE_ALONE = 0.75  # ... or this, for a bar without a counterpart
@@ -57,7 +57,7 @@ NO_BARS = Bars()
 def find_bars(brightest: NDArray[np.uint8], alone: bool = False) -> Bars:
     """Return the black bars of a picture (H, W), or of a video whose pixels were never brighter than `brightest`.
 
-    `alone`: accept a thin bar without a counterpart, as at the edge of recordings; photos have no such bars.
+    `alone`: accept a thin bar without a counterpart, as at the edge of recordings; not for photos.
     """
     lit_columns = brightest.max(0) > BLACK
     top, bottom = _opposite_bars(brightest[:, lit_columns], alone)
@@ -119,7 +119,7 @@ def _with_soft_edge(lines: NDArray[np.uint8], black: int) -> tuple[int, float]:
 
 
 def bars_of_picture(pixels: NDArray[np.uint8]) -> Bars:
-    """Return the black bars of a picture (H, W, 3): no channel exceeds `BLACK` in them."""
+    """Return the black bars of a picture (H, W, 3); a pixel is black if no channel exceeds `BLACK`."""
     edges = (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
     return NO_BARS if all(edge.max() > BLACK for edge in edges) else find_bars(pixels.max(2))
 

@@ -1,7 +1,8 @@
 """The colour changes of `colours` for a batch of pictures on any device, with results equal in every bit.
 
-Pictures are integers 0..255. At each place in the order, a change is applied at once to all pictures that have it
-there, with their amounts as a tensor, so the number of operations doesn't grow with the batch.
+On MPS, contrast is equal up to rounding. Pictures are integers 0..255. At each place in the order, a change is applied
+at once to all pictures that have it there, with their amounts as a tensor, so the number of operations doesn't grow
+with the batch.
 """
 
 import functools

@@ -27,10 +27,10 @@ from inpaintkit.text import printable
 
 PNG_END = 20  # bytes: checksum of the pixel data, CRC of their chunk, and the empty last chunk (IEND)
 MOST_HOLE = 0.75  # largest plausible share of hole in a record: most have some hundredths, an inverted mask has more
-LOOKED_AT = 64  # records whose masks are checked if there is no pack
+LOOKED_AT = 64  # records without a pack that are checked for inverted masks
 USUAL_CROP, SMALLEST_CROP, CROP_STEP = 256, 64, 4  # px
 
-# NumPy and OpenCV throughout: for pictures this small, waking torch's threads costs more than the arithmetic.
+# Mostly NumPy and OpenCV: for pictures this small, waking torch's threads costs more than the arithmetic.
 Mask = NDArray[np.bool_]
 Pixels = NDArray[np.float32]
 
@@ -87,7 +87,7 @@ class InpaintDataset(Dataset[Sample]):
 
     `crop_size`: px; None: 256, or in evaluation the shorter side of a record that is smaller. Raises `InputError` when
     records are missing, broken, unpaired or smaller than the crop (in evaluation with None: than 64 px), when all masks
-    are empty, and when some seem inverted.
+    are empty, and when some seem inverted (without a pack, only the first `LOOKED_AT` are checked for this).
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class InpaintDataset(Dataset[Sample]):
         return self.packed.shapes if self.packed else [record_shape(*pair) for pair in self._pairs]
 
     def pixels(self, record: int) -> Bytes:
-        """Return a whole record as a read-only (4, H, W) uint8 array: R, G, B, hole (1 = missing)."""
+        """Return a whole record as a (4, H, W) uint8 array, read-only from a pack: R, G, B, hole (1 = missing)."""
         return self.packed.read(record) if self.packed else read_record(*self._pairs[record])
 
     def __len__(self) -> int:

@@ -49,7 +49,7 @@ class Choice:
     """The frames chosen from a video.
 
     `taken`: indices of the looks, in order of time; `scenes`: number of scenes with usable looks; `left_out`: number of
-    looks left out, by reason.
+    looks left out, by reason; of near-duplicates, number of parts of a scene that gave no look, see `choose_frames`.
     """
 
     taken: tuple[int, ...]

@@ -43,13 +43,13 @@ JPEG_XL_STARTS = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 TIFF_STARTS, SUBFILE_TAG, REDUCED = (b"II*\0", b"MM\0*"), 254, 1
 JPEG2000_START, JPEG2000_BITS = b"\xff\x4f\xff\x51", 42  # of the code stream; offset of its bit depth
 SYSTEM_FOLDERS = ("@eaDir", "#recycle", "$RECYCLE.BIN")
-"""Folders in which network disks keep thumbnails, and they and Windows deleted files: nobody chose these pictures."""
+"""Folders for thumbnails (on network disks) and deleted files (there and on Windows): nobody chose these pictures."""
 
 WHITE = (255, 255, 255, 255)
 
 
 class _Silence:
-    """A context without Pillow's warnings. It counts its threads, as warning filters belong to the whole process."""
+    """A context without Pillow's warnings. It counts threads inside it, as warning filters belong to the process."""
 
     def __init__(self) -> None:
         self._lock, self._inside, self._filters = threading.Lock(), 0, contextlib.ExitStack()
@@ -150,7 +150,7 @@ def read_file(path: str | Path) -> bytes:
 
 
 def content_key(data: bytes) -> str:
-    """Return the hexadecimal hash of a file's content, which all random numbers of its records depend on."""
+    """Return the hexadecimal hash of a source's content, from which the random numbers of its records come."""
     return hashlib.blake2b(data, digest_size=HASH_BYTES).hexdigest()
 
 
@@ -164,11 +164,12 @@ def decode_picture(data: bytes, short_side: int | None = None, any_shape: bool =
 
     The format is detected from the content. The camera's orientation is applied; of several frames, the first is taken;
     grey, palette, CMYK and 16-bit pictures become 8-bit RGB; transparent parts are shown on white; colours of other
-    profiles are converted to sRGB. With `short_side` (px), a JPEG is decoded at the smallest of its scales (1, 1/2,
+    RGB profiles are converted to sRGB. With `short_side` (px), a JPEG is decoded at the smallest of its scales (1, 1/2,
     1/4, 1/8) that keeps the short side at or above it, which is several times faster.
 
-    Raises `UnreadablePicture` for content that is broken or no picture, for pictures with more than `MAX_PIXELS`, with
-    a side under `MIN_SIDE`, and, unless `any_shape`, with the long side over `MAX_ASPECT` times the short one.
+    Raises `UnreadablePicture` for content that is broken or no picture, for raw photos, for colours that can't become
+    8-bit RGB, for pictures with more than `MAX_PIXELS`, with a side under `MIN_SIDE`, and, unless `any_shape`, with the
+    long side over `MAX_ASPECT` times the short one.
     """
     with _SILENCE:
         try:
@@ -272,7 +273,7 @@ def _srgb() -> ImageCms.ImageCmsProfile:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return `image` as 8-bit RGB, transparent parts on white; raise `UnreadablePicture` for more than 16 bits."""
+    """Return `image` as 8-bit RGB, transparent parts on white; raise `UnreadablePicture` for floats or over 16 bits."""
     if image.mode.startswith("I"):
         return _from_16_bit(image)
     if image.mode == "F":

@@ -1,6 +1,6 @@
-"""The manifest of a data set: what was made, from what and how, in one small file per picture and pass.
+"""The manifest of a data set: what was made, from what and how, in one small file per picture and pass, or per scene.
 
-Such a *part* is written when all its records are on disk, so it also marks its picture as finished: a resumed run skips
+Such a *part* is written when all its records are on disk, so it also marks its work as finished: a resumed run skips
 it. Parts name no machine, time, worker or shard, so the parts of all shards together are those of one unsharded run::
 
     OUTPUT_DIR/manifest/PREFIX_MODEL/parameters.json          what must stay the same until the data set is finished
@@ -49,7 +49,7 @@ def manifest_folder(output_dir: str | Path, name: str) -> Path:
 
 
 def part_path(folder: Path, split: str, number: int) -> Path:
-    """Return the path of the part of pass `number` over the pictures of `split` in the manifest `folder`."""
+    """Return the path of the part of job `number` of `split`, see `generate.plan.Job`, in the manifest `folder`."""
     return folder / split / f"{number:06d}.jsonl"
 
 
@@ -64,7 +64,7 @@ def frame_folder(output_dir: str | Path, name: str) -> Path:
 
 
 def write_part(path: Path, rows: Iterable[Row]) -> None:
-    """Write the rows of one picture and pass atomically; from then on, it counts as finished."""
+    """Write the rows of a part atomically; from then on, it counts as finished."""
     atomic_write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -224,7 +224,7 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
     """Return the files of data set `name` (``PREFIX_MODEL``), deleted records included; delete them unless `dry_run`.
 
     A data set of iw3 consists of its record files. Bad marks on the records and an interrupted deletion of them are
-    removed as well, and the pack of a folder in which no records are left.
+    removed as well, and the pack of a folder that is then empty.
 
     Parts are deleted first, then holes, then pictures, and the parameters and sources last: an interrupted clean-up
     leaves a data set that the same run completes and any other one still refuses. Nothing but files of this data set is

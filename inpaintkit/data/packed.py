@@ -109,7 +109,7 @@ class PackedRecords:
         return len(self.shapes)
 
     def read(self, index: int) -> Bytes:
-        """Return a record as a read-only (4, H, W) uint8 array, see `read_record`.
+        """Return a record as a (4, H, W) uint8 array, see `read_record`; read-only unless it is damaged in the pack.
 
         At its first use, it is compared with its checksum. A damaged record is read from its files instead, and the
         pack's index is deleted, so that the next start rebuilds the pack.

@@ -16,7 +16,7 @@ from inpaintkit.seeds import Key, numpy_rng
 from inpaintkit.synthesis import HoleDraw, HoleSampler
 
 TURN_CHANCE = 0.5
-MAX_ANGLE = 45.0  # degrees; up to this angle, the centre square of side short/sqrt(2) stays inside the picture
+MAX_ANGLE = 45.0  # degrees; the centre square of side short/sqrt(2) stays inside the picture at any angle
 SHORT_SIDES = (720, 1080, 1080)  # px: 720 with probability 1/3, 1080 with 2/3
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 CROP_TRIALS = 8
@@ -41,7 +41,7 @@ class View:
 
 
 def draw_view(rng: np.random.Generator, size: int) -> View:
-    """Draw a random view of a picture, whose short side is at least that of a crop, `size` px."""
+    """Draw a random view; its short side is at least that of a crop, `size` px."""
     angle = float(rng.uniform(-MAX_ANGLE, MAX_ANGLE)) if rng.random() < TURN_CHANCE else None
     short_side = max(int(rng.choice(SHORT_SIDES)), size)
     return View(angle, short_side, str(rng.choice(list(RESAMPLING))))

@@ -30,7 +30,7 @@ def resident_bytes(records: InpaintDataset) -> int:
 class ResidentRecords:
     """All training records in the memory of `device`; `batch` returns the samples of `InpaintDataset`, bit for bit.
 
-    Raises `InputError` when the records differ in size.
+    On MPS, see `batch_colours`. Raises `InputError` when the records differ in size.
     """
 
     def __init__(self, records: InpaintDataset, device: torch.device | str) -> None:

@@ -17,7 +17,7 @@ GROW_LEFT_CHANCE, GROW_LEFT_MAX = 0.25, 4  # px
 JITTER_CHANCE = 0.25
 GREY_CHANCE = 0.05
 BEYOND_MAX = 48
-"""Most px of repeated border inside the margin; with `MARGIN`, the 64 px by which the network pads a picture."""
+"""Most px of repeated border that the loss sees; with `MARGIN`, the most px by which the network pads a picture: 64."""
 
 PICKS = 2**31
 

@@ -1,7 +1,7 @@
 """Find the sources of a data set: picture files and frames of videos, in ``train/`` and ``eval/`` or split by the kit.
 
 A *source* provides one picture: it is a picture file or one frame of a video. Its name, ``photo.jpg`` or
-``clip.mp4#t=12.345`` (seconds), is all that is needed to find it again.
+``clip.mp4#t=12.345`` (seconds from the first frame), says where it is.
 """
 
 import hashlib
@@ -75,7 +75,7 @@ def source_name(path: Path, dataset_dir: Path, split: str) -> str:
 
 @dataclass(frozen=True)
 class Content:
-    """The content of a source; `key` is the hash that all random numbers of its records depend on.
+    """The content of a source; `key` is its hash, from which the random numbers of its records come.
 
     `picture` takes a short side (px) or None and returns the pixels (H, W, 3) uint8 without the black bars that are
     `known`, those of the video; see `decode`.
@@ -89,6 +89,7 @@ class Content:
         """Return the picture (H, W, 3) uint8 without black bars, and the bars that it had, in px of the whole picture.
 
         With `short_side` (px), it may be scaled down, but not below that; one with bars not known before has full size.
+        Raises `UnreadablePicture` if it can't be decoded, or if too little is left between the bars.
         """
         pixels = self.picture(short_side)
         if not any(bars_of_picture(pixels)):
@@ -110,7 +111,7 @@ def read_source(source: Source, readers: VideoReaders) -> Content:
         data = read_file(source.path)
         return Content(content_key(data), partial(decode_picture, data))
     decoded = readers.read(source.path, source.moment)
-    # beyond the bars of the whole video: a film in a broadcast, or in a recording of another shape, has bars of its own
+    # `Content.decode` cuts further bars off, as of a film in a broadcast or in a recording of another shape
     seen = decoded.without(source.bars)
     check_size(*seen.shown_size)  # recordings that were joined may differ in size
     return Content(content_key(decoded.pixels.tobytes()), partial(frame_picture, seen), source.bars)
@@ -198,10 +199,10 @@ def describe_videos(folder: Path) -> tuple[tuple[str, str], ...]:
 
 
 def list_files(dataset_dir: Path, written: Collection[Path]) -> dict[str, list[Path]]:
-    """Return the picture and video files by split, sorted by path; without folders train/ and eval/, all are "train".
+    """Return the files that may be pictures or videos, by split, sorted by path.
 
-    The folders `written`, which this run writes into, are left out, as is all that earlier runs wrote: records and
-    masks are no photos.
+    Without folders train/ and eval/, all are "train". The folders `written`, which this run writes into, are left
+    out, as are those of earlier runs and data sets: records and masks are no photos.
     """
     runs = [path.parent for path in dataset_dir.rglob("params.yaml") if path.with_name("manifest.json").is_file()]
     data_sets = {path.parents[2] for path in dataset_dir.rglob(f"{MANIFEST_FOLDER}/*/{PARAMETERS_FILE}")}
@@ -242,7 +243,7 @@ def divide(files: list[Path], eval_fraction: float) -> tuple[dict[str, list[Path
 def _frames_apart(files: list[Path], judged: Collection[Path]) -> tuple[Path, Path] | None:
     """Return two files that look like frames of one film, one of which is `judged` (in eval); `files` are sorted.
 
-    Candidates are neighbours whose names differ only in a number. Cameras number photos as well, so some candidates are
+    Candidates are neighbours whose names differ only in numbers. Cameras number photos as well, so some candidates are
     compared, and most of these must be alike. Returns None otherwise.
     """
     pairs = [
@@ -271,7 +272,7 @@ def split_files(files: list[Path], eval_fraction: float, good: Collection[Path])
     """Divide files into train and eval by their names alone, so that a new file moves none of the others.
 
     A video goes to one side as a whole. Both sides get at least one of several `good` files, unless the fraction is 0
-    or 1.
+    or 1; for this, one file is moved if necessary, another one perhaps when files are added.
     """
     places = {path: derive_seed("split", printable(path.name)) / LARGEST_SEED for path in files}
     chosen = {path for path in files if places[path] < eval_fraction}

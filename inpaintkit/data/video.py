@@ -53,8 +53,8 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class FrameMark:
-    """A frame of a video: its time stamp in the stream's units, its time (s), the stamp of the key frame that decoding
-    starts from, and a 4 x 4 grid of its brightness (0..255) by which it is recognised."""
+    """A frame of a video: its time stamp in the stream's units, its time (s from the first frame), the stamp of
+    the key frame that decoding starts from, and a 4 x 4 grid of its brightness (0..255) by which it is recognised."""
 
     stamp: int
     time: float

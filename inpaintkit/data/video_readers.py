@@ -63,7 +63,7 @@ def _is_ahead(video: Stream, moment: FrameMark) -> bool:
 
 
 def _find_again(video: Stream, moment: FrameMark) -> VideoFrame:
-    """Decode the frame at `moment`: from the current position, else from its key frame, else from the beginning."""
+    """Decode the frame at `moment`: from here, else from its key frame or an earlier one, else from the start."""
     import av
 
     ways: list[Callable[[], object]] = [

@@ -74,7 +74,7 @@ class Pipeline:
     """The constants of a run and the steps of one job: load -> infer -> finish.
 
     Workers load and finish. The calling thread infers and does nothing else: all that needs no network (reading,
-    hashing, the depth cache, maps, warping, encoding) is left to the workers.
+    hashing, the depth cache, maps, warping, encoding) is left to the workers. With ``workers=0``, it does everything.
     """
 
     def __init__(self, config: GenerateConfig, listing: Listing) -> None:
@@ -194,7 +194,7 @@ class Pipeline:
     def load(self, job: Job) -> WorkItem:
         """Read the job's picture, turn and scale it as drawn, and look up its depth; or draw its scene with its depth.
 
-        Raises `UnreadablePicture` with the reason if the job can give no records.
+        Saves its frame, see `_frames`. Raises `UnreadablePicture` with the reason if the job can give no records.
         """
         if job.scene is not None:
             return self._draw_scene(job, job.scene)

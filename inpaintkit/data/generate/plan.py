@@ -77,8 +77,8 @@ class Listing:
 def list_sources(config: GenerateConfig) -> Listing:
     """Return the source files of `config`.
 
-    Raises `InputError` if a split would have no picture at all, if the sources are records or records would be written
-    among them, and if two photos would share a depth map.
+    Raises `InputError` if a split would have no picture at all (one of them may if `eval_fraction` is 0 or 1), if the
+    sources are records or records would be written among them, and if photos of two folders would share a depth map.
     """
     root = Path(config.dataset_dir)
     if manifest.data_set_names(root):

@@ -18,9 +18,10 @@ class GenerateReport:
 
     `scenes`: number of records that show scenes; `videos`: (file, what was taken from it and what left out);
     `bars`: (photo, black bars left out of its records); `division`: how files were divided into train and eval;
-    `skipped`: (source, reason) of pictures that gave no records; `dropped`: number of crops whose hole was too small;
+    `skipped`: (source, reason) of skipped pictures; `dropped`: number of crops whose hole was too small;
     `files`: the records' pictures, train before eval; `beside`: names of other data sets in the same folder, iw3's
-    included, which a training reads as well; `seconds` and `pictures`: of this run alone.
+    included, which a training reads as well; `seconds`, and `pictures`, the number of passes and scenes worked on: of
+    this run alone.
     """
 
     name: str
