@@ -12,8 +12,8 @@ NEVER = 2**31 - 1  # optimiser steps before the scale grows
 def choose_amp(mode: str, device: str) -> tuple[str, str]:
     """Return the arithmetic (``off``, ``bf16`` or ``fp16``) for the option `mode` on `device`, and why in words.
 
-    ``auto`` takes bf16 on a GPU that supports it in hardware, else fp16; on a CPU it takes bf16 if the processor has
-    instructions for it, else fp32 (``off``).
+    ``auto`` takes bf16 on a CUDA GPU that supports it in hardware, else fp16; on a CPU it takes bf16 if the processor
+    has instructions for it, else fp32 (``off``); on any other device fp32.
     """
     if mode != "auto":
         return mode, f"arithmetic: {mode}, as asked"
@@ -31,8 +31,8 @@ def choose_amp(mode: str, device: str) -> tuple[str, str]:
 def gradient_scaler(mode: str, device: str) -> torch.amp.GradScaler:
     """Return the gradient scaler for a resolved `mode` on `device`.
 
-    In every arithmetic it skips optimiser steps whose gradients are NaN or infinite, without making the host wait for
-    the device (schedule-free optimisers make it wait all the same). In fp16 it also keeps small gradients in range;
+    In every arithmetic it skips optimiser steps whose gradients are NaN or infinite. With fused AdamW the host needn't
+    wait for the device; other optimisers make it wait. In fp16 the scaler also keeps small gradients in range;
     otherwise its scale is 1 before every step, and 1/2 after a skipped one.
     """
     kind = device.partition(":")[0]

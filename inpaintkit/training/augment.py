@@ -56,7 +56,7 @@ def rotate(picture: Tensor, degrees: float, expand: bool = False) -> Tensor:
 
     By default the size stays the same and the borders are filled by reflection; with `expand` the picture grows until
     nothing is cut off, and zeros surround it. As in the reference, the sampling grid spans -1..1 per axis: everything
-    is scaled by less than 1 % and a picture that isn't square is slightly sheared.
+    is scaled by less than 1 % (from 72 px on) and a picture that isn't square is slightly sheared.
     """
     height, width = picture.shape[-2:]
     pad_y, pad_x = _rotation_pad(height), _rotation_pad(width)

@@ -26,7 +26,7 @@ class RunView(Protocol):
     """What a callback can see of a run."""
 
     stop: StopRequest
-    """Set ``stop.asked`` to end the run after its current step, once it is saved."""
+    """Set ``stop.asked`` to end the run after its next update, once it is saved."""
 
     folder: Path
 
@@ -42,7 +42,7 @@ class RunView(Protocol):
 
 @dataclass(frozen=True)
 class StepInfo:
-    """A finished step: its number within the epoch (from 1), the number of all, the running mean of each loss term."""
+    """A finished step: its number within the epoch (from 1), how many the epoch has, the running mean of each loss term."""
 
     epoch: int
     step: int

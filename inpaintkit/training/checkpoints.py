@@ -38,7 +38,7 @@ def save_checkpoint(model: LightInpaintV1, file: Path, payload: Mapping[str, Any
 def restore_checkpoint(source: Path, file: Path) -> None:
     """Restore `file`, which is missing or damaged, from the older checkpoint `source`.
 
-    Otherwise the next save could lose that one.
+    Otherwise the next save could lose `source`.
     """
     with _linked(source, file):
         pass
@@ -46,7 +46,7 @@ def restore_checkpoint(source: Path, file: Path) -> None:
 
 @contextlib.contextmanager
 def _linked(file: Path, name: Path) -> Iterator[None]:
-    """At the end of the context, give the content that `file` has now a second name.
+    """Keep the content that `file` has before the context: after it, `name` holds that content.
 
     It is only copied where the file system has no hard links.
     """

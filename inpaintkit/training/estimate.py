@@ -15,7 +15,7 @@ from inpaintkit.training.tasks.plain import PlainTask
 
 TIMED_SAMPLES = 2
 GAN_STEP = 2.2
-"""Duration of a GAN step in plain steps, see docs/gan.md."""
+"""Duration of a GAN step in plain steps: between those in bf16 and in fp32, see docs/gan.md."""
 
 HOLE_SHARE = 8  # the hole takes 1/8 of the crop's width
 

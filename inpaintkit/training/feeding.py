@@ -102,7 +102,7 @@ def outlive_stop_signal(worker: int) -> None:
 def wants_resident(mode: str, records: InpaintDataset, device: str) -> bool:
     """Return whether the records go to the device's memory.
 
-    They do with ``on``, and with ``auto`` on a GPU if all have the same size and there is room for them.
+    They do with ``on``, and with ``auto`` on a CUDA GPU if all have the same size and there is room for them.
     """
     if mode != "auto" or not device.startswith("cuda"):
         return mode == "on"

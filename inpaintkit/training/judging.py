@@ -25,7 +25,7 @@ def mean_figures(judged: Iterable[Mapping[str, float]]) -> Figures:
     """Return the mean of each figure over all records; NaN if no record has it.
 
     Figures of holes are NaN for records without a hole, which are left out of their mean. A NaN loss isn't left out: it
-    must show. The infinite PSNR of a perfect fill counts as `HIGHEST_PSNR`.
+    must show. A PSNR above `HIGHEST_PSNR`, as the infinite one of a perfect fill, counts as `HIGHEST_PSNR`.
     """
     columns: dict[str, list[float]] = {}
     for figures in judged:
@@ -38,7 +38,7 @@ def mean_figures(judged: Iterable[Mapping[str, float]]) -> Figures:
 def judge_records(setup: Setup, group: Group, strips: Path, save_every: int, epoch: int) -> Figures:
     """Return the mean figures of the evaluation records of `setup`; each process of `group` evaluates its share.
 
-    For every `save_every`-th batch a picture is saved in the folder `strips`.
+    For every `save_every`-th batch of the first process a picture is saved in the folder `strips`.
     """
     mine: list[Figures] = []
     for number, batch in enumerate(setup.eval_feed.batches(setup.eval_records[group.rank :: group.size])):

@@ -20,7 +20,10 @@ from inpaintkit.training.run import Run
 from inpaintkit.training.stopping import ASKED_SIGNAL, PARENT_VARIABLE
 
 TAIL_LINES = 200
-"""Output lines kept for an error message: a crashed process's own come before those of the others and torchrun."""
+"""Number of output lines kept for an error message.
+
+So many, because after a crashed process's own lines come those of the other processes and of torchrun.
+"""
 
 ENDS = {"refused", "failed", "stopped"}
 """Keys of a process's last message, see `__main__`. Afterwards torchrun only prints a traceback of its own."""
@@ -30,8 +33,8 @@ def fit_in_processes(config: TrainConfig, run: Run) -> None:
     """Train with ``config.processes`` processes until they end.
 
     The workers' output reaches the callbacks of `run` line by line as messages, rows of the loss CSV as rows. Raises
-    `InputError` or `RunFailed` with the error of a worker, `KeyboardInterrupt` after a stop signal, once the workers
-    have saved.
+    `InputError` or `RunFailed` with the error of a worker; `KeyboardInterrupt` after a stop signal, once the workers
+    have saved, or if a user asked to stop before the first step.
     """
     said: dict[str, Any] = {}
     tail: deque[str] = deque(maxlen=TAIL_LINES)

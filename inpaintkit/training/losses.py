@@ -144,7 +144,7 @@ def create_loss(
     `perceptual` is the network of LPIPS; `perceptual_path` is a local copy of the perceptual network: a file for LPIPS,
     a folder for DINOv2. `hole_l1_weight` multiplies the clamp-L1 inside the hole; 1 is the reference's loss.
     `grid_weight` is the weight of `grid_term`, which the reference doesn't have; 0 leaves it out. Raises `InputError`
-    for an unknown name, for a hole weight without an L1 term, and if the perceptual network's weights are missing.
+    for an unknown name, for a hole weight without an L1 term, and if the perceptual network can't be loaded.
     """
     require_known("loss", name, RECIPES)
     recipe = RECIPES[name]
@@ -215,7 +215,10 @@ def _windowed_distance(clamped: Tensor, plain: Tensor, window: int | None) -> Te
 
 
 def _windows(x: Tensor, window: int) -> Tensor:
-    """Pad (B, C, H, W) with zeros on all sides and cut it into windows (B, C, rows, columns, window, window)."""
+    """Cut (B, C, H, W) into windows (B, C, rows, columns, window, window).
+
+    The picture is first padded with zeros, evenly on both sides, to the next multiple of `window`.
+    """
     rows, columns = (-size % window for size in x.shape[-2:])
     padded = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
     batch, channels, height, width = padded.shape

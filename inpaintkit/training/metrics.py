@@ -22,7 +22,7 @@ LEAST_PLACES = 100
 # Pictures with less contrast per pixel than this (4 steps of 8 bit) are treated as having this contrast.
 FLAT_CONTRAST = 4 / 255
 HIGHEST_PSNR = 60.0
-"""What the infinite PSNR (dB) of an equal fill counts as in a mean: rounding to 8 bit alone leaves 58.9 dB."""
+"""Upper limit of a PSNR (dB) in a mean, as that of an equal fill is infinite: rounding to 8 bit alone leaves 58.9 dB."""
 
 
 def hole_psnr(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
@@ -58,11 +58,11 @@ def artefact_score(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
     is exactly the energy of its g. The score is E / max(T, O, (4/255)^2), with T and O the mean over the same x
     of g^2 of the target and of the output.
 
-    For output = target + a * pattern it is a^2 P / max(T, O): proportional to a^2 while the pattern is weak, and
-    growing to about 1. A blurred fill has the same T, so the same weak pattern gives the same score on it. Blur alone,
-    offsets, noise or missing texture have no such teeth in their spectrum, so their expected score is 0; single
-    pictures scatter around that by some hundredths, also below. What repeats every 8 px in the target (JPEG blocks, a
-    fence) and is missing in the output counts as a pattern, too.
+    For output = target + a * pattern it is a^2 P / max(T, O), with P the mean of g^2 of the pattern: proportional to
+    a^2 while the pattern is weak, and growing to about 1. A blurred fill has the same T, so the same weak pattern gives
+    the same score on it. Blur alone, offsets, noise or missing texture have no such teeth in their spectrum, so their
+    expected score is 0; single pictures scatter around that by some hundredths, also below. What repeats every 8 px in
+    the target (JPEG blocks, a fence) and is missing in the output counts as a pattern, too.
 
     Unlike a Fourier transform this needs no window, so narrow, slanted holes count wherever they hold 14 px in a line;
     a pattern that varies only across a narrower hole can't be seen. NaN with fewer than 100 places to start a line.
@@ -96,7 +96,7 @@ def _step(x: Tensor, direction: tuple[int, int], shift: int) -> Tensor:
 
 
 def _at(x: Tensor, direction: tuple[int, int], shift: int) -> Tensor:
-    """Return `x` shifted by `shift` px along `direction`, for all places with `REACH` more px in that direction."""
+    """Return what `x` holds `shift` px further in `direction`, for all places with `REACH` px after them."""
     for axis, along in zip((-2, -1), direction, strict=True):
         start = shift if along > 0 else REACH - shift
         x = x.narrow(axis, start, max(x.shape[axis] - REACH, 0)) if along else x

@@ -15,7 +15,10 @@ from torch import Tensor
 MOMENTUM = 0.95
 ROUNDS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the quintic that pulls singular values towards 1; they end between about 0.7 and 1.2, near enough."""
+"""Coefficients of the quintic that pulls singular values towards 1.
+
+All but tiny ones end between about 0.7 and 1.2, which is near enough.
+"""
 STEP_LENGTH = 0.2
 """Root mean square of an update at learning rate 1, about that of AdamW."""
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # of AdamW

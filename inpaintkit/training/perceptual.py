@@ -27,8 +27,8 @@ PICTURE_SCALE = (0.458, 0.448, 0.450)
 # Added once per channel inside the square root: keeps the gradient finite where all features are zero.
 NORM_EPS = 1e-8
 
-# Per stage: (kernel, stride, padding) of the pooling before it, then (index in torchvision's `features`, stride,
-# padding) of its convolutions. The last ReLU of each stage is compared.
+# Per stage: (kernel, stride) of the pooling before it, then (index in torchvision's `features`, stride, padding) of its
+# convolutions. The last ReLU of each stage is compared.
 Stage = tuple[tuple[int, int] | None, tuple[tuple[int, int, int], ...]]
 STAGES: dict[str, tuple[Stage, ...]] = {
     "vgg": (

@@ -95,7 +95,7 @@ class Progress:
     skipped_before: int = 0
 
     def check(self) -> None:
-        """Raise `ValueError` if a field has the wrong type or is negative: the values may come from a file."""
+        """Raise `ValueError` if a field has the wrong type, or a count is negative: they may come from a file."""
         for part in fields(self):
             value = getattr(self, part.name)
             kinds = {"sums": dict, "history": list, "best_score": int | float}
@@ -152,7 +152,7 @@ def epoch_items(
 class TrainReport:
     """Result of a run.
 
-    `finished` is False if the run was stopped before its last epoch; the same call continues it. `improved`: whether an
+    `finished` is False if the run was stopped before its last step; the same call continues it. `improved`: whether an
     epoch beat the start, so that `model_file` isn't the model that the run began with. `skipped_updates`: updates
     skipped for NaN or infinite gradients.
     """

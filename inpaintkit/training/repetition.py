@@ -22,10 +22,10 @@ UNEVENNESS = 2.0
 def grid_term(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
     """Return for each sample, (B,), how strongly ``output`` (B, 3, H, W) shows cells of 8 x 8 px that ``target`` lacks.
 
-    It is the sum of the pattern that the error repeats (`repetition`) and of how unevenly fine detail is spread over
-    the cell (`unevenness`). The second half finds what the first can't: dots that are bright in one cell, dark in the
-    next and missing in the third, but always at the same place of the cell. ``hole`` is (B, 1, H, W) bool, True =
-    missing; output and target are equal outside.
+    It is the amplitude of the pattern that the error repeats (`repetition`), plus `UNEVENNESS` times how differently
+    fine detail is spread over the cell in both (`unevenness`). The second half finds what the first can't: dots that
+    are bright in one cell, dark in the next and missing in the third, but always at the same place of the cell.
+    ``hole`` is (B, 1, H, W) bool, True = missing; output and target are equal outside.
     """
     return repetition(output, target) + UNEVENNESS * unevenness(output, target, hole)
 

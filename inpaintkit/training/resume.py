@@ -36,7 +36,7 @@ TRAINING_FILES = ("*.pth", "*.pth.bk", "loss_*.csv", "eval", "epoch", "start", "
 NEW_RUN_OPTIONS = ("overwrite", "reset_state")
 """Options that ask for a new run in the folder of another one.
 
-Once the new run has begun they have no effect and may be left out.
+Once the new run has begun, the same call continues it; then they may also be left out.
 """
 
 NAME_END = "\0"
@@ -73,8 +73,9 @@ class FoundRun:
 def find_run(config: TrainConfig) -> FoundRun:
     """Return what ``config.model_dir`` holds for `config`; changes nothing on disk.
 
-    With the same options an unfinished run is resumed, and a finished one is reported as finished. Other options need
-    ``resume`` or ``overwrite``. Raises `InputError` if neither the folder nor the options allow to go on.
+    With the same options an unfinished run is resumed, and a finished one is reported as finished. Other options,
+    unless `FREE`, need ``resume`` or ``overwrite``. Raises `InputError` if neither the folder nor the options allow to
+    go on.
     """
     files = RunFiles(Path(config.model_dir))
     if not files.state.exists() and not older_path(files.state, 1).exists():
@@ -239,8 +240,8 @@ def data_facts(train_set: InpaintDataset, eval_set: InpaintDataset) -> State:
 def match_records(state: State, facts: State, config: TrainConfig, sampler: HardExampleSampler) -> list[str]:
     """Load the losses of a checkpoint into `sampler`; return a message if records were added since then.
 
-    `facts` are the `data_facts` of the present records. Raises `InputError` if records were removed or exchanged, or
-    were added without ``resume``.
+    `facts` are the `data_facts` of the present records. Raises `InputError` if training records were removed or
+    exchanged, or were added without ``resume``, and if evaluation records changed at all.
     """
     if state["inpaintkit_data_key"] is None:  # taken over from iw3, which keeps nothing about records
         return []

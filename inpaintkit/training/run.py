@@ -23,7 +23,7 @@ from inpaintkit.training.progress import Plan, Progress, Row
 from inpaintkit.training.stopping import StopRequest, Timer
 
 MAX_SKIPPED = 100
-"""Number of skipped steps in an epoch that ends a run: with a NaN or infinite loss, or with such gradients."""
+"""Number of skipped steps (NaN or infinite loss), or skipped updates (such gradients), in an epoch that ends a run."""
 
 EXCHANGE_EVERY = 16
 """Steps between two readings of the losses where reading is slow: on a GPU, or with several processes."""
@@ -107,7 +107,7 @@ class Run:
         self.check_skipped()
 
     def check_skipped(self, epoch_over: bool = False) -> None:
-        """Give up if too many steps were skipped for a NaN or infinite loss, or for such gradients."""
+        """Give up if too many steps were skipped for a NaN or infinite loss, or too many updates for such gradients."""
         progress, most = self.progress, MAX_SKIPPED * self.group.size  # each process counts its part of a step
         updates, here = progress.updates_skipped_now, f"of epoch {progress.epoch}"
         loss, gradients = "the loss was NaN or infinite in", "gradients were NaN or infinite in"

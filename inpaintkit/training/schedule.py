@@ -73,7 +73,7 @@ def _muon(config: TrainConfig, decayed: Weights, plain: Weights, amp: str) -> to
 
 
 def _groups(config: TrainConfig, decayed: Weights, plain: Weights) -> list[dict[str, Any]]:
-    rate = {"initial_lr": config.learning_rate}  # a schedule sets it; iw3's needs it in any state
+    rate = {"initial_lr": config.learning_rate}  # a schedule would set it; iw3's schedule needs it in every state
     return [
         {"params": list(decayed.values()), "weight_decay": config.weight_decay, **rate},
         {"params": list(plain.values()), "weight_decay": 0.0, **rate},

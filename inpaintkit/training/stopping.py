@@ -21,7 +21,7 @@ LOOK_SECONDS = 1.0
 
 @dataclass
 class StopRequest:
-    """Request to finish the step, save and stop.
+    """Request to stop; a training stops after its next update, once it is saved.
 
     `signal` is the number of the signal that asked for it; `asked` is set by a button, from any thread.
     """

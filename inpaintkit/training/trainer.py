@@ -54,7 +54,9 @@ class Trainer:
     def __init__(
         self, config: TrainConfig, callbacks: Sequence[Callback] | None = None, group: Group | None = None
     ) -> None:
-        """Check the configuration against the disk; load data and weights if they are needed. Raises `InputError`.
+        """Check the configuration against the disk; load data and weights if they are needed.
+
+        Raises `InputError`, and `RunFailed` if a GPU's memory doesn't suffice.
 
         `callbacks`: None prints plain progress lines; `group`: the processes that train, None for this one alone.
         """
@@ -81,7 +83,7 @@ class Trainer:
         return callbacks
 
     def _find(self) -> None:
-        """Look up what the folder holds, and take over how far its run is."""
+        """Look up what the folder holds, and take over the progress of its run."""
         self.found = find_run(self.config)
         self.run.progress = self.found.progress
 
@@ -119,7 +121,7 @@ class Trainer:
         return [(record, float(losses[record])) for record in order if torch.isfinite(losses[record])][:count]
 
     def fit(self) -> TrainReport:
-        """Train until the last epoch, `max_seconds` or a stop signal (then `KeyboardInterrupt`, after saving).
+        """Train until the last epoch, `max_seconds`, `stop` or a stop signal (then `KeyboardInterrupt`, after saving).
 
         A finished run is reported and left as it is. With several `processes` this one starts them, follows their
         output and reads their results. Raises `RunFailed` if training diverges or a GPU's memory doesn't suffice.
@@ -129,7 +131,7 @@ class Trainer:
             return way()
 
     def stop(self) -> None:
-        """Ask the running `fit` to finish its step, save and return; callable from any thread."""
+        """Ask the running `fit` to return after its next update, once the run is saved; callable from any thread."""
         self.run.stop.asked = True
 
     def _show(self) -> TrainReport:

@@ -147,8 +147,8 @@ class GanTask:
         """Return whether all `losses` are finite, and the ratio of two gradient lengths at the last layer.
 
         It is the length of `gradient` / that of `adversarial_gradient`; NaN if either isn't finite there, which happens
-        in fp16, or if the latter vanishes, as when the judged window holds no hole. Only here does the host wait for
-        the device.
+        in fp16, or if the latter vanishes, as when the judged window holds no hole; 0 without an
+        `adversarial_gradient`. Only here does the host wait for the device.
         """
         ratio = torch.zeros_like(losses[0])
         if adversarial_gradient is not None:

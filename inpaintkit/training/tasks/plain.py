@@ -57,7 +57,7 @@ class PlainTask:
         try:
             # the smallest function first: where nothing can be compiled, it fails in a second instead of twenty
             torch.compile(torch.neg, dynamic=False)(torch.zeros(2, device=self.device))
-            # this call alone fails on some versions of Python; without `dynamic=False`, a second batch size in one
+            # already this call fails on some versions of Python; without `dynamic=False`, a second batch size in one
             # process, as in a notebook, would get a slower network for batches of any size
             self.network = torch.compile(self.model, dynamic=False)
             self.model.train()
