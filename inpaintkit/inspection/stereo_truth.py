@@ -155,7 +155,7 @@ def check_disparity(left: Tensor, right: Tensor, disparity: Tensor, name: str) -
         return
     errors = {sign: _colour_error(left, right, sign * shift, measured) for sign in (1, -1, 0)}
     best = min(errors, key=lambda sign: errors[sign])
-    if errors[best] > DECISIVE * errors[1]:
+    if best == 1 or errors[best] > DECISIVE * errors[1]:
         return
     if best == -1:
         raise InputError(

@@ -108,6 +108,12 @@ def test_a_wrong_sign_and_a_wrong_unit_are_said() -> None:
         stereo_case(left, right, disparity * torch.nan, "p")
 
 
+def test_a_disparity_without_any_error_is_accepted() -> None:
+    left, flat = rendered()[0], torch.full((1, 3, HEIGHT, WIDTH), 0.5)
+    for first, second in ((left, left.roll(-4, -1)), (flat, flat)):
+        stereo_case(first, second, torch.full((1, 1, HEIGHT, WIDTH), 4.0), "exact")
+
+
 def test_a_pair_without_any_shift_is_accepted_and_has_no_hole() -> None:
     left, _, disparity = rendered()
     assert not stereo_case(left, left, disparity * 0, "flat").hole.any()
