@@ -39,6 +39,10 @@ def is_left(eye: str) -> bool:
 
 def picture_batch(picture: AnyPicture) -> torch.Tensor:
     """Return `picture` as float (B, 3, H, W). Raises `InputError` for any other shape or type."""
+    if not isinstance(picture, np.ndarray | torch.Tensor):
+        raise InputError(
+            f"picture: expected a tensor or a uint8 array (H, W, 3), got {type(picture).__name__}; convert it"
+        )
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != CHANNELS:
             raise InputError(
@@ -65,6 +69,8 @@ def hole_batch(hole: Hole, like: torch.Tensor) -> torch.Tensor:
     Numbers count as missing wherever they are above 0. A single hole is used for the whole batch. Raises `InputError`
     where it doesn't fit the picture.
     """
+    if not isinstance(hole, np.ndarray | torch.Tensor):
+        raise InputError(f"hole: expected a tensor or an array, got {type(hole).__name__}; convert it")
     mask = torch.from_numpy(hole > 0) if isinstance(hole, np.ndarray) else hole > 0
     mask = mask.reshape((1,) * (4 - mask.ndim) + tuple(mask.shape))
     batch, _, height, width = like.shape

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from inpaintkit.config import StereoConfig, enough_memory, is_fill_function, resolve_device
+from inpaintkit.config import StereoConfig, check_fill_name, enough_memory, is_fill_function, resolve_device
 from inpaintkit.config.stereo import RELEASED
 from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.data.video import is_video
@@ -100,6 +100,7 @@ def stereo_fill(config: StereoConfig) -> Fill:
 
 
 def _fill(name: str, device: str) -> Fill:
+    check_fill_name("fill", name, RELEASED)
     if name != RELEASED:
         ((label, fill),) = fills_named(name, device, amp="auto").items()
         if is_fill_function(name):

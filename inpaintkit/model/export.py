@@ -15,6 +15,7 @@ import yaml
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from inpaintkit.config import require_known
 from inpaintkit.errors import InputError
 from inpaintkit.files import atomic_path, full_path
 from inpaintkit.model.checkpoint import EXTRA_KEY, load_model, now
@@ -113,6 +114,8 @@ def export_checkpoint(checkpoint: str | Path, path: str | Path, format: str | No
         InputError: for an unknown format, a checkpoint that can't be read or would be overwritten, missing packages or
             an unwritable file.
     """
+    if format:
+        require_known("format", format, FORMATS)
     chosen = format or Path(path).suffix.removeprefix(".").lower()
     if chosen not in FORMATS:
         raise InputError(f"{path}: its ending names no format; end it in .onnx or .safetensors, or add --format")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from inpaintkit.errors import InputError
@@ -221,6 +222,10 @@ def test_what_cannot_work_is_refused_in_one_sentence(generator: LightInpaintV1) 
         fill((picture * 255).byte(), torch.ones(64, 64))
     with pytest.raises(InputError, match="must be uint8"):
         fill(np.zeros((64, 64, 4), np.uint8), torch.ones(64, 64))
+    with pytest.raises(InputError, match="picture: expected a tensor or a uint8 array"):
+        fill(Image.new("RGB", (64, 64)), torch.ones(64, 64))
+    with pytest.raises(InputError, match="hole: expected a tensor or an array, got Image"):
+        fill(picture, Image.new("L", (64, 64)))
     with pytest.raises(InputError, match="eye: 'both'"):
         fill(picture, torch.ones(64, 64), "both")
     with pytest.raises(InputError, match="Linear can't fill holes"):

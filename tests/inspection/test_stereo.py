@@ -301,6 +301,12 @@ def test_a_fill_that_cannot_be_had_is_refused_before_the_work(
     assert "depth by" not in said.out
 
 
+@pytest.mark.parametrize("name", ["all", "nope"])
+def test_a_pair_takes_a_single_known_fill(name: str) -> None:
+    with pytest.raises(InputError, match=f"fill: '{name}' is unknown; choose one of released, row"):
+        stereo_fill(StereoConfig(fill=name))
+
+
 def test_a_pair_and_the_fills_beside_it_are_made_on_the_device_that_is_asked_for(tmp_path: Path) -> None:
     Image.new("RGB", (80, 72)).save(tmp_path / "x.png")
     absent = {"device": "cuda:99"}

@@ -21,6 +21,7 @@ from inpaintkit.errors import InputError
 from inpaintkit.model import (
     LightInpaintV1,
     describe_checkpoint,
+    export_checkpoint,
     export_onnx,
     export_safetensors,
     iw3_snippet,
@@ -156,3 +157,8 @@ def test_a_checkpoint_is_never_overwritten_by_what_it_is_exported_to(
 def test_an_unknown_ending_is_refused_before_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(tmp_path / "none.pth"), "-o", str(tmp_path / "x.tflite")]) == 2
     assert "--format" in capsys.readouterr().err
+
+
+def test_an_unknown_format_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="format: 'tflite' is unknown; choose one of onnx, safetensors"):
+        export_checkpoint(tmp_path / "none.pth", tmp_path / "x.onnx", "tflite")
