@@ -48,7 +48,7 @@ def evaluate(
         max_records: judge at most so many, spread evenly over the truth; None: all.
         progress: called with (records done, all records, name of the record).
 
-    Raises `InputError` if there is nothing to judge, or if a fill returns anything but a picture.
+    Raises `InputError` if there is no fill or nothing to judge, or if a fill returns anything but a picture.
     """
     if not fills:
         raise InputError("fills: none given; pass for instance FILLS, or {'model': Inpainter(checkpoint)}")
@@ -82,7 +82,7 @@ def choose_truths(
 ) -> list[Truth]:
     """Return the truths that `config` asks for, in the order of the report. Add new kinds of truths here.
 
-    `progress`: called with a description if records have to be made; returns the `progress` argument of `photo_truth`.
+    `progress`: called with a description if no data set is given; returns the `progress` argument of `photo_truth`.
     """
     # first what may raise an error, because making records of many photos takes a while
     textures, pairs = read_textures(config.photos) if config.scenes else [], []

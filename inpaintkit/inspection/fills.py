@@ -36,7 +36,10 @@ from inpaintkit.text import shown
 from inpaintkit.training import row_fill
 
 Fill = Callable[[torch.Tensor, torch.Tensor, str], torch.Tensor]
-"""(picture (B, 3, H, W) 0..1, hole (B, 1, H, W) bool, eye) -> picture, changed in the hole only."""
+"""(picture (B, 3, H, W) 0..1, hole (B, 1, H, W) bool, eye) -> picture with its hole filled.
+
+Known pixels should stay as they are.
+"""
 
 THIN_SHARES = {1: 1.0, 2: 0.5, 3: 0.5}
 """Share of row fill that is mixed into a hole, by the hole's width in px."""

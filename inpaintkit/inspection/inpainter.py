@@ -31,7 +31,7 @@ class Inpainter:
     """A `fills.Fill` by a trained generator, for pictures of any kind and of any size from 16 px.
 
     Inside holes the result equals that of the generator on the whole picture within 1/255. Where the soft mask is 0,
-    every pixel stays as it is, bit for bit.
+    every finite value stays as it is, bit for bit.
 
     Args:
         checkpoint: a model file (ours or iw3's) or a generator. Raises `InputError` for anything else.
@@ -57,7 +57,7 @@ class Inpainter:
 
         Args:
             picture: float (B, 3, H, W) or (3, H, W), 0..1, or uint8 (H, W, 3); its values inside the hole don't matter.
-                Elsewhere NaN counts as 0, and values of infinity as 0 or 1, by their sign.
+                Elsewhere, if there is a hole, NaN becomes 0, and infinity 0 or 1, by its sign.
             hole: bool (True = missing) or numbers (above 0 = missing): (B, 1, H, W), (1, H, W) or (H, W).
             eye: ``"right"``: background right of the hole; ``"left"``: the other way round (filled mirrored).
             closing: make cracks and pinholes part of the hole first. To dilate it as well, see `fills.on_grown_hole`.
@@ -138,7 +138,8 @@ class Inpainter:
 def blocks(area: Tensor, reach: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Cut `area` (1, h, w) into blocks of `BLOCK` px and yield those that aren't empty.
 
-    Each is yielded as the row and column (2,) of its first window and the block, with `reach` px of zeros around it.
+    Each is yielded as the row and column (2,) of its first window and the block, with zeros for at least `reach` px
+    around it, as far as `area` extends.
     """
     side, margin = BLOCK // GRAIN, math.ceil(reach / WINDOW) * WINDOW // GRAIN
     for top in range(0, area.shape[1], side):

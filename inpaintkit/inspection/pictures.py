@@ -1,4 +1,4 @@
-"""Convert pictures and holes between the kinds that callers pass, tensors and 8-bit arrays; check the name of eyes."""
+"""Convert pictures and holes between the kinds that callers pass, tensors and 8-bit arrays; check the names of eyes."""
 
 import io
 from collections.abc import Iterator, Sequence

@@ -26,8 +26,8 @@ class RunState:
 
     `rows`: rows of the loss CSV, as text by column; `strips`: evaluation pictures by epoch, in the order of their
     batches; `status`: from the run's manifest (``running``, ``done``, ``failed``, ``interrupted``, ``out of time``;
-    empty if the run has no manifest of its own); `last_epoch`: the epoch it will end with, if known; `written`: when
-    the CSV was last written (seconds since 1970).
+    empty if it has no valid manifest, see `read_run`); `last_epoch`: the epoch it will end with, if known; `written`:
+    when the CSV was last written (seconds since 1970).
     """
 
     csv_file: Path | None

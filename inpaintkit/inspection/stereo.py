@@ -43,7 +43,7 @@ def say_nothing(what: str) -> None:
 
 @dataclass(frozen=True)
 class StereoPair:
-    """Both views, float (1, 3, H, W), 0..1, and the hole that was filled in each, bool (1, 1, H, W)."""
+    """Both views, float (1, 3, H, W), 0..1, and the hole that each had before filling, bool (1, 1, H, W)."""
 
     left: torch.Tensor
     right: torch.Tensor

@@ -40,7 +40,7 @@ CLIPPED_ERROR = 0.25
 """Colour differences are clipped to this, so that occlusions and highlights don't decide the sign."""
 
 DECISIVE = 0.9
-"""A disparity is refused if its opposite, or no disparity, has an error smaller than this share of its own."""
+"""A disparity is refused if the error of its opposite, or of no disparity, is at most this share of its own."""
 
 LEAST_DISPARITY = 1.0
 """Mean disparity in px below which the sign can't be checked."""
@@ -133,7 +133,7 @@ def stereo_case(left: Tensor, right: Tensor, disparity: Tensor, name: str, edge_
     width, reach = left.shape[-1], max(near - far, 1e-6)
     if reach > width / 2:
         raise InputError(f"stereo_dir: {name}: its disparities span {reach:.0f} of {width} px; check disparity_scale")
-    # Beyond the picture's border the warp repeats the outermost pixels, where nothing is measured.
+    # The warp repeats the outermost pixels beyond the border; nothing is measured there, so they don't count.
     sure = measured.clone()
     sure[..., [0, -1]] = False
     values = torch.cat([left, sure.to(left)], dim=1)
@@ -146,7 +146,10 @@ def stereo_case(left: Tensor, right: Tensor, disparity: Tensor, name: str, edge_
 
 
 def check_disparity(left: Tensor, right: Tensor, disparity: Tensor, name: str) -> None:
-    """Raise `InputError` if the opposite of `disparity`, or no disparity, explains the right picture clearly better."""
+    """Raise `InputError` if no disparity is measured, or if its opposite, or none, explains the right picture better.
+
+    "Better" means by `DECISIVE`. With a mean below `LEAST_DISPARITY` nothing is compared.
+    """
     measured = disparity.isfinite()
     if not bool(measured.any()):
         raise InputError(f"stereo_dir: {name}: no disparity is measured; check the file and disparity_scale")

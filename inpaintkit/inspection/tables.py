@@ -31,7 +31,7 @@ FILL_TITLES = {
 
 
 def title_of(fill: str, safe: Callable[[str], str] = text.markdown) -> str:
-    """Return the title of a built-in fill; for other fills the name itself, escaped by `safe` for where it is shown."""
+    """Return the title of `fill` in `FILL_TITLES`, or else its name, escaped by `safe` for where it is shown."""
     return FILL_TITLES.get(fill, safe(fill))
 
 

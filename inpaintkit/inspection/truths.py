@@ -41,7 +41,7 @@ MOST_TEXTURES = 50
 """Most photos that scenes are cut from: each takes about 10 MB."""
 
 PHOTO_RECORDS = {"prefix": "photos", "size": 256, "num_samples": 2, "divergence_level": 2, "repeats": 4}
-"""Options for making records of photos when no data set is given; the same as ``params/01_generate.try.yaml``."""
+"""Options for making records of photos when no data set is given: ``params/01_generate.try.yaml`` without scenes."""
 
 LEAST_SHARE = 0.25
 """Smallest share of a picture's width that a cut at a hole leaves, unless no hole lies in its middle."""
@@ -54,11 +54,13 @@ ROUNDING = 1e-3
 class Case:
     """One picture with a hole whose content is known.
 
-    `picture` and `truth` are float (1, 3, H, W), 0..1, equal outside the hole; `hole` bool (1, 1, H, W),
+    `picture` and `truth` are float32 (1, 3, H, W), 0..1, equal outside the hole; `hole` bool (1, 1, H, W),
     True = missing: what a fill has to fill; `judged` bool (1, 1, H, W): the hole pixels that count. `source`: the photo
     or scene that it comes from. `left_view` and `right_view`: the true pair (1, 3, H, W), if there is one;
-    `exact_hole`: bool (1, 1, H, W), the pixels that really are hidden, if known. Raises `InputError` for anything else,
-    whose figures would be meaningless.
+    `exact_hole`: bool (1, 1, H, W), the pixels that really are hidden, if known.
+
+    Raises `InputError` if one of the first four has another shape, type or range, or if a pixel outside the hole is
+    judged: the figures would be meaningless.
     """
 
     name: str
@@ -204,9 +206,9 @@ def scene_case(scene: Scene, divergence: float, convergence: float, name: str, e
 def border_truth(truth: Truth, seed: int = 0, cut: bool = True) -> Truth:
     """Return the cases of `truth`, cut alternately at the right and at the left, so that a hole touches that border.
 
-    Only the hole that the border cuts counts; beyond the border nothing is known. The border runs through a pixel drawn
-    from those that count, and each case's name says on which side it lies. With `cut=False` the same pixels count, but
-    the pictures continue beyond, so the difference is what the border costs.
+    Only hole pixels with no known pixel between them and the border count; beyond it nothing is known. The border runs
+    through a pixel drawn from those that count in `truth`, and each case's name says on which side it lies. With
+    `cut=False` the same pixels count, but the pictures continue beyond, so the difference is what the border costs.
     """
     names = [f"{name}_{'left' if index % 2 else 'right'}" for index, name in enumerate(truth.names)]
 

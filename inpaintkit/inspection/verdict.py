@@ -22,7 +22,10 @@ def headline(results: Sequence[Evaluation], fill: str, before: str | None = None
 
 
 def leads_everywhere(results: Sequence[Evaluation], fill: str, before: str | None = None) -> bool:
-    """Return whether `fill` has the highest PSNR inside holes on every truth and lost nothing against `before`."""
+    """Return whether `fill` leads on every truth: it has the highest PSNR inside holes, apart from `before`.
+
+    Behind `before` it may be by less than `EQUAL_WITHIN`.
+    """
     return all(
         [name for name in result.ranking("psnr") if name != before][:1] == [fill] and not _lost(result, fill, before)
         for result in results

@@ -14,7 +14,7 @@ Box = tuple[int, int, int]
 """(top, left, side) of a square in px."""
 
 ZOOM_MARGIN, ZOOM_MINIMUM, ZOOM_MAXIMUM = 1.5, 56, 112
-"""The side of a zoomed crop is its hole's longer side times the first, but never outside the other two, in px."""
+"""The side of a zoomed crop is its hole's longer side times the first, within the other two in px and the picture."""
 
 SMALLEST_HOLE = 20
 """Parts of fewer px get no zoomed crop of their own."""
@@ -60,7 +60,8 @@ def _overlap(box: Box, other: Box) -> float:
 def enlarged(picture: torch.Tensor, hole: torch.Tensor, box: Box, side: int, outline: bool) -> Pixels:
     """Return the square `box` of `picture` (3, H, W), 0..1, enlarged to about `side` px by repeating its pixels.
 
-    With `outline`, a line one px wide surrounds the `hole` (1, H, W), bool, True = missing. Returns uint8 (s, s, 3).
+    With `outline`, a magenta line one px wide runs along the inner edge of the `hole` (1, H, W), bool, True = missing.
+    Returns uint8 (s, s, 3).
     """
     top, left, length = box
     crop = (..., slice(top, top + length), slice(left, left + length))

@@ -26,7 +26,7 @@ BUILDERS = {
     "torch._utils._rebuild_sparse_tensor",
     "torch._utils._rebuild_meta_tensor_no_storage",
 }
-"""Functions that PyTorch calls to build a file's tensors. Others that it allows allocate a size given in the file."""
+"""What PyTorch calls to build a file's tensors. Some of what else it allows allocates a size given in the file."""
 
 
 class _Stub(dict[Any, Any]):
@@ -37,7 +37,10 @@ class _Stub(dict[Any, Any]):
 
 
 class _DryRunUnpickler(pickle.Unpickler):
-    """An unpickler that builds nothing: it finds no names outside `BUILDERS`, and storage types can't be called."""
+    """An unpickler that builds nothing.
+
+    It finds only `BUILDERS`, as stubs, and storage types and dtypes, as strings, which can't be called.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         found = f"{module}.{name}"
@@ -67,7 +70,10 @@ def check_pickle(data: bytes) -> None:
 
 
 def require_bounded(content: Any, size: int) -> None:
-    """Raise `ValueError` if `content`, read from `size` bytes, is nested too deep or holds more values than bytes."""
+    """Raise `ValueError` if `content`, read from `size` bytes, is nested too deep or holds more values than bytes.
+
+    `SMALLEST_LIMIT` values are allowed in any case.
+    """
     _count(content, max(size, SMALLEST_LIMIT), DEEPEST)
 
 

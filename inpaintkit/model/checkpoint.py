@@ -69,7 +69,7 @@ def save_state(model: LightInpaintV1, path: str | Path, payload: Mapping[str, An
     Args:
         model: provides name and weights; a ``state_dict`` in `payload` replaces its weights.
         path: file to write.
-        payload: tensors, strings, numbers, None, lists, tuples and string- or number-keyed dicts of them.
+        payload: tensors, strings, numbers, None, lists, tuples and string- or int-keyed dicts of them.
 
     Raises:
         InputError: when the file can't be written.

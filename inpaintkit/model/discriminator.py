@@ -100,7 +100,10 @@ class FourierBlock(nn.Module):
 
 
 class ConditionVector(nn.Module):
-    """Colour and texture of a whole picture as one vector: ``(B, 3, H, W)``, -1..1, to ``(B, C, 1, 1)``."""
+    """Colour and texture of a picture as one vector: ``(B, 3, H, W)``, -1..1, to ``(B, C, 1, 1)``.
+
+    It can tell roughly where they are, from means over a grid of 4 x 4.
+    """
 
     def __init__(self, out_channels: int) -> None:
         super().__init__()
@@ -151,7 +154,7 @@ class Discriminator(nn.Module):
 
 
 class PatchDiscriminator(Discriminator):
-    """Base class of single discriminators; a new one only has to define `logits`."""
+    """Base class of single discriminators; a new one only has to define `name` and `logits`."""
 
     def forward(self, fake: Tensor, cond: Tensor, mask: Tensor | None = None, member: int | None = None) -> Judgement:
         if member not in (None, 0):
@@ -177,7 +180,7 @@ class PatchDiscriminator(Discriminator):
 
 
 class L3CDiscriminator(PatchDiscriminator):
-    """Patch discriminator that knows the target's colours and texture, but not where they are."""
+    """Patch discriminator that also gets the target's colours and texture, as one vector for the whole picture."""
 
     name = "inpaint.l3_conditional_discriminator"
 
@@ -266,7 +269,7 @@ def crop_centre(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def inner_cells(cells: Tensor) -> Tensor:
-    """Drop the 2 outermost cells on each side, whose receptive fields are mostly padding."""
+    """Drop the 2 outermost cells on each side, whose receptive fields reach far beyond the picture."""
     return cells[..., CUT_CELLS:-CUT_CELLS, CUT_CELLS:-CUT_CELLS]
 
 

@@ -76,9 +76,9 @@ def _quiet_exporter() -> Iterator[None]:
 def export_onnx(model: LightInpaintV1, path: str | Path, **meta: Any) -> Path:
     """Write the whole generator as one float32 ONNX file, atomically: preprocessing, network and blending.
 
-    Inputs: ``picture`` (B, 3, H, W), RGB in 0..1, with any values in its hole; ``hole`` (B, 1, H, W), 1 = missing, in
-    right-eye orientation, already closed and dilated if wanted. Output: ``filled`` (B, 3, H, W), 0..1. Any number of
-    pictures, sides of 16 to 16384 px. The file's metadata are the same as in `export_safetensors`.
+    Inputs: ``picture`` (B, 3, H, W), RGB in 0..1, with any finite values in its hole; ``hole`` (B, 1, H, W),
+    1 = missing, in right-eye orientation, already closed and dilated if wanted. Output: ``filled`` (B, 3, H, W), 0..1.
+    Any number of pictures, sides of 16 to 16384 px. The file's metadata are the same as in `export_safetensors`.
 
     Raises:
         InputError: when the packages for ONNX are missing or the file can't be written.

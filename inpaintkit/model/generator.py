@@ -19,8 +19,9 @@ GREY = 0.45
 CALM_SCALES = {"down": 0.1, "up": 0.2, "output": 0.05}
 """Factors on the initial weights of three layers with `grey_start`.
 
-Every gMLP block at least doubles its activations. With the usual initial weights the first outputs deviate by some 50
-from mid-grey, and a short run is spent on reducing that. With these factors the activations start near 1.
+Every gMLP block at least doubles its activations. With the usual initial weights the first outputs deviate by 50 to
+100 from mid-grey, and a short run is spent on reducing that. With these factors the activations start between 0.1
+and 6.
 """
 
 
@@ -52,9 +53,9 @@ class LightInpaintV1(nn.Module):
         self.reset_parameters(generator, grey_start)
 
     def reset_parameters(self, generator: torch.Generator | None, grey_start: bool) -> None:
-        """Draw new weights from `generator`, initialised as in the original.
+        """Draw new weights from `generator`, as the original does.
 
-        Only `down` and `up` differ: in the original they start 1.7 times smaller.
+        Only those of `down` and `up` differ: in the original they start 1.7 times smaller.
         """
         initialise(self, generator)
         nn.init.trunc_normal_(self.mask_bias, std=MASK_BIAS_STD, generator=generator)
@@ -149,7 +150,7 @@ class LightInpaintV1(nn.Module):
         Args:
             picture: ``(B, 3, H, W)``, -1..1, H and W multiples of 64.
             hidden: bool ``(B, 1, H / 4, W / 4)``: cells whose features are replaced by the learned `mask_bias`.
-            height: rows of the result that are used; the decoder skips what only the rows below them need.
+            height: rows of the result that are used; the last blocks skip what only the rows below them need.
             width: columns of the result that are used.
 
         Returns:
@@ -177,9 +178,10 @@ def top_left(x: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def last_block_cells(cells: int) -> int:
-    """Return how many 8 px cells the encoder's last block needs as input for `cells` valid ones, a multiple of 8.
+    """Return how many 8 px cells the encoder's last block needs as input for `cells` valid ones.
 
-    Its 3x3 convolution needs one more cell, and so the rest of a window of 8, which is shifted by half its side.
+    `cells` is a multiple of 8. The block's 3x3 convolution needs one more cell, hence half a window of 8 more: windows
+    are shifted by half their side.
     """
     return cells + WINDOW // 4
 

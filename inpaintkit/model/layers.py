@@ -1,7 +1,7 @@
 """Layers of the generator and the discriminators.
 
-Feature maps are ``(B, C, H, W)`` tensors in channels-last memory, so that ``permute(0, 2, 3, 1)`` is a contiguous view
-on which linear layers, norms and windows work. This affects speed only, never values.
+The generator's feature maps are ``(B, C, H, W)`` tensors in channels-last memory, so that ``permute(0, 2, 3, 1)`` is a
+contiguous view on which linear layers, norms and windows work. This affects speed only.
 """
 
 from typing import Any
@@ -61,7 +61,7 @@ class _Replicate(torch.autograd.Function):
 class ReplicationPad(nn.Module):
     """Padding that repeats the border pixels of ``(B, C, H, W)`` once on all sides.
 
-    `detached` repetitions pass no gradient back. The backward pass is its own, because torch's is not deterministic on
+    `detached` repetitions pass no gradient back. It has its own backward pass, because torch's is not deterministic on
     CUDA and fails when compiled for channels-last.
     """
 
@@ -154,7 +154,7 @@ class WindowGMLP(nn.Module):
 
 
 def conv_as_linear(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """Apply a convolution with stride = kernel size as a linear layer on patches: ``(..., k * k * C) -> (..., C')``.
+    """Apply a convolution with stride = kernel size as a linear layer on patches: ``(..., C * k * k) -> (..., C')``.
 
     On contiguous channels that is the faster kernel.
     """
@@ -201,7 +201,7 @@ SPATIAL_LIMIT = 1e-3
 
 
 def initialise(module: nn.Module, generator: torch.Generator | None) -> None:
-    """Draw new weights for every layer inside `module` from `generator` (None: torch's global one).
+    """Draw new weights for the convolutions and linear layers in `module` from `generator` (None: torch's global one).
 
     Convolutions get Kaiming normal weights (fan_out, ReLU gain), linear layers truncated normal ones with standard
     deviation 0.02; biases are 0. The mixing of places starts as the identity gate: weights U(±1e-3 / C) and bias 1.
