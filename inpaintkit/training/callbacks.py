@@ -42,7 +42,7 @@ class RunView(Protocol):
 
 @dataclass(frozen=True)
 class StepInfo:
-    """A finished step: its number within the epoch (from 1), how many the epoch has, the running mean of each loss term."""
+    """A finished step: its number in the epoch (from 1), how many the epoch has, running mean of each loss term."""
 
     epoch: int
     step: int

@@ -22,7 +22,7 @@ LEAST_PLACES = 100
 # Pictures with less contrast per pixel than this (4 steps of 8 bit) are treated as having this contrast.
 FLAT_CONTRAST = 4 / 255
 HIGHEST_PSNR = 60.0
-"""Upper limit of a PSNR (dB) in a mean, as that of an equal fill is infinite: rounding to 8 bit alone leaves 58.9 dB."""
+"""Highest PSNR (dB) that enters a mean: an equal fill's is infinite. Rounding to 8 bit alone leaves 58.9 dB."""
 
 
 def hole_psnr(output: Tensor, target: Tensor, hole: Tensor) -> Tensor:
