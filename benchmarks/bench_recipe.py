@@ -83,7 +83,7 @@ def lpips_in_holes(trainer: Trainer, options: argparse.Namespace) -> float:
     """Return the mean LPIPS inside holes of the last weights (not the best ones), on all evaluation records."""
     setup = trainer.setup
     judge = Lpips("alex").to(setup.task.device)
-    with setup.task.judging():
+    with setup.task.evaluating():
         values = []
         for x, hole, _, _ in setup.eval_feed.batches(setup.eval_records):
             filled = trainer.model.infer(x, hole).detach()

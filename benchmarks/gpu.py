@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_parts import MODEL, PARTS, ROOT, Scope, judge, note
+from gpu_parts import MODEL, PARTS, ROOT, Scope, evaluate_model, note
 from PIL import Image
 
 SHARES = {"generate": 1.0, "checks": 2.0, "table": 2.5, "train": 8.0, "gan": 4.0}
@@ -131,15 +131,15 @@ def main() -> None:
     parser.add_argument("--rehearsal", action="store_true", help="run at a small size on the CPU")
     parser.add_argument("--limit", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, default=ROOT / "models" / "gpu", help=argparse.SUPPRESS)
-    for name in ("part", "judge", "result", "device"):
+    for name in ("part", "evaluate", "result", "device"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     options = parser.parse_args()
     small = options.rehearsal or not torch.cuda.is_available()
     device = options.device or ("cpu" if small else "cuda")
     seconds = options.limit or options.seconds or (120.0 if small else 600.0)
     scope = Scope(device, options.work, time.monotonic() + seconds, small)
-    if options.judge:
-        judge(Path(options.judge), options.work, small=options.rehearsal, result=Path(options.result))
+    if options.evaluate:
+        evaluate_model(Path(options.evaluate), options.work, small=options.rehearsal, result=Path(options.result))
     elif options.part:
         signal.alarm(math.ceil(options.limit + GRACE))  # counted from here: loading takes none of it
         note(scope, options.part, PARTS[options.part](scope))

@@ -243,20 +243,20 @@ def planned(scope: Scope, kind: str, reserve: float) -> dict[str, Any]:
 
 
 def train(scope: Scope) -> dict[str, Any]:
-    """Train from the released checkpoint until time is up; the CPU judges it meanwhile, and the new one at the end."""
+    """Train from the released checkpoint until time is up; the CPU evaluates it meanwhile, and the new one at the end."""
     options = planned(scope, "plain", 110)
-    beside = start_judging(scope, Path(options["checkpoint_file"]), "before")
+    beside = start_evaluation(scope, Path(options["checkpoint_file"]), "before")
     trainer = make_trainer("plain", options | {"model_dir": str(scope.work / "plain"), "ema_decay": 0.998})
     report = trainer.fit()
     note(scope, "train", report.summary())
-    after = start_judging(scope, report.model_file, "after")
-    found = report.summary() | {"before": judged_by(beside)}
+    after = start_evaluation(scope, report.model_file, "after")
+    found = report.summary() | {"before": evaluation_of(beside)}
     note(scope, "train", found)
-    return found | {"after": judged_by(after)}
+    return found | {"after": evaluation_of(after)}
 
 
 def gan(scope: Scope) -> dict[str, Any]:
-    """Fine-tune the trained model against a discriminator, after the whole warm-up; judge it as docs/gan.md does."""
+    """Fine-tune the trained model against a discriminator, after the whole warm-up; evaluate it as docs/gan.md does."""
     start = scope.work / "plain" / MODEL
     options = planned(scope, "gan", 30)
     options |= {"checkpoint_file": str(start)} if start.is_file() else {}
@@ -277,8 +277,8 @@ def gan(scope: Scope) -> dict[str, Any]:
     }
 
 
-def start_judging(scope: Scope, model: Path, name: str) -> tuple[subprocess.Popen[bytes], Path]:
-    """Start judging a model on the CPU in a process of its own; return the process and the file that it will write.
+def start_evaluation(scope: Scope, model: Path, name: str) -> tuple[subprocess.Popen[bytes], Path]:
+    """Start evaluating a model on the CPU in a process of its own; return the process and the file that it will write.
 
     Two cores are left to a training, whose GPU would otherwise wait for them.
     """
@@ -287,7 +287,7 @@ def start_judging(scope: Scope, model: Path, name: str) -> tuple[subprocess.Pope
     command = [
         sys.executable,
         str(Path(__file__).with_name("gpu.py")),
-        "--judge",
+        "--evaluate",
         str(model),
         "--work",
         str(scope.work),
@@ -299,13 +299,13 @@ def start_judging(scope: Scope, model: Path, name: str) -> tuple[subprocess.Pope
     return subprocess.Popen(command, env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": threads}), file
 
 
-def judged_by(started: tuple[subprocess.Popen[bytes], Path]) -> str:
+def evaluation_of(started: tuple[subprocess.Popen[bytes], Path]) -> str:
     process, file = started
     process.wait()
-    return file.read_text() if file.is_file() else "judging failed"
+    return file.read_text() if file.is_file() else "the evaluation failed"
 
 
-def judge(model: Path, work: Path, small: bool, result: Path) -> None:
+def evaluate_model(model: Path, work: Path, small: bool, result: Path) -> None:
     """Evaluate `model` and simple fills on photos and scenes, on the CPU, and write the tables to `result`."""
     fills = make_fills(f"row, telea, navier_stokes, {model}", "cpu")
     photos = record_truth(InpaintDataset(work / "data" / "eval", training=False, crop_size=128 if small else 256))

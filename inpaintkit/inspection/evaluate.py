@@ -61,7 +61,7 @@ def evaluate(
         case = truth.load(index)
         if bool(case.judged.any()):
             filled = torch.cat([run_fill(name, fill, case) for name, fill in fills.items()])
-            figures, pixels = judge(filled, case, networks), int(case.judged.sum())
+            figures, pixels = measure(filled, case, networks), int(case.judged.sum())
             for number, name in enumerate(fills):
                 own = {metric: float(values[number]) for metric, values in figures.items()}
                 scores.append(Score(case.name, case.source, name, pixels, own))
@@ -117,7 +117,7 @@ def as_truth(truth: Truth | InpaintDataset) -> Truth:
 
 
 @torch.no_grad()
-def judge(filled: torch.Tensor, case: Case, networks: Mapping[str, Lpips]) -> dict[str, torch.Tensor]:
+def measure(filled: torch.Tensor, case: Case, networks: Mapping[str, Lpips]) -> dict[str, torch.Tensor]:
     """Return every figure of `METRICS` for the fills (B, 3, H, W) of one case, (B,) each; NaN where one doesn't exist.
 
     Hole pixels that don't count are replaced by the truth, so that they have no influence on their neighbours' figures.

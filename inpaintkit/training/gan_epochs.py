@@ -10,20 +10,20 @@ FIGURES = {
     "artefact": "artefact score",
     "score": "score (least wins)",
 }
-"""Columns of the loss CSV that an epoch is judged by, with their titles."""
+"""Columns of the loss CSV that an epoch is evaluated by, with their titles."""
 
 
 def picked_because(history: Sequence[Row], picked: int) -> str:
     """Return a text that says why epoch `picked` is the best one; 0 means that none was picked."""
     rows = {int(row["epoch"]): row for row in history if row["split"] == "eval"}
     if picked not in rows or not picked:
-        return "No epoch was judged after the start, so none was picked."
+        return "No epoch was evaluated after the start, so none was picked."
     start, row, last = rows[0], rows[picked], max(rows)
-    judged = {name: title for name, title in FIGURES.items() if name != "score"}
-    changes = [f"{title} {float(start[name]):.4g} -> {float(row[name]):.4g}" for name, title in judged.items()]
+    evaluated = {name: title for name, title in FIGURES.items() if name != "score"}
+    changes = [f"{title} {float(start[name]):.4g} -> {float(row[name]):.4g}" for name, title in evaluated.items()]
     score = f"{float(row['score']):.4g}"
-    several = f"its score {score} is the lowest of {len(rows) - 1} judged epochs"
-    reason = several if len(rows) > 2 else f"it is the only epoch judged, with a score of {score}"
+    several = f"its score {score} is the lowest of {len(rows) - 1} evaluated epochs"
+    reason = several if len(rows) > 2 else f"it is the only epoch evaluated, with a score of {score}"
     later = f" The last one, {last}, has {float(rows[last]['score']):.4g}." if last != picked else ""
     worse = "" if float(row["score"]) < float(start["score"]) else " It is no better than the start by this score."
     return (

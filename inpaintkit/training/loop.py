@@ -12,20 +12,20 @@ import math
 from collections.abc import Callable
 
 from inpaintkit.data import HardExampleSampler
+from inpaintkit.training.evaluation import Figures
 from inpaintkit.training.feeding import Feed
-from inpaintkit.training.judging import Figures
 from inpaintkit.training.progress import Row, epoch_items
 from inpaintkit.training.run import Run
 from inpaintkit.training.tasks.task import Task
 
-Judge = Callable[[int], Figures]
+Evaluate = Callable[[int], Figures]
 """Function that evaluates the task after an epoch and returns the mean figures of the evaluation records."""
 
 Save = Callable[[], None]
 """Function that writes the full state."""
 
 
-def fit(run: Run, task: Task, feed: Feed, sampler: HardExampleSampler, judge: Judge, save: Save) -> bool:
+def fit(run: Run, task: Task, feed: Feed, sampler: HardExampleSampler, evaluate: Evaluate, save: Save) -> bool:
     """Train until the last epoch; return False if the run stops before, on request or because its time is up.
 
     Raises `KeyboardInterrupt` after a stop signal, once everything is saved, and `RunFailed` if the training has
@@ -34,7 +34,7 @@ def fit(run: Run, task: Task, feed: Feed, sampler: HardExampleSampler, judge: Ju
     progress, plan, config, group = run.progress, run.plan, run.config, run.group
     if not progress.history:
         save()  # from here on the folder belongs to this run
-        judge_epoch(run, task, judge, epoch=0)
+        evaluate_epoch(run, task, evaluate, epoch=0)
     while progress.epoch <= plan.last_epoch:
         task.train_mode()
         items = epoch_items(config, progress.epoch, group.size, sampler)[progress.step * plan.samples_per_step :]
@@ -46,17 +46,17 @@ def fit(run: Run, task: Task, feed: Feed, sampler: HardExampleSampler, judge: Ju
                 task.update(place)
             run.step_done()
             if updates and save_if_due(run, save) and progress.steps_done < plan.total_steps:
-                judge_epoch(run, task, judge, progress.epoch, over=False)
+                evaluate_epoch(run, task, evaluate, progress.epoch, over=False)
                 run.agree_on_stop()
                 run.obey_signal()
                 reason = "as asked" if run.stop.asked else f"at max_seconds={config.max_seconds:g}"
                 run.say(f"stopped {reason}; run the same again to continue")
                 return False
-        finish_epoch(run, task, sampler, judge, save)
+        finish_epoch(run, task, sampler, evaluate, save)
     return True
 
 
-def finish_epoch(run: Run, task: Task, sampler: HardExampleSampler, judge: Judge, save: Save) -> None:
+def finish_epoch(run: Run, task: Task, sampler: HardExampleSampler, evaluate: Evaluate, save: Save) -> None:
     """Log the epoch's losses, step the schedules, evaluate if that is due, and save."""
     progress, config, epoch = run.progress, run.config, run.progress.epoch
     run.close_epoch(task.updaters[0].rates(), max(updater.skipped() for updater in task.updaters))
@@ -64,9 +64,9 @@ def finish_epoch(run: Run, task: Task, sampler: HardExampleSampler, judge: Judge
     for updater in task.updaters:
         updater.next_epoch()
     if epoch % config.eval_step == 0 or epoch == run.plan.last_epoch:
-        judge_epoch(run, task, judge, epoch)
+        evaluate_epoch(run, task, evaluate, epoch)
     if config.save_epoch:
-        with task.judging():
+        with task.evaluating():
             run.save_model(task.model, run.files.of_epoch(epoch), epoch)
     progress.start_epoch(epoch + 1)
     save()
@@ -74,15 +74,15 @@ def finish_epoch(run: Run, task: Task, sampler: HardExampleSampler, judge: Judge
     run.obey_signal()
 
 
-def judge_epoch(run: Run, task: Task, judge: Judge, epoch: int, over: bool = True) -> None:
+def evaluate_epoch(run: Run, task: Task, evaluate: Evaluate, epoch: int, over: bool = True) -> None:
     """Evaluate the current weights on the evaluation records; save them as the best model if they are the best so far.
 
     If the epoch isn't `over`, the evaluation is only for the report, and the weights are saved only if no epoch has
     been the best yet.
     """
     progress = run.progress
-    with task.judging():
-        row: Row = {"epoch": epoch, "split": "eval", **judge(epoch)}
+    with task.evaluating():
+        row: Row = {"epoch": epoch, "split": "eval", **evaluate(epoch)}
         row, score = task.score(row, progress.history)
         run.add_row(row, over)
         if not math.isfinite(float(row["total"])) and epoch:

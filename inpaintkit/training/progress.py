@@ -181,7 +181,7 @@ class TrainReport:
         if self.improved:
             return f"best model: epoch {self.best_epoch}, in {self.model_file}"
         if math.isinf(self.best_score):  # in fine-tuning, where the start is never picked
-            return f"no epoch has been judged yet: {self.model_file} holds the weights at this stop"
+            return f"no epoch has been evaluated yet: {self.model_file} holds the weights at this stop"
         if self.best_epoch:
             return f"no epoch beat the start by its score: {self.model_file} holds epoch {self.best_epoch}, the best after it"
         yet = "" if self.finished else " yet"  # the weights at the stop, evaluated for the report only, may have
@@ -189,10 +189,10 @@ class TrainReport:
 
     def summary(self) -> dict[str, float | int | str]:
         """Return the run's figures as a flat dict, ready to record; "after" refers to what `model_file` holds."""
-        judged = self.rows("eval")
-        first, best = judged[0], judged[-1]
+        evaluated = self.rows("eval")
+        first, best = evaluated[0], evaluated[-1]
         if not math.isinf(self.best_score):
-            best = next(row for row in judged if row["epoch"] == self.best_epoch)
+            best = next(row for row in evaluated if row["epoch"] == self.best_epoch)
         return {
             "epochs": self.epochs,
             "steps": self.steps,

@@ -250,8 +250,8 @@ def match_records(state: State, facts: State, config: TrainConfig, sampler: Hard
         sampler.load_state_dict(state["inpaintkit_sampler"])
         return []
     today = {record: place for place, record in enumerate(_records(facts))}
-    judged_alike = state.get("inpaintkit_data_evaluation") == facts["inpaintkit_data_evaluation"]
-    places = [today.get(record, -1) for record in _records(state)] if judged_alike else [-1]
+    same_evaluation = state.get("inpaintkit_data_evaluation") == facts["inpaintkit_data_evaluation"]
+    places = [today.get(record, -1) for record in _records(state)] if same_evaluation else [-1]
     if -1 in places:
         raise InputError(
             f"data_dir: the records in {config.data_dir} have changed since the run began; {RECORD_CHOICES}"

@@ -18,8 +18,8 @@ from inpaintkit.text import count_of
 from inpaintkit.training.callbacks import Callback, ProgressLines
 from inpaintkit.training.checkpoints import restore_checkpoint, save_checkpoint
 from inpaintkit.training.distributed import Group
+from inpaintkit.training.evaluation import evaluate_records
 from inpaintkit.training.gan_epochs import epoch_table, picked_because
-from inpaintkit.training.judging import judge_records
 from inpaintkit.training.launch import fit_in_processes
 from inpaintkit.training.loop import fit
 from inpaintkit.training.progress import TrainReport
@@ -157,9 +157,9 @@ class Trainer:
         obey_parent(run.stop)
         lock = FolderLock(self.files.folder, "model_dir") if self.group.leads else contextlib.nullcontext()
         with lock as self._lock, run.under_way([*self._begin(), *setup.messages]):
-            judge = partial(judge_records, setup, self.group, self.files.strips, config.save_eval_step)
+            evaluate = partial(evaluate_records, setup, self.group, self.files.strips, config.save_eval_step)
             with enough_memory(config.device, partial(memory_advice, config)), contextlib.closing(setup.feed) as feed:
-                return self._report(fit(run, setup.task, feed, setup.data.sampler, judge, self.save))
+                return self._report(fit(run, setup.task, feed, setup.data.sampler, evaluate, self.save))
 
     def _begin(self) -> list[str]:
         """Prepare the folder for training; return messages to report.

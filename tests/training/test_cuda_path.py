@@ -202,8 +202,8 @@ def test_a_training_step(gpu: FakeGpu, kind: str, optimizer: str, ema_decay: flo
     gpu.waits.clear()
     log.take(Group())
     assert len(gpu.waits) == 1, "the losses of all steps are read at once"
-    with task.judging():
-        output, figures = task.judge(batch)
+    with task.evaluating():
+        output, figures = task.evaluate(batch)
     assert all_there(output, *figures.values())
     assert float64_at(gpu) <= {"updater.py"}, "torch's own gradient scale, which asks for the device first"
     state = tree_map(lambda x: x.cpu() if isinstance(x, Tensor) else x, task.state())

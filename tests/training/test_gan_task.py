@@ -142,7 +142,7 @@ def test_an_epoch_is_ranked_by_what_it_lost_since_the_start(task: GanTask) -> No
     judged, score = task.score(row(2, 24.2), history)
     assert judged["score"] == score == pytest.approx(0.1 + 0.3)
     assert task.score(row(0, 25.0), [])[1] == math.inf, "the start is never picked"
-    with pytest.raises(InputError, match="data_dir: none of the judged evaluation records has a hole farther"):
+    with pytest.raises(InputError, match="data_dir: none of the chosen evaluation records has a hole farther"):
         task.score(row(0, math.nan), [])  # otherwise no epoch would ever be picked
     task.score(row(2, math.nan), history)  # one that has diverged isn't the records' fault
 

@@ -108,15 +108,15 @@ class TestTheReason:
     def test_names_what_changed_and_that_later_epochs_lost_it(self) -> None:
         rows = [judged(0, 25.0, 0.2, 0.5, 0.7), judged(1, 24.9, 0.15, 0.1, 0.25), judged(2, 24.8, 0.16, 0.3, 0.46)]
         said = picked_because(rows, 1)
-        assert said.startswith("Epoch 1 was picked: its score 0.25 is the lowest of 2 judged epochs")
+        assert said.startswith("Epoch 1 was picked: its score 0.25 is the lowest of 2 evaluated epochs")
         assert "PSNR in holes (dB) 25 -> 24.9, LPIPS in holes 0.2 -> 0.15, artefact score 0.5 -> 0.1" in said
         assert said.endswith("The last one, 2, has 0.46.")
 
     def test_says_when_nothing_got_better(self) -> None:
         rows = [judged(0, 25, 0.2, 0, 0.2), judged(1, 25, 0.3, 0, 0.3)]
         said = picked_because(rows, 1)
-        assert said.startswith("Epoch 1 was picked: it is the only epoch judged, with a score of 0.3 (")
-        assert picked_because(rows[:1], 0) == "No epoch was judged after the start, so none was picked."
+        assert said.startswith("Epoch 1 was picked: it is the only epoch evaluated, with a score of 0.3 (")
+        assert picked_because(rows[:1], 0) == "No epoch was evaluated after the start, so none was picked."
         assert said.endswith("It is no better than the start by this score.")
 
 

@@ -21,7 +21,7 @@ from toy_data import tiny_trainer as trainer
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.model import LightInpaintV1, load_state, save_state
 from inpaintkit.training import Callback, RunView, Trainer
-from inpaintkit.training.judging import mean_figures
+from inpaintkit.training.evaluation import mean_figures
 from inpaintkit.training.metrics import HIGHEST_PSNR
 from inpaintkit.training.progress import Progress
 

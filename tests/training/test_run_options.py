@@ -25,8 +25,8 @@ from inpaintkit.errors import InputError
 from inpaintkit.model import LightInpaintV1, load_model, load_state
 from inpaintkit.training import Trainer, create_optimizer
 from inpaintkit.training.checkpoints import newest_checkpoint, older_path, save_checkpoint
+from inpaintkit.training.evaluation import save_strips
 from inpaintkit.training.feeding import Feed, choose_records, wants_resident
-from inpaintkit.training.judging import save_strips
 from inpaintkit.training.schedule import warmed_up
 
 STATE = f"{LightInpaintV1.name}.checkpoint.pth"
@@ -58,7 +58,7 @@ class TestMovingAverage:
         assert torch.equal(last, averaged.model.to_image[1].bias)
         assert not torch.equal(mean, last)
         assert torch.equal(load_model(averaged.files.of_epoch(1))[0].to_image[1].bias, mean)
-        with averaged.setup.task.judging():
+        with averaged.setup.task.evaluating():
             assert torch.equal(averaged.model.to_image[1].bias, mean)
             assert not averaged.model.training, "as it will be used"
         assert torch.equal(averaged.model.to_image[1].bias, last), "training goes on with these"

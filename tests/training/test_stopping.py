@@ -166,7 +166,7 @@ def test_a_fine_tuning_out_of_time_after_every_step_keeps_the_rows_and_the_model
     whole, *stopped, end = reports
     assert [report.finished for report in stopped] == [False] * 3
     assert min(float(report.rows("eval")[-1]["score"]) for report in stopped) < whole.best_score, "a stop looked better"
-    assert heard.heard("no epoch has been judged yet")
+    assert heard.heard("no epoch has been evaluated yet")
     assert all(float(row["discriminator"]) > 0 for row in whole.rows("train")), "of the smallest crops, too"
     assert (end.history, end.best_epoch, end.best_score) == (whole.history, whole.best_epoch, whole.best_score)
     kept = [load_model(report.model_file)[0].parameters() for report in (whole, end)]

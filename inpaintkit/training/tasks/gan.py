@@ -67,7 +67,7 @@ class GanTask:
         self.updater = Updater(config, self.discriminator, self.arithmetic, self.device, self.group)
         self.updaters: Sequence[Updater] = (plain.updater, self.updater)
         self.adaptive = AdaptiveWeight()
-        self.judge_lpips = Lpips("alex").to(self.device)
+        self.eval_lpips = Lpips("alex").to(self.device)
 
     def train_mode(self) -> None:
         self.plain.train_mode()
@@ -167,16 +167,16 @@ class GanTask:
         self.plain.update(place)
         self.updater.update(place.update)
 
-    def judging(self) -> contextlib.AbstractContextManager[None]:
-        return self.plain.judging()
+    def evaluating(self) -> contextlib.AbstractContextManager[None]:
+        return self.plain.evaluating()
 
     @torch.no_grad()
-    def judge(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def evaluate(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         _, hole, y, _ = batch
-        output, figures = self.plain.judge(batch)
+        output, figures = self.plain.evaluate(batch)
         inner = without_margin(hole, self.model.i2i_offset)
         return output, figures | {
-            "hole_lpips": hole_lpips(output, y, inner, self.judge_lpips),
+            "hole_lpips": hole_lpips(output, y, inner, self.eval_lpips),
             "artefact": artefact_score(output, y, inner),
         }
 
@@ -187,7 +187,7 @@ class GanTask:
         """
         if not row["epoch"] and math.isnan(float(row["hole_psnr"])):
             raise InputError(
-                f"data_dir: none of the judged evaluation records has a hole farther than {self.model.i2i_offset} px from the "
+                f"data_dir: none of the chosen evaluation records has a hole farther than {self.model.i2i_offset} px from the "
                 "crop's border, so no epoch could be picked; generate more of them, or choose more or others with eval_records"
             )
         start = next((r for r in history if r["split"] == "eval"), row)

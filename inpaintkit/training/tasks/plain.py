@@ -114,13 +114,13 @@ class PlainTask:
         return self.model.to_image[1].weight  # type: ignore[return-value]
 
     @contextlib.contextmanager
-    def judging(self) -> Iterator[None]:
+    def evaluating(self) -> Iterator[None]:
         with averaged_weights(self.updater.optimizer, self.model, self.average):
             self.model.eval()
             yield
 
     @torch.no_grad()
-    def judge(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def evaluate(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the output and its figures: the loss terms, and the hole PSNR.
 
         The PSNR of row fill, which has to be beaten, is there for comparison.

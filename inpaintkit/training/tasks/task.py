@@ -17,7 +17,7 @@ class Task(Protocol):
     """Networks, how they learn from a batch, and how they are evaluated. A task knows neither files nor epochs."""
 
     model: LightInpaintV1
-    """The network that the run is for; its weights within `judging` are the ones that get saved."""
+    """The network that the run is for; its weights within `evaluating` are the ones that get saved."""
 
     updaters: Sequence[Updater]
     """Updaters of all networks' weights; the first one has the model's."""
@@ -31,10 +31,10 @@ class Task(Protocol):
     def update(self, place: StepPlace) -> None:
         """Update the weights with the gradients added so far."""
 
-    def judging(self) -> contextlib.AbstractContextManager[None]:
+    def evaluating(self) -> contextlib.AbstractContextManager[None]:
         """Within the context the model holds the weights to use; it stays in evaluation mode until `train_mode`."""
 
-    def judge(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def evaluate(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the output for a batch, and each figure per record, (B,)."""
 
     def score(self, row: Row, history: Sequence[Row]) -> tuple[Row, float]:

@@ -21,21 +21,21 @@ Figures = dict[str, float]
 GAP = 4  # px between the pictures of a strip
 
 
-def mean_figures(judged: Iterable[Mapping[str, float]]) -> Figures:
+def mean_figures(records: Iterable[Mapping[str, float]]) -> Figures:
     """Return the mean of each figure over all records; NaN if no record has it.
 
     Figures of holes are NaN for records without a hole, which are left out of their mean. A NaN loss isn't left out: it
     must show. A PSNR above `HIGHEST_PSNR`, as the infinite one of a perfect fill, counts as `HIGHEST_PSNR`.
     """
     columns: dict[str, list[float]] = {}
-    for figures in judged:
+    for figures in records:
         for name, value in figures.items():
             columns.setdefault(name, []).append(min(value, HIGHEST_PSNR) if "psnr" in name else value)
     known = {name: [x for x in values if name == "total" or not math.isnan(x)] for name, values in columns.items()}
     return {name: math.fsum(values) / len(values) if values else math.nan for name, values in known.items()}
 
 
-def judge_records(setup: Setup, group: Group, strips: Path, save_every: int, epoch: int) -> Figures:
+def evaluate_records(setup: Setup, group: Group, strips: Path, save_every: int, epoch: int) -> Figures:
     """Return the mean figures of the evaluation records of `setup`; each process of `group` evaluates its share.
 
     For every `save_every`-th batch of the first process a picture is saved in the folder `strips`.
@@ -43,7 +43,7 @@ def judge_records(setup: Setup, group: Group, strips: Path, save_every: int, epo
     mine: list[Figures] = []
     for number, batch in enumerate(setup.eval_feed.batches(setup.eval_records[group.rank :: group.size])):
         x, hole, y, _ = batch
-        output, figures = setup.task.judge(batch)
+        output, figures = setup.task.evaluate(batch)
         values = torch.stack([value.float() for value in figures.values()], dim=1).tolist()
         mine += [dict(zip(figures, row, strict=True)) for row in values]
         if number % save_every == 0 and group.leads:
