@@ -97,9 +97,7 @@ def test_a_map_of_another_user_in_a_shared_folder_is_used(tmp_path: Path, monkey
     assert model.calls == 1
 
 
-def test_maps_of_another_user_that_may_not_be_removed_end_no_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_survives_undeletable_maps_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer(DepthCache(tmp_path, 10**6), picture(), Counting())
     (path,) = tmp_path.glob("*.png")
 
@@ -142,7 +140,7 @@ def test_a_smaller_limit_holds_from_the_start(tmp_path: Path) -> None:
     assert 0 < sum(path.stat().st_size for path in tmp_path.glob("*.png")) <= 12_000
 
 
-def test_what_a_killed_writer_left_goes_and_what_another_one_writes_stays(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_writer_go_and_files_being_written_stay(tmp_path: Path) -> None:
     """Otherwise the folder would silently grow beyond its limit."""
     left, written = (tmp_path / f".{key}.png.{number}.tmp" for key, number in (("a", 1), ("b", 2)))
     for path in (left, written):

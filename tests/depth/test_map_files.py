@@ -162,7 +162,7 @@ class TestShape:
             MapFileModel().infer_file(put(tmp_path, (400, 400)))
 
 
-def test_names_are_compared_as_people_see_them(tmp_path: Path) -> None:
+def test_names_are_compared_as_normalised_text(tmp_path: Path) -> None:
     np.save(tmp_path / "cafe\u0301_DEPTH.npy", RAMP)
     assert MapFileModel().find_map(tmp_path / "Caf\u00e9.JPG").name == "cafe\u0301_DEPTH.npy"
 
@@ -191,7 +191,7 @@ def bomb() -> bytes:
         ("photo_depth.png", b"no picture"),
     ],
 )
-def test_one_bad_map_is_a_reason_not_the_end(name: str, content: bytes, tmp_path: Path) -> None:
+def test_a_bad_map_is_refused_with_a_reason(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=r"photo_depth\.\w+ (can't be read as a depth map|holds no values)"):
         MapFileModel().infer_file(tmp_path / "photo.jpg")

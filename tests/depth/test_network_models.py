@@ -155,7 +155,7 @@ def test_zoedepth_border_and_scale_equal_the_librarys_own() -> None:
     assert (normalise(add_border(pictures()), CENTRED) - theirs).abs().max() < 1e-6
 
 
-def test_zoedepth_answers_equal_the_librarys_own_after_processing(checkpoints: dict[str, Path]) -> None:
+def test_zoedepth_outputs_equal_the_librarys_own_after_processing(checkpoints: dict[str, Path]) -> None:
     """The library enlarges first and then cuts off the border, the kit does the reverse: hence the tolerance."""
     model, given = create("ZoeD_N", checkpoints, 192), pictures(300, 300)
     seen = watch(model, given)
@@ -168,7 +168,7 @@ def test_zoedepth_answers_equal_the_librarys_own_after_processing(checkpoints: d
     assert (ours.flip(3) - theirs).abs().mean() > 0.1
 
 
-def test_depth_pro_answers_equal_the_librarys_own_after_processing(checkpoints: dict[str, Path]) -> None:
+def test_depth_pro_outputs_equal_the_librarys_own_after_processing(checkpoints: dict[str, Path]) -> None:
     """The library converts inverse depth to metres by the angle of view; their inverse in 0..1 is the kit's depth."""
     model, given = create("DepthPro", checkpoints), pictures(24, 32)
     with torch.inference_mode():
@@ -208,7 +208,7 @@ def test_bf16_is_used_where_it_is_faster_and_close(
     assert 0 < difference.mean() < 0.05
 
 
-def test_a_data_set_is_continued_in_the_arithmetic_it_was_begun_in(checkpoints: dict[str, Path]) -> None:
+def test_a_data_set_continues_in_its_original_arithmetic(checkpoints: dict[str, Path]) -> None:
     """Which one is faster is measured, and two measurements may disagree."""
     model = create("Any_B", checkpoints, 56)
     exact, rounded = model.version.removesuffix("-bf16"), model.version.removesuffix("-bf16") + "-bf16"
@@ -223,7 +223,7 @@ def test_a_data_set_is_continued_in_the_arithmetic_it_was_begun_in(checkpoints: 
         assert model.version == exact
 
 
-def test_the_version_tells_a_portrait_size_of_its_own_from_the_same_number_asked_for(
+def test_the_cache_key_separates_default_and_chosen_portrait_sizes(
     checkpoints: dict[str, Path],
 ) -> None:
     """Both have resolution 384, but take portrait pictures at 512 and 384 px: a depth cache must not mix them up."""
@@ -277,7 +277,7 @@ def test_a_downloaded_checkpoint_is_used_without_network(checkpoints: dict[str, 
     assert model.version == create("Any_B", checkpoints).version
 
 
-def test_a_checkpoint_that_fails_without_a_word_is_refused_in_a_sentence(
+def test_a_checkpoint_that_fails_without_a_message_is_refused_with_one(
     checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -288,7 +288,7 @@ def test_a_checkpoint_that_fails_without_a_word_is_refused_in_a_sentence(
         create("Any_B", checkpoints)
 
 
-def test_zoedepth_sees_bordered_pictures_and_answers_without_border(checkpoints: dict[str, Path]) -> None:
+def test_zoedepth_gets_a_border_and_returns_depth_without_it(checkpoints: dict[str, Path]) -> None:
     model = create("ZoeD_N", checkpoints, 64)
     seen = watch(model, pictures(200, 200))
     assert seen.shape == (1, 3, 64, 64)
@@ -312,7 +312,7 @@ def test_version_follows_the_weights(checkpoints: dict[str, Path], tmp_path: Pat
     assert create_depth_model("Any_B", model_path=tmp_path).version != model.version
 
 
-def test_a_picture_that_does_not_fit_into_memory_says_what_needs_less(checkpoints: dict[str, Path]) -> None:
+def test_a_picture_too_large_for_memory_is_refused_with_advice(checkpoints: dict[str, Path]) -> None:
     """By then, the memory that it had taken is free again."""
     model, failed = create("Any_S", checkpoints, 56), []
 
@@ -330,7 +330,7 @@ def test_a_picture_that_does_not_fit_into_memory_says_what_needs_less(checkpoint
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_an_answer_that_is_no_number_is_never_a_depth(value: float, checkpoints: dict[str, Path]) -> None:
+def test_a_non_finite_output_is_never_a_depth(value: float, checkpoints: dict[str, Path]) -> None:
     """A damaged checkpoint may give NaN, which would become holes and stay in the depth cache."""
     model = create("Any_S", checkpoints, 56)
 

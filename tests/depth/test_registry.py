@@ -73,9 +73,7 @@ def one_sentence(caught: pytest.ExceptionInfo[InputError], name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("FastDepth", "File")])
-def test_without_network_one_sentence_within_seconds(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lack_of_network_is_reported_within_seconds(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
     started = time.monotonic()
@@ -120,7 +118,7 @@ def silent_server() -> Iterator[str]:
         thread.join()
 
 
-def test_a_network_that_swallows_everything_takes_less_than_ten_seconds(tmp_path: Path, silent_server: str) -> None:
+def test_a_network_that_never_answers_takes_less_than_ten_seconds(tmp_path: Path, silent_server: str) -> None:
     """In a process of its own, without the variables that tell the hubs' libraries to stay offline."""
     names = ("Any_B", "ZoeD_Any_N")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))}
@@ -135,7 +133,7 @@ def test_a_network_that_swallows_everything_takes_less_than_ten_seconds(tmp_path
     assert not done.stderr
 
 
-def test_nothing_goes_on_asking_beyond_the_limit(silent_server: str) -> None:
+def test_no_request_outlives_the_time_limit(silent_server: str) -> None:
     """A thread that is still running when the program ends can crash it."""
     started, before = time.monotonic(), set(threading.enumerate())
     assert reachable([silent_server, f"{silent_server}/b"], 0.5) == {silent_server: False, f"{silent_server}/b": False}
@@ -163,7 +161,7 @@ def test_a_server_that_refuses_is_reachable() -> None:
         thread.join()
 
 
-def test_without_transformers_the_command_to_install_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_to_install_transformers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformers_models, "is_installed", lambda: False)
     with pytest.raises(InputError, match=r"pip install transformers"):
         create_depth_model("Any_B")

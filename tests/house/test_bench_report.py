@@ -37,7 +37,7 @@ def test_only_cost_and_memory_against_size_are_plotted(run_all: ModuleType, tmp_
     run_all.plot(tables).savefig(tmp_path / "plot.png")
 
 
-def test_sections_that_are_not_taken_anew_stay(run_all: ModuleType, tmp_path: Path) -> None:
+def test_sections_not_measured_again_stay(run_all: ModuleType, tmp_path: Path) -> None:
     report = tmp_path / "benchmarks.md"
     report.write_text("# Benchmarks\n\nMachine: any\n\n## Depth\n\nfast\n\n## Warp\n\nfaster\n", encoding="utf-8")
     assert run_all.read_sections(report) == {"Depth": "## Depth\n\nfast", "Warp": "## Warp\n\nfaster"}

@@ -26,7 +26,7 @@ SMALL = {
 }
 
 
-def test_the_network_that_generation_waits_for_is_timed_where_bf16_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_depth_network_is_timed_where_bf16_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.setattr("inpaintkit.depth.network_model.bf16_is_fast", lambda: True)
     import bench_generate
@@ -38,7 +38,7 @@ def test_the_network_that_generation_waits_for_is_timed_where_bf16_is_fast(monke
     assert model.seconds >= 0.05
 
 
-def test_where_in_a_cell_detail_lies_is_seen_whatever_its_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_detail_is_located_in_its_cell_whatever_its_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import detail_by_place
 
@@ -146,7 +146,7 @@ def test_the_time_of_a_part_begins_when_all_is_loaded(scope: Any, monkeypatch: p
     assert found["alarm"] == 40 + gpu.GRACE, "what ends a part that doesn't end by itself"
 
 
-def test_what_a_gpu_has_to_show_is_rehearsed_and_a_part_that_fails_stops_no_other(tmp_path: Path) -> None:
+def test_gpu_checks_can_be_rehearsed_and_a_failed_part_stops_no_other(tmp_path: Path) -> None:
     """Without records there is nothing to fine-tune, so that part fails; the next ones make records and use them."""
     command = [
         sys.executable,

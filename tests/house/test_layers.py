@@ -129,7 +129,7 @@ def test_files_and_classes_stay_small_enough_to_read(path: Path) -> None:
             assert sum(isinstance(part, ast.FunctionDef) for part in node.body) <= MOST_METHODS, node.name
 
 
-def test_every_example_in_a_docstring_gives_what_it_says() -> None:
+def test_docstring_examples_give_the_shown_results() -> None:
     shown = [path for path in FILES if ">>> " in path.read_text(encoding="utf-8")]
     names = [".".join(("inpaintkit", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in shown]
     results = {name: doctest.testmod(importlib.import_module(name)) for name in names}
@@ -137,7 +137,7 @@ def test_every_example_in_a_docstring_gives_what_it_says() -> None:
     assert not [name for name, result in results.items() if result.failed or not result.attempted]
 
 
-def test_no_import_leads_back_to_where_it_came_from() -> None:
+def test_imports_never_form_a_cycle() -> None:
     """Imports among files of a package never form a cycle, even those for the type checker."""
     modules = {"inpaintkit." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in FILES}
     graph = {name: {found for found in imports(path) if found in modules} for name, path in modules.items()}

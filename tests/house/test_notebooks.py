@@ -78,14 +78,14 @@ class TestNotebook:
             for node in ast.walk(ast.parse(cell.source)):
                 assert not isinstance(node, (ast.FunctionDef, ast.ClassDef)), cell.source
 
-    def test_no_variable_of_its_other_cells_is_called_like_an_option(self, path: Path) -> None:
+    def test_no_variable_of_its_other_cells_has_an_options_name(self, path: Path) -> None:
         """If the line ``preset`` is deleted, `session.configure` takes any variable that is named like an option."""
         options = {field.name for field in dataclasses.fields(CONFIGS[path.stem])}
         for cell in code_cells(path):
             if "parameters" not in cell.metadata.get("tags", []):
                 assert not options & set(assigned_names(cell.source)), cell.source
 
-    def test_what_fills_its_pictures_runs_on_the_device_of_the_options(self, path: Path) -> None:
+    def test_its_fills_run_on_the_chosen_device(self, path: Path) -> None:
         for cell in code_cells(path):
             for node in ast.walk(ast.parse(cell.source)):
                 if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Inpainter", "StereoConfig"):
@@ -131,7 +131,7 @@ def test_each_notebook_has_a_file_of_each_size(size: str) -> None:
     assert [path.name for path in PARAMS if f".{size}." in path.name] == [f"{name}.{size}.yaml" for name in CONFIGS]
 
 
-def test_the_share_of_a_machine_that_gets_no_photo_is_no_failure(tmp_path: Path) -> None:
+def test_a_machine_whose_share_holds_no_photo_does_not_fail(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")
     options = {"prefix": "p", "dataset_dir": str(tmp_path / "photos"), "output_dir": str(tmp_path / "out")}

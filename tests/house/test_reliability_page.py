@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"`(test_\w+\.py)`(?:: `(\w+)`)?")
 
 
-def test_every_test_that_the_page_names_is_there_and_marked() -> None:
+def test_tests_named_on_the_page_exist_and_are_marked() -> None:
     files = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("tests/*/test_*.py")}
     named = NAMED.findall((ROOT / "docs/reliability.md").read_text(encoding="utf-8"))
     assert len(named) > 40

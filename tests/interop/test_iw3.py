@@ -142,7 +142,7 @@ class TestDataSets:
 
 
 class TestTraining:
-    def test_defaults_are_its_own_but_for_those_on_the_page(self, tmp_path: Path) -> None:
+    def test_defaults_equal_iw3s_except_those_on_the_page(self, tmp_path: Path) -> None:
         theirs, ours = vars(training_options(tmp_path, tmp_path)), dataclasses.asdict(TrainConfig())
         others = {name for name in theirs.keys() & ours.keys() if theirs[name] != ours[name]}
         off = {"clip_grad_norm", "ema_decay"}  # -1 and 0; 0.999, but only with --ema-model
@@ -165,7 +165,7 @@ class TestTraining:
 
 
 class TestBenchmark:
-    def test_its_figure_for_our_checkpoint_is_ours_but_for_the_missing_division(
+    def test_iw3s_psnr_is_ours_without_the_division_by_channels(
         self, our_set: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """iw3's PSNR in holes is 4.77 dB below ours for the released checkpoint: it doesn't divide by the channels."""
@@ -221,7 +221,7 @@ class TestStereo:
 
 
 class TestCommandLine:
-    def test_a_photo_gets_the_views_that_ours_has(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_both_make_the_same_views_of_a_photo(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with Image.open(SAMPLES / "eval" / "astronaut.jpg") as image:
             image.convert("RGB").resize((213, 320)).save(tmp_path / "photo.png")
         words = (
@@ -235,7 +235,7 @@ class TestCommandLine:
         ours = stereo_pair(x, depth, 2.0, 0.5, Inpainter(RELEASED), fill_border=False).side_by_side()
         assert np.abs(theirs - ours).max() <= 1
 
-    def test_depth_that_it_exports_is_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_depth_exported_by_iw3_is_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with Image.open(SAMPLES / "eval" / "astronaut.jpg") as image:
             image.convert("RGB").resize((300, 300)).save(tmp_path / "photo.png")
         words = f"iw3 -i {tmp_path / 'photo.png'} -o {tmp_path / 'out'} --export --depth-model NULL --gpu -1"
@@ -271,7 +271,7 @@ class TestStates:
     @pytest.mark.parametrize(
         ("optimizer", "scheduler"), [("adamw", "cosine_wd"), ("adamw", "none"), ("adamw_schedulefree", "none")]
     )
-    def test_iw3_goes_on_with_a_run_of_ours(
+    def test_iw3_resumes_our_run(
         self,
         optimizer: str,
         scheduler: str,
@@ -316,9 +316,7 @@ class TestStates:
                 assert optimizer.state[parameter]["exp_avg"].shape == parameter.shape
 
     @pytest.mark.parametrize("optimizer", ["adamw", "adamw_schedulefree"])
-    def test_we_go_on_with_a_run_of_iw3(
-        self, optimizer: str, our_set: Path, without_lpips: None, tmp_path: Path
-    ) -> None:
+    def test_we_resume_a_run_of_iw3(self, optimizer: str, our_set: Path, without_lpips: None, tmp_path: Path) -> None:
         train(our_set, tmp_path, "--optimizer", optimizer, "--max-epoch", "3")
         theirs = load_state(tmp_path / f"{NAME}.checkpoint.pth")
         assert theirs["optimizer_state_dict"]

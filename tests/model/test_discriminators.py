@@ -21,7 +21,7 @@ FACTS = json.loads((GOLDEN / "discriminators.json").read_text())["models"]
 
 
 @pytest.mark.parametrize("name", FACTS)
-def test_structure_is_the_originals(name: str) -> None:
+def test_layers_equal_the_originals(name: str) -> None:
     discriminator, entry = create_discriminator(name, torch_rng(name)), FORMAT[name]
     shapes = {key: list(tensor.shape) for key, tensor in discriminator.state_dict().items()}
     assert shapes == {key: item["shape"] for key, item in entry["state_dict"].items()}
@@ -75,7 +75,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize("name", ["l3c", "ffc", "l3ce"])
-def test_the_first_weights_depend_on_the_generator_only(name: str) -> None:
+def test_initial_weights_depend_only_on_the_rng(name: str) -> None:
     states = []
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -104,7 +104,7 @@ def test_bfloat16_gradients_reach_the_picture(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DISCRIMINATORS)
-def test_every_member_starts_where_the_hinge_counts(name: str) -> None:
+def test_every_member_starts_with_small_logits(name: str) -> None:
     """Members share one adaptive weight, so none may start with logits, and so gradients, far beyond the others'."""
     discriminator = create_discriminator(name, torch_rng("start", name))
     picture = torch.rand(2, 3, 96, 96, generator=torch_rng("start"))

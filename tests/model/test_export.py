@@ -97,7 +97,7 @@ def test_onnx_ignores_what_lies_in_the_hole(exported: tuple[LightInpaintV1, Path
     assert np.array_equal(*fills)
 
 
-def test_onnx_names_sizes_and_origin_are_in_the_file(exported: tuple[LightInpaintV1, Path]) -> None:
+def test_the_onnx_file_holds_names_sizes_and_origin(exported: tuple[LightInpaintV1, Path]) -> None:
     _, path = exported
     file = onnx.load(path)
     onnx.checker.check_model(file, full_check=True)
@@ -115,9 +115,7 @@ def test_onnx_names_sizes_and_origin_are_in_the_file(exported: tuple[LightInpain
     assert b"inpaintkit/model" not in path.read_bytes()  # no paths of the machine that wrote it
 
 
-def test_without_the_packages_for_onnx_the_command_to_install_them_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_to_install_missing_onnx_packages_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.onnx, "export", lambda *args, **kwargs: pytest.fail("exported without the packages"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install onnx onnxscript"):
@@ -144,9 +142,7 @@ def test_the_command_exports_and_prints_the_entry_for_iw3(
     assert_entry(capsys.readouterr().out, tmp_path / "hub" / "linked.pth", tmp_path / "OUT.SAFETENSORS")
 
 
-def test_a_checkpoint_is_never_overwritten_by_what_it_is_exported_to(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_export_never_overwrites_its_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = save_model(LightInpaintV1(torch_rng("export")), tmp_path / "mine.pth")
     before = checkpoint.read_bytes()
     assert main(["export", str(checkpoint), "-o", str(checkpoint), "--format", "safetensors"]) == 2

@@ -84,7 +84,7 @@ def test_odd_sizes_are_golden_in_training_and_inference(
     assert torch.equal(clamped, whole.clamp(0, 1))
 
 
-def test_eval_mode_clamps_and_nothing_else(golden: dict[str, Tensor], model: LightInpaintV1) -> None:
+def test_eval_mode_only_clamps(golden: dict[str, Tensor], model: LightInpaintV1) -> None:
     inputs = model.preprocess(*case(golden, "c"))
     with torch.no_grad():
         trained, evaluated = model.train()(*inputs), model.eval()(*inputs)
@@ -131,7 +131,7 @@ def test_pixels_outside_the_soft_mask_stay_bit_for_bit(golden: dict[str, Tensor]
     assert torch.equal(filled[outside], x[outside])
 
 
-def test_the_first_weights_depend_on_the_generator_and_on_nothing_else() -> None:
+def test_initial_weights_depend_only_on_the_rng() -> None:
     torch.manual_seed(1)
     first = LightInpaintV1(torch_rng("weights", 1)).state_dict()
     torch.manual_seed(2)
@@ -142,7 +142,7 @@ def test_the_first_weights_depend_on_the_generator_and_on_nothing_else() -> None
 
 
 @torch.no_grad()
-def test_the_first_weights_follow_the_stated_laws() -> None:
+def test_initial_weights_follow_the_stated_laws() -> None:
     network = LightInpaintV1(torch_rng("laws"))
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
@@ -230,7 +230,7 @@ def test_the_whole_network_compiles_to_one_graph() -> None:
 
 
 @pytest.mark.slow
-def test_its_parts_run_in_compiled_code() -> None:
+def test_its_parts_train_when_compiled() -> None:
     parts = nn.Sequential(GMLPBlock(8, 4, shifted=True), ReplicationPad(detached=False), nn.Conv2d(8, 4, 3))
     x = torch.rand(1, 8, 8, 8, generator=torch_rng("parts")).to(memory_format=torch.channels_last)
     try:

@@ -55,7 +55,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_small_file_gets_no_more_than_its_own_size(kind: str, tmp_path: Path) -> None:
+def test_a_file_allocates_no_more_than_its_own_size(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "m.pth"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", HOSTILE[kind])
@@ -74,9 +74,7 @@ def test_the_format_before_pytorch_1_6_is_refused_unread(tmp_path: Path) -> None
         load_state(tmp_path / "old.pth")
 
 
-def test_what_a_file_says_of_itself_never_stands_for_what_was_found(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_metadata_of_a_file_never_replaces_what_was_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lies: dict[str, Any] = {"file": "/etc/passwd", "parameters": 3, "problem": "none", "kind": "\x1b[2J"}
     said = {"author\x1b[31m\n": "me\x1b[2J", "long": "x" * 10**6}
     model = LightInpaintV1()

@@ -79,7 +79,7 @@ def test_a_saved_model_comes_back_with_its_meta(tmp_path: Path, model: LightInpa
     assert not loaded.training
 
 
-def test_a_model_comes_back_from_a_folder_whose_name_is_no_text(tmp_path: Path, model: LightInpaintV1) -> None:
+def test_a_model_loads_from_a_folder_whose_name_is_not_utf8(tmp_path: Path, model: LightInpaintV1) -> None:
     folder = tmp_path / os.fsdecode(b"Schr\xf6der")
     try:
         folder.mkdir()
@@ -129,7 +129,7 @@ def test_a_training_state_round_trips_and_is_a_model_too(tmp_path: Path, model: 
 
 
 @pytest.mark.parametrize("value", [Path("x"), np.float64(1), {1, 2}, lambda: 0, {"deep": [object()]}, {None: 1}])
-def test_what_could_not_be_loaded_safely_is_not_written(tmp_path: Path, model: LightInpaintV1, value: Any) -> None:
+def test_values_unsafe_to_load_are_not_written(tmp_path: Path, model: LightInpaintV1, value: Any) -> None:
     with pytest.raises(TypeError, match="extra"):
         save_model(model, tmp_path / "m.pth", extra=value)
     with pytest.raises(TypeError, match="extra"):
@@ -152,7 +152,7 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path, model: LightInpaintV1, m
     assert [file.name for file in tmp_path.iterdir()] == ["m.pth"]
 
 
-def test_the_command_prints_what_a_checkpoint_is(
+def test_inspect_describes_a_checkpoint(
     tmp_path: Path, model: LightInpaintV1, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = {"epoch": 4, "config": {"loss": "dct", "data_dir": "samples_v1"}}
@@ -235,7 +235,7 @@ def assert_refused(path: Path, reason: str) -> None:
     assert ";" in message
 
 
-def test_files_that_are_no_models_are_refused(tmp_path: Path, model: LightInpaintV1) -> None:
+def test_non_model_files_are_refused(tmp_path: Path, model: LightInpaintV1) -> None:
     whole = save_model(model, tmp_path / "whole.pth").read_bytes()
     files = {
         "empty.pth": (b"", "empty"),
@@ -257,7 +257,7 @@ def test_files_that_are_no_models_are_refused(tmp_path: Path, model: LightInpain
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
-def test_a_small_file_that_unpacks_to_a_large_one_is_refused_before_that(
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(
     tmp_path: Path, model: LightInpaintV1, compression: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.save(with_weight(model, "extra", torch.zeros(25_000_000)), tmp_path / "large.pth")
@@ -276,12 +276,12 @@ def test_a_small_file_that_unpacks_to_a_large_one_is_refused_before_that(
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
-def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.pth")
     assert_refused(tmp_path / "pipe.pth", "device or a pipe")
 
 
-def test_a_path_that_cannot_be_looked_at_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"can't be read|does not exist"):
         load_model(tmp_path / ("a" * 300))
 

@@ -44,7 +44,7 @@ def test_growth_is_scaled_with_the_width_and_never_vanishes() -> None:
         assert scaled_reach(growth, 160, base) == grown
 
 
-def test_a_hole_of_numbers_is_closed_as_one_of_bools() -> None:
+def test_numeric_holes_are_closed_like_boolean_ones() -> None:
     hole = torch.rand(1, 1, 40, 60, generator=torch_rng("closing")) > 0.9
     assert torch.equal(closed(hole.float()) > 0, closed(hole))
     hole[..., 30, 20:40] = True
@@ -67,7 +67,7 @@ def test_blur_keeps_a_constant_and_spreads_a_point_evenly() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(rows=st.integers(1, 3), columns=st.integers(1, 3), window=st.sampled_from([2, 4]), shifted=st.booleans())
-def test_windows_come_back_where_they_were(rows: int, columns: int, window: int, shifted: bool) -> None:
+def test_from_windows_inverts_to_windows(rows: int, columns: int, window: int, shifted: bool) -> None:
     # when shifted, half a window more makes whole windows of the rows; the columns still need padding
     height, width = rows * window + (window // 2 if shifted else 0), columns * window
     x = torch.arange(2 * height * width * 3.0).reshape(2, height, width, 3)

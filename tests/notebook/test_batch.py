@@ -83,7 +83,7 @@ class TestPlan:
         with pytest.raises(InputError, match="variants stands there twice"):
             load_batch(jobs)
 
-    def test_all_problems_are_told_at_once_before_anything_starts(self, plan: dict, tmp_path: Path) -> None:
+    def test_all_problems_are_listed_before_anything_starts(self, plan: dict, tmp_path: Path) -> None:
         plan["data_sets"]["lost"] = {"dataset_dir": str(tmp_path / "nowhere")}
         plan["depth_models"] = ["FastDepht"]
         plan["variants"] = {"odd": {"divergence_level": 9}, "fine": {}}
@@ -95,9 +95,7 @@ class TestPlan:
         assert "lost_fine_FastDepht: dataset_dir: the folder" in said
         assert not list((tmp_path / "out").glob("runs/*"))
 
-    def test_a_model_that_cannot_be_had_is_told(
-        self, plan: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_an_unavailable_model_is_refused(self, plan: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
         monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
         plan["depth_models"] = {"Any_L": {"hub_dir": str(tmp_path / "hub")}}
@@ -143,7 +141,7 @@ class TestPlan:
             ({"data_sets": {"a": None}}, "a_weak_FastDepth: dataset_dir is missing; name a folder of pictures under a"),
         ],
     )
-    def test_what_cannot_be_meant_is_refused(self, change: dict, said: str, plan: dict, tmp_path: Path) -> None:
+    def test_nonsensical_files_are_refused(self, change: dict, said: str, plan: dict, tmp_path: Path) -> None:
         assert said in refusal(plan | change, tmp_path)
 
     def test_the_shipped_example_can_be_run(self) -> None:
@@ -207,7 +205,7 @@ def test_each_job_has_a_run_folder_and_a_second_call_does_nothing(
     assert ran == 2 * ["flowers_strong"]
 
 
-def test_a_run_that_cannot_even_note_its_failure_still_tells_the_reason(
+def test_a_run_that_cannot_note_its_failure_still_gives_the_reason(
     plan: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fill_the_disk(source: str, target: str, **others: object) -> None:
@@ -281,7 +279,7 @@ class TestFailures:
         assert data_set_names(out) == ["flowers_strong_FastDepth"]
         assert [path.parent.name for path in out.glob("[!.]*/cats_*")] == ["runs"]
 
-    def test_a_finished_data_set_and_what_a_refused_job_found_are_never_cleaned(
+    def test_finished_data_sets_and_the_data_of_refused_jobs_are_never_cleaned(
         self, small: dict, ran: list[str], tmp_path: Path
     ) -> None:
         del small["data_sets"]["flowers"]

@@ -59,9 +59,7 @@ def config(made: Path, tmp_path: Path) -> GenerateConfig:
 
 
 @pytest.mark.parametrize("kind", DAMAGE | WRONG)
-def test_how_a_run_ended_is_unknown_then_and_nothing_else_breaks(
-    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_run_only_loses_how_it_ended(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "manifest.json").write_bytes((DAMAGE | WRONG)[kind])
     (tmp_path / "metrics.csv").write_bytes((DAMAGE | WRONG)[kind])
     (tmp_path / "loss_x.csv").write_bytes((DAMAGE | WRONG)[kind])
@@ -100,7 +98,7 @@ NO_SIZE = '{"picture": "a_C.png", "hole": "a_M.png", "size": 0, "hole_pixels": 5
 @pytest.mark.parametrize(
     "row", ['{"picture": 5}', '{"picture": "../x_C.png", "hole": "y"}', '{"picture": "a_C.png"}', NO_SIZE]
 )
-def test_rows_of_a_manifest_that_are_none_are_damage(row: str, config: GenerateConfig, tmp_path: Path) -> None:
+def test_invalid_rows_of_a_manifest_are_damage(row: str, config: GenerateConfig, tmp_path: Path) -> None:
     part = tmp_path / "out" / "manifest" / "p_FastDepth" / "train" / "000000.jsonl"
     part.write_text(f"{row}\n{row}\n")
     with pytest.raises(InputError, match="is damaged"):
@@ -169,7 +167,7 @@ def test_a_recipe_of_other_types_is_refused(
 
 
 @pytest.mark.parametrize("pattern", ["*_x", "[ab]*", "[", "3*"])
-def test_a_pattern_is_taken_as_it_is_typed(pattern: str) -> None:
+def test_a_pattern_is_taken_as_typed(pattern: str) -> None:
     from inpaintkit.notebook.parameters import parse_assignments
 
     assert parse_assignments("02_train", [f"eval_records={pattern}"]) == {"eval_records": pattern}

@@ -66,7 +66,7 @@ def test_a_training_says_in_words_that_it_has_finished(demo: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["02_train", "03_finetune_gan"])
-def test_what_the_monitor_shows_stands_once_where_nobody_watches(demo: Path, step: str) -> None:
+def test_headless_runs_show_each_picture_of_the_monitor_once(demo: Path, step: str) -> None:
     cells = nbformat.read(demo / step / f"{step}.ipynb", as_version=4).cells
     shown = " ".join(str(output.get("data")) for cell in cells for output in cell.get("outputs", ()))
     for alt in ("loss terms by epoch", "input, output and target of evaluation records"):
@@ -97,7 +97,7 @@ def test_every_fill_is_judged_inside_holes(demo: Path) -> None:
     assert (metrics["photos: records"], float(metrics["photos: model psnr"]) > 0) == ("3", True)
 
 
-def test_the_report_is_one_page_with_its_pictures_inside_and_links_only_to_what_is_there(demo: Path) -> None:
+def test_the_report_is_one_page_with_its_pictures_inside_and_no_dead_links(demo: Path) -> None:
     text = (demo / "report.html").read_text()
     body = text[text.index("What the demo made") :]
     links = [link for link in re.findall(r'<a href="([^"]+)"', body) if not link.startswith("#")]
@@ -111,7 +111,7 @@ def test_the_report_is_one_page_with_its_pictures_inside_and_links_only_to_what_
     assert all(picture.startswith("data:image/png") for picture in pictures)
 
 
-def test_a_run_says_in_the_end_what_it_came_to(demo: Path) -> None:
+def test_a_run_ends_with_its_results_in_words(demo: Path) -> None:
     said = {step: outcome(RunReport(step, demo / step, 1.0, read_metrics(demo / step))) for step in STEPS}
     records = len(list((demo / "data").glob("*/*_M.png")))
     assert said["01_generate"].startswith(f"{records} records: ")
@@ -124,7 +124,7 @@ def test_a_run_says_in_the_end_what_it_came_to(demo: Path) -> None:
     assert (demo / "04_inspect" / "04_inspect.html").is_file()
 
 
-def test_what_failed_or_ran_out_of_time_goes_on_with_the_same_call(
+def test_a_failed_or_timed_out_run_resumes_with_the_same_call(
     demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In one run, figures can't be written, then time runs out after the first step, then the manifest is damaged."""
@@ -153,7 +153,7 @@ def test_what_failed_or_ran_out_of_time_goes_on_with_the_same_call(
     assert json.loads(manifest.read_text())["status"] == "done"
 
 
-def test_a_finished_run_is_found_done_and_left_as_it_is(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_recognised_and_unchanged(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = demo / "02_train"
     before = {
         path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and ".lock" not in path.name

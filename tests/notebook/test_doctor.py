@@ -22,7 +22,7 @@ def test_it_names_what_decides_whether_and_how_fast_the_kit_works(
         assert word in text
 
 
-def test_it_lists_every_depth_model_and_waits_little_for_a_network_that_swallows_everything(
+def test_it_lists_every_depth_model_and_hardly_waits_for_a_network_that_never_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def swallow(connection: socket.socket, address: object) -> None:

@@ -151,7 +151,7 @@ def test_a_bar_tells_a_screen_reader_how_far_it_is(shown: list[str]) -> None:
     assert 'aria-valuenow="25"' in shown[-1], "a number, as ARIA wants it"
 
 
-def test_a_line_of_a_log_stays_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_line_stays_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INPAINTKIT_PROGRESS", "lines")
     session.job_progress("pictures")(1, 2, NAME)
     printed = capsys.readouterr().out

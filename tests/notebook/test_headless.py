@@ -78,7 +78,7 @@ def outputs(executed: Path) -> list[nbformat.NotebookNode]:
     return [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
 
 
-def test_runs_at_once_from_another_folder_do_not_collide_one_is_killed_and_repeated_and_papermill_itself_works_too(
+def test_runs_elsewhere_do_not_collide_a_killed_one_can_be_repeated_and_plain_papermill_works_too(
     pictures: Path, tmp_path: Path
 ) -> None:
     notebook, executed = ROOT / "notebooks" / "01_generate.ipynb", tmp_path / "executed.ipynb"
@@ -137,7 +137,7 @@ def repeat_the_killed_one(folder: Path, first: dict[Path, int]) -> str:
     return said
 
 
-def test_a_kernel_that_is_shut_down_while_it_still_answers_calls_no_good_run_an_error() -> None:
+def test_a_kernel_shut_down_while_still_answering_logs_no_error() -> None:
     """Jupyter interrupts a kernel before it ends it, which was logged as ERROR while the kernel still answered."""
     app = IPKernelApp()
     app.parse_command_line(ThisInterpreter().kernel_spec.argv[3:])

@@ -65,7 +65,7 @@ class TestGenerate:
             *((f"shard={shard}", "0/4") for shard in ("1/1", "2", "a/b", "-1/2")),
         ],
     )
-    def test_values_that_are_none(self, typed: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_invalid_values(self, typed: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert said in refusal(capsys, *generate(typed))
 
     def test_empty_folder(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ class TestGenerate:
         assert "prefix: " in refusal(capsys, "run", "01_generate", "-p", f"prefix={prefix}")
 
     @pytest.mark.parametrize("option", ["map_name={name}_d", "map_values=distance", "flip_average=True"])
-    def test_options_of_maps_that_the_depth_model_cannot_heed(
+    def test_map_options_that_the_depth_model_cannot_use(
         self, option: str, capsys: pytest.CaptureFixture[str], pictures: Path
     ) -> None:
         out, model = pictures.parent / "out", "File" if option.startswith("flip") else "FastDepth"
@@ -132,7 +132,7 @@ class TestTrain:
     def test_contradictions(self, params: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert sentence in refusal(capsys, "run", "02_train", *(w for param in params for w in ("-p", param)))
 
-    def test_crops_of_which_a_discriminator_would_judge_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_crops_too_small_for_a_discriminator(self, capsys: pytest.CaptureFixture[str]) -> None:
         said = refusal(capsys, "run", "03_finetune_gan", "-p", "crop_size=68")
         assert "crop_size: 68 is out of range; it must be at least 72" in said
 
@@ -173,14 +173,14 @@ class TestCommandLine:
             (["run", "02_train", "-p", "data_dir=~no-one-here/data"], "~no-one-here/data does not exist"),
         ],
     )
-    def test_what_cannot_be_meant(self, typed: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_invalid_arguments(self, typed: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert said in refusal(capsys, *typed)
 
     def test_a_misspelt_name_without_a_value(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert "has no parameter max_epohc" in refusal(capsys, "run", "02_train", "-p", "max_epohc=None", "--dry-run")
 
     @pytest.mark.parametrize("notebook", ["02_train", "train", "2", "notebooks/02_train.ipynb"])
-    def test_copies_in_the_folder_of_the_notebooks_are_not_in_the_way(
+    def test_copies_in_the_folder_of_the_notebooks_do_no_harm(
         self, notebook: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         shutil.copytree(NOTEBOOKS, tmp_path / "notebooks")
@@ -196,7 +196,7 @@ class TestCommandLine:
         said = refusal(capsys, "run", "02_train", "-p", f"data_dir={data}", "-p", f"model_dir={data}", "--dry-run")
         assert f"model_dir: {data} holds the records of a data set; name a folder of its own" in said
 
-    def test_inspecting_what_is_no_checkpoint(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def test_inspecting_an_invalid_checkpoint(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         (tmp_path / "x.pth").write_text("hello")
         assert "x.pth" in refusal(capsys, "inspect", str(tmp_path / "x.pth"))
 
@@ -204,16 +204,14 @@ class TestCommandLine:
         ("name", "said"),
         [("x.jpg", "is not a picture in a known format; give a photo"), ("x.mkv", "is a video; iw3 converts")],
     )
-    def test_stereo_of_what_is_no_picture(
+    def test_stereo_of_an_invalid_picture(
         self, name: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
     ) -> None:
         (tmp_path / name).write_text("hello")
         assert f"{name} {said}" in refusal(capsys, "stereo", str(tmp_path / name), "-o", str(tmp_path / "out"))
 
     @pytest.mark.parametrize("fill", ["rows", "all"])
-    def test_stereo_with_a_fill_that_is_none(
-        self, fill: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
-    ) -> None:
+    def test_stereo_with_an_unknown_fill(self, fill: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         Image.new("RGB", (80, 72)).save(tmp_path / "x.png")
         said = refusal(capsys, "stereo", str(tmp_path / "x.png"), "--fill", fill, "-o", str(tmp_path / "out"))
         assert f"fill: '{fill}' is unknown" in said
@@ -228,7 +226,7 @@ class TestCommandLine:
             ("quarter", "perceptual_path=no/such.pth", "no/such.pth does not exist; give a file or folder, or None"),
         ],
     )
-    def test_records_that_cannot_serve(
+    def test_unusable_records(
         self, hole: str, param: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
     ) -> None:
         words = ["-p", f"data_dir={some_records(tmp_path, hole=hole)}", "-p", f"model_dir={tmp_path / 'm'}"]
@@ -236,7 +234,7 @@ class TestCommandLine:
         assert not (tmp_path / "m" / "02_train.ipynb").exists()
 
     @pytest.mark.parametrize(("notebook", "name"), [("02_train", "checkpoint_file"), ("04_inspect", "checkpoint")])
-    def test_weights_that_are_none(
+    def test_invalid_weights(
         self, notebook: str, name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
     ) -> None:
         (tmp_path / "w.pth").write_bytes(b"no weights")
@@ -262,7 +260,7 @@ class TestCommandLine:
             (b"x" * (2 << 20), "too many for parameters"),
         ],
     )
-    def test_parameter_files_that_are_none(
+    def test_invalid_parameter_files(
         self, content: bytes, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
     ) -> None:
         (tmp_path / "p.yaml").write_bytes(content)
@@ -330,7 +328,7 @@ class TestCommandLine:
         assert GenerateConfig(output_dir="~no-user", prefix="x").output_dir == "~no-user", "a name that begins so"
         assert GenerateConfig(output_dir=Path("~/data"), prefix="x").output_dir == str(tmp_path / "data")  # type: ignore[arg-type]
 
-    def test_what_is_only_checked_or_refused_leaves_no_folders(self, tmp_path: Path) -> None:
+    def test_dry_runs_and_refusals_leave_no_folders(self, tmp_path: Path) -> None:
         words = ["-p", "dataset_dir=data/samples", "-p", f"output_dir={tmp_path / 'new' / 'set'}", "-p", "prefix=x"]
         assert main(["run", "01_generate", *words, "--dry-run"]) == 0
         assert main(["run", "01_generate", *words, "-p", "device=cuda:99"]) == 2
@@ -353,7 +351,7 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         ("file", "given"), [("02_train.mine.yml", {"max_epoch": 7}), ("02_train.a.b.yaml", {"preset": "a.b"})]
     )
-    def test_the_folder_of_the_presets_takes_files_of_ones_own(
+    def test_the_folder_of_the_presets_takes_custom_files(
         self, file: str, given: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         shutil.copytree(NOTEBOOKS, tmp_path / "notebooks")
@@ -363,7 +361,7 @@ class TestCommandLine:
         assert from_file("02_train", f"params/{file}") == given
         assert with_preset("02_train", given) == {"max_epoch": 7}
 
-    def test_a_shipped_parameter_file_never_stands_in_for_one_of_a_mistyped_folder(
+    def test_a_shipped_parameter_file_never_replaces_one_in_a_mistyped_folder(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         said = "there is no such parameter file"
@@ -382,7 +380,7 @@ class TestCommandLine:
             main([])
         assert "examples:" in capsys.readouterr().out
 
-    def test_whoever_reads_only_the_first_lines_gets_no_traceback(self) -> None:
+    def test_reading_only_the_first_lines_gives_no_traceback(self) -> None:
         command = f"{sys.executable} -m inpaintkit params 02_train | head -1"
         done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
         assert done.stdout.startswith("preset: ")
@@ -429,7 +427,7 @@ def test_values_typed_by_hand_mean_what_they_look_like(
 
 @pytest.mark.parametrize("word", ["None", "none", "null", "NULL", "~"])
 @pytest.mark.parametrize("notebook", CONFIGS)
-def test_what_may_be_none_is_none_however_that_is_written(notebook: str, word: str, tmp_path: Path) -> None:
+def test_none_is_none_however_it_is_written(notebook: str, word: str, tmp_path: Path) -> None:
     """Once, `picture: None` in a file was taken for a photo's name, and before that `-p picture=none`."""
     needed = {"prefix": "x"} if notebook == "01_generate" else {}
     fields = [field.name for field in dataclasses.fields(CONFIGS[notebook]) if may_be_none(field.type)]
@@ -442,7 +440,7 @@ def test_what_may_be_none_is_none_however_that_is_written(notebook: str, word: s
         assert {getattr(config, name) for name in fields} == {None}
 
 
-def test_a_text_that_is_called_none_is_itself() -> None:
+def test_the_text_none_can_be_a_value() -> None:
     assert resolve("02_train", parse_assignments("02_train", ["scheduler=none"])).scheduler == "none"  # type: ignore[attr-defined]
 
 
@@ -451,7 +449,7 @@ HUGE = "1" + 30 * "0"
 
 
 @pytest.mark.parametrize("notebook", CONFIGS)
-def test_every_option_refuses_what_it_cannot_be(notebook: str) -> None:
+def test_every_option_refuses_invalid_values(notebook: str) -> None:
     needed = ["prefix=x"] if notebook == "01_generate" else []
     for field in dataclasses.fields(CONFIGS[notebook]):
         kinds = set(typing.get_args(field.type) or [field.type]) - {type(None)}

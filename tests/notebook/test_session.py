@@ -32,9 +32,7 @@ def ran(data: Path, *cells: str) -> dict[str, Any]:
     return namespace
 
 
-def test_lines_of_the_cell_win_over_the_preset_and_none_stands_for_it(
-    data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_lines_of_the_cell_override_the_preset_and_are_shown(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = session.configure(TrainConfig, ran(data, "batch_size = 3"))
     assert (config.max_epoch, config.crop_size, config.batch_size) == (2, 128, 3)
     said = capsys.readouterr().out.splitlines()
@@ -47,12 +45,12 @@ def test_a_name_that_is_no_option_is_refused(data: Path) -> None:
         session.configure(TrainConfig, ran(data, "num_sample = 5"))
 
 
-def test_variables_of_other_cells_are_none_of_its_business(data: Path) -> None:
+def test_variables_of_other_cells_are_ignored(data: Path) -> None:
     namespace = ran(data) | {"learning_rate": "what a later cell computed"}
     assert session.configure(TrainConfig, namespace).learning_rate == TrainConfig().learning_rate
 
 
-def test_a_parameters_cell_that_ran_again_counts_as_it_is_now(data: Path) -> None:
+def test_only_the_last_run_of_a_parameters_cell_counts(data: Path) -> None:
     namespace = ran(data, "num_sampls = 5")
     again = namespace["In"][1] + "\nnum_samples = 5"
     namespace["In"].append(again)
@@ -60,7 +58,7 @@ def test_a_parameters_cell_that_ran_again_counts_as_it_is_now(data: Path) -> Non
     assert session.configure(TrainConfig, namespace).num_samples == 5
 
 
-def test_values_may_be_computed_also_when_the_cell_held_plain_ones_before(data: Path) -> None:
+def test_values_may_be_computed_even_if_the_cell_held_plain_ones_before(data: Path) -> None:
     namespace = ran(data)
     again = namespace["In"][1] + "\nmax_seconds = 60 * 60\nif max_seconds:\n    crop_size = 4 * 40"
     namespace["In"].append(again)
@@ -80,7 +78,7 @@ def test_the_time_a_training_takes_is_estimated_from_a_step() -> None:
     assert 1 < seconds < 1000
 
 
-def test_the_estimate_counts_as_many_moves_of_the_optimiser_as_the_training_makes() -> None:
+def test_the_estimate_counts_every_optimiser_update_of_the_training() -> None:
     options = {
         "crop_size": 64,
         "perceptual": "alex",
@@ -97,7 +95,7 @@ def test_the_estimate_counts_as_many_moves_of_the_optimiser_as_the_training_make
 
 
 @pytest.mark.parametrize("hours", [0.9, 1.1])
-def test_who_watches_hears_how_long_it_takes_and_of_a_shorter_way_where_that_is_over_an_hour(
+def test_a_watched_run_states_its_duration_and_beyond_an_hour_a_shorter_preset(
     hours: float, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "headless", lambda: False)
@@ -108,7 +106,7 @@ def test_who_watches_hears_how_long_it_takes_and_of_a_shorter_way_where_that_is_
     assert ("Choose preset" in said) == (hours > 1)
 
 
-def test_a_report_whose_folder_another_notebook_has_taken_says_so_in_the_end(tmp_path: Path) -> None:
+def test_a_report_whose_folder_another_notebook_took_is_refused(tmp_path: Path) -> None:
     config = InspectConfig(run_dir=str(tmp_path))
     for job in (config, dataclasses.replace(config, seed=1)):
         session.write_params(tmp_path, job)

@@ -50,7 +50,7 @@ def test_a_watched_training_gives_the_same_weights_bit_by_bit(data: Path, tmp_pa
 
 
 @pytest.mark.usefixtures("watched")
-def test_an_interrupt_stops_it_after_the_step_and_the_same_again_goes_on(
+def test_an_interrupt_stops_it_after_the_step_and_repeating_resumes(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Interrupt(Callback):
@@ -83,7 +83,7 @@ def test_an_interrupt_stops_it_after_the_step_and_the_same_again_goes_on(
     assert runs.run_manifest(tmp_path) == manifest, "a finished run is only shown"
 
 
-def test_a_failure_that_cannot_be_noted_is_told_all_the_same(data: Path, tmp_path: Path) -> None:
+def test_a_failure_that_cannot_be_noted_is_still_reported(data: Path, tmp_path: Path) -> None:
     class Fail(Callback):
         def on_step(self, run: RunView, info: StepInfo) -> None:
             shutil.rmtree(run.folder)
@@ -96,7 +96,7 @@ def test_a_failure_that_cannot_be_noted_is_told_all_the_same(data: Path, tmp_pat
 
 
 @pytest.mark.usefixtures("watched")
-def test_a_headless_run_before_it_does_not_stand_for_it(
+def test_an_earlier_headless_run_is_not_taken_for_it(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asyncio.run(session.fit(trainer(data, tmp_path)))

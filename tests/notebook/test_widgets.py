@@ -95,7 +95,7 @@ def test_another_depth_model_is_made_when_it_is_chosen(preview: MaskPreview, mon
     close_all(box)
 
 
-def test_a_depth_model_that_cannot_be_had_says_so_on_the_page(
+def test_an_unavailable_depth_model_is_reported_on_the_page(
     preview: MaskPreview, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def create(name: str, device: str) -> DepthModel:
@@ -151,9 +151,7 @@ def test_the_static_figure_shows_the_same_hole(preview: MaskPreview) -> None:
 
 @pytest.mark.parametrize("eye", ["left", "right"])
 @pytest.mark.parametrize("hole_method", ["auto", "occlusion", "warp_back"])
-def test_the_widget_tells_the_hole_of_the_full_picture_whatever_was_kept(
-    preview: MaskPreview, eye: str, hole_method: str
-) -> None:
+def test_the_widget_shows_the_hole_share_of_the_full_picture(preview: MaskPreview, eye: str, hole_method: str) -> None:
     photo = preview.photos.load(PHOTOS[0], "FastDepth")
     for mapper, edge_dilation in (("none", 0), ("mul_2", 2), ("none", 1)):
         values = {"mapper": mapper, "edge_dilation": edge_dilation, "hole_method": hole_method, "eye": eye}
@@ -166,7 +164,7 @@ def test_the_widget_tells_the_hole_of_the_full_picture_whatever_was_kept(
         )
 
 
-def test_words_and_alternative_texts_are_of_the_eye_and_the_photo_that_are_shown(preview: MaskPreview) -> None:
+def test_captions_and_alternative_texts_match_the_shown_eye_and_photo(preview: MaskPreview) -> None:
     box = preview.widget()
     control(box, "eye").value = "right"
     assert "The right eye can't see" in caption(box)
@@ -175,7 +173,7 @@ def test_words_and_alternative_texts_are_of_the_eye_and_the_photo_that_are_shown
     close_all(box)
 
 
-def test_a_mapper_is_told_in_words(preview: MaskPreview) -> None:
+def test_a_mapper_is_explained(preview: MaskPreview) -> None:
     box = preview.widget()
     control(box, "mapper").value = "mul_2"
     assert f"mul_2: {synthesis.MAPPER_MEANINGS['mul_2']}" in caption(box)

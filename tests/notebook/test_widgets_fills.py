@@ -215,7 +215,7 @@ def test_a_pair_of_an_upright_photo_is_no_larger_than_one_of_a_wide_photo(
     assert shapes == [(60, 80), (80, 60)]
 
 
-def test_of_a_model_that_answers_with_distances_disparity_is_made_first(
+def test_distances_of_a_metric_model_become_disparity_first(
     stereo: StereoPreview, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the curve that training uses most and iw3 uses too: plain distance would pull the background apart."""
@@ -244,7 +244,7 @@ def test_buttons_change_the_picture_and_wiggle_moves(stereo: StereoPreview) -> N
     close_all(box)
 
 
-def test_a_photo_that_cannot_be_read_says_so_and_looking_in_another_way_changes_nothing(
+def test_an_unreadable_photo_is_reported_and_another_view_changes_nothing(
     stereo: StereoPreview, tmp_path: Path
 ) -> None:
     (tmp_path / "broken.png").write_bytes(b"")

@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_filter_takes_records_by_hole_size_and_half(folder: Path) -> None:
+def test_the_filter_chooses_by_hole_size_and_split(folder: Path) -> None:
     browser = RecordBrowser(folder)
     assert [r.name for r in browser.chosen(15, 35)] == ["train/a_00000001", "train/a_00000002", "eval/a_00000000"]
     assert [r.name for r in browser.chosen(15, 35, "eval/")] == ["eval/a_00000000"]
@@ -87,7 +87,7 @@ def test_leafing_past_the_end_of_a_page_turns_it(folder: Path, monkeypatch: pyte
     close_all(box)
 
 
-def test_a_narrower_filter_leaves_fewer_and_none_is_said_with_a_way_out(folder: Path) -> None:
+def test_a_narrower_filter_shows_fewer_and_an_empty_one_can_be_reset(folder: Path) -> None:
     box = RecordBrowser(folder).widget()
     grid(box).cursor = 3
     control(box, "hole %").value = (15, 25)
@@ -101,7 +101,7 @@ def test_a_narrower_filter_leaves_fewer_and_none_is_said_with_a_way_out(folder: 
     close_all(box)
 
 
-def test_marking_goes_on_to_the_next_record_and_the_marked_are_deleted_after_being_asked(folder: Path) -> None:
+def test_marking_moves_to_the_next_record_and_marked_ones_are_deleted_if_confirmed(folder: Path) -> None:
     box = RecordBrowser(folder).widget()
     assert control(box, "delete marked").disabled
     press(box, "mark")
@@ -131,7 +131,7 @@ def test_a_deletion_can_be_undone_and_the_records_are_marked_as_before(folder: P
     close_all(box)
 
 
-def test_all_records_may_be_deleted_and_come_back(folder: Path) -> None:
+def test_all_records_may_be_deleted_and_restored(folder: Path) -> None:
     box = RecordBrowser(folder).widget()
     for _ in range(5):
         press(box, "mark")
@@ -145,7 +145,7 @@ def test_all_records_may_be_deleted_and_come_back(folder: Path) -> None:
     close_all(box)
 
 
-def test_what_comes_back_is_seen_also_where_its_hole_is_larger_than_all_that_was_left(folder: Path) -> None:
+def test_restored_records_are_shown_even_if_their_holes_are_the_largest(folder: Path) -> None:
     before = RecordBrowser(folder)
     before.mark(before.records[-1], True)  # the largest hole, 40 %
     before.delete_marked()
@@ -168,7 +168,7 @@ def test_saying_no_deletes_nothing_and_a_mark_can_be_taken_away(folder: Path) ->
     close_all(box)
 
 
-def test_the_last_mark_taken_away_among_marked_ones_leaves_a_way_back(folder: Path) -> None:
+def test_removing_the_last_mark_shown_leaves_a_way_back(folder: Path) -> None:
     box = RecordBrowser(folder).widget()
     press(box, "mark")
     control(box, "marked ones only").value = True
@@ -181,7 +181,7 @@ def test_the_last_mark_taken_away_among_marked_ones_leaves_a_way_back(folder: Pa
     close_all(box)
 
 
-def test_names_with_line_breaks_and_broken_files_stop_nobody(folder: Path) -> None:
+def test_line_breaks_in_names_and_broken_files_are_fine(folder: Path) -> None:
     hostile = "<img src=x onerror=1>\n\u202e"
     for kind in "CM":
         (folder / "train" / f"a_00000001_{kind}.png").rename(folder / "train" / f"{hostile}_{kind}.png")

@@ -53,7 +53,7 @@ def test_a_run_is_described_in_a_line(run: Path) -> None:
     )
 
 
-def test_a_run_stopped_within_an_epoch_is_described_so_and_the_best_is_the_one_that_is_kept(run: Path) -> None:
+def test_a_run_stopped_within_an_epoch_names_it_and_the_epoch_of_the_saved_model(run: Path) -> None:
     write_epoch(run, 1)
     file = run / "loss_toy.csv"
     atomic_write_text(file, file.read_text() + "2,eval,0.2,15.0\n")
@@ -76,7 +76,7 @@ def test_it_names_the_epoch_that_the_run_ends_with(params: dict[str, object], la
     assert read_run(run).last_epoch == last
 
 
-def test_what_a_run_before_noted_of_its_end_is_not_told_of_the_one_that_went_on(run: Path) -> None:
+def test_the_status_of_an_earlier_call_is_not_shown_for_a_resumed_run(run: Path) -> None:
     (run / "manifest.json").write_text(json.dumps({"status": "interrupted", "params": {"max_epoch": 1}}))
     os.utime(run / "manifest.json", (1001, 1001))
     write_epoch(run, 1)
@@ -129,7 +129,7 @@ def test_it_follows_a_run_that_another_process_writes(run: Path) -> None:
     close_all(box)
 
 
-def test_nothing_is_drawn_anew_while_nothing_changes(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_redrawn_while_nothing_changes(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     box = TrainingMonitor(run).widget()
     drawn: list[int] = []
     original = training_monitor.loss_curves
@@ -143,7 +143,7 @@ def test_nothing_is_drawn_anew_while_nothing_changes(run: Path, monkeypatch: pyt
     close_all(box)
 
 
-def test_an_older_epoch_that_was_chosen_stays(run: Path) -> None:
+def test_a_chosen_older_epoch_stays_chosen(run: Path) -> None:
     write_epoch(run, 1)
     box = TrainingMonitor(run).widget()
     assert control(box, "later epoch").disabled

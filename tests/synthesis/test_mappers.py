@@ -29,7 +29,7 @@ def test_every_single_curve_of_the_reference_is_there() -> None:
     assert set(MAPPERS) == {name for name in FACTS["mappers"] if not set(name) & set("+:=")}
 
 
-def test_each_curve_says_what_it_does_in_words_of_its_own() -> None:
+def test_each_curve_has_its_own_description() -> None:
     assert set(MAPPER_MEANINGS) == set(MAPPERS)
     assert len(set(MAPPER_MEANINGS.values())) == len(MAPPERS)
 
@@ -37,7 +37,7 @@ def test_each_curve_says_what_it_does_in_words_of_its_own() -> None:
 @pytest.mark.parametrize("family", [("inv_mul_3", "inv_mul_2", "inv_mul_1", "none", "mul_1", "mul_2", "mul_3"),
                                     ("shift_045", "shift_06", "shift_08", "none", "shift_14", "shift_20", "shift_30"),
                                     ("none", "div_25", "div_10", "div_6", "div_4", "div_2", "div_1")])  # fmt: skip
-def test_near_things_stand_out_the_more_the_further_a_curve_stands_in_its_family(family: tuple[str, ...]) -> None:
+def test_later_curves_of_a_family_make_near_things_stand_out_more(family: tuple[str, ...]) -> None:
     """As `MAPPER_MEANINGS` says: middle depth moves back."""
     middle = [float(map_depth(torch.tensor([0.5]), name)) for name in family]
     assert middle == sorted(middle, reverse=True)
@@ -60,7 +60,7 @@ def test_a_mix_lies_between_and_a_chain_applies_the_left_curve_first(first: str,
     assert torch.equal(map_depth(POINTS, f"{first}:{second}"), map_depth(a, second))
 
 
-def test_each_mix_of_a_chain_is_its_own() -> None:
+def test_mixes_of_a_chain_are_separate() -> None:
     chain = map_depth(POINTS, "none+mul_1=0.3:mul_2+mul_3=0.6")
     assert torch.equal(chain, map_depth(map_depth(POINTS, "none+mul_1=0.3"), "mul_2+mul_3=0.6"))
 

@@ -101,7 +101,7 @@ def picture_of_two_things(blur: float) -> Tensor:
     return torch.maximum(sharp, degrade_depth(soft, blur=blur))
 
 
-def test_the_sharper_edges_of_strong_steps_say_how_wide_edges_are() -> None:
+def test_edge_width_is_that_of_the_sharper_strong_steps() -> None:
     assert edge_width(degrade_depth(picture_of_two_things(0.0), blur=2.0)).item() > 3
     assert edge_width(picture_of_two_things(2.0)).item() == 1, "a map with some sharp edges is sharp"
     relief = 0.1 * degrade_depth(picture_of_two_things(0.0), blur=2.0)
@@ -116,7 +116,7 @@ def test_a_map_much_smaller_than_its_picture_has_soft_edges(times: int, soft: bo
     assert torch.equal(*holes) is not soft
 
 
-def test_slopes_of_a_low_picture_stay_beside_soft_edges() -> None:
+def test_slopes_beside_soft_edges_of_a_low_picture_stay() -> None:
     """The picture is so low that the reach within which an edge's ends are searched is cut off above and below."""
     depth = torch.linspace(0, 0.5, 24)[:, None].expand(1, 1, 24, 200).clone()
     depth[..., 120:] = 1.0
@@ -126,7 +126,7 @@ def test_slopes_of_a_low_picture_stay_beside_soft_edges() -> None:
     assert torch.equal(split[..., :90], soft[..., :90])
 
 
-def test_wide_soft_edges_become_steps_and_slopes_longer_than_they_stay() -> None:
+def test_wide_soft_edges_become_steps_and_longer_slopes_stay() -> None:
     """The picture is so large that an edge's ends are searched in cells of several pixels."""
     near, far, edge, slope = torch.ones(200), torch.zeros(200), torch.linspace(0, 1, 22), torch.linspace(1, 0, 120)
     edges = torch.cat([far, edge, near, edge.flip(0), far, edge, near])
@@ -177,7 +177,7 @@ def test_smooth_hills_get_no_holes_whether_edges_are_sharp_or_soft() -> None:
 
 
 @pytest.mark.parametrize(("mapper", "edge_dilation"), [("none", 4), ("inv_mul_1", 0), ("mul_1", 2)])
-def test_the_map_itself_is_asked_not_what_curves_and_growth_made_of_it(mapper: str, edge_dilation: int) -> None:
+def test_edge_width_is_measured_before_curves_and_growth(mapper: str, edge_dilation: int) -> None:
     draw = HoleDraw(mapper, 0.5, edge_dilation, 6.0, False)
     sharp = draw_scene(numpy_rng(4), (120, 180)).render()[1]
     for depth, alike in ((sharp, True), (degrade_depth(sharp, blur=1.5), False)):
@@ -187,7 +187,7 @@ def test_the_map_itself_is_asked_not_what_curves_and_growth_made_of_it(mapper: s
 
 @quick
 @given(st.integers(0, 10_000), st.integers(2, 30), st.integers(2, 30))
-def test_mirrored_depth_has_edges_as_wide(key: int, height: int, width: int) -> None:
+def test_mirroring_keeps_the_edge_width(key: int, height: int, width: int) -> None:
     depth = torch.rand(1, 1, height, width, generator=torch.Generator().manual_seed(key))
     assert torch.equal(edge_width(depth), edge_width(depth.flip(-1)))
 

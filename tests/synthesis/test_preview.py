@@ -90,7 +90,7 @@ def test_other_pictures_are_refused() -> None:
         preview(picture, depth, 5.0, 0.5, mapper="mul1")
 
 
-def test_a_smaller_copy_of_the_picture_shows_the_whole_ones_hole() -> None:
+def test_a_smaller_copy_shows_the_hole_of_the_full_picture() -> None:
     picture, depth = scene()
     small = picture[::2, ::2].copy()
     for eye, where in (("left", slice(25, 40)), ("right", slice(0, 15))):

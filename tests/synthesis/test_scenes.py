@@ -93,7 +93,7 @@ def test_things_have_the_shapes_that_were_asked_for() -> None:
     assert inside(notched, (5, 3), (1, 7), (9, 7), (5, 6)) == [True, True, True, False]
 
 
-def test_beyond_its_borders_a_texture_goes_on_mirrored() -> None:
+def test_a_texture_is_mirrored_beyond_its_borders() -> None:
     layer = Layer(everywhere, (0.0, 0.0, 0.0), torch.linspace(0, 1, 11).expand(3, 11, 11))
     assert layer.colour_at(torch.tensor([[-2.0, 2.0, 13.0]]), torch.tensor([[5.0]]))[0, 0].tolist() == pytest.approx(
         [0.2, 0.2, 0.7]
@@ -155,7 +155,7 @@ def test_degraded_depth_has_soft_edges_where_they_were() -> None:
 
 
 @pytest.mark.parametrize("soft", [{}, {"blur": 1.0}])
-def test_methods_beside_the_reference_come_nearer_to_the_truth(soft: dict[str, float]) -> None:
+def test_other_methods_are_closer_to_truth_than_the_reference(soft: dict[str, float]) -> None:
     overlap = dict.fromkeys(HOLE_METHODS, 0.0)
     for key in range(4):
         scene = draw_scene(numpy_rng("quality", key), (180, 270))
