@@ -62,6 +62,7 @@ class DepthModel(Protocol):
 
 def min_max(depth: Tensor) -> Tensor:
     """Scale each picture's depth (B, 1, h, w) to 0..1 by its own minimum and maximum; a flat map becomes 0."""
+    depth = depth / 2  # the difference of two floats can be too large for a float, that of their halves can't
     low, high = torch.aminmax(depth.flatten(1), dim=1)
     low, span = low[:, None, None, None], (high - low)[:, None, None, None]
     return torch.where(span > 0, (depth - low) / span.clamp(min=torch.finfo(depth.dtype).tiny), 0.0)

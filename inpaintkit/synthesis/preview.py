@@ -69,6 +69,8 @@ def preview(
     """
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise InputError(f"picture: expected uint8 (H, W, 3), got {picture.dtype} {picture.shape}")
+    if depth.ndim != 4 or depth.shape[:2] != (1, 1) or depth.numel() == 0:
+        raise InputError(f"depth: expected one map (1, 1, h, w), got {tuple(depth.shape)}")
     if eye == "right":
         both = mirrored(picture), depth.flip(-1)
         return preview(

@@ -45,3 +45,4 @@ def test_the_border_is_a_mirror_and_comes_off_again(height: int, width: int) -> 
 def test_each_picture_is_scaled_by_its_own_range() -> None:
     depth = torch.tensor([[2.0, 4.0], [-10.0, 30.0], [5.0, 5.0]]).reshape(3, 1, 1, 2)
     assert min_max(depth).flatten(1).tolist() == [[0, 1], [0, 1], [0, 0]]
+    assert min_max(torch.tensor([-3e38, 0.0, 3e38]).reshape(1, 1, 1, 3)).flatten().tolist() == [0, 0.5, 1]

@@ -90,6 +90,13 @@ def test_other_pictures_are_refused() -> None:
         preview(picture, depth, 5.0, 0.5, mapper="mul1")
 
 
+@pytest.mark.parametrize("shape", [(30, 40), (1, 30, 40), (2, 1, 30, 40), (1, 3, 30, 40), (1, 1, 0, 40)])
+@pytest.mark.parametrize("eye", ["left", "right"])
+def test_other_shapes_of_depth_are_refused(shape: tuple[int, ...], eye: str) -> None:
+    with pytest.raises(InputError, match=r"depth: expected one map \(1, 1, h, w\), got"):
+        preview(scene()[0], torch.zeros(shape), 5.0, 0.5, eye=eye)  # type: ignore[arg-type]
+
+
 def test_a_smaller_copy_shows_the_hole_of_the_full_picture() -> None:
     picture, depth = scene()
     small = picture[::2, ::2].copy()
