@@ -37,8 +37,8 @@ def depth_key(picture: Tensor, model: DepthModel) -> str:
 class DepthCache:
     """A folder of at most `max_bytes` of 16-bit PNG depth maps, shared between runs; the least recently used go first.
 
-    Several threads and processes may use it at the same time; each process may then exceed the limit by 2 %. Values are
-    rounded to 1/65535; `round_depth` does the same to newly inferred depth.
+    Several threads and processes may use it at the same time; with several processes, it may exceed the limit by 2 %
+    for each. Values are rounded to 1/65535; `round_depth` does the same to newly inferred depth.
     """
 
     def __init__(self, folder: str | Path, max_bytes: int) -> None:

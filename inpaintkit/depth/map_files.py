@@ -178,7 +178,8 @@ def _entries(folder: Path, changed: int) -> dict[str, Path]:
 def _upright(values: npt.NDArray[np.float32], file: Path, picture: Path) -> npt.NDArray[np.float32]:
     """Return a map in the shape of its picture as shown; raise `InputError` if their shapes differ too much.
 
-    A map stored as the sensor saw the picture is turned upright; one that a network squeezed a little is resized.
+    A map stored sideways, as the sensor saw the picture, is turned upright; one that a network squeezed a little is
+    resized.
     """
     try:
         with Image.open(picture) as image:

@@ -151,7 +151,7 @@ class NetworkDepthModel:
         return self._base_version + ARITHMETIC_NAMES[dtype] + ("-flip" if self.flip else "")
 
     def compute_like(self, version: str | None) -> None:
-        """On a CPU, switch to the arithmetic of the model `version` if nothing else differs; otherwise change nothing.
+        """On a CPU, switch to the arithmetic in `version` if this model's differs in nothing else; else change nothing.
 
         Which arithmetic is faster is measured, and the result may differ when a data set is continued.
         """

@@ -18,9 +18,9 @@ class DepthModelSpec:
     ``transformers`` or ``torch.hub``. `source` is the hub's id. `entry` is the hub function and `arguments` are its
     arguments (for transformers: entries of its configuration that differ). `weights` is the file under ``checkpoints``
     in the hub's folder, and `downloadable` tells whether the function downloads it. `family` determines how pictures
-    are prepared and the output is read. `resolution` is the short side in px fed to the network for landscape pictures,
-    `portrait_resolution` the one for portrait pictures; both are rounded up to `multiple`. `metric` means that the
-    network returns a distance (larger = farther).
+    are prepared and the output is read. `resolution` is the short side in px fed to the network (FastDepth: that of the
+    map), for portrait pictures `portrait_resolution` if given; both are rounded up to a multiple of `multiple`.
+    `metric` means that the network returns a distance (larger = farther).
     """
 
     loader: str

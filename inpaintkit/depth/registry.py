@@ -1,4 +1,4 @@
-"""The table of depth models, under the names that iw3 uses, and of the two that need no hub: FastDepth and File."""
+"""The table of depth models: those of iw3, under its names, and two that need no hub, FastDepth and File."""
 
 import os
 import warnings
@@ -105,8 +105,8 @@ def create_depth_model(
     model's own. `model_path` is used instead of a download: the folder of a transformers checkpoint, a copy of the
     hub's repository, FastDepth's weights file, or for File the folder of the maps. `hub_dir` is the hub's cache folder.
     `flip` averages depth with that of the mirrored picture. `map_name` and `map_values` are for File, see
-    `MapFileModel`. Raises `InputError` for an unknown name, an option that the model doesn't support or a model that
-    can't be loaded here.
+    `MapFileModel`. Warns of weights that are for non-commercial use only. Raises `InputError` for an unknown name, an
+    option that the model doesn't support or a model that can't be loaded here.
     """
     require_known("model_type", model_type, DEPTH_MODEL_NAMES)
     check_map_options(model_type, flip, map_name, map_values)

@@ -3,7 +3,7 @@
 Every pixel is assigned to the near or the far side of its surroundings. The decision is not based on the blurred depth
 itself but on a colour-guided fit of it (He et al., "Guided Image Filtering", ECCV 2010), so the border between the two
 sides runs along the picture's own edge. Where the colours don't explain the depth (flat regions, slopes, gravel)
-nothing is changed. Measured variants: ``docs/LOG.md``, Depth.
+no steps are made. Measured variants: ``docs/LOG.md``, Depth.
 """
 
 from dataclasses import dataclass

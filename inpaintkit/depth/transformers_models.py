@@ -45,7 +45,9 @@ def is_downloaded(spec: DepthModelSpec, hub_dir: str | Path | None = None) -> bo
 def load_transformers(
     name: str, spec: DepthModelSpec, model_path: str | Path | None = None, hub_dir: str | Path | None = None
 ) -> nn.Module:
-    """Return the network of `spec` from the folder (of the file) `model_path`, else the cache `hub_dir`, else the hub.
+    """Return the network of `spec` from `model_path`, else the cache `hub_dir`, else the hub.
+
+    `model_path` is a checkpoint's folder or a file in it.
 
     Raises `InputError` if the package is missing, the folder isn't a matching checkpoint or the hub doesn't answer.
     """

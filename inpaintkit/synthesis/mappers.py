@@ -32,7 +32,7 @@ def _inverse_softplus(bias: float, scale: float) -> Curve:
 
 
 def _reciprocal(offset: float) -> Curve:
-    """Return the curve from negated metric distance to disparity: the reciprocal of distance plus `offset`."""
+    """Return the curve from negated metric distance to disparity, which is 1 / (distance + `offset`)."""
     return lambda depth: offset * depth / (offset + 1.0 - depth)
 
 
@@ -71,7 +71,7 @@ _TABLE: dict[str, tuple[Curve, str]] = {
     "div_2": (_reciprocal(0.2), "for metric depth: distance to disparity, the background much flatter"),
     "div_1": (_reciprocal(0.1), "for metric depth: distance to disparity, only the nearest things stand out"),
     "pow2": (torch.square, "depth squared: everything but the nearest moves back"),
-    "softplus": (_softplus(0.5), "the far half flat, the near half as it was"),
+    "softplus": (_softplus(0.5), "the far half flat, the near half stretched over the whole range"),
     "softplus2": (
         lambda depth: _softplus(0.5)(depth).square(),
         "the far half flat, and in the near half only the nearest stands out",
@@ -89,7 +89,7 @@ def map_depth(depth: Tensor, name: str) -> Tensor:
     """Return `depth` (any shape, 0..1, 1 = near) redistributed by the curve `name`; 0 and 1 stay.
 
     `name` is one of `MAPPERS`; a mix ``a+b=w``, which is ``(1 - w) * a + w * b`` (``a+b=`` means w = 0.5); or a chain
-    ``x:y``, which applies x first. float16 and bfloat16 are converted to float32. Raises `InputError` for an unknown
+    ``x:y``, which applies x first. float16 and bfloat16 are converted to float32. Raises `InputError` for any other
     name.
     """
     curves = [_parse_link(link, name) for link in name.split(":")]

@@ -54,8 +54,8 @@ def dilate_edge(depth: Tensor, iterations: int) -> Tensor:
 def edge_weight(depth: Tensor) -> Tensor:
     """Return how strong an edge is at each pixel of `depth` (B, 1, H, W): float32 0..1, each picture on its own.
 
-    This is the range of depth in 3x3 pixels, clamped to three standard deviations around the picture's mean and then
-    scaled so that the picture's smallest value becomes 0 and its largest 1.
+    This is the range of depth in 3x3 pixels, clamped to three standard deviations around its mean in the picture, and
+    then scaled so that the picture's smallest value becomes 0 and its largest 1; all 0 if depth is flat.
     """
     depth = depth.to(torch.float32)
     step = local_max(depth, 1) + local_max(-depth, 1)

@@ -1,8 +1,8 @@
 """Find holes by testing each pixel for a nearer one that covers it in the left view, and make soft depth edges steps.
 
-`warp_back_hole` finds the same region, but rounds twice to whole pixels, which loses about a pixel at every edge. It
-also takes depth that falls gradually, as every estimator's does at objects' borders, for a steep surface without a
-hole; hence the steps.
+`warp_back_hole` finds the same region, but rounds twice to whole pixels, which loses about a pixel at every edge. To
+both methods, depth that falls gradually is a steep surface, which has no hole or a patchy one. Every estimator's depth
+falls gradually at objects' borders; hence the steps.
 """
 
 import functools
@@ -25,7 +25,8 @@ from inpaintkit.synthesis.warp import (
 HALF_PIXEL = 0.5
 
 SHARP_WIDTH = 2.5
-"""Edge width in px up to which edges count as steps; a step in a map half as large as the picture gets 3 px wide."""
+"""Edge width in px of the picture up to which edges count as steps. A step is 2 px wide in a map half as large as the
+picture, and 3 px in one a third as large."""
 
 STRONG_EDGE = 0.2
 """Least range of depth at an edge whose width is measured, as a share of the map's range."""
@@ -40,16 +41,17 @@ some edges are sharp, the map can show steps, and its wide edges are slopes of t
 MEASURED_ROWS = 256
 
 CELLS_PER_REACH = 6
-"""Least number of cells in the reach within which a ramp's ends are searched. Wide ramps get larger cells rather than
-more of them, so that they cost no more than narrow ones."""
+"""Least number of cells in the reach within which a ramp's ends are searched, if that has as many px. A reach of twice
+as many px or more gets larger cells rather than more of them, so that wide ramps cost no more than narrow ones."""
 
 LARGEST_GROWTH = 0.7
-"""At an edge, the range of depth grows by less from one reach to two than it does on an even slope, times this."""
+"""Upper limit of the factor by which the range of depth grows at an edge when the reach is doubled, as a share of the
+factor on an even slope."""
 
 LEAST_SLOPE = 0.01
 """Least change of depth per pixel on both sides of a pixel on a ramp, as a share of the ramp's range."""
 
-LEAST_RANGE = 0.1
+LEAST_RANGE = 0.1  # of depth within reach; ramps of less stay
 
 
 def hidden_hole(depth: Tensor, divergence: float, convergence: float) -> Tensor:
@@ -70,7 +72,7 @@ def hidden_hole(depth: Tensor, divergence: float, convergence: float) -> Tensor:
         picture = slice(shift.padding, no_source - shift.padding)
         seen_at, own_cell, columns = position[:, picture], cell[:, picture], sources[picture]
         missing = torch.zeros_like(seen_at, dtype=torch.bool)
-        # What lands within half a pixel rounds to the same pixel or to the one on the nearer side.
+        # What lands within half a pixel rounds to the nearest or the second nearest pixel of this position.
         beside = (own_cell + (seen_at - own_cell).sign_()).clamp_(0, no_source - 1)
         for where in (own_cell, beside):
             winner = first.gather(-1, where.int().long())
@@ -111,7 +113,7 @@ def split_ramps(depth: Tensor, map_edges: Tensor | None = None) -> Tensor:
     `map_edges` (B,) gives the edge widths of the estimator's maps in px, for when `depth` is no longer the map itself.
     Maps whose edges are at most `SHARP_WIDTH` wide stay as they are. In others a pixel is changed if depth rises or
     falls through it along its row or column and both ends of that ramp lie within one `edge_width`; longer slopes,
-    steps and level places stay. The result is float32; each picture is treated on its own.
+    ramps of less than 0.1, steps and level places stay. The result is float32; each picture is treated on its own.
     """
     depth, edges = depth.to(torch.float32), edge_width(depth) if map_edges is None else map_edges
     soft = (edges > SHARP_WIDTH).tolist()
@@ -166,7 +168,10 @@ def _cells(depth: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _slope_growth(cells: int, reach: int, device: torch.device) -> Tensor:
-    """Return by what factor doubling `reach` widens each cell's window in a line of `cells`, cut off at its ends."""
+    """Return the factor by which doubling `reach` widens each cell's window in a line of `cells`: float32 (cells,).
+
+    Windows are cut off at the ends of the line; a line of one cell gets infinity.
+    """
     if cells == 1:
         return torch.full((1,), torch.inf, device=device)
     place = torch.arange(cells, device=device)

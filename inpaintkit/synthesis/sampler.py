@@ -30,7 +30,10 @@ OTHER_MAPPERS = {
 }
 FINE_DEPTH = 512  # px, short side from which a depth map counts as fine
 EDGE_DILATIONS = {True: (0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 3, 4), False: (0, 0, 0, 1, 1, 2)}
-LARGEST_SHIFT = 32  # px, of depth 1 against depth 0 in one eye: no hole becomes too wide for the network
+LARGEST_SHIFT = 32
+"""Largest shift in px of depth 1 against depth 0 in one eye that an evenly drawn divergence gives, so that no hole
+becomes too wide for the network. The usual divergences may exceed it in wide pictures."""
+
 NARROWEST_RANGE = 0.1  # percent
 
 

@@ -49,9 +49,9 @@ def draw_scene(
 def draw_photo_scene(rng: np.random.Generator, size: tuple[int, int], photos: Sequence[Tensor]) -> Scene:
     """Draw a scene of `size` (H, W) from `photos` (3, h, w), 0..1: a piece of one in front of another.
 
-    The piece is cut along its photo's own contours: it is what is lighter, or darker, than the rest. If no such piece
-    is found, a blob is cut instead. So both sides of a hole are photographed surfaces, and the border between them is
-    a real contour.
+    A single photo is used for both. The piece is cut along its photo's own contours: it is what is lighter, or darker,
+    than the rest. So both sides of a hole are photographed surfaces, and the border between them is a real contour. If
+    no such piece is found, a blob is cut instead.
     """
     chosen, middle = int(rng.integers(len(photos))), (size[1] / 2, size[0] / 2)
     behind = _cut(rng, size, photos[chosen])
@@ -74,7 +74,7 @@ def _draw_piece(rng: np.random.Generator, size: tuple[int, int], photos: Sequenc
 
 
 def _piece(photo: Tensor) -> np.ndarray:
-    """Return the lighter or darker part of `photo` (3, H, W), the smaller one, specks and pinholes removed: (H, W)."""
+    """Return the smaller of the light and the dark part of `photo` (3, H, W), no specks, no pinholes: bool (H, W)."""
     grey = cv2.GaussianBlur((photo.mean(dim=0) * 255).byte().numpy(), (0, 0), PIECE_BLUR)
     _, light = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     smaller = light if light.mean() < 0.5 else 1 - light

@@ -184,7 +184,7 @@ def degrade_depth(depth: Tensor, blur: float = 0.0, factor: float = 1.0) -> Tens
     """Return depth (B, 1, H, W) as an estimator would give it, in the same size.
 
     `blur`: standard deviation in px of a Gaussian that softens edges; `factor`: how many times smaller the estimator's
-    map is (shrunk by means, enlarged bilinearly).
+    map is (shrunk with antialiasing, enlarged bilinearly).
     """
     if blur > 0:
         blurred = [cv2.GaussianBlur(one.numpy(), (0, 0), blur, borderType=cv2.BORDER_REPLICATE) for one in depth[:, 0]]

@@ -49,7 +49,8 @@ def forward_warp(
     pixels that nothing lands on, or that show background through cracks of a nearer layer. Holes are 0, or with `fill`
     the nearest pixel of the background side up to 100 px away. Computed in float32, without gradients.
 
-    Raises `InputError` for depth that is not finite, sizes that don't fit, divergence out of range or an unknown eye.
+    Raises `InputError` for depth or convergence that is not finite, sizes that don't fit, divergence out of range or an
+    unknown eye.
     """
     warped, hole, _ = warp_to_eye(values, depth, divergence, convergence, eye, fill)
     return warped, hole
@@ -93,12 +94,12 @@ def warp_back_hole(depth: Tensor, divergence: float, convergence: float, mirrore
     """Return the pixels of a picture that the other eye cannot see: the hole, in the picture's own pixels.
 
     `depth` (B, 1, H, W) is 0..1, 1 = near; `divergence` is in percent of W. The depth is warped to the left eye and
-    filled, and from there it is warped back by the same shifts; pixels that nothing comes back to are the hole
+    filled, and from there it is warped back by the same shifts; what is hole then, as in `forward_warp`, is the hole
     (B, 1, H, W), bool, True = missing, before closing. Each way moves a pixel as `forward_warp` does for the same
     `divergence`. Holes lie to the right of near objects. With `mirrored` the mirrored picture is computed: the hole is
     on the same side, but rounded differently (augmentation).
 
-    Raises `InputError` for depth that is not finite or has another shape, and for divergence out of range.
+    Raises `InputError` for depth or convergence that is not finite, depth of another shape, divergence out of range.
     """
     hole = torch.empty(depth.shape, dtype=torch.bool, device=depth.device)
     there: Eye = "right" if mirrored else "left"
@@ -122,7 +123,8 @@ def warp_back_hole(depth: Tensor, divergence: float, convergence: float, mirrore
 def seen_from_left(depth: Tensor, divergence: float, convergence: float) -> Tensor:
     """Return the picture's column, 0..W - 1, that the left eye sees at each pixel: int64 (B, 1, H, W).
 
-    Parameters and holes are those of `forward_warp` with `fill`. Rounded to whole pixels: half the work, for previews.
+    Parameters are those of `forward_warp`; holes are filled as there, but from any distance. Columns are rounded to
+    whole pixels: half the work, for previews.
     """
     seen = torch.empty(depth.shape, dtype=torch.int64, device=depth.device)
     width = depth.shape[-1]
@@ -168,9 +170,9 @@ class _Splat(NamedTuple):
 def run_blocks(work: Callable[[RowBlock], None], depth: Tensor, divergence: float, convergence: float) -> None:
     """Call `work` for each block of rows, one after the other, without gradients.
 
-    A block fits the cache and is too small for torch to split an operation on it among threads. Two Python threads
-    over the blocks were slower than one (they wait for each other between the many short operations); to use more
-    threads, process several pictures at once. Raises `InputError` for invalid arguments, before the first call.
+    On a CPU, a block fits the cache and is too small for torch to split an operation on it among threads. Two Python
+    threads over the blocks were slower than one (they wait for each other between the many short operations); to use
+    more threads, process several pictures at once. Raises `InputError` for invalid arguments, before the first call.
     """
     _check_depth(depth)
     if not 0 <= divergence <= MAX_DIVERGENCE:
