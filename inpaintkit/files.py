@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -231,6 +232,9 @@ class FolderLock(contextlib.AbstractContextManager["FolderLock"]):
         try:
             # never through a link, which in an untrusted folder could point at any file
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # Linux opens a pipe like a file
+                os.close(descriptor)
+                raise OSError(errno.ENXIO, "not an ordinary file")
         except OSError as error:
             hint = "remove it, it is no file of this kit" if error.errno in NO_LOCK_FILES else "check its permissions"
             raise InputError(

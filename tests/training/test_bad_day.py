@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import resource
 import shutil
 import signal
@@ -96,12 +97,12 @@ def test_a_file_system_without_locks_is_said(number: int, data: Path, monkeypatc
         tiny_trainer(data).fit()
 
 
-@pytest.mark.parametrize("kind", ["folder", "link"])
+@pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
 def test_a_lock_that_is_none_of_the_kits_is_said_and_left(kind: str, data: Path) -> None:
     lock, victim = data.parent / "run" / ".lock", data.parent / "victim"
     lock.unlink()
     victim.write_text("precious")
-    lock.mkdir() if kind == "folder" else lock.symlink_to(victim)
+    {"folder": lock.mkdir, "link": lambda: lock.symlink_to(victim), "pipe": lambda: os.mkfifo(lock)}[kind]()
     with pytest.raises(InputError, match=r"\.lock can't be used as a lock .*; remove it, it is no file of this kit"):
         tiny_trainer(data).fit()
     assert victim.read_text() == "precious"
