@@ -34,8 +34,8 @@ AddCommand = Callable[[str, Any, str], argparse.ArgumentParser]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 = done, 1 = failed while running, 2 = refused before any work,
-    130 = interrupted."""
+    """Run one command and return its exit status: 0 = done, 1 = failed while running, 2 = something given can't be
+    used, most often found before any work, 130 = interrupted."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may not be valid text
     try:
@@ -168,7 +168,7 @@ def _add_series_commands(add: AddCommand) -> None:
     _add_params(recipe, "one parameter for all runs, e.g. processes=4")
     recipe.add_argument("--dry-run", action="store_true", help="check all parameters, list the runs and stop")
 
-    clean = add("clean", _clean, "delete the files of one prefix and depth model from a data set; lists them first")
+    clean = add("clean", _clean, "list, or with --yes delete, the files of one prefix and depth model in a data set")
     clean.add_argument("--output-dir", type=_path, required=True, help="data set folder")
     clean.add_argument("--prefix", required=True, help="PREFIX_MODEL, e.g. photos1_Any_B")
     clean.add_argument("--yes", action="store_true", help="delete; without it the files are only listed")
@@ -255,7 +255,7 @@ def _params(options: argparse.Namespace) -> None:
 
 def _recipe(options: argparse.Namespace) -> None:
     if not options.dry_run:
-        print(f"{options.file}: checking everything in it ...", flush=True)
+        print(f"{options.file}: checking its parameters ...", flush=True)
     from inpaintkit.notebook import recipe
 
     plan = recipe.load_recipe(options.file, parameters.parse_assignments(recipe.NOTEBOOKS[0], options.param))

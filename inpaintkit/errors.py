@@ -1,4 +1,4 @@
-"""The errors that are meant for users; all others are bugs."""
+"""The kit's errors that are meant for users."""
 
 from inpaintkit.text import shown
 

@@ -83,7 +83,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def write_problems_said(path: Path) -> Iterator[None]:
-    """Turn a full disk or a missing permission within the context into an `InputError` that names `path`."""
+    """Turn `WRITE_PROBLEMS`, a full disk for instance, within the context into an `InputError` that names `path`."""
     try:
         yield
     except OSError as error:
@@ -199,7 +199,8 @@ def move_aside(folder: Path, names: Iterable[str], dated: Path) -> Path:
     places = (folder / OLD / (date if number == 1 else f"{date}_{number}") for number in itertools.count(1))
     target = next(place for place in places if not any((place / path.name).exists() for path in found))
     target.mkdir(parents=True, exist_ok=True)
-    for path in sorted(found, key=lambda path: path == dated):  # `dated` last: after a kill the next call finishes
+    # `dated` last: after a kill the next call moves the rest to the same folder
+    for path in sorted(found, key=lambda path: path == dated):
         os.replace(path, target / path.name)
     return target
 

@@ -50,8 +50,8 @@ def local_max(values: Tensor, reach: int) -> Tensor:
 def running_max(values: Tensor, forward: int, backward: int, dim: int) -> Tensor:
     """Return the maximum of `values` (..., H, W) from `forward` pixels before to `backward` pixels after each pixel.
 
-    `dim`, -1 or -2, is the axis. For bool the result is whether any value is True. The outside of the picture has no
-    influence. Several times faster on CPUs than max pooling.
+    `values` are bool or float; for bool the result is whether any value is True. `dim`, -1 or -2, is the axis. The
+    outside of the picture has no influence. Several times faster on CPUs than max pooling.
     """
     if forward == backward == 0:
         return values.clone()

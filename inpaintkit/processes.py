@@ -1,5 +1,4 @@
-"""Start child processes and read their output line by line, messages included; no child outlives its parent's
-context."""
+"""Start child processes and read their output line by line, messages included; each ends with its context."""
 
 import contextlib
 import json
@@ -17,7 +16,7 @@ TAIL_LINES = 20
 LOOK_SECONDS = 0.5
 THREADS_VARIABLES = "OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"  # torch and NumPy read the first
 MARK = "inpaintkit"
-"""Key of a message: a line of output is a message if it is a JSON object with this key."""
+"""Key of a message: a line of output is a message if it is a JSON object that begins with this key."""
 
 
 class Child(subprocess.Popen[str]):

@@ -64,7 +64,7 @@ def html(text: object, longest: int = LONGEST) -> str:
 
 def markdown(text: object, longest: int = LONGEST) -> str:
     r"""Return `text` as `shown` does, escaped for Markdown, tables included: nothing in it acts as a mark, a link or
-    HTML.
+    HTML, except the mark of a list at the start of a line.
 
     >>> markdown("a|<b> *c* d_e")
     'a&#124;&#60;b&#62; \\*c\\* d_e'

@@ -32,7 +32,7 @@ AMP_MODES: Choices = {
     "bf16": "bfloat16, float32 where needed",
     "fp16": "float16, float32 where needed",
 }
-RESIDENT_MODES: Choices = {"auto": "on a GPU with enough memory", "on": "always", "off": "never"}
+RESIDENT_MODES: Choices = {"auto": "on a GPU with enough memory, if all have one size", "on": "always", "off": "never"}
 DISCRIMINATOR_NAMES: Choices = {
     "l3c": "patches, conditioned on the target's colour and texture",
     "l3ce": "ensemble of three l3c",

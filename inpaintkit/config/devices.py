@@ -52,7 +52,10 @@ def device_of_process(device: str) -> str:
 
 
 def check_processes(device: str, processes: int) -> None:
-    """Raise `InputError` unless `device` (resolved) is the CPU or this machine has a GPU for each of `processes`."""
+    """Raise `InputError` if `device` (resolved) can't serve that many `processes`.
+
+    Any device serves one, ``cpu`` any number, and ``cuda`` as many as there are GPUs.
+    """
     import torch
 
     if processes == 1 or device == "cpu":

@@ -22,7 +22,10 @@ FIXED = "fixed"
 ASKED = "asked"
 """The option may change if the user asks to continue with other options (`resume`)."""
 FREE = "free"
-"""The option affects how the work is done, not its result, so it may change at any time."""
+"""The option may change at any time.
+
+It affects how the work is done, not its result, or other checks notice the change.
+"""
 
 
 LARGEST = 10**9

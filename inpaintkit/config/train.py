@@ -96,7 +96,7 @@ class TrainConfig(JobConfig):
     learning_rate_cosine_min: float = option(1e-8, "lowest learning rate of a cycle", minimum=0)
     warmup_steps: int = option(0, "optimiser steps over which the learning rate rises from 0", minimum=0)
     weight_decay: float = option(0.001, "weight decay at the highest learning rate; 0: none at all", minimum=0)
-    weight_decay_end: float = option(0.01, "weight decay at the lowest learning rate", minimum=0)
+    weight_decay_end: float = option(0.01, "weight decay at the lowest learning rate, with cosine_wd", minimum=0)
     clip_grad_norm: float = option(0.0, "largest gradient norm, 0: no limit", minimum=0)
     ema_decay: float = option(
         0.0,
@@ -124,7 +124,9 @@ class TrainConfig(JobConfig):
         later=FREE,
     )
     compile: bool = option(
-        False, "compile the generator (torch.compile): takes minutes, then steps on a GPU are faster", later=FREE
+        False,
+        "compile the generator (torch.compile): takes minutes, then steps on a GPU are faster; not in GAN fine-tuning",
+        later=FREE,
     )
     resident: str = option("auto", "keep all records in the device's memory", choices=RESIDENT_MODES, later=FREE)
     num_workers: int = option(
@@ -176,9 +178,8 @@ class TrainConfig(JobConfig):
         if self.perceptual_path and not Path(self.perceptual_path).exists():
             raise InputError(f"perceptual_path: {self.perceptual_path} does not exist; give a file or folder, or None")
         require_writable(self.model_dir, "model_dir")
-        if any(
-            Path(self.model_dir, "eval").glob("*_M.png")
-        ):  # a run writes pictures there, and overwrite moves them all away
+        # a run writes pictures there, and overwrite moves them all away
+        if any(Path(self.model_dir, "eval").glob("*_M.png")):
             raise InputError(f"model_dir: {self.model_dir} holds the records of a data set; name a folder of its own")
 
 
@@ -201,9 +202,8 @@ class GanConfig(TrainConfig):
         default=30,
         help="number of epochs, each of num_samples samples; too many undo the gain",
     )
-    crop_size: int = option_of(
-        TrainConfig, "crop_size", minimum=72
-    )  # smaller crops leave a discriminator no cell to judge
+    # smaller crops leave a discriminator no cell to judge
+    crop_size: int = option_of(TrainConfig, "crop_size", minimum=72)
     disable_hard_example: bool = option_of(TrainConfig, "disable_hard_example", default=True)
     optimizer: str = option_of(
         TrainConfig, "optimizer", default="adamw_schedulefree", help="optimiser of generator and discriminator"

@@ -163,8 +163,8 @@ def run_batch(batch: BatchPlan, tell: Callable[[str], None] = print) -> list[Out
 
     Finished jobs are skipped, unfinished ones continue where they stopped. `on_error`: ``stop`` ends the batch at the
     first failure, ``skip`` goes on with the next job, ``retry`` also runs failed jobs once more at the end. With
-    ``unfinished: clean`` the files of a failed job are deleted, but never a finished data set. The summary is printed,
-    and written beside the run folders. Raises `RunFailed` if any job failed in the end.
+    ``unfinished: clean`` the files of a failed job are deleted, but never a finished data set or those of a shard. The
+    summary is printed, and written beside the run folders. Raises `RunFailed` if any job failed in the end.
     """
     outcomes = [Outcome(job, NOT_RUN) for job in batch.jobs]
     try:
@@ -234,7 +234,7 @@ def _clean_up(batch: BatchPlan, outcomes: Iterable[Outcome], tell: Callable[[str
 
 
 def _clean(job: GenerateConfig) -> str:
-    """Delete a failed job's files unless they belong to a finished data set or other shards; return what was done."""
+    """Delete a failed job's files unless its data set is finished or divided into shards; return what was done."""
     if _finished_records(job):
         return "nothing deleted, it was finished before"
     if job.shard_mark:

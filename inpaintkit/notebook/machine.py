@@ -21,7 +21,7 @@ CPU_FEATURES = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, the kit and the libraries that matter for results."""
+    """Return the versions of Python, the kit and the packages that are `LISTED`."""
     found = {"python": platform.python_version(), "inpaintkit": inpaintkit.__version__}
     for name in LISTED:
         try:

@@ -111,7 +111,7 @@ def preset_values(notebook: str | Path, preset: str | None) -> Values:
 def with_preset(notebook: str | Path, given: Mapping[str, Any]) -> Values:
     """Return the parameters of the preset that `given` names, overridden by the rest of `given`.
 
-    If an option can't be None, a None for it in the parameters cell means "as the preset".
+    If an option can't be None, a None for it means "as the preset".
     """
     kinds = field_types(config_of(notebook))
     given = {name: None if says_none(value, kinds.get(name)) else value for name, value in given.items()}
@@ -121,7 +121,7 @@ def with_preset(notebook: str | Path, given: Mapping[str, Any]) -> Values:
 
 
 def load_params(file: str | Path) -> Values:
-    """Return the flat parameters in a YAML file; its paths are relative to the project's root. Raises `InputError`."""
+    """Return what a YAML file holds by name; its paths are relative to the project's root. Raises `InputError`."""
     path = find_params(file)
     if (size := path.stat().st_size) > LARGEST_FILE:
         raise InputError(f"{path}: it has {size:,} bytes, too many for parameters; see params/ for examples")
@@ -198,8 +198,8 @@ def parse_assignments(notebook: str | Path, texts: Iterable[str], run_dir: str |
     """Return the parameters given as ``-p name=value`` on a command line.
 
     Values are parsed as YAML, but those of text parameters are taken literally (a prefix may be 2024). Paths are
-    relative to the working folder. Raises `InputError` for a text that isn't an assignment, and for a run folder other
-    than `run_dir`; unknown names are left to `resolve`.
+    relative to the working folder. Raises `InputError` for a text that isn't an assignment or has no readable value,
+    and for a run folder other than `run_dir`; unknown names are left to `resolve`.
     """
     fields = config_of(notebook).__dataclass_fields__
     values: Values = {}

@@ -34,8 +34,7 @@ def find_notebook(name: str | Path) -> Path:
     known = {file.stem: file for file in sorted((find_project() / NOTEBOOKS).glob("*.ipynb"))}
     begins = re.compile(rf"0?(\d_)?{re.escape(path.name.removesuffix('.ipynb'))}")  # 02_train, 2_train, train, 2
     found = sorted(filter(begins.match, known))
-    if found and all(
-        name.startswith(found[0]) for name in found
-    ):  # the original, not its copies, such as 02_train-Copy1
+    # the original, not its copies, such as 02_train-Copy1
+    if found and all(name.startswith(found[0]) for name in found):
         return known[found[0]]
     raise InputError(f"notebook {name} does not exist{nearest_name(str(name), known)}; there are {', '.join(known)}")

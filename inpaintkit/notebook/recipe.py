@@ -29,9 +29,10 @@ class RecipeRun:
 
 
 def load_recipe(file: str | Path, overrides: Mapping[str, Any] | None = None) -> list[RecipeRun]:
-    """Load the runs of a recipe from a YAML file (see ``params/recipe.full.yaml``) and check each of them.
+    """Load the runs of a recipe from a YAML file (see ``params/recipe.full.yaml``) and check their parameters.
 
-    `overrides` are parameters for all runs. Raises `InputError` for anything that can't work; nothing is started.
+    `overrides` are parameters for all runs. Raises `InputError` for parameters that can't work; whether the files are
+    there is checked when a run starts.
     """
     plan = parameters.load_sections(file, SECTIONS)
     if not plan.get("runs") or not isinstance(plan["runs"], dict) or not isinstance(plan.get("folder"), str):

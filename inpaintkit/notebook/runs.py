@@ -38,10 +38,10 @@ from inpaintkit.training.resume import find_run, move_old_run
 
 OUT_OF_TIME, DONE = "out of time", "done"
 RUN_FILES = ("manifest.json", "params.yaml", "metrics.csv", "*.ipynb")
-"""Files that a headless run adds to those that its notebook writes."""
+"""Files that every headless run leaves in its folder."""
 
 REPORT_FILES = ("*.md", "*.csv", "*.html", "figures", "stereo")
-"""Files that notebook 04 writes."""
+"""What a run of notebook 04 leaves there besides, without the records in ``data/``, which serve later runs."""
 
 AUTOSAVE_SECONDS = 30
 LONGEST_TEMP = 70
@@ -74,16 +74,17 @@ def execute(notebook: str | Path, params: Mapping[str, Any], run_dir: str | Path
 
     Args:
         notebook: name such as ``02_train`` or path.
-        params: flat parameters by name; missing ones keep the notebook's defaults.
+        params: flat parameters by name, ``preset`` included; missing ones keep the options' defaults.
         run_dir: run folder; None takes the configuration's own (`run_folder`).
 
     A training that was interrupted or reached `max_seconds` continues when it is started again with the same
-    parameters; a finished one is left as it is. SIGTERM and SIGINT stop the run cleanly: a training saves first.
+    parameters; a finished one is left as it is. SIGTERM, SIGINT and SIGHUP stop the run cleanly: a training saves
+    first.
 
     Raises:
-        KeyboardInterrupt: a signal stopped the run; the message says where.
-        InputError: a parameter or an input on disk can't be used; nothing was started.
-        RunFailed: a cell failed; the executed notebook and the manifest show where and why.
+        KeyboardInterrupt: a signal stopped the run; if it stopped a cell, the message names the notebook.
+        InputError: a parameter, an input on disk or the run folder can't be used; nothing was started.
+        RunFailed: a cell failed or the kernel died; the executed notebook and the manifest show where and why.
     """
     load_nbformat()  # not at the top: it and papermill take a second to import, in each notebook's kernel, too
     from papermill.exceptions import PapermillExecutionError
@@ -135,7 +136,8 @@ def _is_done(manifest: Mapping[str, Any], config: TrainConfig) -> bool:
 
 
 def outcome(report: RunReport) -> str:
-    """Return the outcome of a finished run in words; empty for trainings, which print it themselves."""
+    """Return the outcome of a finished run in words, for 04 with its HTML page, which this writes; empty for trainings,
+    which print it themselves."""
     m = report.metrics
     if report.notebook == "04_inspect":
         from inpaintkit.notebook.html import write_html  # not at the top: nbconvert takes a while to load
@@ -188,7 +190,7 @@ def keep_old_report(folder: Path, config: InspectConfig) -> None:
 
 
 def _require_own_folder(config: JobConfig) -> None:
-    """Raise `InputError` if the run folder is another job's, whose records and figures would be overwritten."""
+    """Raise `InputError` if the run folder is another job's, whose manifest and figures would be overwritten."""
     folder = config.run_folder
     before = _params_of(folder / "params.yaml")
     if not before:

@@ -49,7 +49,7 @@ WORDS = {
     "bars": "photos with black bars",
     "mean_hole_fraction": "mean share of hole",
     "seconds": "time of this call",
-    "pictures": "pictures and frames processed, repeats included",
+    "pictures": "pictures, frames and scenes of this call, with repeats",
     "beside": "other data sets in the folder, trained on as well",
     "eval_loss_before": "evaluation loss, start",
     "eval_loss_after": "evaluation loss, best epoch",
@@ -94,8 +94,9 @@ def _show_error(
 def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Config:
     """Return the configuration from the parameters cell, and from the cell that papermill adds to it, checked.
 
-    `namespace` holds the notebook's variables. Also prints what differs from the preset, and makes the project's root
-    the working folder. Raises `InputError` for values or files that can't work, and for a name that is no option.
+    `namespace` holds the notebook's variables. Also prints what differs from the preset, makes the project's root the
+    working folder, and before an evaluation moves a report with other parameters away. Raises `InputError` for values
+    or files that can't work, and for a name that is no option.
     """
     os.chdir(find_project())
     given = given_parameters(config_class, namespace)
@@ -113,8 +114,8 @@ def configure(config_class: type[_Config], namespace: Mapping[str, Any]) -> _Con
 def given_parameters(config_class: type[JobConfig], namespace: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables set by the last run of the parameters cell and by ``name = literal`` cells after it.
 
-    Outside of a notebook, where ``In`` doesn't list the cells that ran, and without a ``preset``, they are all
-    variables named like an option.
+    The parameters cell is the one that sets ``preset``. If none did, or outside of a notebook, where ``In`` doesn't
+    list the cells that ran, they are all variables named like an option.
     """
     cells = list(namespace.get("In", ()))
     for number in reversed(range(len(cells))):
@@ -126,7 +127,7 @@ def given_parameters(config_class: type[JobConfig], namespace: Mapping[str, Any]
 
 
 def _show_duration(config: TrainConfig) -> None:
-    """Show how long the training will take here, with a warning above an hour; nothing if a run is being continued."""
+    """Show how long the training will take here, with a warning above an hour; nothing for a run that has begun."""
     if find_run(config).state is not None:
         return
     seconds = estimate_seconds(config)

@@ -35,7 +35,7 @@ class ThisInterpreter(AsyncKernelManager):
 
 @contextlib.contextmanager
 def stoppable_kernel() -> Iterator[dict[str, Any]]:
-    """Yield options for `papermill.execute_notebook`: SIGTERM or SIGINT to this process interrupts the kernel.
+    """Yield options for `papermill.execute_notebook`: SIGTERM, SIGINT or SIGHUP to this process interrupts the kernel.
 
     The interrupted cell ends with `KeyboardInterrupt`; a training saves first. Between two cells, while the kernel
     starts and at a second SIGINT, `KeyboardInterrupt` is raised here.

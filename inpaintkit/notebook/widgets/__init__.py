@@ -1,4 +1,4 @@
-"""Sliders and buttons wired to pure functions that return pictures; each has a static figure for headless runs."""
+"""The widgets of the notebooks; those that are `Showable` also have a figure, for headless runs."""
 
 from inpaintkit.notebook.widgets.fill_comparer import FillComparer
 from inpaintkit.notebook.widgets.mask_preview import MaskPreview

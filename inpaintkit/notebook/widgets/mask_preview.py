@@ -25,7 +25,7 @@ class MaskPreview:
     """Depth, view and hole of several pictures, as functions of the warp's parameters.
 
     Recent pictures are cached with their depth, and so is depth for recent settings of mapper and edge dilation, so
-    that a moved slider only repeats the warp.
+    that another divergence or convergence only repeats the warp.
     """
 
     def __init__(self, pictures: Sequence[Path], depth_model: DepthModel) -> None:
@@ -60,7 +60,7 @@ class MaskPreview:
         eye: Eye = "left",
         depth_model: str | None = None,
     ) -> Preview:
-        """Return small pictures of depth, view and hole; the hole is found at the full size of `picture`.
+        """Return small pictures of depth, view and hole; the hole is found at the larger size of `Photo.pixels`.
 
         `depth_model` is a name, or None for the initial model; the other arguments are those of `synthesis.preview`.
         Raises as that function, and `InputError` for a picture that can't be read.

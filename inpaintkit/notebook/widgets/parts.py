@@ -33,7 +33,7 @@ class Showable(Protocol):
         ...
 
     def figure(self) -> Figure:
-        """Return a figure of what the widget shows at first."""
+        """Return a figure that stands for the widget where it isn't alive."""
         ...
 
 
@@ -47,7 +47,10 @@ def encoded(frames: Sequence[Pixels]) -> bytes:
 
 
 def enlarged_within(pixels: Pixels, side: int) -> Pixels:
-    """Return `pixels` (H, W, 3) enlarged by a whole factor to at most `side` px in width; pixels stay sharp squares."""
+    """Return `pixels` (H, W, 3) enlarged by a whole factor to at most `side` px in width; wider ones stay as they are.
+
+    Pixels stay sharp squares.
+    """
     times = max(1, side // pixels.shape[1])
     return pixels.repeat(times, axis=0).repeat(times, axis=1)
 
@@ -93,7 +96,7 @@ class SliderNames(anywidget.AnyWidget):
 
 
 class Panel(ipw.VBox):  # type: ignore[misc]  # as above
-    """Outer box of a widget, with a caption. It shows a busy sign while a control's action runs, and its errors."""
+    """Outer box of a widget, with a caption. It shows a busy sign while an action runs, and its error."""
 
     def __init__(self) -> None:
         super().__init__()

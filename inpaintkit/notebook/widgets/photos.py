@@ -24,7 +24,10 @@ KEPT_MODELS = 2  # depth networks are large
 
 
 class Photo(NamedTuple):
-    """A picture's `pixels` (H, W, 3), a `small` copy for display, its `depth` (1, 1, h, w) and depth's usual mapper."""
+    """A picture's `pixels` (H, W, 3), a `small` copy for display, its `depth` (1, 1, h, w) and depth's usual mapper.
+
+    A large JPEG is read smaller, with a short side of `PHOTO_SHORT_SIDE` or more.
+    """
 
     pixels: Pixels
     small: Pixels
@@ -75,7 +78,7 @@ class PhotoDepths:
         """Return controls that choose the picture and the depth model."""
         photos = [(text.shown(path.name), path) for path in self.pictures]
         models = list(dict.fromkeys([self.depth_model.name, *DEPTH_MODELS]))
-        hint = "models other than FastDepth are downloaded on first use"
+        hint = "models other than FastDepth and File are downloaded on first use"
         return {
             "picture": labelled(ipw.Dropdown, "picture", "a photo", options=photos),
             "depth_model": labelled(ipw.Dropdown, "depth model", hint, options=models),

@@ -74,7 +74,7 @@ class RecordBrowser:
         self.records = [record for record in self.records if record.name not in marks]
 
     def restorable(self) -> set[str]:
-        """Return the names of the records that `undo` brings back: the last ones deleted, or in a new browser all."""
+        """Return the names of the records that `undo` brings back: those deleted last here, or without any, all."""
         there = deleted_records(self.folder)
         return there & self._last_deleted or there
 
@@ -97,7 +97,7 @@ class RecordBrowser:
 
 
 def record_pictures(record: RecordFiles) -> tuple[Pixels, Pixels]:
-    """Return the record's picture without and with its hole in magenta, uint8 (S, S, 3), enlarged to `SHOWN_SIDE`."""
+    """Return the picture without and with its hole in magenta, uint8 (H, W, 3), enlarged within `SHOWN_SIDE`."""
     pixels = read_record(record.picture, record.hole)
     picture = np.ascontiguousarray(pixels[:3].transpose(1, 2, 0))
     overlay = np.where(pixels[3][..., None] > 0, np.array(HOLE_COLOUR, np.uint8), picture)

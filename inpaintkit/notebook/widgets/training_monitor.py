@@ -27,7 +27,7 @@ class TrainingMonitor:
         read_run(self.model_dir)
 
     def widget(self) -> ipw.Widget:
-        """Return the widget: curves and evaluation pictures, updated every few seconds while the run goes on."""
+        """Return the widget: curves and evaluation pictures, updated every few seconds if the run goes on."""
         watching = _MonitorPanel(self.model_dir)
         watching.arrange(watching.follower())
         return watching
