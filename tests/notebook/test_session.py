@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from toy_files import write_record
 from inpaintkit.config import InspectConfig, TrainConfig
 from inpaintkit.errors import InputError
 from inpaintkit.notebook import session
+from inpaintkit.training import estimate
 from inpaintkit.training.estimate import estimate_seconds
 
 
@@ -78,20 +81,15 @@ def test_the_time_a_training_takes_is_estimated_from_a_step() -> None:
     assert 1 < seconds < 1000
 
 
-def test_the_estimate_counts_every_optimiser_update_of_the_training() -> None:
-    options = {
-        "crop_size": 64,
-        "perceptual": "alex",
-        "optimizer": "muon",
-        "device": "cpu",
-        "amp": "off",
-        "batch_size": 2,
-    }
-    # other work on the machine may slow a measurement: the smallest of three each
-    often, seldom = (
-        min(estimate_seconds(TrainConfig(**options, backward_step=steps)) for _ in range(3)) for steps in (1, 64)
-    )
-    assert often > 1.3 * seldom
+@pytest.mark.parametrize(("backward_step", "seconds_per_sample"), [(1, 0.5 + 3 / 2), (4, 0.5 + 3 / 8)])
+def test_the_estimate_counts_every_optimiser_update_of_the_training(
+    backward_step: int, seconds_per_sample: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.cycle([0.0, 1.0, 4.0])  # the step takes 1 s for its two samples, the update 3 s
+    monkeypatch.setattr(estimate, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    small = {"crop_size": 64, "perceptual": "alex", "device": "cpu", "amp": "off", "num_samples": 100, "max_epoch": 1}
+    config = TrainConfig(**small, batch_size=2, backward_step=backward_step)
+    assert estimate_seconds(config) == pytest.approx(100 * seconds_per_sample)
 
 
 @pytest.mark.parametrize("hours", [0.9, 1.1])
