@@ -30,6 +30,7 @@ from inpaintkit.notebook.widgets.still import NO_FORMULAS, STYLE, compact, html_
 from inpaintkit.training import Trainer, TrainReport, find_run
 from inpaintkit.training.callbacks import PROGRESS_VARIABLE, Callback, Pace, ProgressLines, TimeLeft
 from inpaintkit.training.estimate import estimate_seconds
+from inpaintkit.training.schedule import last_epoch
 
 LONG = 3600.0  # s: a training that takes longer gets a warning
 
@@ -131,7 +132,9 @@ def _show_duration(config: TrainConfig) -> None:
     if find_run(config).state is not None:
         return
     seconds = estimate_seconds(config)
-    words = f"{config.max_epoch} epochs of {config.num_samples} samples: about {text.duration(seconds)} on this machine"
+    words = (
+        f"{last_epoch(config)} epochs of {config.num_samples} samples: about {text.duration(seconds)} on this machine"
+    )
     if seconds > LONG:
         show_headline(
             f'{words}. Choose preset = "try" for a first look, or stop whenever you like: run again, it continues.',

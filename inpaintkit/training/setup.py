@@ -13,7 +13,7 @@ from inpaintkit.training.checkpoints import reading_checkpoint
 from inpaintkit.training.distributed import Group
 from inpaintkit.training.feeding import Feed, choose_records, open_records
 from inpaintkit.training.resume import FoundRun, State, data_facts, match_records
-from inpaintkit.training.schedule import restart_schedule
+from inpaintkit.training.schedule import last_epoch, restart_schedule
 from inpaintkit.training.tasks.plain import PlainTask
 from inpaintkit.training.tasks.task import Task
 
@@ -70,6 +70,8 @@ def set_up(config: TrainConfig, found: FoundRun, data: Data, group: Group, make_
     device = device_of_process(resolve_device(config.device))
     feed, eval_feed = (Feed(config, records, device) for records in (data.train_set, data.eval_set))
     messages = [*feed.messages, *data.messages]
+    if (last := last_epoch(config)) < config.max_epoch:
+        messages.append(f"the run ends after epoch {last} of {config.max_epoch}, with a cycle of the learning rate")
     arithmetic, reason = choose_amp(config.amp, device)
     begun = None
     if found.state is not None:

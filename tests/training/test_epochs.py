@@ -88,6 +88,14 @@ def test_the_last_epoch_is_judged_whatever_the_distance_of_evaluations(tmp_path:
     assert [row["epoch"] for row in report.rows("eval")] == [0, 2, 3]
 
 
+def test_a_run_that_ends_before_max_epoch_reports_it_at_the_start(tmp_path: Path) -> None:
+    for split in ("train", "eval"):
+        write_record(tmp_path / "data" / split, 0)
+    said = {n: tiny_trainer(tmp_path / "data", max_epoch=n).setup.messages for n in (10, 11)}
+    shorter = "the run ends after epoch 10 of 11, with a cycle of the learning rate"
+    assert (shorter in said[11], shorter in said[10]) == (True, False)
+
+
 def test_no_gradient_is_left_at_an_epochs_end_and_updates_are_numbered_through() -> None:
     """Their numbers drive the warm-up of the learning rate; a gradient left over would be lost at the next stop."""
     plan = Plan(samples_per_step=2, steps_per_epoch=5, last_epoch=3, backward_step=2)
