@@ -53,20 +53,20 @@ class TestVideos:
         assert "px bottom" in said
         assert "px left" not in said
 
-    def test_bars_of_a_turned_video_are_called_as_they_are_seen(self, tmp_path: Path) -> None:
+    def test_bars_of_a_rotated_video_are_named_as_seen(self, tmp_path: Path) -> None:
         film = write_video(tmp_path / "film.mp4", framed(scene("train/dahlia", 12, (640, 268)), top=46), rotation=90)
         report = generated(film, tmp_path / "out")
         assert darkest_lines(report) > BLACK
         assert "px left" in report.videos[0][1]
         assert "px right" in report.videos[0][1]
 
-    def test_a_film_of_other_times_in_a_wide_frame(self, tmp_path: Path) -> None:
+    def test_an_old_narrow_film_in_a_wide_frame(self, tmp_path: Path) -> None:
         film = write_video(tmp_path / "film.mp4", framed(scene("train/dahlia", 12, (480, 360)), left=80))
         report = generated(film, tmp_path / "out")
         assert darkest_lines(report) > BLACK
         assert "px left, " in report.videos[0][1]
 
-    def test_recordings_of_other_sizes_and_bars_that_were_joined(self, tmp_path: Path) -> None:
+    def test_joined_recordings_of_different_sizes_and_bars(self, tmp_path: Path) -> None:
         parts = [
             framed(scene("train/cat_face", 24, (640, 240)), top=130),
             scene("train/cat_face", 24, (352, 240)),
@@ -113,19 +113,19 @@ class TestWhatIsABar:
             brightest[place] = brightest[-1 - place] = brightness
         return bars_of_video(brightest, (640, 360), 0)
 
-    def test_a_thin_one_may_be_alone_as_at_the_edge_of_recordings_but_no_wide_one(self) -> None:
+    def test_a_thin_one_may_be_alone_but_a_wide_one_needs_an_opposite(self) -> None:
         assert self.found(np.s_[:, :8]) == Bars(left=9), "the line beyond may be part bar"
         assert self.found(np.s_[:, :40]) == NO_BARS
 
-    def test_a_thin_dark_line_before_a_dark_picture_is_none(self) -> None:
+    def test_a_thin_dark_line_beside_a_dark_area_is_no_bar(self) -> None:
         assert self.found(np.s_[:, :8], np.s_[90:, :60]) == NO_BARS
 
-    def test_two_on_opposite_sides_are_alike(self) -> None:
+    def test_opposite_bars_are_equally_wide(self) -> None:
         assert self.found(np.s_[:50], np.s_[-50:]) == Bars(top=51, bottom=51)
         assert self.found(np.s_[:30], np.s_[-60:]) == NO_BARS
 
     @pytest.mark.parametrize("turn", [0, 180])
-    def test_something_may_be_written_in_one_of_two(self, turn: int) -> None:
+    def test_one_of_two_bars_may_contain_text(self, turn: int) -> None:
         """Subtitles, or a station's name in the corner; with these, both bars once stayed in the records."""
         brightest = np.random.default_rng(0).integers(60, 200, (360, 640), np.uint8)
         brightest[:50] = brightest[-50:] = 5
@@ -142,7 +142,7 @@ class TestWhatIsABar:
             np.s_[-30:, :],  # a line of light between darkness and darkness
         ],
     )
-    def test_a_dark_foreground_with_lights_is_none(self, lit: object) -> None:
+    def test_dark_foreground_with_lights_is_no_bar(self, lit: object) -> None:
         brightest = np.random.default_rng(0).integers(60, 200, (360, 640), np.uint8)
         brightest[:50] = brightest[-50:] = 5
         brightest[lit] = 235  # type: ignore[call-overload]
@@ -152,7 +152,7 @@ class TestWhatIsABar:
         assert self.found(np.s_[:130], np.s_[-130:]) == Bars(top=131, bottom=131)
         assert self.found(np.s_[:140], np.s_[-140:]) == NO_BARS
 
-    def test_a_soft_edge_is_part_of_it(self) -> None:
+    def test_soft_edges_belong_to_bars(self) -> None:
         assert self.found(np.s_[:50], np.s_[-50:], soft=(22, 28)) == Bars(top=53, bottom=53)
 
 

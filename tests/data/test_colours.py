@@ -45,7 +45,7 @@ def test_colour_changes_are_torchvisions(name: str, amounts: tuple[float, float]
 
 
 @pytest.mark.parametrize("name", colours.CHANGES)
-def test_a_batch_is_changed_as_its_pictures_are_bit_by_bit(name: str) -> None:
+def test_a_batch_changes_exactly_as_its_pictures_do(name: str) -> None:
     rng = numpy_rng("batch", name)
     pictures = rng.integers(0, 256, (24, 40, 56, 3), np.uint8)
     draws = [[change for change in [*draw_jitter(rng), ("grey", 1.0)] if change[0] == name] for _ in pictures]
@@ -55,7 +55,7 @@ def test_a_batch_is_changed_as_its_pictures_are_bit_by_bit(name: str) -> None:
         np.testing.assert_array_equal(mine.permute(1, 2, 0).numpy(), expected)
 
 
-def test_a_third_of_a_turn_makes_red_green_and_back_again_red() -> None:
+def test_a_third_of_a_turn_makes_red_green_and_is_reversible() -> None:
     red = np.full((2, 2, 3), (200, 30, 30), np.uint8)
     turned = colours.adjust_hue(red, 1 / 3)
     assert turned[0, 0].argmax() == 1

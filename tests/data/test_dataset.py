@@ -76,7 +76,7 @@ def test_evaluation_takes_the_grid_crop_with_the_largest_hole(tmp_path: Path) ->
         np.testing.assert_allclose(x.permute(1, 2, 0), np.asarray(picture)[64:, 64:] / 255, atol=1e-6)
 
 
-def test_evaluation_takes_records_of_less_than_256_px_as_large_as_they_are(tmp_path: Path) -> None:
+def test_evaluation_takes_records_below_256_px_whole(tmp_path: Path) -> None:
     for number, side in enumerate((100, SIZE, 300)):
         write(tmp_path, number, np.eye(side, dtype=bool))
     data = InpaintDataset(tmp_path, training=False)
@@ -94,7 +94,7 @@ def test_evaluation_never_changes(folder: Path) -> None:
             assert torch.equal(ours, again)
 
 
-def test_equal_keys_give_equal_samples_and_other_keys_others(folder: Path) -> None:
+def test_equal_keys_give_equal_samples_and_others_differ(folder: Path) -> None:
     base, again = make(folder), make(folder)
     assert all(torch.equal(a, b) for a, b in zip(base[(2, 4, 6)][:3], again[(2, 4, 6)][:3], strict=True))
     assert all(torch.equal(a, b) for a, b in zip(base[2][:3], base[(2, 0, 0)][:3], strict=True))
@@ -241,7 +241,7 @@ def test_an_index_past_the_end_is_an_index_error(folder: Path) -> None:
         make(folder)[5]
 
 
-def test_names_tell_the_records(folder: Path) -> None:
+def test_names_are_file_names(folder: Path) -> None:
     assert make(folder).names == [f"p_{number:08d}_C.png" for number in range(5)]
 
 

@@ -49,7 +49,7 @@ def test_photos_in_folders_of_a_year_and_a_month_are_found(tmp_path: Path) -> No
     assert not report.skipped
 
 
-def test_a_network_disks_thumbnails_and_deleted_files_are_no_photos(tmp_path: Path) -> None:
+def test_a_network_disks_thumbnails_and_deleted_files_are_ignored(tmp_path: Path) -> None:
     """A thumbnail has other bytes than its photo, so it could land in the other half."""
     photo(tmp_path / "cat_face.jpg")
     photo(tmp_path / "#1" / "@home.jpg", "train/dahlia")
@@ -66,7 +66,7 @@ def test_what_is_written_into_a_folder_of_photos_is_not_read_again(tmp_path: Pat
     assert generate_dataset(config(tmp_path, tmp_path / "data")).records == first.records > 0
 
 
-def test_other_data_sets_and_runs_among_the_photos_are_no_photos(tmp_path: Path) -> None:
+def test_other_data_sets_and_runs_among_the_photos_are_ignored(tmp_path: Path) -> None:
     for name in ("cat_face", "dahlia", "fig_bowl"):
         photo(tmp_path / f"{name}.jpg", f"train/{name}")
     before = list_sources(config(tmp_path, tmp_path / "second")).files
@@ -85,7 +85,7 @@ def test_other_data_sets_and_runs_among_the_photos_are_no_photos(tmp_path: Path)
     )
 
 
-def test_stereo_pairs_made_of_the_photos_are_no_photos(tmp_path: Path) -> None:
+def test_stereo_pairs_made_of_the_photos_are_ignored(tmp_path: Path) -> None:
     photos = [photo(tmp_path / f"{name}.jpg", f"train/{name}") for name in ("cat_face", "dahlia")]
     photos.append(photo(tmp_path / "mine_LR.jpg", "train/fig_bowl"))
     photos.sort()
@@ -104,7 +104,7 @@ class TestDivision:
     """Only what can be read is divided into train and eval."""
 
     @pytest.mark.parametrize("film", [True, False])
-    def test_frames_of_one_film_on_both_sides_are_said(self, film: bool, tmp_path: Path) -> None:
+    def test_a_film_on_both_sides_is_reported(self, film: bool, tmp_path: Path) -> None:
         """Cameras number photos like frames; for them, every second picture here is upside down."""
         for number, frame in enumerate(scene("train/dahlia", 20, (96, 72))):
             turned = frame if film or number % 2 else np.rot90(frame, 2)
@@ -112,7 +112,7 @@ class TestDivision:
         division = list_sources(config(tmp_path, tmp_path / "out", eval_fraction=0.3)).division
         assert ("look like frames of one film, of which both sides have some" in division) == film
 
-    def test_a_note_beside_the_photos_is_no_evaluation_set(self, tmp_path: Path) -> None:
+    def test_a_note_beside_the_photos_is_not_the_eval_set(self, tmp_path: Path) -> None:
         for name in ("cat_face", "dahlia", "fig_bowl", "bird_lamp"):
             photo(tmp_path / "in" / f"{name}.jpg", f"train/{name}")
         (tmp_path / "in" / "metadata.json").write_text("{}")
@@ -121,7 +121,7 @@ class TestDivision:
         assert report.eval > 0
         assert [reason for _, reason in report.skipped] == ["is not a picture in a known format"]
 
-    def test_what_lies_beside_train_and_eval_is_said_to_be_left_out(self, tmp_path: Path) -> None:
+    def test_files_beside_train_and_eval_are_reported_as_left_out(self, tmp_path: Path) -> None:
         for place, name in {"train/a": "cat_face", "eval/b": "dahlia", "c": "fig_bowl", ".d": "fig_bowl"}.items():
             photo(tmp_path / f"{place}.jpg", f"train/{name}")
         (tmp_path / "notes.txt").write_text("no picture")
@@ -142,14 +142,14 @@ class TestDivision:
         with pytest.raises(InputError, match=r"too few files of .* add another picture or video, make folders"):
             generate_dataset(config(tmp_path / "in", tmp_path / "out"))
 
-    def test_a_side_of_nothing_but_copies_of_the_other_is_refused(self, tmp_path: Path) -> None:
+    def test_a_side_with_only_copies_of_the_other_is_refused(self, tmp_path: Path) -> None:
         first = photo(tmp_path / "in/train/a.jpg")
         (tmp_path / "in/eval").mkdir()
         shutil.copy(first, tmp_path / "in/eval/b.jpg")
         with pytest.raises(InputError, match=r"train: all of its 1 files are unreadable or copies of other files"):
             generate_dataset(config(tmp_path / "in", tmp_path / "out"))
 
-    def test_a_video_that_is_an_eval_video_leaves_train_empty_which_is_said(self, tmp_path: Path) -> None:
+    def test_a_copy_of_an_eval_video_leaves_train_empty_and_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "in/train").mkdir(parents=True)
         (tmp_path / "in/eval").mkdir()
         film = write_video(tmp_path / "in/eval/a.mp4", scene("train/dahlia", FPS, (320, 240)))
@@ -162,13 +162,13 @@ class TestDivision:
         assert report.eval == 0 < report.train
 
 
-def test_names_are_compared_as_people_see_them(tmp_path: Path) -> None:
+def test_names_are_compared_as_normalised_text(tmp_path: Path) -> None:
     for name in ("caf\u00e9.jpg", "cafe\u0301_depth.PNG", "b.jpg", "B_depth.jpg", "lone_depth.png"):
         (tmp_path / name).touch()
     assert [path.name for path in list_pictures(tmp_path)] == ["b.jpg", "caf\u00e9.jpg", "lone_depth.png"]
 
 
-def test_joined_recordings_are_looked_at_to_their_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_joined_recordings_are_read_to_their_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = []
     for number, name in enumerate(("train/dahlia", "train/fig_bowl", "train/cat_face")):
         parts.append(write_video(tmp_path / f"{number}.ts", scene(name, 3 * FPS, (320, 240))).read_bytes())
@@ -189,7 +189,7 @@ def test_joined_recordings_are_looked_at_to_their_end(tmp_path: Path, monkeypatc
     assert [name for name, _ in report.videos] == ["eval/joined.ts", "eval/second/joined.ts"]
 
 
-def test_frames_of_a_recording_of_another_shape_that_was_joined_are_left_out_with_the_reason(tmp_path: Path) -> None:
+def test_joined_frames_of_a_bad_shape_are_left_out_with_the_reason(tmp_path: Path) -> None:
     parts = [
         write_video(tmp_path / f"{w}.ts", scene("train/cat_face", 24, (w, h))) for w, h in ((320, 240), (640, 120))
     ]
@@ -250,12 +250,12 @@ class TestColours:
         assert np.array_equal(decode_picture(plain.getvalue()), decode_picture(tagged.getvalue()))
 
 
-def test_heic_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_heic_is_refused_with_advice(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"is a HEIC picture; `pip install pillow-heif`"):
         decode_picture(b"\x00\x00\x00\x18ftypheic" + b"\0" * 100)
 
 
-def test_a_set_made_by_iw3_is_known_and_cleaned(tmp_path: Path) -> None:
+def test_iw3s_data_sets_can_be_cleaned(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     theirs = [tmp_path / "train" / f"mine_Any_B_0a1b2c3d_{number}_0_{kind}.png" for number in (1, 12) for kind in "CM"]
     names = ("mine_Any_L_0a1b2c3d_1_0_C.png", "mine_Any_B_holiday.png", "f_FastDepth_00000000_C.png")
@@ -268,7 +268,7 @@ def test_a_set_made_by_iw3_is_known_and_cleaned(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 1])
-def test_a_part_that_was_cut_off_is_made_again(keep: int, tmp_path: Path) -> None:
+def test_a_truncated_part_is_made_again(keep: int, tmp_path: Path) -> None:
     options = config(photo(tmp_path / "a.jpg"), tmp_path / "out")
     generate_dataset(options)
     (part,) = (tmp_path / "out" / "manifest").rglob("*.jsonl")

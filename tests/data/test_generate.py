@@ -106,7 +106,7 @@ def test_records_are_pairs_of_a_colour_crop_and_a_hole_of_0_and_255(finished: Fi
         assert (hole > 0).sum() > 300
 
 
-def test_a_gpu_without_room_for_the_depth_network_is_said_in_one_sentence(
+def test_lack_of_gpu_memory_for_the_depth_network_is_reported(
     config: GenerateConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = "inpaintkit.depth.fastdepth.FastDepthNetwork.forward"
@@ -178,7 +178,7 @@ def test_small_pictures_are_enlarged_and_long_ones_skipped_beyond_three_to_one(t
     assert all(load(path)[1].shape == (256, 256, 3) for path in report.files)
 
 
-def test_each_pass_looks_at_a_picture_in_its_own_way(tmp_path: Path) -> None:
+def test_each_pass_takes_another_view_of_a_picture(tmp_path: Path) -> None:
     photo((300, 240)).save(tmp_path / "a.png")
     stripes = np.uint8(255) * (np.arange(300) // 50 % 2).astype(np.uint8)
     Image.fromarray(stripes[None].repeat(240, axis=0)).save(tmp_path / "a_depth.png")
@@ -190,7 +190,7 @@ def test_each_pass_looks_at_a_picture_in_its_own_way(tmp_path: Path) -> None:
         assert len({json.dumps([row.get(key) for key in keys]) for row in rows if "picture" in row}) > 2, keys
 
 
-def test_the_picture_and_its_mirror_image_get_draws_of_their_own(finished: Finished) -> None:
+def test_the_picture_and_its_mirror_image_get_separate_draws(finished: Finished) -> None:
     rows = [row for row in read_manifest(finished[0], NAME) if is_record(row)]
     draws = {(row["source"], row["record"]): json.dumps(row["draw"]) for row in rows}
     assert {record for _, record in draws} == {0, 1}
@@ -236,7 +236,7 @@ def test_the_union_of_shards_is_the_unsharded_run(
         dataclasses.replace(config)
 
 
-def test_only_a_share_without_pictures_is_said_to_make_nothing(pictures: Path, tmp_path: Path) -> None:
+def test_only_an_empty_share_is_reported_to_make_nothing(pictures: Path, tmp_path: Path) -> None:
     whole, said = tmp_path / "train_alone", list[str]()
     whole.mkdir()
     shutil.copy(pictures / "train/a_cat.jpg", whole)
@@ -341,7 +341,7 @@ def test_a_second_run_on_the_same_shard_is_refused_while_the_first_lives(config:
         ("while renaming", errno.EROFS, "read-only"),
     ],
 )
-def test_a_disk_that_takes_no_more_is_named_and_a_later_run_completes_the_data_set(
+def test_a_full_disk_is_named_and_a_later_run_completes_the_data_set(
     place: str, number: int, reason: str, config: GenerateConfig, finished: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = iter(range(1000))
@@ -392,7 +392,7 @@ def interrupted(config: GenerateConfig) -> None:
     generate_dataset(config, lambda done, total, message: os.kill(os.getpid(), signal.SIGINT) if done == 1 else None)
 
 
-def test_a_real_interrupt_signal_leaves_no_half_written_file_and_a_state_to_go_on_from(
+def test_a_real_interrupt_signal_leaves_no_half_written_file_and_a_resumable_state(
     config: GenerateConfig, finished: Finished
 ) -> None:
     context, out = multiprocessing.get_context("forkserver"), Path(config.output_dir)
@@ -420,7 +420,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(config: Gen
 
 
 @pytest.mark.parametrize("place", ["train", "manifest", f"manifest/{NAME}", "eval -> nowhere"])
-def test_what_is_no_folder_in_the_place_of_one_is_told(place: str, config: GenerateConfig) -> None:
+def test_a_file_in_place_of_a_folder_is_named(place: str, config: GenerateConfig) -> None:
     name, _, target = place.partition(" -> ")
     in_the_way = Path(config.output_dir) / name
     in_the_way.parent.mkdir(parents=True)
@@ -451,7 +451,7 @@ def test_a_folder_of_odd_files_gives_records_or_reasons_for_each(tmp_path: Path)
     assert {f"eval/{name}" for name, _ in good} <= sources
 
 
-def test_names_that_are_no_text_are_listed_and_everything_else_is_made(tmp_path: Path) -> None:
+def test_non_utf8_names_are_listed_and_everything_else_is_made(tmp_path: Path) -> None:
     """Old file systems and archives have names in other encodings."""
     folder = tmp_path / "in"
     folder.mkdir()
@@ -471,7 +471,7 @@ def test_names_that_are_no_text_are_listed_and_everything_else_is_made(tmp_path:
     assert [path.name for path in example_pictures(config)] == ["cat.jpg"]
 
 
-def test_a_broken_file_that_sorts_first_is_not_what_is_shown_before_the_job(tmp_path: Path) -> None:
+def test_examples_before_the_job_skip_files_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "a_note.txt").write_text("no picture")
     Image.new("RGB", (1000, 100)).save(tmp_path / "b_panorama.png")
     shutil.copy(SAMPLES / "train/cat_face.jpg", tmp_path / "c_cat.jpg")

@@ -175,7 +175,7 @@ def test_a_photo_whose_map_comes_later_gets_its_records(with_maps: GenerateConfi
     assert generate_dataset(with_maps).records > 0
 
 
-def test_a_photo_that_gave_no_hole_is_looked_at_again_when_it_was_exchanged(with_maps: GenerateConfig) -> None:
+def test_a_photo_that_gave_no_hole_is_tried_again_once_replaced(with_maps: GenerateConfig) -> None:
     photo = Path(with_maps.dataset_dir) / "eval" / "astronaut.jpg"
     np.save(photo.with_name("astronaut_depth.npy"), np.ones((30, 30)))
     assert generate_dataset(with_maps).dropped > 0
@@ -185,7 +185,7 @@ def test_a_photo_that_gave_no_hole_is_looked_at_again_when_it_was_exchanged(with
     assert generate_dataset(with_maps).pictures == 1
 
 
-def test_maps_below_the_photos_are_no_photos_and_each_serves_one(with_maps: GenerateConfig) -> None:
+def test_maps_below_the_photos_are_no_photos_and_fit_one_each(with_maps: GenerateConfig) -> None:
     photos = Path(with_maps.dataset_dir) / "eval"
     depth = np.load(photos / "astronaut_depth.npy")
     (photos / "depth").mkdir()
@@ -218,9 +218,7 @@ def use_network(monkeypatch: pytest.MonkeyPatch, network: torch.nn.Module) -> No
     monkeypatch.setattr(generate_module, "depth_model", lambda config: model)
 
 
-def test_the_thread_of_the_network_does_nothing_else(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_networks_thread_does_nothing_else(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers do the reading, hashing, caching, warping and encoding, so the network needn't wait for them."""
     network, elsewhere = Watched(), dict[str, set[str]]()
     use_network(monkeypatch, network)
@@ -246,7 +244,7 @@ def test_the_thread_of_the_network_does_nothing_else(
     assert all(name.startswith("generate") for threads in elsewhere.values() for name in threads)
 
 
-def test_a_network_that_answers_with_nan_gives_a_reason(
+def test_a_network_that_returns_nan_gives_a_reason(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = Watched()
@@ -260,7 +258,7 @@ def test_a_network_that_answers_with_nan_gives_a_reason(
     assert not list((tmp_path / "depth_cache").glob("*"))  # and it isn't cached
 
 
-def test_where_no_photo_has_a_map_the_photo_is_named_and_not_the_frame_of_a_video(tmp_path: Path) -> None:
+def test_a_missing_map_names_a_photo_not_a_video_frame(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     write_video(tmp_path / "in" / "a.mkv", scene("train/dahlia", 6))
     config = GenerateConfig(str(tmp_path / "in"), str(tmp_path / "out"), "p", "File", eval_fraction=0)

@@ -60,7 +60,7 @@ def children(folder: Path) -> list[psutil.Process]:
     return [one for one in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(one.info["cmdline"] or [])]
 
 
-def test_two_processes_make_what_one_makes_and_tell_one_progress(
+def test_two_processes_make_what_one_makes_and_report_as_one(
     pictures: Path, whole: tuple[Path, GenerateReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[int, int]] = []
@@ -84,7 +84,7 @@ def test_two_processes_make_what_one_makes_and_tell_one_progress(
     assert {total for done, total in told if done} == {PICTURES}
 
 
-def test_more_processes_than_pictures_tell_the_whole_progress(pictures: Path, tmp_path: Path) -> None:
+def test_more_processes_than_pictures_reach_full_progress(pictures: Path, tmp_path: Path) -> None:
     few, told = tmp_path / "few", list[tuple[int, int, str]]()
     few.mkdir()
     (few / "0.png").symlink_to(pictures / "0.png")
@@ -115,7 +115,7 @@ def test_workers_share_the_cores(pictures: Path, tmp_path: Path) -> None:
     assert running[1] <= running[0] + 2, "more than the workers themselves"
 
 
-def test_what_several_processes_began_one_finishes_and_none_of_them_is_left(
+def test_one_process_finishes_what_several_began_and_none_is_left(
     pictures: Path, whole: tuple[Path, GenerateReport], tmp_path: Path
 ) -> None:
     def stop(done: int, total: int, message: str) -> None:
@@ -129,7 +129,7 @@ def test_what_several_processes_began_one_finishes_and_none_of_them_is_left(
     assert contents(tmp_path) == contents(whole[0])
 
 
-def test_a_killed_process_is_told_and_the_others_end(pictures: Path, tmp_path: Path) -> None:
+def test_a_killed_process_is_reported_and_others_end(pictures: Path, tmp_path: Path) -> None:
     def kill_one() -> None:
         while not (found := children(tmp_path)):
             time.sleep(0.05)
@@ -143,9 +143,7 @@ def test_a_killed_process_is_told_and_the_others_end(pictures: Path, tmp_path: P
     assert not children(tmp_path)
 
 
-def test_a_failed_process_is_told_with_its_own_reason(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_process_gives_its_own_reason(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(
@@ -156,13 +154,13 @@ def test_a_failed_process_is_told_with_its_own_reason(
     assert str(failed.value).count("Traceback") == 1, "lines of the other process are none of its own"
 
 
-def test_what_a_process_is_refused_is_told(pictures: Path, tmp_path: Path) -> None:
+def test_refusals_are_reported(pictures: Path, tmp_path: Path) -> None:
     generate_dataset(config(pictures, tmp_path, 1, eval_only=True))
     with pytest.raises(InputError, match="seed"):
         generate_dataset(config(pictures, tmp_path, 2, seed=5))
     assert not children(tmp_path)
 
 
-def test_what_a_library_prints_need_not_be_text() -> None:
+def test_library_output_need_not_be_text() -> None:
     with Child(["-c", r"import os; os.write(1, b'a\xff.mp4\n'); print('more')"], 1, {}) as child:
         assert list(follow([child])) == [(0, r"a\xff.mp4"), (0, "more"), (0, None)]

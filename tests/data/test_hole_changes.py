@@ -67,7 +67,7 @@ def test_thin_holes_are_thin_and_their_pictures_as_before(folder: Path) -> None:
         TrainConfig(thin_hole=1.5)
 
 
-def test_the_picture_ends_in_the_hole_and_its_border_repeats(folder: Path) -> None:
+def test_a_border_hole_repeats_the_border_of_the_picture(folder: Path) -> None:
     data, sides = InpaintDataset(folder, training=True, crop_size=CROP, chances=Chances(border_hole=1.0)), []
     for draw in range(40):
         x, hole, y, _ = data[draw % 4, 0, draw]

@@ -64,7 +64,7 @@ def test_some_inverted_masks_are_counted_and_the_first_is_named(train: Path) -> 
         opened(train)
 
 
-def test_a_name_that_is_no_text_is_refused(train: Path) -> None:
+def test_a_non_utf8_name_is_refused(train: Path) -> None:
     for half in ("C", "M"):
         os.rename(train / f"a_{half}.png", os.fsencode(train) + b"/a\xff_" + half.encode() + b".png")
     with pytest.raises(InputError, match="has a name that is not UTF-8 text; rename it"):
@@ -72,7 +72,7 @@ def test_a_name_that_is_no_text_is_refused(train: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "link to a pipe"])
-def test_what_is_no_file_is_refused_instead_of_waited_for(kind: str, train: Path) -> None:
+def test_folders_and_pipes_are_refused_without_waiting(kind: str, train: Path) -> None:
     mask = train / "b_M.png"
     mask.unlink()
     if kind == "folder":

@@ -77,7 +77,7 @@ class TestClean:
         assert len(list_records(root / "out")) == made > 0
 
     @pytest.mark.parametrize("name", ["/tmp", "..", ".", "", "a/b", "*", f"{NAME}/../x", "p_FastDept?", "a\nb"])
-    def test_what_is_no_name_deletes_nothing(self, name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_an_invalid_name_deletes_nothing(self, name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         before = sorted(root.rglob("*"))
         assert self.clean(root, name, "--yes") == 2
         assert "is not the name of a data set" in capsys.readouterr().err
@@ -94,7 +94,7 @@ class TestClean:
         assert "is a link; nothing was deleted" in capsys.readouterr().err
         assert sorted(root.rglob("*")) == before
 
-    def test_a_link_among_the_records_goes_and_what_it_leads_to_stays(self, root: Path) -> None:
+    def test_a_link_among_the_records_goes_but_its_target_stays(self, root: Path) -> None:
         (root / "outside.png").write_text("precious")
         (root / "out" / "train" / f"{NAME}_00000099_C.png").symlink_to(root / "outside.png")
         assert self.clean(root, NAME, "--yes") == 0
@@ -114,7 +114,7 @@ def test_a_picture_exchanged_for_one_of_equal_size_is_noticed(kept: str, root: P
         generate_dataset(config(root))
 
 
-def test_added_pictures_are_told_from_changed_ones_and_how_they_can_join(root: Path) -> None:
+def test_added_and_changed_pictures_get_different_messages(root: Path) -> None:
     photo = root / "in" / "train" / "a.jpg"
     new = photo.with_name("new.jpg")
     new.write_bytes(photo.read_bytes() + b"another one")
@@ -168,7 +168,7 @@ def test_records_are_not_written_among_the_pictures(source: str, output: str, ro
     assert set(root.glob("*/**/*.*")) == before
 
 
-def test_figures_and_kept_depth_among_the_photos_are_no_photos(root: Path) -> None:
+def test_figures_and_kept_depth_among_the_photos_are_ignored(root: Path) -> None:
     photos = root / "in" / "eval"
     folders = {"run_dir": str(photos / "run"), "depth_cache": str(photos / "cache")}
     mine = config(root, prefix="mine", eval_only=True, **folders)
@@ -192,7 +192,7 @@ def test_frames_of_a_video_with_the_longest_name_are_saved(name: str, tmp_path: 
     assert all(len(frame.encode()) <= 240 and frame.startswith(name[:50]) for frame in frames)
 
 
-def test_examples_of_videos_with_long_and_equal_names_are_shown_and_one_cut_off_is_passed_over(tmp_path: Path) -> None:
+def test_examples_show_videos_with_long_or_equal_names_and_skip_truncated_ones(tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.mkv", scene("train/dahlia", FPS, (128, 96)))
     for name in ("may/a.mkv", "june/a.mkv", f"{'n' * 246}.mkv"):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -202,7 +202,7 @@ def test_examples_of_videos_with_long_and_equal_names_are_shown_and_one_cut_off_
     assert len({path for path in examples if path.is_file()}) == len(examples) == 3
 
 
-def test_only_what_does_not_fit_is_shortened() -> None:
+def test_only_long_names_are_shortened() -> None:
     assert fitting_name("n" * 236, ".png") == "n" * 236 + ".png"
     assert fitting_name("n" * 237, ".png") != fitting_name("n" * 238, ".png")
 

@@ -46,7 +46,7 @@ def test_bad_files_are_refused_with_the_reason(name: str, tmp_path: Path) -> Non
         read_picture(tmp_path / name)
 
 
-def test_entries_that_are_no_files_are_refused_with_the_reason(tmp_path: Path) -> None:
+def test_entries_other_than_files_are_refused_with_the_reason(tmp_path: Path) -> None:
     for name, reason in build_special(tmp_path).items():
         with pytest.raises(UnreadablePicture, match=reason):
             read_picture(tmp_path / name)

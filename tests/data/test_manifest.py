@@ -68,7 +68,7 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
         list(read_manifest(tmp_path, "a_M1"))
 
 
-def test_beginning_again_with_the_same_facts_is_fine_and_with_others_is_refused(tmp_path: Path) -> None:
+def test_restarting_is_allowed_with_the_same_facts_and_refused_with_others(tmp_path: Path) -> None:
     manifest.begin(tmp_path / "m" / "a", {"seed": 1, "resolution": None}, {"train": {"x": 1}})
     manifest.begin(tmp_path / "m" / "a", {"seed": 1, "resolution": None}, {"train": {"x": 1}, "eval": {"y": 1}})
     with pytest.raises(InputError, match=r"^resolution: .*resolution=None, not 392"):
@@ -90,7 +90,7 @@ def test_cleaning_shows_first_and_then_deletes_exactly_that(tmp_path: Path) -> N
     assert data_set_names(tmp_path) == ["a_M10", "a_M1_x", "aa_M1"]
 
 
-def test_cleaning_takes_marks_first_and_what_it_was_begun_with_last(tmp_path: Path) -> None:
+def test_cleaning_deletes_marks_first_and_parameters_last(tmp_path: Path) -> None:
     make_data_set(tmp_path, "a_M1")
     kinds = [
         "mark" if p.suffix == ".jsonl" else "hole" if "_M.png" in p.name else "picture" if ".png" in p.name else "facts"
@@ -128,7 +128,7 @@ def test_cleaning_nothing_is_no_error_and_says_what_there_is(
     assert "has no data set a_M; there is: a_M1" in said
 
 
-def test_shards_lock_each_for_itself(tmp_path: Path) -> None:
+def test_each_shard_has_its_own_lock(tmp_path: Path) -> None:
     with (
         manifest.lock(tmp_path, "a_M1", "0/2"),
         manifest.lock(tmp_path, "a_M1", "1/2"),
@@ -160,7 +160,7 @@ def test_another_number_of_shards_is_refused_while_one_is_running(tmp_path: Path
         pass  # a check whether a shard is being written doesn't block others
 
 
-def test_machines_that_write_the_same_file_of_a_shared_folder_dont_meet(tmp_path: Path) -> None:
+def test_machines_writing_the_same_file_of_a_shared_folder_dont_clash(tmp_path: Path) -> None:
     file = tmp_path / "parameters.json"
     with atomic_path(file) as mine:
         mine.write_text("mine")

@@ -49,7 +49,7 @@ def mixed_by_hand(picture: np.ndarray, hole: np.ndarray, shares: np.ndarray) -> 
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=14, max_size=14), min_size=2, max_size=2), st.integers(0, 99))
-def test_borders_are_mixed_as_a_walk_along_the_rows_does(rows: list[list[bool]], seed: int) -> None:
+def test_borders_are_mixed_as_by_a_loop_over_rows(rows: list[list[bool]], seed: int) -> None:
     hole, rng = np.array(rows), np.random.default_rng(seed)
     picture = rng.uniform(size=(3, *hole.shape)).astype(np.float32)
     shares = draw_mixed_border(rng, 1.0, len(rows))
@@ -73,7 +73,7 @@ def test_only_the_input_changes_and_only_right_of_holes(folder: Path) -> None:
             assert hole[0, row, max(0, column - BORDER_REACH) : column].any()
 
 
-def test_evaluation_is_mixed_the_same_way_at_every_look(folder: Path) -> None:
+def test_evaluation_is_mixed_the_same_way_every_time(folder: Path) -> None:
     plain = InpaintDataset(folder, training=False, crop_size=CROP)
     one, other = (
         InpaintDataset(folder, training=False, crop_size=CROP, chances=Chances(mixed_border=1.0)) for _ in range(2)

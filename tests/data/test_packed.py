@@ -43,7 +43,7 @@ def test_a_packed_record_is_the_pngs_bytes(pairs: list[tuple[Path, Path]]) -> No
         np.testing.assert_array_equal(records.read(number), read_record(picture, hole))
 
 
-def test_a_long_wait_for_it_is_not_silent(
+def test_a_long_wait_shows_progress(
     pairs: list[tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     open_packed(pairs[0][0].parent, pairs[:10])
@@ -60,7 +60,7 @@ def test_it_is_built_once(pairs: list[tuple[Path, Path]], monkeypatch: pytest.Mo
     assert open_packed(folder, pairs) is not None
 
 
-def test_runs_that_begin_with_a_new_data_set_at_once_all_read_the_pack(
+def test_runs_started_together_on_a_new_data_set_all_read_the_pack(
     pairs: list[tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once, one of them read the slow PNG files throughout, because its own index didn't fit the other's pack."""
@@ -94,7 +94,7 @@ def test_it_is_rebuilt_when_a_source_changes_or_the_set_grows(pairs: list[tuple[
     assert len(grown) == 21
 
 
-def test_half_a_pack_of_a_killed_training_does_not_stay(pairs: list[tuple[Path, Path]], tmp_path: Path) -> None:
+def test_a_half_pack_of_a_killed_training_is_removed(pairs: list[tuple[Path, Path]], tmp_path: Path) -> None:
     folder, left, live = pairs[0][0].parent, ".train.bin.123.tmp", ".train.bin.456.tmp"
     (tmp_path / ".packed").mkdir()
     for name, age in ((left, 7200), (live, 60)):

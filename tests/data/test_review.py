@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_can_be_brought_back_is_found_without_a_look_at_all_records(
+def test_restorable_records_are_found_without_reading_all_records(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delete_records(folder, ["train/a_FastDepth_00000001"])
@@ -66,7 +66,7 @@ def test_what_can_be_brought_back_is_found_without_a_look_at_all_records(
     assert folder / "train" not in looked, "the record browser asks at each record that is chosen"
 
 
-def test_a_long_look_at_the_masks_of_iw3_is_not_silent(
+def test_a_long_scan_of_iw3s_masks_shows_progress(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     list_records(folder)
@@ -92,7 +92,7 @@ def test_records_come_with_the_size_of_their_holes_with_and_without_a_manifest(f
     assert names(folder)[-1] == "eval/a_FastDepth_00000000"
 
 
-def test_the_half_of_a_pair_that_is_being_written_is_not_shown(folder: Path) -> None:
+def test_a_half_written_pair_is_not_shown(folder: Path) -> None:
     (folder / "train" / "a_FastDepth_00000009_C.png").write_bytes(b"")
     assert len(names(folder)) == 4
 
@@ -128,7 +128,7 @@ def test_an_eval_record_of_the_same_number_keeps_its_row(folder: Path) -> None:
 
 @pytest.mark.parametrize("then", ["list", "delete", "restore"])
 @pytest.mark.parametrize("survivors", [0, 1, 2, 3])
-def test_a_deletion_that_was_cut_off_anywhere_is_completed(
+def test_a_deletion_interrupted_anywhere_is_completed(
     folder: Path, survivors: int, then: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = ["train/a_FastDepth_00000000", "train/a_FastDepth_00000001"]
@@ -157,9 +157,7 @@ def test_a_deletion_that_was_cut_off_anywhere_is_completed(
     assert not (folder / DELETION_FILE).exists()
 
 
-def test_a_deletion_may_be_completed_by_who_lists_the_records_meanwhile(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_listing_the_records_meanwhile_may_complete_a_deletion(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = shutil.move
 
     def move(path: Path, target: Path) -> object:
@@ -179,7 +177,7 @@ def test_nothing_is_deleted_while_a_run_writes(folder: Path) -> None:
     assert len(names(folder)) == 4
 
 
-def test_what_was_deleted_comes_back_file_by_file_and_row_by_row(folder: Path) -> None:
+def test_deleted_records_are_restored_with_all_files_and_rows(folder: Path) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in (".png", ".jsonl")}
     gone = ["train/a_FastDepth_00000001", "eval/a_FastDepth_00000000"]
     delete_records(folder, gone)
@@ -189,9 +187,7 @@ def test_what_was_deleted_comes_back_file_by_file_and_row_by_row(folder: Path) -
     assert deleted_records(folder) == set()
 
 
-def test_bringing_back_that_was_cut_off_is_completed_by_the_same_again(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_restoration_completes_when_repeated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name, original = "train/a_FastDepth_00000001", shutil.move
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in (".png", ".jsonl")}
     delete_records(folder, [name])
@@ -211,7 +207,7 @@ def test_bringing_back_that_was_cut_off_is_completed_by_the_same_again(
 
 
 @pytest.mark.skipif(not OTHER_DISK.is_dir(), reason="this system has no file system in memory")
-def test_records_on_another_disk_are_deleted_and_brought_back(folder: Path) -> None:
+def test_records_on_another_disk_are_deleted_and_restored(folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=OTHER_DISK) as elsewhere:
         shutil.move(folder / "train", elsewhere)
         (folder / "train").symlink_to(Path(elsewhere) / "train")
@@ -223,7 +219,7 @@ def test_records_on_another_disk_are_deleted_and_brought_back(folder: Path) -> N
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
-def test_where_nothing_may_be_removed_no_deletion_is_begun(folder: Path) -> None:
+def test_no_deletion_begins_where_nothing_may_be_removed(folder: Path) -> None:
     (folder / "train").chmod(0o555)
     with pytest.raises(InputError, match=r"^data_dir: cannot write into .*train \(Permission denied\)"):
         delete_records(folder, names(folder)[:1])
@@ -231,7 +227,7 @@ def test_where_nothing_may_be_removed_no_deletion_is_begun(folder: Path) -> None
     (folder / "train").chmod(0o755)
 
 
-def test_bringing_back_leaves_alone_what_was_made_meanwhile(folder: Path) -> None:
+def test_restoring_leaves_newer_records_alone(folder: Path) -> None:
     name = "train/a_FastDepth_00000001"
     delete_records(folder, [name])
     write_pair(folder / "train", "a_FastDepth_00000001", 9)
@@ -240,7 +236,7 @@ def test_bringing_back_leaves_alone_what_was_made_meanwhile(folder: Path) -> Non
     assert (folder / f"{name}_M.png").read_bytes() == made
 
 
-def test_a_training_without_a_side_that_was_deleted_whole_says_how_it_comes_back(folder: Path) -> None:
+def test_training_with_a_deleted_split_says_how_to_restore_it(folder: Path) -> None:
     delete_records(folder, {name for name in names(folder) if name.startswith("eval/")})
     config = TrainConfig(data_dir=str(folder), model_dir=str(folder / "model"))
     with pytest.raises(
@@ -263,7 +259,7 @@ def test_a_name_with_line_breaks_is_marked_and_deleted_like_any_other(folder: Pa
     assert name in names(folder)
 
 
-def test_a_list_of_marks_that_somebody_spoilt_marks_nothing_else(folder: Path) -> None:
+def test_a_damaged_list_of_marks_marks_nothing_else(folder: Path) -> None:
     (folder / MARKS_FILE).write_text("../x\n\ntrain/\ntrain/a_FastDepth_00000001\n")
     assert read_marks(folder) == {"train/a_FastDepth_00000001"}
 

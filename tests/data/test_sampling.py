@@ -117,7 +117,7 @@ def test_training_crop_picks_the_candidate_with_the_best_hole(trial: dict[str, A
     assert best_crop(hole, candidates, 256) == candidates[trial["index_if_the_mask_were_scored"]]
 
 
-def test_of_crops_that_are_mostly_hole_the_one_nearest_to_half_is_taken() -> None:
+def test_if_all_crops_are_mostly_hole_the_one_nearest_half_is_taken() -> None:
     hole = np.arange(192)[None].repeat(64, axis=0) < 160
     assert best_crop(hole, [(0, 0), (0, 100), (0, 128), (0, 64)], 64) == (0, 128)
 

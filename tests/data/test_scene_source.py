@@ -62,7 +62,7 @@ def test_shards_and_workers_make_the_same_bytes(pictures: Path, made: Path, tmp_
     assert contents(tmp_path) == contents(made)
 
 
-def test_a_data_set_begun_before_there_were_photo_scenes_goes_on_without(pictures: Path, tmp_path: Path) -> None:
+def test_a_data_set_older_than_photo_scenes_continues_without(pictures: Path, tmp_path: Path) -> None:
     new, old = (config(pictures, tmp_path / name, eval_only=True, scenes=2) for name in ("new", "old"))
     generate_dataset(new)
     begun = [manifest_folder(run.output_dir, "t_FastDepth") / PARAMETERS_FILE for run in (new, old)]

@@ -134,7 +134,7 @@ class TestReading:
         assert [moment.time for moment in moments] == pytest.approx((times - times[0]).tolist(), abs=0.002)
         assert np.abs(picture_at(path, moments[11]).astype(int) - frames[11]).max() <= 3
 
-    def test_of_interlaced_frames_one_field_is_kept(self, tmp_path: Path) -> None:
+    def test_one_field_of_interlaced_frames_is_kept(self, tmp_path: Path) -> None:
         fields = list(scene("train/dahlia", 2 * FPS, travel=1.0))
         odd_rows, pairs = np.arange(192)[:, None, None] % 2, zip(fields[::2], fields[1::2], strict=True)
         frames = [np.where(odd_rows, second, first) for first, second in pairs]
@@ -153,7 +153,7 @@ class TestReading:
                     target.mux(packet)
         assert picture_at(tmp_path / "wide.mp4", taken(tmp_path / "wide.mp4")[0]).shape == (192, 384, 3)
 
-    def test_pixels_that_cannot_be_converted_are_a_reason_and_no_crash(self) -> None:
+    def test_pixels_that_cannot_be_converted_give_a_reason(self) -> None:
         with pytest.raises(UnreadablePicture, match="has pixels in the format xv30be, which cannot be converted"):
             look_at(av.VideoFrame(64, 64, "xv30be"))
 
@@ -172,14 +172,14 @@ class TestReading:
             assert np.abs(seen.astype(int) - frames[index]).max() <= 3
         readers.close()
 
-    def test_only_so_many_videos_stay_open(self, two_scenes: TwoScenes, tmp_path: Path) -> None:
+    def test_only_a_few_videos_stay_open(self, two_scenes: TwoScenes, tmp_path: Path) -> None:
         readers, moment = VideoReaders(2), taken(two_scenes[0])[0]
         for number in range(5):
             readers.read(Path(shutil.copy(two_scenes[0], tmp_path / f"{number}.mkv")), moment)
         assert sum(str(tmp_path) in one.path for one in psutil.Process().open_files()) == 2
         readers.close()
 
-    def test_a_frame_is_found_from_the_beginning_where_seeking_leads_past_it(self, two_scenes: TwoScenes) -> None:
+    def test_a_frame_is_read_from_the_start_if_seeking_goes_past_it(self, two_scenes: TwoScenes) -> None:
         path, frames = two_scenes
         _, moments = survey(path, 100.0, 0.0)
         misled = dataclasses.replace(moments[3], key=moments[30].stamp)
@@ -189,7 +189,7 @@ class TestReading:
         readers.close()
 
     @pytest.mark.parametrize(("ending", "codec"), [(".ts", "libx264"), (".mpg", "mpeg2video")])
-    def test_frames_of_mpeg_streams_are_not_looked_for_from_the_beginning(
+    def test_frames_of_mpeg_streams_are_not_read_from_the_beginning(
         self, ending: str, codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = write_video(tmp_path / f"recorded{ending}", scene("train/dahlia", 5 * FPS), codec, gop=12)
@@ -262,7 +262,7 @@ class TestBadFiles:
         (tmp_path / "header.mkv").write_bytes(data[: data.index(b"\x1f\x43\xb6\x75")])  # up to the first cluster
         assert "cannot be opened as a video: End of file" in refusal(tmp_path / "header.mkv")
 
-    def test_a_format_that_nobody_here_can_decode(self, tmp_path: Path) -> None:
+    def test_a_format_without_a_decoder(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "a.mp4", scene("train/dahlia", 2))
         path.write_bytes(path.read_bytes().replace(b"avc1", b"new1"))
         assert "has pictures in a format that cannot be decoded here" in refusal(path)
@@ -402,7 +402,7 @@ class TestChoice:
         assert choice.scenes == 1
         assert "at a cut or in a blend" not in choice.left_out
 
-    def test_looks_are_limited_per_second_and_the_beginning_can_be_left_out(self, two_scenes: TwoScenes) -> None:
+    def test_frames_per_second_are_limited_and_the_start_can_be_skipped(self, two_scenes: TwoScenes) -> None:
         _, moments = survey(two_scenes[0], 3.0, 1.5)
         assert moments[0].time == 1.5
         assert np.diff([moment.time for moment in moments]).min() >= 0.33
@@ -436,7 +436,7 @@ class TestChoice:
         assert shares[longest] >= shares[shortest]
 
     @given(st.integers(1, 60), st.integers(1, 80))
-    def test_parts_of_a_scene_hold_each_look_once(self, looks: int, n: int) -> None:
+    def test_scene_parts_hold_each_frame_once(self, looks: int, n: int) -> None:
         members = np.arange(looks) * 2
         parts = split_evenly(members, np.ones(looks * 2), n)
         assert np.concatenate(parts).tolist() == members.tolist()
@@ -499,7 +499,7 @@ class TestDataSet:
             generate_dataset(config(sources, tmp_path, shard=shard, **options))
         assert contents(tmp_path) == contents(made[0])
 
-    def test_an_interrupted_run_goes_on(self, sources: Path, made: Made, tmp_path: Path) -> None:
+    def test_an_interrupted_run_resumes(self, sources: Path, made: Made, tmp_path: Path) -> None:
         def stop(done: int, total: int, message: str) -> None:
             if done == 3:
                 raise KeyboardInterrupt
@@ -545,18 +545,18 @@ class TestDataSet:
         generate_dataset(config(sources, tmp_path, eval_only=True))
         assert not (tmp_path / "frames").exists()
 
-    def test_other_sampling_of_a_begun_data_set_is_refused(self, sources: Path, made: Made) -> None:
+    def test_changed_sampling_of_a_data_set_is_refused(self, sources: Path, made: Made) -> None:
         with pytest.raises(InputError, match=r"^video_interval: .*begun with video_interval=0\.5, not 0\.7"):
             generate_dataset(config(sources, made[0], video_interval=0.7))
 
-    def test_depth_maps_from_files_are_not_there_for_frames(self, sources: Path, tmp_path: Path) -> None:
+    def test_depth_maps_from_files_do_not_apply_to_frames(self, sources: Path, tmp_path: Path) -> None:
         report = generate_dataset(config(sources, tmp_path, model_type="File", resolution=None, eval_only=True))
         assert {reason for _, reason in report.skipped} == {
             "gets no depth: maps of model_type=File belong to pictures, not to frames of videos"
         }
 
     @pytest.mark.parametrize(("axis", "words"), [(1, "side by side"), (0, "one above the other"), (None, "")])
-    def test_a_3d_film_is_said_to_show_two_views(self, axis: int | None, words: str, tmp_path: Path) -> None:
+    def test_a_3d_film_is_reported_as_two_views(self, axis: int | None, words: str, tmp_path: Path) -> None:
         """Each frame would become one picture of two halves. A frame beside its mirror image is no stereo pair."""
         frames = list(scene("train/fig_bowl", FPS, (256, 256)))
         others = (f[:, ::-1] if axis is None else np.roll(f, 6, 1) for f in frames)
@@ -585,7 +585,7 @@ class TestAutomaticDivision:
             shutil.copy(path, tmp_path / "flat")
         return tmp_path / "flat"
 
-    def test_frames_of_a_video_never_straddle(self, flat: Path, tmp_path: Path) -> None:
+    def test_frames_of_a_video_stay_together(self, flat: Path, tmp_path: Path) -> None:
         report = generate_dataset(config(flat, tmp_path / "out", eval_fraction=0.5))
         sides: dict[str, set[str]] = {}
         for row in records(tmp_path / "out"):
@@ -604,7 +604,7 @@ class TestAutomaticDivision:
         ):
             generate_dataset(config(tmp_path, tmp_path / "out", eval_fraction=0.0))
 
-    def test_a_side_that_gets_no_file_is_refused_where_it_is_the_only_one(self, flat: Path, tmp_path: Path) -> None:
+    def test_a_side_without_files_is_refused_if_it_is_the_only_one(self, flat: Path, tmp_path: Path) -> None:
         with pytest.raises(
             InputError, match=r"is for eval/ \(by name, eval_fraction 0: 3 files to train/.* another eval_"
         ):
@@ -647,9 +647,7 @@ def test_a_survey_keeps_no_frames_however_long_the_video(tmp_path: Path, monkeyp
     assert max(used[40:]) - used[40] < 100 << 20  # 80 frames kept would be 189 MB
 
 
-def test_in_the_working_folder_a_name_with_a_colon_is_a_file_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_with_a_colon_in_the_working_folder_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_video(Path("v.mp4"), scene("train/dahlia", FPS))
     Path("v.mp4").rename("http:day 1.mp4")

@@ -50,7 +50,7 @@ def test_psnr_is_that_of_hole_pixels(evaluation: Evaluation) -> None:
             assert score.hole_pixels == WIDE_PIXELS + NARROW_PIXELS
 
 
-def test_a_gpu_without_room_for_a_checkpoints_fill_is_said_in_one_sentence(
+def test_lack_of_gpu_memory_for_a_checkpoint_is_reported(
     records: InpaintDataset, generator: LightInpaintV1, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_room = Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory. Tried to ..."))
@@ -91,7 +91,7 @@ def test_no_fill_sees_the_truth(records: InpaintDataset) -> None:
     assert seen == [(0.0, "right")] * 4
 
 
-def test_what_a_fill_does_to_its_hole_and_beyond_white_changes_no_figure(records: InpaintDataset) -> None:
+def test_changing_its_hole_or_exceeding_white_changes_no_figure(records: InpaintDataset) -> None:
     def rude(picture: Tensor, hole: Tensor, eye: str) -> Tensor:
         filled = torch.where(hole, 1.7, picture)
         hole.zero_()
@@ -157,7 +157,7 @@ def test_bootstrap_draws_pictures_not_records() -> None:
     assert bootstrap([*values, math.nan], [str(n) for n in range(21)]).mean == 25
 
 
-def test_everybody_gets_the_same_interval() -> None:
+def test_the_interval_is_reproducible() -> None:
     interval = bootstrap([1.3**n for n in range(12)], list("abcdefghijkl"))
     assert (interval.low, interval.high) == pytest.approx((3.3995051, 9.317112), abs=1e-4)
 
@@ -188,14 +188,14 @@ def test_progress_and_max_records(records: InpaintDataset) -> None:
     assert calls == [(1, 2, "toy_0"), (2, 2, "toy_2")]
 
 
-def test_nothing_to_judge_is_said(records: InpaintDataset, evaluation: Evaluation) -> None:
+def test_absent_fills_are_refused(records: InpaintDataset, evaluation: Evaluation) -> None:
     with pytest.raises(InputError, match="fills: none given"):
         evaluate({}, records)
     with pytest.raises(InputError, match="'nobody' was not evaluated"):
         evaluation.of("nobody")
 
 
-def test_tables_show_only_what_somebody_has(evaluation: Evaluation) -> None:
+def test_tables_leave_out_empty_columns(evaluation: Evaluation) -> None:
     assert "LPIPS ↓" in table(evaluation)
     assert "LPIPS-VGG" not in table(evaluation)
     assert "SIoU" not in table(evaluation)
@@ -220,14 +220,14 @@ def artefacts(*values: float) -> Evaluation:
         ((0.3, math.nan), "by bootstrap over pictures."),  # one picture: no interval, so no verdict
     ],
 )
-def test_the_verdict_says_of_a_grid_what_the_artefact_score_knows(values: tuple[float, ...], words: str) -> None:
+def test_the_verdict_on_a_grid_follows_the_artefact_score(values: tuple[float, ...], words: str) -> None:
     evaluation = artefacts(*values)
     said = verdict(evaluation)
     assert said.endswith(words)
     assert "nan" not in (said + tables(evaluation)).lower()
 
 
-def test_where_a_figure_does_not_exist_stands_a_dash(tmp_path: Path) -> None:
+def test_a_dash_stands_for_a_missing_figure(tmp_path: Path) -> None:
     """One fill's holes are too small for an artefact score; no other figure can be missing in this way."""
     scores = (
         *artefacts(0.1, 0.2).scores,
@@ -286,7 +286,7 @@ def test_both_networks_of_lpips_can_judge(records: InpaintDataset) -> None:
     assert figures["lpips"] != figures["lpips_vgg"]
 
 
-def test_against_each_other_fill_positive_means_better() -> None:
+def test_a_positive_advantage_means_better() -> None:
     def pair(record: str, psnr: float, lpips: float) -> list[Score]:
         nothing = dict.fromkeys(METRICS, math.nan)
         mine = Score(record, record, "mine", 1, nothing | {"psnr": psnr + 1, "lpips": lpips - 0.1})
@@ -328,13 +328,13 @@ class TestInOneSentence:
         said = headline(self.results(row=20.0, telea=19.0, model=22.3), "model")
         assert said == "On photos best, by 2.3 dB; on scenes 2.7 dB behind row fill."
 
-    def test_a_single_picture_makes_nothing_sure(self) -> None:
+    def test_a_single_picture_proves_nothing(self) -> None:
         said = headline(self.results(1, row=20.0, model=22.3), "model")
         assert (
             said == "On photos best, by 2.3 dB (not significant); on scenes 2.7 dB behind row fill (not significant)."
         )
 
-    def test_less_than_is_shown_is_neither_ahead_nor_behind(self) -> None:
+    def test_a_difference_that_rounds_to_0_is_level(self) -> None:
         assert headline(self.results(row=20.0, model=20.02), "model").startswith("On photos level with row fill;")
 
     def test_what_fine_tuning_changed(self) -> None:

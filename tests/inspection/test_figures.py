@@ -50,7 +50,7 @@ def test_a_saved_figure_is_an_opaque_picture(tmp_path: Path, data_folder: Path) 
         figures.save_figure(figures.contact_sheet(pairs(data_folder), 1), tmp_path / "sheet.jpg")
 
 
-def test_names_in_chinese_signs_take_a_font_that_has_them_and_none_is_no_warning(
+def test_chinese_names_use_a_font_that_has_them_and_lacking_one_gives_no_warning(
     data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for path in (data_folder / "train").iterdir():
@@ -69,7 +69,7 @@ def test_statistics_of_a_large_data_set_read_some_of_it_and_say_so(
     assert "records (3 of 5)" in words(figures.hole_histogram(pairs(data_folder)))
 
 
-def test_contact_sheet_tells_the_hole_share_of_each_record(data_folder: Path) -> None:
+def test_contact_sheet_shows_the_hole_share_of_each_record(data_folder: Path) -> None:
     share = (30 * 2 + 50 * 12) / 96**2
     assert words(figures.contact_sheet(find_pairs(data_folder / "train"), 2)).count(f"{share:.1%} hole") == 2
     assert words(figures.contact_sheet(pairs(data_folder), 12)).count("hole") == 5
@@ -121,7 +121,7 @@ def test_each_parameter_is_varied_alone() -> None:
     assert "hole method warp_back" in said
 
 
-def test_extremes_tell_the_figures_they_were_chosen_by(tmp_path: Path) -> None:
+def test_extremes_show_the_figures_they_were_chosen_by(tmp_path: Path) -> None:
     write_records(tmp_path / "eval", 3, textured=True, side=256)
     for number, mask in enumerate(sorted((tmp_path / "eval").glob("*_M.png"))):
         hole = np.array(Image.open(mask))
@@ -189,7 +189,7 @@ def test_empty_lists_are_refused() -> None:
         figures.contact_sheet([])
 
 
-def test_whatever_has_a_scale_says_of_what(tmp_path: Path, data_folder: Path, records: InpaintDataset) -> None:
+def test_every_scale_is_labelled(tmp_path: Path, data_folder: Path, records: InpaintDataset) -> None:
     csv_file = tmp_path / "loss.csv"
     csv_file.write_text(LOSSES)
     evaluation = evaluate({"row": row_fill}, records)

@@ -127,7 +127,7 @@ def levels(picture, hole, eye):
 """
 
 
-def test_all_are_those_that_run_here_in_their_order() -> None:
+def test_all_means_every_available_fill_in_order() -> None:
     assert list(make_fills("all")) == list(FILLS) == list(FILL_NAMES)
     assert list(make_fills("telea, row")) == ["telea", "row"]
 
@@ -137,7 +137,7 @@ def test_biharmonic_is_left_out_of_all_where_it_cannot_run(monkeypatch: pytest.M
     assert list(make_fills("all")) == [name for name in FILLS if name != "biharmonic"]
 
 
-def test_a_function_of_ones_own_joins_in(tmp_path: Path, records: InpaintDataset) -> None:
+def test_custom_functions_are_fills(tmp_path: Path, records: InpaintDataset) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     fills = make_fills(f"row, {tmp_path / 'mine.py'}:grey")
     assert list(fills) == ["row", "grey"]
@@ -155,12 +155,12 @@ def test_the_fill_in_the_documentation_works_as_it_stands(tmp_path: Path, record
     assert evaluate(fills, records, max_records=1).mean("mean_fill", "psnr").mean > 10
 
 
-def test_a_model_file_joins_in(tmp_path: Path, generator: LightInpaintV1) -> None:
+def test_model_files_are_fills(tmp_path: Path, generator: LightInpaintV1) -> None:
     save_model(generator, tmp_path / "other.pth")
     assert isinstance(make_fills(f"{tmp_path / 'other.pth'}", "cpu")["other"], Inpainter)
 
 
-def test_no_fill_takes_the_place_of_another_that_is_called_alike(
+def test_no_fill_replaces_another_of_the_same_name(
     tmp_path: Path, generator: LightInpaintV1, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = f"{LightInpaintV1.name}.pth"
@@ -208,7 +208,7 @@ def test_fills_that_cannot_work_are_refused(tmp_path: Path, records: InpaintData
         evaluate(make_fills(f"{file}:levels"), records)
 
 
-def test_simpler_fills_in_thin_holes_make_a_network_better_and_leaves_wide_holes_alone() -> None:
+def test_simple_fills_in_thin_holes_improve_a_network_and_leave_wide_holes_alone() -> None:
     network = Inpainter(RELEASED)
     made: dict[str, torch.Tensor] = {}
 
@@ -227,7 +227,7 @@ def test_simpler_fills_in_thin_holes_make_a_network_better_and_leaves_wide_holes
     assert judged.mean("mixed", "psnr").mean > judged.mean("network", "psnr").mean
 
 
-def test_a_thin_hole_at_the_border_stays_the_networks() -> None:
+def test_a_thin_hole_at_the_border_is_left_alone() -> None:
     picture, hole = torch.zeros(1, 3, 4, 12), torch.zeros(1, 1, 4, 12, dtype=torch.bool)
     hole[..., [0, 5, -1]] = True
     filled = simple_in_thin_holes(lambda picture, hole, eye: torch.where(hole, 0.7, picture))(picture, hole, "right")
@@ -235,13 +235,13 @@ def test_a_thin_hole_at_the_border_stays_the_networks() -> None:
 
 
 @pytest.mark.parametrize(("width", "share"), [(1, 1.0), (2, 0.5), (3, 0.5), (4, 0.0)])
-def test_the_thinner_a_hole_the_more_of_row_fill_goes_into_it(width: int, share: float) -> None:
+def test_thinner_holes_contain_more_row_fill(width: int, share: float) -> None:
     picture, hole = one_row([0.9] * 3 + [0.0] * width + [0.4] * 3, "..." + "#" * width + "...")
     filled = simple_in_thin_holes(lambda picture, hole, eye: picture.masked_fill(hole, 0))(picture, hole, "right")
     assert filled[0, 0, 0, 3 : 3 + width].tolist() == pytest.approx([0.4 * share] * width, abs=0.001)
 
 
-def test_one_surface_goes_on_behind_a_thin_hole_and_another_one_does_not() -> None:
+def test_thin_holes_continue_one_surface_but_do_not_mix_two() -> None:
     def black(picture: torch.Tensor, hole: torch.Tensor, eye: str) -> torch.Tensor:
         return picture.masked_fill(hole, 0)
 
@@ -251,7 +251,7 @@ def test_one_surface_goes_on_behind_a_thin_hole_and_another_one_does_not() -> No
         assert filled[0, 0, 0, 2].item() == pytest.approx(expected[0], abs=0.002)
 
 
-def test_thin_holes_of_a_large_picture_takes_little_memory() -> None:
+def test_thin_holes_of_a_large_picture_take_little_memory() -> None:
     """12 megapixels are 144 MB as float32. Measured in a process of its own, since this one's peak tells nothing."""
     code = """if True:
         import resource, torch

@@ -11,7 +11,7 @@ SIZE = '"num_samples": 64'
 SMALL = '"num_samples": 1, "batch_size": 1, "backward_step": 1, "crop_size": 72, "amp": "off"'
 
 
-def test_parts_of_ones_own_from_python(
+def test_the_code_on_the_page_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = (ROOT / "docs" / "from_python.md").read_text(encoding="utf-8")

@@ -50,7 +50,7 @@ def whole_frame(model: LightInpaintV1, picture: Tensor, hole: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (16, 200), (100, 60), (128, 192), (250, 130)])
 @torch.inference_mode()
-def test_with_all_windows_in_reach_the_result_is_that_of_the_whole_frame(
+def test_all_windows_together_give_the_result_of_the_whole_frame(
     generator: LightInpaintV1, height: int, width: int
 ) -> None:
     fill = Inpainter(generator)
@@ -60,7 +60,7 @@ def test_with_all_windows_in_reach_the_result_is_that_of_the_whole_frame(
 
 
 @torch.inference_mode()
-def test_every_weight_counts_so_that_no_layer_can_be_forgotten_in_the_windows(generator: LightInpaintV1) -> None:
+def test_every_weight_counts_so_windows_cannot_leave_out_a_layer(generator: LightInpaintV1) -> None:
     """The other tests here compare windows with whole frames on this network."""
     model, picture, hole = copy.deepcopy(generator), photo(40, 40), strips(40, 40, 2)
     before = model.infer(picture, hole)
@@ -85,7 +85,7 @@ def test_holes_along_all_borders_are_filled_as_in_the_whole_frame(
 
 
 @torch.inference_mode()
-def test_inside_holes_it_equals_the_whole_frame_within_one_level(generator: LightInpaintV1) -> None:
+def test_holes_equal_the_whole_frame_within_one_level(generator: LightInpaintV1) -> None:
     usual, short = Inpainter(generator), Inpainter(generator)
     short.reach = 16
     picture = photo(448, 512)
@@ -165,7 +165,7 @@ def test_what_lies_in_the_hole_does_not_matter(generator: LightInpaintV1) -> Non
 
 
 @torch.inference_mode()
-def test_the_hole_may_be_taken_as_it_is(generator: LightInpaintV1) -> None:
+def test_closing_the_hole_is_optional(generator: LightInpaintV1) -> None:
     fill = Inpainter(generator)
     fill.reach = FAR
     picture, hole = photo(100, 120), strips(100, 120, 2)
@@ -198,7 +198,7 @@ def test_soft_holes_count_wherever_they_are_above_zero(generator: LightInpaintV1
 
 
 @torch.inference_mode()
-def test_no_hole_gives_the_picture_and_all_hole_gives_numbers(generator: LightInpaintV1) -> None:
+def test_no_hole_gives_the_picture_and_all_hole_finite_values(generator: LightInpaintV1) -> None:
     picture = photo(70, 64)
     assert torch.equal(Inpainter(generator)(picture, torch.zeros(1, 1, 70, 64)), picture)
     filled = Inpainter(generator)(picture, torch.ones(1, 1, 70, 64))
@@ -232,7 +232,7 @@ def test_what_cannot_work_is_refused_in_one_sentence(generator: LightInpaintV1) 
         Inpainter(torch.nn.Linear(1, 1))
 
 
-def test_touched_windows_can_be_counted_by_eye() -> None:
+def test_touched_windows_by_hand() -> None:
     area = torch.zeros(1, 24, 24)
     area[0, 8, 15] = 1  # rows 64..71, columns 120..127 px: upper right corner of the window in the middle
     middle = [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
@@ -242,7 +242,7 @@ def test_touched_windows_can_be_counted_by_eye() -> None:
     assert touched_windows(area, shifted=True).int().nonzero().tolist() == [[1, 2]]
 
 
-def test_a_neighbour_that_is_not_there_is_the_nearest_cell_inside() -> None:
+def test_a_missing_neighbour_is_the_nearest_cell_inside() -> None:
     windows = WindowSet(torch.tensor([[True, False], [True, True]]))  # cells 0..3, none, 4..7, 8..11
     around = neighbours(windows.cells(2), torch.tensor([[0, 0], [1, 1], [2, 2]]))
     assert around.tolist() == [
@@ -253,7 +253,7 @@ def test_a_neighbour_that_is_not_there_is_the_nearest_cell_inside() -> None:
     assert windows.slots(torch.tensor([[1, 1], [0, 1]])).tolist() == [2, -1]
 
 
-def test_only_what_the_next_layer_takes_values_from_is_planned() -> None:
+def test_only_inputs_of_the_next_layer_are_planned() -> None:
     area = torch.zeros(1, 64, 64)  # 512 px, 8 x 8 windows
     area[0, 28, 28] = 1  # in the window at row 3, column 3
     needed, (*steps, last) = plan(area, FAR, [True, False, True, False, True])
@@ -296,7 +296,7 @@ def test_bfloat16_stays_near_float32(generator: LightInpaintV1) -> None:
 
 @pytest.mark.attack
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_pixel_that_is_no_number_beside_a_hole_does_not_spread(value: float, generator: LightInpaintV1) -> None:
+def test_a_nan_pixel_beside_a_hole_does_not_spread(value: float, generator: LightInpaintV1) -> None:
     picture, hole = torch.full((3, 96, 96), 0.5), torch.zeros(1, 96, 96, dtype=torch.bool)
     hole[:, 40:60, 40:50] = True
     picture[:, 50, 38] = value

@@ -19,7 +19,7 @@ def grey(picture, hole, eye):
 
 @pytest.mark.attack
 @pytest.mark.slow
-def test_evaluate_leaves_tables_figures_words_and_one_html_file(
+def test_evaluate_writes_tables_figures_text_and_one_html_file(
     tmp_path: Path, generator: LightInpaintV1, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_model(generator, tmp_path / "model.pth")

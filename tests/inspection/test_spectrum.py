@@ -49,7 +49,7 @@ def test_batches_add_up() -> None:
         torch.testing.assert_close(total, first + second)
 
 
-def test_without_a_hole_there_is_nothing() -> None:
+def test_without_a_hole_the_power_is_0() -> None:
     frequencies, power = spectrum(*step_products(noise(1), torch.zeros(2, 1, SIZE, SIZE, dtype=torch.bool)))
     assert (power < 1e-8).all()
     assert (frequencies[0], frequencies[-1]) == (0, 0.5)

@@ -113,7 +113,7 @@ def test_a_flat_scene_on_the_screen_plane_stays_as_it_is() -> None:
     assert not pair.left_hole.any()
 
 
-def test_edge_dilation_takes_the_rim_along(picture: torch.Tensor, depth: torch.Tensor) -> None:
+def test_edge_dilation_moves_the_rim_along(picture: torch.Tensor, depth: torch.Tensor) -> None:
     plain, dilated = (stereo_pair(picture, depth, 8, 0, edge_dilation=rounds) for rounds in (0, 2))
     for hole, grown in ((plain.left_hole, dilated.left_hole), (plain.right_hole, dilated.right_hole)):
         assert not torch.equal(hole, grown)
@@ -148,7 +148,7 @@ def test_pairs_saved_within_a_second_are_all_kept(tmp_path: Path) -> None:
     assert len(list((tmp_path / "old").glob("*/a_LR.png"))) == 2
 
 
-def test_what_a_killed_job_left_beside_its_pictures_goes_when_it_is_old(tmp_path: Path) -> None:
+def test_old_leftovers_of_a_killed_job_are_removed(tmp_path: Path) -> None:
     pair = pair_of((0.1,) * 3, (0.9,) * 3)
     if not (child := os.fork()):
         StereoPair.wiggle = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign,assignment,return-value]
@@ -162,7 +162,7 @@ def test_what_a_killed_job_left_beside_its_pictures_goes_when_it_is_old(tmp_path
     assert set(tmp_path.iterdir()) == set(made)
 
 
-def test_no_room_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
@@ -188,7 +188,7 @@ def test_red_glass_sees_the_left_eye_and_cyan_glass_the_right_eye() -> None:
     assert right_only[1:].min() > 250
 
 
-def test_the_wiggle_swings_for_ever(picture: torch.Tensor, depth: torch.Tensor) -> None:
+def test_the_wiggle_loops_for_ever(picture: torch.Tensor, depth: torch.Tensor) -> None:
     with Image.open(io.BytesIO(stereo_pair(picture, depth, 8, 0, row_fill).wiggle())) as gif:
         assert gif.n_frames == 2
         assert gif.size == (WIDTH, HEIGHT)
@@ -278,7 +278,7 @@ def test_one_line_makes_a_stereo_pair_of_a_picture_with_a_checkpoint(
     "place",
     ["depth.fastdepth.FastDepthNetwork.forward", "inspection.inpainter.cut_windows", "inspection.stereo.warp_to_eye"],
 )
-def test_a_gpu_without_room_is_said_in_one_sentence(
+def test_lack_of_gpu_memory_is_reported(
     place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.effect_noise((80, 72), 90).convert("RGB").save(tmp_path / "x.png")
@@ -290,9 +290,7 @@ def test_a_gpu_without_room_is_said_in_one_sentence(
     assert said == "inpaintkit: the memory of cpu doesn't suffice; give a smaller picture or device=cpu"
 
 
-def test_a_fill_that_cannot_be_had_is_refused_before_the_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unavailable_fill_is_refused_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (80, 72)).save(tmp_path / "x.png")
     (tmp_path / "cut.pth").write_text("short")
     assert main(["stereo", str(tmp_path / "x.png"), "--fill", str(tmp_path / "cut.pth"), "-o", str(tmp_path)]) == 2
@@ -307,7 +305,7 @@ def test_a_pair_takes_a_single_known_fill(name: str) -> None:
         stereo_fill(StereoConfig(fill=name))
 
 
-def test_a_pair_and_the_fills_beside_it_are_made_on_the_device_that_is_asked_for(tmp_path: Path) -> None:
+def test_a_pair_and_the_fills_beside_it_are_made_on_the_chosen_device(tmp_path: Path) -> None:
     Image.new("RGB", (80, 72)).save(tmp_path / "x.png")
     absent = {"device": "cuda:99"}
     for made in (
@@ -320,9 +318,7 @@ def test_a_pair_and_the_fills_beside_it_are_made_on_the_device_that_is_asked_for
             made()
 
 
-def test_holes_are_filled_in_whichever_arithmetic_is_fast_and_hardly_differ_by_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fills_use_the_fastest_arithmetic_and_hardly_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Image.open(SAMPLES / "eval" / "astronaut.jpg") as image:
         image.resize((256, 256)).save(tmp_path / "a.png")
     views = []
@@ -335,7 +331,7 @@ def test_holes_are_filled_in_whichever_arithmetic_is_fast_and_hardly_differ_by_i
     assert 0 < np.abs(views[0] - views[1]).max() <= MOST_BY_ROUNDING
 
 
-def test_a_picture_whose_name_is_no_text_gets_its_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_with_a_non_utf8_name_gets_its_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = tmp_path / "a\udcff.png"
     Image.effect_noise((64, 64), 90).convert("RGB").save(name)
     monkeypatch.setattr("sys.stdout", said := io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
@@ -344,7 +340,7 @@ def test_a_picture_whose_name_is_no_text_gets_its_pair(tmp_path: Path, monkeypat
     assert "a\\udcff_png_FastDepth_LR.jpg" in said.buffer.getvalue().decode()  # type: ignore[attr-defined]
 
 
-def test_pictures_with_names_alike_have_results_of_their_own(tmp_path: Path) -> None:
+def test_pictures_with_similar_names_get_separate_results(tmp_path: Path) -> None:
     for name in ("a__b", "a_b"):
         Image.effect_noise((64, 64), 90).convert("RGB").save(tmp_path / name, "PNG")
         assert main(["stereo", str(tmp_path / name), "-o", str(tmp_path / "out"), "--fill", "row"]) == 0
@@ -353,7 +349,7 @@ def test_pictures_with_names_alike_have_results_of_their_own(tmp_path: Path) -> 
     assert "old" not in names
 
 
-def test_the_pair_of_another_fill_is_kept_and_the_same_again_leaves_one(
+def test_pairs_of_other_fills_are_kept_and_a_repeat_adds_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photo, out = SAMPLES / "eval" / "astronaut.jpg", tmp_path / "out"

@@ -93,7 +93,7 @@ def _to_the_border() -> tuple[Tensor, Tensor, Tensor]:
     return left, scene.view("right", DIVERGENCE, 0.0), depth * 10
 
 
-def test_a_wrong_sign_and_a_wrong_unit_are_said() -> None:
+def test_wrong_signs_and_units_are_reported() -> None:
     left, right, disparity = rendered()
     with pytest.raises(InputError, match="wrong sign"):
         stereo_case(left, right, -disparity, "p")
@@ -182,7 +182,7 @@ def test_a_disparity_beyond_float32_counts_as_not_measured(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("mode", ["RGB", "P", "1"])
-def test_colour_png_is_no_disparity(mode: str, tmp_path: Path) -> None:
+def test_a_colour_png_is_refused(mode: str, tmp_path: Path) -> None:
     Image.new(mode, (4, 4), 1).save(tmp_path / "d.png")
     with pytest.raises(InputError, match=r"instead of one number per pixel|stand for colours"):
         read_disparity(tmp_path / "d.png")

@@ -47,7 +47,7 @@ def post(texture: torch.Tensor | None = None, depth: float = 1.0) -> Scene:
     return Scene((HEIGHT, WIDTH), (Layer(everywhere, (0.0, 0.0, 0.0), wall), Layer(outline, (depth, 0.0, 0.0), red)))
 
 
-def test_a_scene_asks_for_what_the_post_hid() -> None:
+def test_the_hole_is_what_the_post_hid() -> None:
     case = scene_case(post(), DIVERGENCE, CONVERGENCE, "post")
     # The post is seen 8 px further left, at 32..41; columns 42..49 of the wall come into view.
     assert case.hole[0, 0].any(0).nonzero().flatten().tolist() == list(range(42, 50))
@@ -82,7 +82,7 @@ def test_edge_dilation_moves_mixed_colours_along_with_the_near_object() -> None:
     assert left_over[2] < left_over[0] / 3
 
 
-def test_who_fills_a_scene_with_the_right_view_is_perfect() -> None:
+def test_the_right_view_is_a_perfect_fill_of_a_scene() -> None:
     truth = scene_truth(2)
     cases = {case.name: case for case in map(truth.load, range(2))}
     calls = iter(list(cases.values()))
@@ -105,7 +105,7 @@ def test_who_fills_a_scene_with_the_right_view_is_perfect() -> None:
     assert "The holes against what is really hidden" in tables(evaluation)
 
 
-def test_scenes_are_the_same_for_everybody_and_others_with_another_seed() -> None:
+def test_scenes_depend_only_on_the_seed() -> None:
     one, again, other = scene_truth(2, seed=3).load(1), scene_truth(2, seed=3).load(1), scene_truth(2, seed=4).load(1)
     assert torch.equal(one.picture, again.picture)
     assert torch.equal(one.truth, again.truth)
@@ -130,7 +130,7 @@ def test_a_piece_of_one_photo_hides_another_photo_along_its_own_contour() -> Non
     assert grey.hole.any(), "a photo without light and dark parts serves, too"
 
 
-def test_the_border_runs_through_a_hole_by_turns_right_and_left() -> None:
+def test_the_border_cuts_holes_on_the_right_and_left_in_turn() -> None:
     scenes = scene_truth(4)
     for index in range(4):
         whole, cut, inside = (
@@ -185,9 +185,7 @@ def test_surfaces_come_from_the_photos_given(tmp_path: Path) -> None:
     assert any(((picture - pink).abs().amax(1) < 0.01).float().mean() > 0.05 for picture in pictures)
 
 
-def test_of_a_large_folder_of_photos_only_some_are_kept_in_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_some_photos_of_a_large_folder_are_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inpaintkit.inspection.truths.MOST_TEXTURES", 2)
     monkeypatch.setattr("inpaintkit.inspection.truths.TEXTURE_SIDE", 64)
     (tmp_path / "eval").mkdir()
@@ -219,7 +217,7 @@ def test_records_leave_out_the_frame(tmp_path: Path) -> None:
         (lambda case: {"judged": ~case.hole}, "only hole pixels can be judged; give judged & hole"),
     ],
 )
-def test_a_truth_of_ones_own_whose_figures_would_mean_nothing_is_refused(
+def test_a_custom_truth_with_meaningless_figures_is_refused(
     wrong: Callable[[Case], dict[str, torch.Tensor]], said: str
 ) -> None:
     case = scene_case(post(), DIVERGENCE, CONVERGENCE, "post")
@@ -227,7 +225,7 @@ def test_a_truth_of_ones_own_whose_figures_would_mean_nothing_is_refused(
         replace(case, **wrong(case))
 
 
-def test_crops_of_one_picture_are_drawn_together_also_in_a_set_of_iw3s(tmp_path: Path) -> None:
+def test_crops_of_one_picture_are_drawn_together_even_in_iw3s_sets(tmp_path: Path) -> None:
     write_records(tmp_path / "eval", 4)
     for number, name in enumerate(("1_0", "2_1", "3_0", "11_0")):
         for kind in "CM":
@@ -241,7 +239,7 @@ def test_crops_of_one_picture_are_drawn_together_also_in_a_set_of_iw3s(tmp_path:
     assert len({picture, second, sixth}) == 3
 
 
-def test_hole_pixels_that_do_not_count_have_no_say(tmp_path: Path) -> None:
+def test_hole_pixels_in_the_margin_do_not_count(tmp_path: Path) -> None:
     write_records(tmp_path / "eval", 1, textured=True)
     mask = Image.new("L", (96, 96))
     mask.paste(255, (0, 30, 20, 60))  # 20 px wide, 4 of them beyond the margin
@@ -286,7 +284,7 @@ def test_photo_holes_are_made_once_for_the_same_photos_and_seed(
         photo_truth(tmp_path / "photos", tmp_path / "a")
 
 
-def test_what_is_refused_is_refused_before_records_are_made(tmp_path: Path) -> None:
+def test_bad_options_are_refused_before_records_are_made(tmp_path: Path) -> None:
     (tmp_path / "photos" / "eval").mkdir(parents=True)
     Image.effect_noise((300, 300), 90).convert("RGB").save(tmp_path / "photos" / "eval" / "a.png")
     config = InspectConfig(photos=str(tmp_path / "photos"), stereo_dir=str(tmp_path), run_dir=str(tmp_path / "run"))

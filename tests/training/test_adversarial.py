@@ -59,7 +59,7 @@ def test_hinge_values() -> None:
     assert {k: v.item() for k, v in computed.items()} == pytest.approx(expected, rel=1e-6)
 
 
-def test_pairs_cost_only_where_the_truth_is_not_clearly_above_its_own_fill() -> None:
+def test_pairs_cost_only_where_the_truth_does_not_clearly_beat_its_fill() -> None:
     # as far apart, at another level; no difference
     real, fake = torch.tensor([3.0, -3.0, 0.5]), torch.tensor([0.0, -6.0, 0.5])
     fooled = fake.clone().requires_grad_()
@@ -72,7 +72,7 @@ def test_pairs_cost_only_where_the_truth_is_not_clearly_above_its_own_fill() -> 
 
 
 @pytest.mark.parametrize("side", [40, 44, 96, 156])
-def test_a_window_of_whole_cells_begins_at_every_place_of_a_cell_that_there_is_room_for(side: int) -> None:
+def test_a_window_of_whole_cells_starts_at_every_offset_that_fits(side: int) -> None:
     windows = [moved_window(side, side, torch_rng(number)) for number in range(200)]
     rows = {window[0].start for window in windows}
     (size,) = {part.stop - part.start for window in windows for part in window}

@@ -16,7 +16,7 @@ from inpaintkit.training.tasks.updater import Updater
 
 
 @pytest.mark.parametrize(("fast", "chosen"), [(True, "bf16"), (False, "off")])
-def test_on_a_processor_bf16_is_taken_where_it_has_instructions_for_it(
+def test_a_cpu_uses_bf16_if_it_has_instructions_for_it(
     fast: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(amp, "bf16_is_fast", lambda: fast)
@@ -24,7 +24,7 @@ def test_on_a_processor_bf16_is_taken_where_it_has_instructions_for_it(
     assert "amp=" in amp.choose_amp("auto", "cpu")[1], "says how to change it"
 
 
-def test_of_several_cards_the_one_that_trains_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_gpu_that_trains_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     cards = {"cuda:0": False, "cuda:1": True}
     turned_to = ["cuda:0"]
 
@@ -42,7 +42,7 @@ def test_of_several_cards_the_one_that_trains_is_asked(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("mode", ["off", "bf16", "fp16"])
-def test_an_order_is_followed_without_measuring(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_explicit_mode_is_never_measured(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(amp, "bf16_is_fast", lambda: pytest.fail("asked although the answer was given"))
     assert amp.choose_amp(mode, "cpu") == (mode, f"arithmetic: {mode}, as asked")
 
@@ -55,7 +55,7 @@ def test_figures_on_a_gpu_are_made_in_full_precision(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(("mode", "counted"), [("off", 20), ("fp16", 4)])
-def test_the_search_for_a_scale_in_fp16_is_no_broken_step(mode: str, counted: int) -> None:
+def test_the_fp16_scale_search_is_not_counted_as_skipped(mode: str, counted: int) -> None:
     """It begins at 2^16. Once, a run with few updates per epoch was ended as diverged at its first ones."""
     layer = torch.nn.Linear(1, 1)
     updater = Updater(TrainConfig(), layer, mode, "cpu", Group())
@@ -66,7 +66,7 @@ def test_the_search_for_a_scale_in_fp16_is_no_broken_step(mode: str, counted: in
 
 
 @pytest.mark.parametrize("mode", ["off", "fp16"])
-def test_an_update_goes_by_the_mean_of_its_steps_clipped_and_warmed_up_and_forgets_them(mode: str) -> None:
+def test_an_update_clips_the_mean_of_its_steps_warms_up_and_clears_gradients(mode: str) -> None:
     """Compared with AdamW by hand, whose moves depend on the lengths of gradients only through clipping."""
     layer, twin = torch.nn.Linear(2, 1, bias=False), torch.nn.Parameter(torch.ones(1, 2))
     torch.nn.init.ones_(layer.weight)
@@ -87,7 +87,7 @@ def test_an_update_goes_by_the_mean_of_its_steps_clipped_and_warmed_up_and_forge
 
 
 @pytest.mark.parametrize(("capability", "chosen"), [((6, 1), "cpu"), ((7, 5), "cuda")])
-def test_a_card_for_which_torch_has_no_code_is_not_taken(
+def test_a_gpu_that_torch_does_not_support_is_not_used(
     capability: tuple[int, int], chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Any calculation on it would fail with an error of CUDA."""
@@ -105,7 +105,7 @@ def test_a_card_for_which_torch_has_no_code_is_not_taken(
             resolve_device("cuda:0")
 
 
-def test_the_context_computes_in_what_was_chosen() -> None:
+def test_the_context_uses_the_chosen_dtype() -> None:
     product = {}
     for mode in ("off", "bf16"):
         with amp.autocast(mode, "cpu"):

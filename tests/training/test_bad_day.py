@@ -70,7 +70,7 @@ def small_files() -> Iterator[None]:
     signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_limit_of_file_sizes_is_a_full_disk(data: Path, small_files: None) -> None:
+def test_file_size_limits_act_like_full_disks(data: Path, small_files: None) -> None:
     state = data.parent / "run" / STATE
     before = state.read_bytes()
     with pytest.raises(InputError, match="the file would be larger than this system allows; any older version"):
@@ -79,7 +79,7 @@ def test_a_limit_of_file_sizes_is_a_full_disk(data: Path, small_files: None) -> 
     assert not list(state.parent.glob(".*.tmp"))
 
 
-def test_a_full_disk_after_a_damaged_checkpoint_leaves_the_one_that_serves(data: Path, small_files: None) -> None:
+def test_a_full_disk_after_a_damaged_checkpoint_keeps_the_intact_one(data: Path, small_files: None) -> None:
     state = data.parent / "run" / STATE
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(InputError, match="the file would be larger than this system allows"):
@@ -88,7 +88,7 @@ def test_a_full_disk_after_a_damaged_checkpoint_leaves_the_one_that_serves(data:
 
 
 @pytest.mark.parametrize("number", [errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS])
-def test_a_file_system_without_locks_is_said(number: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lack_of_file_locks_is_reported(number: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_locks(handle: object, operation: int) -> None:
         raise OSError(number, "no locks here")
 
@@ -98,7 +98,7 @@ def test_a_file_system_without_locks_is_said(number: int, data: Path, monkeypatc
 
 
 @pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
-def test_a_lock_that_is_none_of_the_kits_is_said_and_left(kind: str, data: Path) -> None:
+def test_a_foreign_lock_is_reported_and_left_alone(kind: str, data: Path) -> None:
     lock, victim = data.parent / "run" / ".lock", data.parent / "victim"
     lock.unlink()
     victim.write_text("precious")
@@ -108,7 +108,7 @@ def test_a_lock_that_is_none_of_the_kits_is_said_and_left(kind: str, data: Path)
     assert victim.read_text() == "precious"
 
 
-def test_a_run_folder_that_is_removed_under_a_run_is_written_anew(data: Path) -> None:
+def test_a_run_folder_removed_during_a_run_is_written_again(data: Path) -> None:
     run = data.parent / "run"
     report = tiny_trainer(data, AtStep(lambda: shutil.rmtree(run)), checkpoint_seconds=0.0).fit()
     assert report.finished
@@ -116,7 +116,7 @@ def test_a_run_folder_that_is_removed_under_a_run_is_written_anew(data: Path) ->
     assert (run / ".lock").is_file()
 
 
-def test_without_its_lock_file_a_folder_still_has_one_writer(data: Path) -> None:
+def test_a_folder_without_its_lock_file_still_has_one_writer(data: Path) -> None:
     run = data.parent / "run"
     assert tiny_trainer(data, AtStep((run / ".lock").unlink), checkpoint_seconds=0.0, max_epoch=2).fit().finished
     with FolderLock(run, "model_dir"):
@@ -171,7 +171,7 @@ def test_a_checkpoint_of_other_types_is_refused_in_one_sentence(key: str, value:
 
 
 @pytest.mark.parametrize("place", ["weights", "optimiser"])
-def test_an_error_of_the_gpu_is_not_taken_for_a_damaged_checkpoint(
+def test_a_gpu_error_is_not_taken_for_a_damaged_checkpoint(
     place: str, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`load_state_dict` wraps the error of copying weights to the GPU in one of its own."""
@@ -191,7 +191,7 @@ def test_an_error_of_the_gpu_is_not_taken_for_a_damaged_checkpoint(
 
 
 @pytest.mark.parametrize("change", [{"epoch": -1}, {"step": "x"}, {"sums": 3}, {"history": None}, {"best_score": "x"}])
-def test_progress_that_cannot_be_is_refused(change: dict[str, Any], data: Path) -> None:
+def test_impossible_progress_is_refused(change: dict[str, Any], data: Path) -> None:
     progress = load_state(data.parent / "run" / STATE)["inpaintkit_progress"]
     spoil(data, {"inpaintkit_progress": progress | change})
     with pytest.raises(InputError, match="isn't a whole state of this training"):

@@ -46,7 +46,7 @@ print(len(evaluate({"model": Inpainter(report.model_file)} | make_fills("row, te
 """
 
 
-def test_every_room_is_imported_and_a_model_is_trained_and_judged(
+def test_every_room_imports_and_a_model_is_trained_and_evaluated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for split in ("train", "eval"):
@@ -58,7 +58,7 @@ def test_every_room_is_imported_and_a_model_is_trained_and_judged(
     assert done.stdout.splitlines()[-1] == "6"
 
 
-def test_an_optimiser_that_is_missing_is_named_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_optimiser_is_named_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "schedulefree", None)  # importing it fails as if it weren't installed
     with pytest.raises(InputError, match=r"^optimizer: adamw_schedulefree needs"):
         create_optimizer(TrainConfig(optimizer="adamw_schedulefree"), LightInpaintV1())

@@ -78,7 +78,7 @@ def float64_at(gpu: FakeGpu) -> set[str]:
     return {where.partition(":")[0] for where in gpu.float64}
 
 
-def test_what_is_left_on_the_cpu_is_found(gpu: FakeGpu) -> None:
+def test_values_left_on_the_cpu_are_found(gpu: FakeGpu) -> None:
     with pytest.raises(AssertionError, match="of the CPU and of the GPU"):
         picture() + torch.zeros(SIDE)
     with pytest.raises(AssertionError, match="of the CPU and of the GPU"):
@@ -117,7 +117,7 @@ def test_every_discriminator(gpu: FakeGpu, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_every_loss_however_its_pair_is_moved(gpu: FakeGpu, name: str, tiny_dinov2: Path) -> None:
+def test_every_loss_for_any_augmentation(gpu: FakeGpu, name: str, tiny_dinov2: Path) -> None:
     path = tiny_dinov2 if "dino" in name else None
     loss = create_loss(name, "alex", 2.0 if "l1" in name else 1.0, path, grid_weight=1.0).to("cuda")
     for seed in range(6):

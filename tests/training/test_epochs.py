@@ -54,7 +54,7 @@ def test_hard_records_are_drawn_more_often_unless_all_count_alike() -> None:
     assert len(set(order(sampler, evenly=True))) > 15
 
 
-def test_what_the_options_say_of_samples_and_weights_is_what_a_run_begins_with(tmp_path: Path) -> None:
+def test_a_run_starts_with_the_samples_and_weights_of_its_options(tmp_path: Path) -> None:
     for split in ("train", "eval"):
         write_record(tmp_path / "data" / split, 0)
     chances = {"mixed_border": 0.1, "thin_hole": 0.2, "border_hole": 0.3}
@@ -67,7 +67,7 @@ def test_what_the_options_say_of_samples_and_weights_is_what_a_run_begins_with(t
     assert [run.data.eval_set.chances for run in runs] == [Chances()] * 3 + [Chances(**chances)]
 
 
-def test_what_was_hard_in_an_epoch_is_drawn_more_often_in_the_next(tmp_path: Path) -> None:
+def test_hard_records_of_an_epoch_are_drawn_more_often_in_the_next(tmp_path: Path) -> None:
     for number in range(5):
         write_record(tmp_path / "data" / "train", number)
     write_record(tmp_path / "data" / "eval", 0)
@@ -80,7 +80,7 @@ def test_what_was_hard_in_an_epoch_is_drawn_more_often_in_the_next(tmp_path: Pat
     assert by_loss[0] < by_loss[-1]
 
 
-def test_the_last_epoch_is_judged_whatever_the_distance_of_evaluations(tmp_path: Path) -> None:
+def test_the_last_epoch_is_evaluated_whatever_the_interval(tmp_path: Path) -> None:
     """Otherwise what it learnt could never become the model."""
     for split in ("train", "eval"):
         write_record(tmp_path / "data" / split, 0)
@@ -96,7 +96,7 @@ def test_a_run_that_ends_before_max_epoch_reports_it_at_the_start(tmp_path: Path
     assert (shorter in said[11], shorter in said[10]) == (True, False)
 
 
-def test_no_gradient_is_left_at_an_epochs_end_and_updates_are_numbered_through() -> None:
+def test_no_gradient_outlives_its_epoch_and_update_numbers_continue() -> None:
     """Their numbers drive the warm-up of the learning rate; a gradient left over would be lost at the next stop."""
     plan = Plan(samples_per_step=2, steps_per_epoch=5, last_epoch=3, backward_step=2)
     progress, done = Progress(), 0
@@ -110,7 +110,7 @@ def test_no_gradient_is_left_at_an_epochs_end_and_updates_are_numbered_through()
         progress.start_epoch(epoch + 1)
 
 
-def test_the_steps_that_are_left_at_an_epochs_end_count_as_much_as_others(tmp_path: Path) -> None:
+def test_leftover_steps_of_an_epoch_count_as_much_as_others(tmp_path: Path) -> None:
     """Here one step of four is left over: once, its gradient was divided by four."""
     for split in ("train", "eval"):
         write_record(tmp_path / "data" / split, 0)
@@ -134,9 +134,7 @@ class ReadState(Callback):
         self.kept.append(load_state(run.folder / STATE)["inpaintkit_progress"]["steps_done"])
 
 
-def test_the_state_is_written_so_many_seconds_after_the_last_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_state_is_saved_at_the_chosen_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for split in ("train", "eval"):
         write_record(tmp_path / "data" / split, 0)
     clock = [0.0]

@@ -62,7 +62,7 @@ def test_warming_up_counts_the_updates_of_the_whole_run(task: GanTask) -> None:
     assert float(warm["adversarial_weight"]) > 0
 
 
-def test_each_step_hides_the_8_bit_steps_of_the_truth_by_noise_of_its_own(task: GanTask) -> None:
+def test_each_step_hides_the_8_bit_levels_of_the_truth_with_new_noise(task: GanTask) -> None:
     seen: list[Tensor] = []
     hook = task.discriminator.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
     y = batch()[2]
@@ -74,7 +74,7 @@ def test_each_step_hides_the_8_bit_steps_of_the_truth_by_noise_of_its_own(task: 
     assert not torch.equal(first, next_step)
 
 
-def test_fill_and_truth_are_judged_beside_the_truth_and_the_hole_of_the_same_place(task: GanTask) -> None:
+def test_fill_and_truth_are_judged_with_truth_and_hole_of_the_same_place(task: GanTask) -> None:
     y, seen = batch()[2], list[tuple[Tensor, Tensor, Tensor]]()
     mask = torch.nn.functional.pad(y[:, :1], [MARGIN] * 4)  # as large as the crop, and as bright as the truth is red
 
@@ -91,7 +91,7 @@ def test_fill_and_truth_are_judged_beside_the_truth_and_the_hole_of_the_same_pla
     assert not torch.equal(seen[0][1], seen[2][1]), "the place moves"
 
 
-def test_a_perfect_fill_costs_both_networks_1_by_pairs_and_by_hinge_what_its_own_logits_say(
+def test_a_perfect_fill_costs_both_networks_1_if_paired_and_its_hinge_loss_otherwise(
     task: GanTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     y, seen = batch()[2], list[Tensor]()
@@ -107,7 +107,7 @@ def test_a_perfect_fill_costs_both_networks_1_by_pairs_and_by_hinge_what_its_own
     assert found == pytest.approx([1, 1, float(-fake.mean()), float(apart)], abs=1e-3)
 
 
-def test_a_step_without_a_hole_to_judge_leaves_the_weight_of_the_adversarial_loss(task: GanTask) -> None:
+def test_a_step_without_a_hole_to_judge_keeps_the_adversarial_weight(task: GanTask) -> None:
     x, hole, y, index = batch()
     at_the_edge = torch.zeros_like(hole)
     at_the_edge[..., : MARGIN + 1] = True  # reaches beyond the margin, but not into what the discriminator judges
@@ -118,7 +118,7 @@ def test_a_step_without_a_hole_to_judge_leaves_the_weight_of_the_adversarial_los
 
 
 @pytest.mark.parametrize("broken", [0, 1, 2])
-def test_a_loss_that_is_not_finite_moves_neither_network(broken: int, task: GanTask) -> None:
+def test_a_non_finite_loss_moves_neither_network(broken: int, task: GanTask) -> None:
     x, hole, y, _ = batch()
     for updater in task.updaters:
         updater.optimizer.zero_grad()
@@ -132,7 +132,7 @@ def test_a_loss_that_is_not_finite_moves_neither_network(broken: int, task: GanT
     task.update(place(1, 12))  # an update whose steps all had such a loss
 
 
-def test_an_epoch_is_ranked_by_what_it_lost_since_the_start(task: GanTask) -> None:
+def test_an_epoch_is_ranked_by_psnr_lost_since_the_start(task: GanTask) -> None:
     """Not since the epoch before: half a dB could be lost in each."""
 
     def row(epoch: int, psnr: float) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def test_an_epoch_is_ranked_by_what_it_lost_since_the_start(task: GanTask) -> No
     task.score(row(2, math.nan), history)  # one that has diverged isn't the records' fault
 
 
-def test_a_look_at_the_judgement_changes_nothing(task: GanTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_computing_realness_changes_nothing(task: GanTask, monkeypatch: pytest.MonkeyPatch) -> None:
     y = batch()[2]
     before = {name: value.clone() for name, value in task.discriminator.state_dict().items()}
     first, again = (task.realness(1 - y, y) for _ in range(2))

@@ -38,7 +38,7 @@ def gan(records: Path, tmp_path_factory: pytest.TempPathFactory) -> GanTrainer:
     return trainer
 
 
-def test_the_map_is_the_mean_judgement_of_the_ensemble_beside_that_of_the_truth(gan: GanTrainer) -> None:
+def test_the_map_is_the_ensembles_mean_judgement_minus_that_of_the_truth(gan: GanTrainer) -> None:
     truth, picture = torch.rand(2, 1, 3, 128, 128, generator=torch_rng("picture"))
     found = gan.realness(picture, truth)
     assert found.shape == (1, 1, 12, 12)  # 16 cells of 8 px without a frame of two
@@ -72,7 +72,7 @@ def test_maps_spectra_and_epochs_are_drawn(gan: GanTrainer, records: Path) -> No
     assert [ax.get_title(loc="left") for ax in epochs.axes] == list(FIGURES.values())
 
 
-def test_curves_lie_in_the_run_folder_while_it_runs_and_in_the_end(
+def test_curves_are_in_the_run_folder_during_and_after_the_run(
     gan: GanTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (gan.files.folder / "figures" / "loss_curves.png").stat().st_size > 1000
@@ -85,7 +85,7 @@ def test_curves_lie_in_the_run_folder_while_it_runs_and_in_the_end(
     assert (tmp_path / "figures" / "loss_curves.png").is_file()
 
 
-def test_that_it_cannot_be_compiled_is_said(gan: GanTrainer) -> None:
+def test_ignored_compile_is_reported(gan: GanTrainer) -> None:
     assert "compile: only plain training can use a compiled generator; going on without" in gan.setup.messages
 
 
@@ -120,7 +120,7 @@ class TestTheReason:
         assert said.endswith("It is no better than the start by this score.")
 
 
-def test_an_epoch_is_judged_by_likeness_grid_and_lost_closeness() -> None:
+def test_an_epochs_score_adds_lpips_grid_and_lost_psnr() -> None:
     assert epoch_score(0.2, 0.08, -0.03) == 0.08  # half a dB may be lost; less pattern than in the truth earns nothing
     assert epoch_score(1.0, 0.08, 0.04) == pytest.approx(0.6)
     assert epoch_score(0.0, 0.08, 0.02) == 0.08  # no more pattern than chance gives

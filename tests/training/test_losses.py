@@ -119,7 +119,7 @@ def grid_term(error: Tensor, target: Tensor) -> float:
     return create_loss("l1lpips", "alex", grid_weight=1.0)(target + error, target, hole)[1].terms["grid"].item()
 
 
-def test_the_grid_term_is_the_amplitude_of_what_repeats_every_8_px_and_nothing_else() -> None:
+def test_the_grid_term_is_the_amplitude_of_only_what_repeats_every_8_px() -> None:
     """Except for the little that a pattern adds to the unevenness of detail within the cell."""
     rng = torch_rng("grid")
     target = torch.rand(1, 3, 80, 80, generator=rng)
@@ -161,7 +161,7 @@ def test_the_grid_term_finds_dots_at_one_place_of_the_cell_whatever_their_sign_a
     assert loss(target + error, target, hole)[1].terms["grid"].item() < 0.2 * grid_term(error, target)
 
 
-def test_the_grid_term_pushes_a_fill_neither_to_be_soft_nor_to_be_sharp() -> None:
+def test_the_grid_term_favours_neither_soft_nor_sharp_fills() -> None:
     target = torch.rand(1, 3, 80, 80, generator=torch_rng("texture"))
     soft = 0.3 * (target - target.mean()) + target.mean()
     for fill in (soft, target):
@@ -237,7 +237,7 @@ def test_augmentation_changes_the_loss_but_not_in_evaluation() -> None:
     assert first == again != plain
 
 
-def test_a_loss_that_was_first_asked_for_in_inference_mode_can_still_train() -> None:
+def test_a_loss_first_used_in_inference_mode_can_still_train() -> None:
     output, target = torch.rand(2, 1, 3, 41, 43, generator=torch_rng("inference"))  # a size that no other test has
     loss = create_loss("dct")
     with torch.inference_mode():

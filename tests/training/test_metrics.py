@@ -238,7 +238,7 @@ class TestArtefactScore:
         output = torch.where(hole, target, target + 0.1 * CHECKERBOARD)
         assert metrics.artefact_score(output, target, hole).item() == 0
 
-    def test_is_not_given_where_chance_would_decide(self) -> None:
+    def test_is_nan_where_chance_would_decide(self) -> None:
         target, output = texture(4), texture(5)
         speck = torch.zeros(1, 1, SIZE, SIZE, dtype=torch.bool)
         speck[..., 10:23, 10:23] = True  # no line of 14 px
@@ -263,7 +263,7 @@ def test_pictures_without_a_hole_are_nan_and_do_not_touch_others() -> None:
         assert values[1].isnan(), name
 
 
-def test_values_outside_0_to_1_count_as_a_file_would_hold_them() -> None:
+def test_values_outside_0_to_1_count_as_clamped() -> None:
     target, hole, lpips = texture(7), slanted_strip(8), Lpips("alex")
     output = target + 0.4 * texture(8) - 0.2 + CHECKERBOARD / 3
     assert float(output.min()) < 0

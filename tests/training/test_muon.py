@@ -78,7 +78,7 @@ def test_an_update_is_as_long_as_one_of_adamw() -> None:
     assert float(weight.detach().square().mean().sqrt()) == pytest.approx(STEP_LENGTH, rel=0.25)
 
 
-def test_what_is_no_matrix_moves_as_with_torchs_adamw() -> None:
+def test_non_matrices_move_as_with_torchs_adamw() -> None:
     ours, theirs = (nn.Parameter(torch.linspace(-1, 1, 7)) for _ in range(2))
     muon = Muon([{"params": [ours], "weight_decay": 0.1}], lr=0.01)
     adamw = torch.optim.AdamW([theirs], lr=0.01, weight_decay=0.1)

@@ -31,18 +31,18 @@ def lines(clock: list[float], seconds: float, steps: int) -> list[float]:
     return said
 
 
-def test_a_job_of_many_hours_speaks_within_seconds_and_then_every_ten_minutes(clock: list[float]) -> None:
+def test_a_long_job_reports_within_seconds_and_then_every_ten_minutes(clock: list[float]) -> None:
     said = lines(clock, 34 * 3600, 34 * 3600)
     assert said[0] <= 10
     assert len([second for second in said if second <= 300]) >= 4
     assert max(later - earlier for earlier, later in itertools.pairwise(said)) <= 601
 
 
-def test_a_short_job_says_a_line_per_twentieth(clock: list[float]) -> None:
+def test_a_short_job_reports_every_twentieth(clock: list[float]) -> None:
     assert 18 <= len(lines(clock, 60, 1000)) <= 21
 
 
-def test_the_time_left_of_a_run_that_goes_on_is_told_by_its_own_steps(
+def test_the_time_left_of_a_resumed_run_counts_only_its_own_steps(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Not by those before the stop, which took no time in this call."""

@@ -48,7 +48,7 @@ def assert_same_curve(one: Trainer, other: Trainer) -> None:
         ("mps", 0, "device: mps can't serve 2 processes; use processes=1 or device=cpu"),
     ],
 )
-def test_processes_without_a_gpu_each_are_refused(
+def test_processes_without_own_gpus_are_refused(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, words: str
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
@@ -146,7 +146,7 @@ class StopButton(Callback):
         run.stop.asked |= message.startswith("arithmetic")
 
 
-def test_gan_in_two_processes_goes_on_in_one(records: Path, tmp_path: Path) -> None:
+def test_gan_in_two_processes_resumes_in_one(records: Path, tmp_path: Path) -> None:
     """Stopped by a button after a step, two processes leave what one leaves; one with the doubled batch continues."""
     start = str(save_model(LightInpaintV1(torch_rng(1), grey_start=True), tmp_path / "start.pth"))
     gan = {
@@ -241,7 +241,7 @@ def test_a_stop_signal_reaches_all_processes_and_none_ends_before_they_have_save
     assert state["inpaintkit_progress"]["steps_done"] > 1
 
 
-def test_of_a_process_that_crashes_its_own_last_words_are_told(
+def test_the_last_words_of_a_crashed_process_are_reported(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And its place in the code; not only torchrun's own report, which has some twenty lines."""
@@ -259,7 +259,7 @@ def test_of_a_process_that_crashes_its_own_last_words_are_told(
         trainer.fit()
 
 
-def test_what_a_process_refuses_is_said_in_one_sentence(records: Path, tmp_path: Path) -> None:
+def test_a_refusal_in_a_process_is_one_sentence(records: Path, tmp_path: Path) -> None:
     listener = Listener()
     trainer = Trainer(TrainConfig.from_params(tiny(records, tmp_path, processes=2)), [listener])
     with FolderLock(tmp_path, "model_dir"), pytest.raises(InputError, match="in use by process"):
@@ -282,7 +282,7 @@ class TestShares:
         assert Group().share([3, 1, 2], chunk=2) == [3, 1, 2]
 
 
-def test_fewer_processes_take_more_steps_from_where_the_others_were(records: Path, tmp_path: Path) -> None:
+def test_fewer_processes_resume_at_the_same_sample(records: Path, tmp_path: Path) -> None:
     Trainer(TrainConfig.from_params(tiny(records, tmp_path, num_samples=8, max_seconds=0.0)), callbacks=[]).fit()
     state = load_state(tmp_path / STATE) | {"inpaintkit_processes": 2}
     progress = take_progress(state, Plan(samples_per_step=2, steps_per_epoch=4, last_epoch=2, backward_step=1))

@@ -37,7 +37,7 @@ def test_the_full_recipe_is_cyclic_once_then_schedule_free_three_times_then_gan(
         assert run.params["checkpoint_file"] == str(RunFiles(before.folder).state)
 
 
-def test_rounds_start_from_each_others_weights_and_finished_ones_stay(
+def test_rounds_start_from_the_last_weights_and_finished_ones_stay(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def execute_notebook(source: str, target: str, parameters: dict[str, Any], **others: object) -> None:
@@ -58,7 +58,7 @@ def test_rounds_start_from_each_others_weights_and_finished_ones_stay(
     assert trained == ["first", "second"], "what is done is left alone"
 
 
-def test_a_run_that_is_out_of_time_ends_the_recipe_as_the_next_one_needs_its_last_weights(
+def test_a_run_out_of_time_ends_the_recipe_because_the_next_one_needs_its_last_weights(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def execute(notebook: str, params: dict[str, Any]) -> runs.RunReport:

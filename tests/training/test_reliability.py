@@ -52,13 +52,13 @@ def test_an_empty_set_is_refused(split: str, data: Path) -> None:
         trainer(data)
 
 
-def test_the_folder_of_the_records_themselves_is_no_data_set(data: Path) -> None:
+def test_the_folder_of_records_itself_is_not_a_data_set(data: Path) -> None:
     with pytest.raises(InputError, match=r"train holds no records .*: give the one above it"):
         trainer(data / "train")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_set_that_may_not_be_read_is_no_empty_one(data: Path) -> None:
+def test_an_unreadable_set_is_not_called_empty(data: Path) -> None:
     (data / "train").chmod(0)
     with pytest.raises(InputError, match=r"^data_dir: no permission to read .*train; change its permissions"):
         trainer(data)
@@ -120,9 +120,7 @@ def breaks(run: Trainer, steps: Collection[int], value: float = math.inf) -> Non
 @pytest.mark.parametrize(
     "options", [{}, {"clip_grad_norm": 1.0}, {"optimizer": "muon"}, {"optimizer": "adamw_schedulefree"}]
 )
-def test_an_infinite_gradient_under_a_finite_loss_moves_nothing_and_is_said(
-    data: Path, options: dict[str, Any]
-) -> None:
+def test_an_infinite_gradient_of_a_finite_loss_is_skipped_and_reported(data: Path, options: dict[str, Any]) -> None:
     heard = Listener()
     run = trainer(data, heard, **options)
     breaks(run, {1, 2})  # the last step of the first epoch, the first one of the second
@@ -159,7 +157,7 @@ class TestNothingLearnt:
             run.fit()
         assert all(torch.equal(a, b) for a, b in zip(weights, run.model.parameters(), strict=True))
 
-    def test_a_flood_of_such_losses_within_an_epoch(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_many_such_losses_within_an_epoch(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("inpaintkit.training.run.MAX_SKIPPED", 2)
         run = trainer(data, num_samples=8)
         run.setup.task.criterion.hole_l1_weight = float("nan")
@@ -180,7 +178,7 @@ class TestNothingLearnt:
         with pytest.raises(RunFailed, match=r"lower learning_rate \(now 1e\+09\).* best model so far is in"):
             trainer(data, learning_rate=1e9, max_epoch=4).fit()
 
-    def test_a_hundred_in_an_epoch(self, data: Path) -> None:
+    def test_100_skips_in_an_epoch(self, data: Path) -> None:
         """Skipped updates are counted across a stop, and noticed at the next checkpoint, before the epoch's end."""
         options: dict[str, Any] = {"num_samples": 8, "batch_size": 1}
         begun, file = trainer(data, max_seconds=0.0, **options), data.parent / "run" / STATE

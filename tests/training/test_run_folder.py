@@ -74,7 +74,7 @@ def cut(data: Path, *callbacks: Callback, **changes: Any) -> TrainReport:
     return tiny_trainer(data, *callbacks, model_dir=str(data.parent / "cut"), **changes).fit()
 
 
-class TestTheSameAgain:
+class TestTheSameCall:
     def test_a_finished_run_is_shown_and_left_as_it_is(self, data: Path) -> None:
         before, heard = content(data.parent / "run"), Listener()
         trainer = tiny_trainer(data, heard)
@@ -85,7 +85,7 @@ class TestTheSameAgain:
         assert heard.heard("this run is done: 2 epochs")
         assert content(data.parent / "run") == before | {".lock": content(data.parent / "run")[".lock"]}
 
-    def test_its_hardest_records_need_no_networks(self, data: Path) -> None:
+    def test_hardest_records_need_no_networks(self, data: Path) -> None:
         state = data.parent / "run" / STATE
         expected = tiny_trainer(data).hardest()
         torch.save(load_state(state) | {"training_state_dict": "none that a network could take"}, state)
@@ -93,27 +93,27 @@ class TestTheSameAgain:
         trainer.fit()
         assert trainer.hardest() == expected
 
-    def test_a_cut_run_goes_on(self, data: Path) -> None:
+    def test_a_cut_run_resumes(self, data: Path) -> None:
         heard = Listener()
         assert cut(data, heard).finished
         assert heard.heard("resumed at epoch 1, step 1")
         weights = [load_state(data.parent / name / STATE)["training_state_dict"] for name in ("run", "cut")]
         assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
 
-    def test_moments_are_kept_in_order_of_names_as_iw3_takes_them(self, data: Path) -> None:
+    def test_moments_are_saved_by_name_as_iw3_expects_them(self, data: Path) -> None:
         (kept,) = load_state(data.parent / "run" / STATE)["optimizer_state_dict"]
         decayed, plain = weight_decay_groups(LightInpaintV1())
         names = [*sorted(decayed), *sorted(plain)]
         shapes = {name: value.shape for name, value in LightInpaintV1().named_parameters()}
         assert [kept["state"][place]["exp_avg"].shape for place in range(len(names))] == [shapes[n] for n in names]
 
-    def test_a_run_without_a_schedule_keeps_what_the_one_of_iw3_goes_on_from(self, data: Path) -> None:
+    def test_a_run_without_a_schedule_saves_what_iw3s_schedule_needs(self, data: Path) -> None:
         folder = data.parent / "level"
         tiny_trainer(data, model_dir=str(folder), scheduler="none", max_epoch=1, learning_rate=3e-4).fit()
         (kept,) = load_state(folder / STATE)["optimizer_state_dict"]
         assert [group["initial_lr"] for group in kept["param_groups"]] == [3e-4, 3e-4]
 
-    def test_a_run_of_an_earlier_version_with_moments_in_another_order_goes_on_exactly(self, data: Path) -> None:
+    def test_a_run_of_an_older_version_with_another_order_of_moments_resumes_exactly(self, data: Path) -> None:
         file = data.parent / "cut" / STATE
         state = load_state(file)
         decayed, plain = weight_decay_groups(LightInpaintV1())
@@ -128,7 +128,7 @@ class TestTheSameAgain:
         assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
 
     @pytest.mark.parametrize("asked", [{"resume": True}, {"resume": True, "checkpoint_file": "other.pth"}])
-    def test_also_where_it_is_asked_for(self, asked: dict[str, Any], data: Path) -> None:
+    def test_resume_may_be_given(self, asked: dict[str, Any], data: Path) -> None:
         other = save_model(LightInpaintV1(torch_rng(5)), data.parent / "other.pth")
         heard = Listener()
         assert cut(
@@ -152,7 +152,7 @@ class TestAnotherRun:
         ):
             tiny_trainer(data, learning_rate=0.01)
 
-    def test_overwrite_moves_the_old_one_whole(self, data: Path) -> None:
+    def test_overwrite_moves_the_whole_run(self, data: Path) -> None:
         run = data.parent / "run"
         for kept in ("epoch/1", "start", "figures", "tensorboard"):
             (run / kept).mkdir(parents=True)
@@ -170,18 +170,18 @@ class TestAnotherRun:
         assert tiny_trainer(data, learning_rate=0.02, overwrite=True).found.replaces, "another run once more"
         assert tiny_trainer(data, learning_rate=0.01).found.finished, "overwrite has done its work"
 
-    def test_a_line_tells_where_the_old_one_lies(self, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_line_says_where_the_old_run_is(self, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         options = TINY | {"data_dir": str(data), "model_dir": str(data.parent / "run"), "learning_rate": 0.01}
         Trainer(TrainConfig.from_params(options | {"overwrite": True, "max_epoch": 1}), [ProgressLines()]).fit()
         assert f"is in {data.parent / 'run' / 'old'}" in capsys.readouterr().out
 
     @pytest.mark.parametrize("key", ["train_kwargs", "inpaintkit_progress"])
-    def test_overwrite_also_moves_one_that_cannot_be_read(self, key: str, data: Path) -> None:
+    def test_overwrite_also_moves_an_unreadable_run(self, key: str, data: Path) -> None:
         state = data.parent / "run" / STATE
         torch.save(load_state(state) | {key: 5}, state)
         assert tiny_trainer(data, overwrite=True).found.replaces
 
-    def test_one_of_the_other_notebook_is_not_gone_on_with_even_if_asked(self, data: Path) -> None:
+    def test_a_run_of_the_other_notebook_is_not_resumed_even_if_asked(self, data: Path) -> None:
         run = data.parent / "run"
         gan = GanConfig.from_params(tiny(data, run, crop_size=72, resume=True, max_epoch=3))
         with pytest.raises(InputError, match="holds a run of 02_train, which 03_finetune_gan can't go on with"):
@@ -211,7 +211,7 @@ class TestAnotherRun:
         assert heard.heard(f"going on with the weights of {run / STATE}, not with those of {other}")
         assert len(list((run / "old").iterdir())) == 1
 
-    def test_a_model_without_its_state_is_not_written_over(self, data: Path) -> None:
+    def test_a_model_without_its_state_is_not_overwritten(self, data: Path) -> None:
         (data.parent / "fresh").mkdir()
         save_model(LightInpaintV1(), data.parent / "fresh" / MODEL)
         with pytest.raises(InputError, match="is there already, without the state of its training"):
@@ -221,7 +221,7 @@ class TestAnotherRun:
             weights = data.parent / "fresh" / MODEL if "resume" in asked else None
             assert (found.replaces, found.weights_from) == (True, weights)
 
-    def test_one_that_ended_since_this_one_looked_is_left_alone(self, data: Path) -> None:
+    def test_a_run_that_ended_meanwhile_is_left_alone(self, data: Path) -> None:
         """For example, a notebook stays open while a terminal trains in the same folder."""
         fresh = str(data.parent / "fresh")
         first, second = (tiny_trainer(data, model_dir=fresh) for _ in range(2))
@@ -231,7 +231,7 @@ class TestAnotherRun:
             second.fit()
         assert content(data.parent / "fresh") == before
 
-    def test_one_that_went_on_since_this_one_looked_is_left_alone(self, data: Path) -> None:
+    def test_a_run_that_continued_meanwhile_is_left_alone(self, data: Path) -> None:
         """Resuming from where it was then would throw away what has been learnt since."""
         begun: dict[str, Any] = {"model_dir": str(data.parent / "cut")}
         first, second = tiny_trainer(data, **begun, max_seconds=0.0), tiny_trainer(data, **begun)
@@ -262,7 +262,7 @@ class TestARunOfIw3:
         with pytest.raises(InputError, match="was not written by inpaintkit; go on with it with resume=True"):
             tiny_trainer(data)
 
-    def test_goes_on_with_its_optimiser_and_is_kept(self, theirs: dict[str, Any], data: Path) -> None:
+    def test_resumes_with_its_optimiser_and_is_kept(self, theirs: dict[str, Any], data: Path) -> None:
         backup = f"{LightInpaintV1.name}.20261129145610.pth.bk"
         (data.parent / "run" / backup).write_bytes(b"a copy of its best model")
         before = content(data.parent / "run")
@@ -277,7 +277,7 @@ class TestARunOfIw3:
         assert all(kept[name] == before[name] for name in (STATE, MODEL, backup))
         assert not (data.parent / "run" / backup).exists()
 
-    def test_of_a_schedule_free_optimiser_goes_on_where_it_trained(self, data: Path) -> None:
+    def test_resumes_at_the_training_weights_if_schedule_free(self, data: Path) -> None:
         """iw3 saves the weights to use, with the optimiser in evaluation mode; so do we, for iw3 to resume our runs."""
         options = {"optimizer": "adamw_schedulefree", "learning_rate": 1e-2}
         tiny_trainer(data, model_dir=str(data.parent / "run"), overwrite=True, max_epoch=1, **options).fit()
@@ -303,7 +303,7 @@ class TestARunOfIw3:
             tiny_trainer(data, resume=True, optimizer=optimizer).fit()
         assert content(data.parent / "run") == before
 
-    def test_of_an_optimiser_with_the_same_moments_is_refused(self, theirs: dict[str, Any], data: Path) -> None:
+    def test_with_moments_of_a_similar_optimiser_is_refused(self, theirs: dict[str, Any], data: Path) -> None:
         """Adam's for AdamW, or schedule-free RAdam's for schedule-free AdamW: theirs have all weights in one group."""
         optimizer = theirs["optimizer_state_dict"][0]
         both = [number for group in optimizer["param_groups"] for number in group["params"]]
@@ -319,7 +319,7 @@ class TestARunOfIw3:
         with pytest.raises(InputError, match="that ended before its first update; take its weights alone"):
             tiny_trainer(data, resume=True)
 
-    def test_that_is_over_asks_for_more_epochs(self, theirs: dict[str, Any], data: Path) -> None:
+    def test_needs_more_epochs_if_finished(self, theirs: dict[str, Any], data: Path) -> None:
         with pytest.raises(InputError, match="of 1 epochs; give a larger max_epoch"):
             tiny_trainer(data, resume=True, max_epoch=1)
 
@@ -341,7 +341,7 @@ class TestChangedOptions:
         assert (report.epochs, report.steps, report.finished) == (2, 4, True)
         assert heard.heard("this run is done: 2 epochs")
 
-    def test_a_length_that_ends_with_the_same_epoch_names_one_that_goes_on(self, data: Path) -> None:
+    def test_a_length_with_the_same_last_epoch_names_a_longer_one(self, data: Path) -> None:
         """A run ends where the learning rate is lowest: with two cycles, 5 epochs end where 4 do."""
         state = data.parent / "run" / STATE
         kept, heard = load_state(state), Listener()
@@ -375,13 +375,13 @@ class TestChangedOptions:
     @pytest.mark.parametrize(
         ("option", "value"), [("seed", 1), ("loss", "dct"), ("optimizer", "muon"), ("ema_decay", 0.5)]
     )
-    def test_what_would_make_it_another_run_stays(self, option: str, value: Any, data: Path) -> None:
+    def test_options_that_define_a_run_are_fixed(self, option: str, value: Any, data: Path) -> None:
         with pytest.raises(InputError, match=f"holds a run with {option}=.* which can't change on the way"):
             cut(data, resume=True, **{option: value})
 
 
 class TestTheRecords:
-    def test_added_ones_are_drawn_from_here_on_if_asked(self, data: Path) -> None:
+    def test_added_records_are_drawn_if_asked(self, data: Path) -> None:
         write_record(data / "train", 2)
         with pytest.raises(InputError, match="1 new record"):
             cut(data)
@@ -389,7 +389,7 @@ class TestTheRecords:
         assert cut(data, heard, resume=True).finished
         assert heard.heard("1 new record")
 
-    def test_a_line_break_in_a_name_is_no_hindrance(self, data: Path) -> None:
+    def test_a_name_may_contain_a_line_break(self, data: Path) -> None:
         write_record(data / "train", 2)
         for file in (data / "train").glob("p_2_*"):
             file.rename(file.with_name(file.name.replace("_2_", "\n2_")))
@@ -399,7 +399,7 @@ class TestTheRecords:
         cut(data, heard, resume=True, max_epoch=3)
         assert heard.heard("1 new record")
 
-    def test_the_losses_of_the_others_stay_with_them(self, data: Path) -> None:
+    def test_other_records_keep_their_losses(self, data: Path) -> None:
         before = tiny_trainer(data)
         known = {before.train_set.names[record]: loss for record, loss in before.hardest()}
         write_record(data / "train", 2)
@@ -417,7 +417,7 @@ class TestTheRecords:
         with pytest.raises(InputError, match=r"the records in .* have changed since the run began"):
             cut(data, resume=True)
 
-    def test_one_that_vanishes_while_training_costs_nothing_but_is_noticed_later(self, data: Path) -> None:
+    def test_a_record_that_vanishes_while_training_is_reported_on_resuming(self, data: Path) -> None:
         class Delete(Callback):
             def on_step(self, run: RunView, info: StepInfo) -> None:
                 for suffix in ("C", "M"):
@@ -431,7 +431,7 @@ class TestTheRecords:
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 but no more", b"\0" * 5000, None])
-def test_with_a_damaged_checkpoint_the_one_before_serves(damage: bytes | None, data: Path) -> None:
+def test_the_previous_checkpoint_replaces_a_damaged_one(damage: bytes | None, data: Path) -> None:
     state = data.parent / "cut" / STATE
     assert older_path(state, 1).exists()
     if damage is None:
@@ -444,7 +444,7 @@ def test_with_a_damaged_checkpoint_the_one_before_serves(damage: bytes | None, d
     assert heard.heard("is missing or damaged; going on from the one before it")
 
 
-def test_what_a_killed_writer_left_is_removed_by_the_next_run(data: Path) -> None:
+def test_the_next_run_removes_leftovers_of_a_killed_writer(data: Path) -> None:
     names = (f".{STATE}.12345.tmp", "eval/.epoch0001_batch0000.png.12345.tmp", f"epoch/1/.{MODEL}.12345.tmp")
     left = [data.parent / "cut" / name for name in names]
     for path in left:
@@ -465,14 +465,14 @@ class TestWhichModelWasKept:
         assert load_model(report.model_file)[1]["epoch"] == 0
         assert report.summary()["improved"] is False
 
-    def test_an_epoch_that_is(self, data: Path) -> None:
+    def test_a_better_epoch(self, data: Path) -> None:
         heard = Listener()
         report = tiny_trainer(data, heard, model_dir=str(data.parent / "better"), learning_rate=1e-5).fit()
         assert report.improved
         assert heard.heard(f"best model updated: epoch {report.best_epoch}")
         assert heard.said[-1].startswith(f"best model: epoch {report.best_epoch}")
 
-    def test_a_run_out_of_time_is_judged_for_its_report_alone(self, data: Path) -> None:
+    def test_a_run_out_of_time_is_evaluated_for_its_report(self, data: Path) -> None:
         report = tiny_trainer(data, model_dir=str(data.parent / "slice"), learning_rate=1e-5, max_seconds=0.0).fit()
         start, stop = report.rows("eval")
         assert (stop["epoch"], stop["total"] < start["total"]) == (1, True)
@@ -488,7 +488,7 @@ class TestWhichModelWasKept:
         assert [row["epoch"] for row in whole.rows("eval")] == [0, 1, 2]
 
     @pytest.mark.parametrize("amp", ["bf16", "auto"])
-    def test_it_goes_on_in_its_own_arithmetic_and_says_so(
+    def test_it_resumes_in_its_own_arithmetic_and_says_so(
         self, amp: str, data: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Even on a machine that is faster in another one: perhaps the run was moved there to finish sooner."""
@@ -498,7 +498,7 @@ class TestWhichModelWasKept:
         assert heard.heard("amp: the run goes on with off, as it began; amp=bf16 needs a new one")
 
 
-def test_a_stop_asked_for_by_a_button_saves_and_returns(data: Path) -> None:
+def test_the_stop_button_saves_and_returns(data: Path) -> None:
     class Ask(Callback):
         def on_step(self, run: RunView, info: StepInfo) -> None:
             run.stop.asked = True
@@ -509,7 +509,7 @@ def test_a_stop_asked_for_by_a_button_saves_and_returns(data: Path) -> None:
     assert heard.heard("stopped as asked; run the same again to continue")
 
 
-def test_a_gpu_without_room_says_which_options_need_less_and_the_run_goes_on_with_them(data: Path) -> None:
+def test_lack_of_gpu_memory_names_options_that_need_less_and_the_run_resumes_with_them(data: Path) -> None:
     folder, taken = data.parent / "large", []
     trainer = tiny_trainer(data, model_dir=str(folder))
 
@@ -538,7 +538,7 @@ def test_a_gpu_without_room_says_which_options_need_less_and_the_run_goes_on_wit
     ],
     ids=type,
 )
-def test_a_gpu_without_room_for_the_records_says_so_too(
+def test_lack_of_gpu_memory_for_the_records_is_reported(
     data: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
 ) -> None:
     monkeypatch.setattr("inpaintkit.training.feeding.ResidentRecords", Mock(side_effect=error))

@@ -50,7 +50,7 @@ def averaged(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainer
 
 
 class TestMovingAverage:
-    def test_the_average_is_judged_and_kept_not_the_last_weights(self, averaged: Trainer) -> None:
+    def test_the_average_is_evaluated_and_kept(self, averaged: Trainer) -> None:
         assert averaged.setup.task.average is not None
         state = load_state(averaged.files.state)
         mean, last = state["state_dict"]["to_image.1.bias"], state["training_state_dict"]["to_image.1.bias"]
@@ -63,7 +63,7 @@ class TestMovingAverage:
             assert not averaged.model.training, "as it will be used"
         assert torch.equal(averaged.model.to_image[1].bias, last), "training goes on with these"
 
-    def test_it_is_the_decayed_mean_of_what_came_before(self, records: Path, tmp_path: Path) -> None:
+    def test_it_is_the_decayed_mean_of_earlier_weights(self, records: Path, tmp_path: Path) -> None:
         trainer = Trainer(TrainConfig.from_params(params(records, tmp_path, ema_decay=0.75)), callbacks=[])
         assert trainer.setup.task.average is not None
         bias, expected = trainer.model.to_image[1].bias, None
@@ -90,7 +90,7 @@ class TestMovingAverage:
             assert torch.equal(weight, means[name]), name
         assert not torch.equal(averaged.model.to_image[1].bias, second.model.to_image[1].bias)
 
-    def test_with_a_schedule_free_optimiser_it_is_refused(self, records: Path, tmp_path: Path) -> None:
+    def test_it_is_refused_with_a_schedule_free_optimiser(self, records: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="averages the weights itself"):
             TrainConfig.from_params(params(records, tmp_path, ema_decay=0.9, optimizer="adamw_schedulefree"))
 
@@ -140,7 +140,7 @@ class TestKeptCheckpoints:
             self.save(tmp_path, number, keep_last=1)
         assert self.numbers(tmp_path) == [3]
 
-    def test_also_where_a_file_has_one_name_only(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_they_work_without_hard_links(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """As on exFAT, which has no hard links."""
         monkeypatch.setattr(os, "link", Mock(side_effect=PermissionError))
         for number in range(1, 4):
@@ -180,7 +180,7 @@ class TestKeptCheckpoints:
         with pytest.raises(InputError, match="damaged"):
             newest_checkpoint(tmp_path / STATE)
 
-    def test_of_several_damaged_ones_the_first_whole_one_serves(self, tmp_path: Path) -> None:
+    def test_several_damaged_ones_give_way_to_the_newest_intact(self, tmp_path: Path) -> None:
         for number in range(1, 4):
             self.save(tmp_path, number)
         for age in (0, 1):
@@ -190,9 +190,7 @@ class TestKeptCheckpoints:
 
 
 class TestSubsets:
-    def test_evaluation_of_so_many_records_and_pictures_of_every_second_batch(
-        self, records: Path, tmp_path: Path
-    ) -> None:
+    def test_evaluated_records_and_saved_pictures_can_be_limited(self, records: Path, tmp_path: Path) -> None:
         run(params(records, tmp_path, eval_records=2, batch_size=1, save_eval_step=2, max_seconds=0.0))
         (strip,) = (tmp_path / "eval").glob("epoch0000*.png")
         assert strip.name == "epoch0000_batch0000.png"
@@ -210,17 +208,17 @@ class TestSubsets:
         with Image.open(tmp_path / "strip.png") as sheet:
             np.testing.assert_array_equal(np.asarray(sheet), expected)
 
-    def test_more_than_there_are_is_all(self) -> None:
+    def test_a_larger_number_means_all(self) -> None:
         assert choose_records(["a", "b"], 5) == choose_records(["a", "b"], None) == [0, 1]
 
-    def test_nothing_that_fits_is_refused(self) -> None:
+    def test_an_empty_choice_is_refused(self) -> None:
         with pytest.raises(InputError, match="no record's name fits 'x\\*'; the first one is called a"):
             choose_records(["a", "b"], "x*")
         with pytest.raises(InputError, match="at least one record"):
             TrainConfig(eval_records=0)
 
 
-def test_where_nothing_compiles_training_goes_on_without(
+def test_training_goes_on_where_compilation_fails(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
@@ -257,7 +255,7 @@ def test_a_compiled_network_sees_batches_of_one_kind_only(
     assert len(set(seen)) == 1
 
 
-def test_apples_devices_are_waited_for(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_to_apple_gpus_block(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They may read a sample after its memory has been reused for another, which would go unnoticed."""
     waited: list[bool] = []
 
@@ -272,7 +270,7 @@ def test_apples_devices_are_waited_for(records: Path, tmp_path: Path, monkeypatc
     assert waited == [True] * 4
 
 
-def test_a_run_that_reads_png_files_says_so_because_it_is_slow(records: Path, tmp_path: Path) -> None:
+def test_a_run_that_reads_png_files_warns_that_it_is_slow(records: Path, tmp_path: Path) -> None:
     shutil.copytree(records / "train", tmp_path / "train")
     config = TrainConfig.from_params(params(records, tmp_path))
     packed = InpaintDataset(tmp_path / "train", training=True, crop_size=64)
@@ -284,7 +282,7 @@ def test_a_run_that_reads_png_files_says_so_because_it_is_slow(records: Path, tm
 
 
 class TestResidentRecords:
-    def test_samples_are_those_of_the_loader_bit_by_bit(self, records: Path) -> None:
+    def test_samples_equal_the_loaders_bit_by_bit(self, records: Path) -> None:
         chances = Chances(mixed_border=0.5, thin_hole=0.3, border_hole=0.4)
         data = InpaintDataset(records / "train", training=True, seed=3, crop_size=128, chances=chances)
         items = [(draw % len(data), 1, draw) for draw in range(80)]  # 20 with other colours, 4 grey
@@ -298,9 +296,7 @@ class TestResidentRecords:
         rows = [run(params(records, tmp_path / mode, resident=mode)).run.progress.history for mode in ("on", "off")]
         assert rows[0] == rows[1]
 
-    def test_left_to_choose_they_go_where_there_is_twice_the_room(
-        self, records: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_auto_needs_twice_their_size_in_free_memory(self, records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         data = InpaintDataset(records / "train", training=True, crop_size=64)
         twice = 2 * resident_bytes(data)
         room = iter([twice, twice + 2])

@@ -93,7 +93,7 @@ def test_without_a_schedule_every_epoch_is_run_at_the_full_rate() -> None:
 
 @pytest.mark.parametrize("kind", ["cosine_wd", "none"])
 @pytest.mark.parametrize("done", [0, 1, 5])
-def test_a_changed_schedule_goes_on_as_if_it_had_been_so_from_the_start(done: int, kind: str) -> None:
+def test_a_changed_schedule_resumes_as_if_set_from_the_start(done: int, kind: str) -> None:
     before, after = (TrainConfig(max_epoch=n, learning_rate=r, scheduler=kind) for n, r in ((6, 1e-4), (24, 3e-4)))
     optimizer, used = create_optimizer(before, nn.Linear(2, 2)), []
     scheduler = create_scheduler(before, optimizer)

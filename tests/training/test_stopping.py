@@ -46,7 +46,7 @@ def start(folder: Path, values: Mapping[str, Any]) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_sigterm_to_a_headless_run_saves_and_the_same_command_goes_on(records: Path, tmp_path: Path) -> None:
+def test_sigterm_to_a_headless_run_saves_and_the_same_call_resumes(records: Path, tmp_path: Path) -> None:
     """The signal only reaches the process that was started, not the kernel in which the training runs.
 
     The preset's file is found by its name, and relative paths start from the command's folder, wherever that is. The
@@ -136,7 +136,7 @@ def test_after_training_signals_do_what_they_did_before(records: Path, tmp_path:
     assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
-def test_max_seconds_also_ends_a_run_whose_epochs_are_single_steps_and_the_same_again_goes_on(
+def test_max_seconds_also_ends_a_run_with_one_step_per_epoch_and_the_same_call_resumes(
     records: Path, tmp_path: Path
 ) -> None:
     config = TrainConfig.from_params(params(records, tmp_path, num_samples=2, max_epoch=2, max_seconds=0.0))
@@ -146,9 +146,7 @@ def test_max_seconds_also_ends_a_run_whose_epochs_are_single_steps_and_the_same_
         assert run.run.steps_done == steps
 
 
-def test_a_fine_tuning_out_of_time_after_every_step_keeps_the_rows_and_the_model_of_a_whole_one(
-    records: Path, tmp_path: Path
-) -> None:
+def test_fine_tuning_stopped_after_every_step_equals_an_uninterrupted_one(records: Path, tmp_path: Path) -> None:
     """Each stop is evaluated and leaves a model, but an evaluation within an epoch can't be picked as an epoch."""
     start = save_model(LightInpaintV1(torch_rng(1), grey_start=True), tmp_path / "start.pth")
     heard, reports = Listener(), []
@@ -204,7 +202,7 @@ obey_parent(StopRequest())
 """
 
 
-def test_who_watches_the_parent_has_ended_before_the_process_does() -> None:
+def test_the_watcher_of_the_parent_ends_before_its_process() -> None:
     """Left to Python's own exit, the thread aborted one worker in ten (SIGABRT), after everything was saved."""
     environment = os.environ | {"INPAINTKIT_PARENT": str(os.getpid())}
     assert subprocess.run([sys.executable, "-c", ENDING], env=environment, check=False).returncode == 0

@@ -97,7 +97,7 @@ class TestWhatARunLeaves:
         assert totals[-1] < totals[0]
         assert run.run.progress.best_score == min(totals)
 
-    def test_each_step_sees_its_pictures_moved_otherwise(self, run: Trainer) -> None:
+    def test_each_step_moves_its_pictures_differently(self, run: Trainer) -> None:
         task, batch = run.setup.task, next(run.setup.eval_feed.batches(run.setup.eval_records))
         seen = [float(task.step(batch, StepPlace(0, 1, step, step, step)).terms["total"]) for step in (1, 1, 2, 3, 4)]
         assert seen[0] == seen[1]
@@ -196,9 +196,7 @@ class TestGan:
         rates = [updater.rates()["learning_rate"] for updater in GanTrainer(changed, callbacks=[]).setup.task.updaters]
         assert rates[0] == rates[1] == pytest.approx(rate * (1 + math.cos(math.pi * 2 / 8)) / 2, rel=1e-2)
 
-    def test_every_member_of_the_discriminator_has_its_turn_and_what_is_no_hole_counts_for_none(
-        self, gan: GanTrainer
-    ) -> None:
+    def test_every_member_of_the_discriminator_has_its_turn_and_only_holes_count(self, gan: GanTrainer) -> None:
         task, turns, place = gan.setup.task, list[int](), StepPlace(seed=0, epoch=1, step=1, update=1, updates_done=1)
         assert isinstance(task, GanTask)
         hooks = [
@@ -241,7 +239,7 @@ class TestGan:
         overflowing = task.add_gradients(output, total, adversarial * 1e30, discriminator_loss, warmup=1.0)
         assert (float(overflowing), task.adaptive.average) == (0, before), "no gradient to balance by"
 
-    def test_a_perfect_fill_is_shown_as_the_truth_is_and_one_beyond_white_feels_the_discriminator(
+    def test_a_perfect_fill_looks_like_the_truth_and_one_beyond_white_still_gets_a_gradient(
         self, gan: GanTrainer
     ) -> None:
         task, seen = gan.setup.task, list[torch.Tensor]()
