@@ -199,13 +199,13 @@ def _add_checkpoint_commands(add: AddCommand) -> None:
     _add_params(evaluate, "one parameter of 04_inspect")
     evaluate.add_argument("-o", "--output", type=full_path, help="run folder (default: inspect/ beside the checkpoint)")
 
-    _add_stereo(add("stereo", _stereo, "make a stereo pair from one picture, holes filled"))
+    _add_stereo(add("stereo", _stereo, "make stereo pairs from pictures, holes filled"))
 
 
 def _add_stereo(stereo: argparse.ArgumentParser) -> None:
     """Add the options of `StereoConfig`, each under its own name."""
     picture, *others = dataclasses.fields(StereoConfig)
-    stereo.add_argument("picture", help=picture.metadata["help"])
+    stereo.add_argument("picture", nargs="+", help=f"{picture.metadata['help']}; or several")
     for field in others:
         rule, flags = field.metadata, [_flag(field.name)]
         help, names = rule["help"].replace("%", "%%"), ["-o", *flags] if field.name == "output" else flags
@@ -327,13 +327,14 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _stereo(options: argparse.Namespace) -> None:
-    config = StereoConfig(**{name: value for name, value in vars(options).items() if name != "command"})
-    config.check_inputs()
-    print(f"{config.picture}: depth model {config.model_type}, fill {config.fill} ...", flush=True)
-    from inpaintkit.inspection import make_stereo_files
+    values = {name: value for name, value in vars(options).items() if name not in ("command", "picture")}
+    configs = [StereoConfig(picture=picture, **values) for picture in options.picture]
+    for config in configs:
+        config.check_inputs()
+    print(f"depth model {options.model_type}, fill {options.fill}: loading ...", flush=True)
+    from inpaintkit.inspection import convert_pictures
 
-    for file in make_stereo_files(config, lambda what: print(f"  {what}", flush=True)):
-        print(file)
+    convert_pictures(configs, lambda line: print(line, flush=True))
 
 
 def _doctor(options: argparse.Namespace) -> None:

@@ -8,7 +8,14 @@ from inpaintkit.inspection.fills import FILLS, Fill, compared_fills, make_fills,
 from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.scores import Evaluation, save_scores
 from inpaintkit.inspection.stereo import StereoPair, stereo_pair
-from inpaintkit.inspection.stereo_files import make_stereo_files, read_photo, save_stereo, stereo_fill, stereo_from_file
+from inpaintkit.inspection.stereo_files import (
+    convert_pictures,
+    make_stereo_files,
+    read_photo,
+    save_stereo,
+    stereo_fill,
+    stereo_from_file,
+)
 from inpaintkit.inspection.stereo_truth import stereo_truth
 from inpaintkit.inspection.tables import short_table, tables, versus
 from inpaintkit.inspection.truths import (
@@ -35,6 +42,7 @@ __all__ = [
     "border_truth",
     "choose_truths",
     "compared_fills",
+    "convert_pictures",
     "evaluate",
     "headline",
     "leads_everywhere",

@@ -4,7 +4,7 @@ import contextlib
 import filecmp
 import glob
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from inpaintkit.config.stereo import RELEASED
 from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.data.video import is_video
 from inpaintkit.depth import create_depth_model, depth_of_file
-from inpaintkit.errors import InputError
+from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import (
     atomic_path,
     fitting_name,
@@ -31,7 +31,7 @@ from inpaintkit.inspection.inpainter import Inpainter
 from inpaintkit.inspection.pictures import Pixels
 from inpaintkit.inspection.stereo import StereoPair, Tell, depth_like, say_nothing, stereo_pair
 from inpaintkit.synthesis.sampler import USUAL_MAPPER
-from inpaintkit.text import shown
+from inpaintkit.text import count_of, shown
 
 ENCODERS: dict[str, dict[str, Any]] = {
     "jpg": {"format": "JPEG", "quality": 92, "subsampling": 0},
@@ -159,3 +159,26 @@ def make_stereo_files(config: StereoConfig, tell: Tell = say_nothing) -> list[Pa
     pair = stereo_from_file(config, tell)
     tell("writing ...")
     return save_stereo(pair, config.output, name, config.format, config.wiggle)
+
+
+def convert_pictures(configs: Sequence[StereoConfig], tell: Tell) -> None:
+    """Make the stereo files of several pictures; `tell` is called with progress messages and the names of the files.
+
+    A picture that can't be used is reported and skipped. If it is the only one, its `InputError` is raised, else
+    `RunFailed` at the end.
+    """
+    failed = 0
+    for config in configs:
+        tell(f"{shown(config.picture)}:")
+        try:
+            files = make_stereo_files(config, lambda what: tell(f"  {what}"))
+        except InputError as error:
+            if len(configs) == 1:
+                raise
+            failed += 1
+            tell(f"  {error}")
+        else:
+            for file in files:
+                tell(str(file))
+    if failed:
+        raise RunFailed(f"{count_of(failed, 'picture')} of {len(configs)} gave no stereo pair, see above")

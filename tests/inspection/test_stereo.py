@@ -248,7 +248,7 @@ def test_one_line_makes_a_stereo_pair_of_a_picture_with_a_checkpoint(
     save_model(generator, tmp_path / "Smith, John" / "model.pth")
     command = ["stereo", str(tmp_path / "photo.png"), "--fill=~/Smith, John/model.pth", "--divergence", "5"]
     assert main([*command, "-o", str(tmp_path / "out"), "--wiggle"]) == 0
-    _, *lines = capsys.readouterr().out.splitlines()
+    _, _, *lines = capsys.readouterr().out.splitlines()
     steps = ["160x120 px; depth by FastDepth ...", "left eye ...", "right eye ...", "writing ..."]
     assert [line.strip() for line in lines[:4]] == steps, "a large picture takes minutes; what is being done is said"
     files = [Path(line) for line in lines[4:]]
@@ -347,6 +347,23 @@ def test_pictures_with_similar_names_get_separate_results(tmp_path: Path) -> Non
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"a__b_FastDepth_LR.jpg", "a_b_FastDepth_LR.jpg"} <= names
     assert "old" not in names
+
+
+def test_a_broken_picture_among_several_is_reported_and_the_others_get_their_pairs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = [tmp_path / name for name in ("a.png", "broken.png", "b.png")]
+    for photo in photos:
+        Image.effect_noise((64, 64), 90).convert("RGB").save(photo)
+    photos[1].write_bytes(photos[1].read_bytes()[:100])
+    options = ["-o", str(tmp_path / "out"), "--fill", "row"]
+    assert main(["stereo", *map(str, photos), *options]) == 1
+    said = capsys.readouterr()
+    assert f"picture: {photos[1]} " in said.out
+    assert "1 picture of 3 gave no stereo pair" in said.err
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"a_png_FastDepth_LR.jpg", "b_png_FastDepth_LR.jpg"} <= names
+    assert not any(name.startswith("broken") for name in names)
 
 
 def test_pairs_of_other_fills_are_kept_and_a_repeat_adds_none(
