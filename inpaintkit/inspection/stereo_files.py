@@ -5,6 +5,7 @@ import filecmp
 import glob
 import io
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from inpaintkit.config import StereoConfig, check_fill_name, enough_memory, is_f
 from inpaintkit.config.stereo import RELEASED
 from inpaintkit.data import UnreadablePicture, read_picture
 from inpaintkit.data.video import is_video
-from inpaintkit.depth import create_depth_model, depth_of_file
+from inpaintkit.depth import DepthModel, create_depth_model, depth_of_file
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import (
     atomic_path,
@@ -44,6 +45,9 @@ VIEWS: dict[str, Callable[[StereoPair], np.ndarray]] = {
     "TBF_fulltb": StereoPair.over_under,
     "redcyan": StereoPair.anaglyph,
 }
+LoadDepth = Callable[[str, str], DepthModel]
+"""A function that returns the depth model of a name and a device."""
+
 LONGEST_JPEG = 65_500
 """Most px per side that a JPEG file can hold (libjpeg)."""
 LONGEST_GIF = 65_535
@@ -77,10 +81,10 @@ def read_photo(config: StereoConfig) -> Pixels:
     return pixels
 
 
-def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPair:
+def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing, load_depth: LoadDepth | None = None) -> StereoPair:
     """Return a stereo pair of the picture file that `config` names; `tell` is called with progress messages.
 
-    Raises `InputError` as `read_photo` does, and for an unknown depth model or an unavailable fill; `RunFailed` if a
+    `load_depth` takes the place of `create_depth_model`, to load a model only once for several pictures. Raises `InputError` as `read_photo` does, and for an unknown depth model or an unavailable fill; `RunFailed` if a
     GPU runs out of memory.
     """
     pixels, device, fill = read_photo(config), resolve_device(config.device), stereo_fill(config)
@@ -88,7 +92,7 @@ def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing) -> StereoPa
     with enough_memory(config.device, lambda: "give a smaller picture or device=cpu"):
         batch = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None] / 255
         del pixels
-        model = create_depth_model(config.model_type, device)
+        model = (load_depth or create_depth_model)(config.model_type, device)
         depth = depth_of_file(model, config.picture, batch)
         near = depth_like(depth, batch, config.edge_dilation, USUAL_MAPPER[model.metric])
         return stereo_pair(batch, near, config.divergence, config.convergence, fill, tell=tell)
@@ -147,7 +151,9 @@ def save_stereo(
     return list(made)
 
 
-def make_stereo_files(config: StereoConfig, tell: Tell = say_nothing) -> list[Path]:
+def make_stereo_files(
+    config: StereoConfig, tell: Tell = say_nothing, load_depth: LoadDepth | None = None
+) -> list[Path]:
     """Make a stereo pair from a picture file and save it; return the files. `tell` is called with progress messages.
 
     The files are named after the picture, including its suffix, and the depth model, so that results of other pictures
@@ -156,7 +162,7 @@ def make_stereo_files(config: StereoConfig, tell: Tell = say_nothing) -> list[Pa
     config.check_inputs()
     picture = Path(config.picture)
     name = "_".join(part for part in (picture.stem, picture.suffix.removeprefix("."), config.model_type) if part)
-    pair = stereo_from_file(config, tell)
+    pair = stereo_from_file(config, tell, load_depth)
     tell("writing ...")
     return save_stereo(pair, config.output, name, config.format, config.wiggle)
 
@@ -167,11 +173,11 @@ def convert_pictures(configs: Sequence[StereoConfig], tell: Tell) -> None:
     A picture that can't be used is reported and skipped. If it is the only one, its `InputError` is raised, else
     `RunFailed` at the end.
     """
-    failed = 0
+    failed, load_once = 0, cache(create_depth_model)
     for config in configs:
         tell(f"{shown(config.picture)}:")
         try:
-            files = make_stereo_files(config, lambda what: tell(f"  {what}"))
+            files = make_stereo_files(config, lambda what: tell(f"  {what}"), load_once)
         except InputError as error:
             if len(configs) == 1:
                 raise

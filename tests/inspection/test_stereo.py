@@ -14,6 +14,7 @@ from PIL import Image
 
 from inpaintkit.__main__ import main
 from inpaintkit.config import InspectConfig, StereoConfig
+from inpaintkit.depth import create_depth_model
 from inpaintkit.errors import InputError
 from inpaintkit.inspection import (
     Inpainter,
@@ -350,8 +351,10 @@ def test_pictures_with_similar_names_get_separate_results(tmp_path: Path) -> Non
 
 
 def test_a_broken_picture_among_several_is_reported_and_the_others_get_their_pairs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    loaded = Mock(wraps=create_depth_model)
+    monkeypatch.setattr("inpaintkit.inspection.stereo_files.create_depth_model", loaded)
     photos = [tmp_path / name for name in ("a.png", "broken.png", "b.png")]
     for photo in photos:
         Image.effect_noise((64, 64), 90).convert("RGB").save(photo)
@@ -364,6 +367,7 @@ def test_a_broken_picture_among_several_is_reported_and_the_others_get_their_pai
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"a_png_FastDepth_LR.jpg", "b_png_FastDepth_LR.jpg"} <= names
     assert not any(name.startswith("broken") for name in names)
+    assert loaded.call_count == 1, "a large network takes seconds to load"
 
 
 def test_pairs_of_other_fills_are_kept_and_a_repeat_adds_none(
