@@ -84,8 +84,8 @@ def read_photo(config: StereoConfig) -> Pixels:
 def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing, load_depth: LoadDepth | None = None) -> StereoPair:
     """Return a stereo pair of the picture file that `config` names; `tell` is called with progress messages.
 
-    `load_depth` takes the place of `create_depth_model`, to load a model only once for several pictures. Raises `InputError` as `read_photo` does, and for an unknown depth model or an unavailable fill; `RunFailed` if a
-    GPU runs out of memory.
+    `load_depth` replaces `create_depth_model`, to load a model only once for several pictures. Raises `InputError` as
+    `read_photo` does, and for an unknown depth model or an unavailable fill; `RunFailed` if a GPU runs out of memory.
     """
     pixels, device, fill = read_photo(config), resolve_device(config.device), stereo_fill(config)
     tell(f"{pixels.shape[1]}x{pixels.shape[0]} px; depth by {config.model_type} ...")
