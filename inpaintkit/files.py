@@ -30,8 +30,8 @@ WRITE_PROBLEMS = {
     errno.EFBIG: "the file would be larger than this system allows",
     errno.EACCES: "no write permission",
     errno.EROFS: "the file system is read-only",
-    errno.ENOTDIR: "there is a file where its folder has to be",
-    errno.EEXIST: "there is a file where its folder has to be",
+    errno.ENOTDIR: "a file or a broken link is where its folder has to be",
+    errno.EEXIST: "a file or a broken link is where its folder has to be",
 }
 NO_LOCK_FILES = (errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO)
 """Errors of opening a link, a folder or a pipe that lies where the lock file should be."""

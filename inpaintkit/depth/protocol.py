@@ -55,7 +55,7 @@ class DepthModel(Protocol):
     def infer(self, pictures: Tensor) -> Tensor:
         """Return depth (B, 1, h, w), float32 in 0..1, 1 = near, for `pictures` (B, 3, H, W), RGB in 0..1.
 
-        Raises `InputError` instead of returning anything that isn't finite.
+        Raises `InputError` instead of returning anything that isn't finite for finite pictures.
         """
         ...
 

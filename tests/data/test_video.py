@@ -606,7 +606,7 @@ class TestAutomaticDivision:
 
     def test_a_side_without_files_is_refused_if_it_is_the_only_one(self, flat: Path, tmp_path: Path) -> None:
         with pytest.raises(
-            InputError, match=r"is for eval/ \(by name, eval_fraction 0: 3 files to train/.* another eval_"
+            InputError, match=r"goes to eval/ \(by name, eval_fraction 0: 3 files to train/.* another eval_"
         ):
             generate_dataset(config(flat, tmp_path / "out", eval_fraction=0.0, eval_only=True))
 
