@@ -27,7 +27,7 @@ SCHEDULERS: Choices = {
     "none": "constant rate",
 }
 AMP_MODES: Choices = {
-    "auto": "the fastest on this machine",
+    "auto": "the fastest on this processor or GPU",
     "off": "float32",
     "bf16": "bfloat16, float32 where needed",
     "fp16": "float16, float32 where needed",

@@ -118,7 +118,7 @@ class TrainConfig(JobConfig):
     tensorboard: bool = option(False, "also write the curves for TensorBoard, to model_dir/tensorboard/", later=FREE)
     amp: str = option(
         "auto",
-        "precision of the computation; auto: the fastest on this processor or GPU",
+        "precision of the computation",
         group="Machine",
         choices=AMP_MODES,
         later=FREE,
