@@ -141,7 +141,7 @@ class GenerateConfig(JobConfig):
     )
     shard: str = option(
         "auto",
-        "i/n: the share of machine i of n, counted from 0: every n-th picture; auto: as set by torchrun, else all pictures",
+        "i/n: every n-th picture, the share of machine i (from 0) of n; auto: as set by torchrun, else all pictures",
         later=FREE,
     )
     seed: int = option(0, "same seed and pictures: same data set, byte by byte", group="Run")
