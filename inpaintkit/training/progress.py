@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -96,12 +96,11 @@ class Progress:
 
     def check(self) -> None:
         """Raise `ValueError` if a field has the wrong type, or a count is negative: they may come from a file."""
-        for part in fields(self):
-            value = getattr(self, part.name)
-            kinds = {"sums": dict, "history": list, "best_score": int | float}
-            negative = part.name != "best_score" and isinstance(value, int) and value < 0
-            if not isinstance(value, kinds.get(part.name, int)) or negative:
-                raise ValueError(f"its {part.name} is {value!r}")
+        kinds = {"sums": dict, "history": list, "best_score": int | float}
+        for name, value in vars(self).items():
+            negative = name != "best_score" and isinstance(value, int) and value < 0
+            if not isinstance(value, kinds.get(name, int)) or negative:
+                raise ValueError(f"its {name} is {value!r}")
 
     def means(self) -> dict[str, float]:
         """Return the running mean of each loss term in this epoch; empty before the first step is counted."""
@@ -119,11 +118,10 @@ class Progress:
 
     def next_step(self, seed: int, plan: Plan) -> StepPlace:
         """Return the place of the next step."""
-        batches = (self.epoch - 1) * plan.steps_per_epoch + self.step + 1
+        step = self.step + 1
+        steps_of_run = (self.epoch - 1) * plan.steps_per_epoch + step
         update = (self.epoch - 1) * plan.updates_per_epoch + self.step // plan.backward_step + 1
-        return StepPlace(
-            seed, self.epoch, self.step + 1, update, batches // plan.backward_step, plan.summed(self.step + 1)
-        )
+        return StepPlace(seed, self.epoch, step, update, steps_of_run // plan.backward_step, plan.summed(step))
 
     @property
     def updates_skipped_now(self) -> int:

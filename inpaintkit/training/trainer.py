@@ -97,7 +97,7 @@ class Trainer:
         """Everything that trains and evaluates; before any training here, in the state that the run was saved in."""
         with enough_memory(self.config.device, partial(memory_advice, self.config)):
             setup = set_up(self.config, self.found, self.data, self.group, self.make_task)
-        # the networks have taken it over, and it is as large as they are
+        # frees the state, as large as the networks that took it over; an empty one still says that the run is resumed
         self.found = dataclasses.replace(self.found, state=self.found.state and {})
         return setup
 
@@ -148,6 +148,7 @@ class Trainer:
             self._find()
             for before in ("data", "setup"):  # cached, if at all, before the training
                 self.__dict__.pop(before, None)
+            # the last row heard of is in the history, unless it was evaluated within an epoch
             kept = [(row["epoch"], row["split"]) for row in self.run.progress.history]
             self.run.at_stop = tuple(row for row in self.run.at_stop if (row["epoch"], row["split"]) not in kept)
             return self._report(self.run.progress.epoch > self.run.plan.last_epoch, tell=False)
@@ -214,15 +215,15 @@ class Trainer:
         """Return the report of the run; with `tell`, also report which model was kept."""
         progress = self.run.progress
         report = TrainReport(
-            self.files.model,
-            progress.best_epoch,
-            progress.best_score,
-            progress.epoch - 1,
-            progress.steps_done,
-            self.run.timer.seconds,
-            finished,
-            progress.skipped_updates,
-            (*progress.history, *self.run.at_stop),
+            model_file=self.files.model,
+            best_epoch=progress.best_epoch,
+            best_score=progress.best_score,
+            epochs=progress.epoch - 1,
+            steps=progress.steps_done,
+            seconds=self.run.timer.seconds,
+            finished=finished,
+            skipped_updates=progress.skipped_updates,
+            history=(*progress.history, *self.run.at_stop),
         )
         if tell:
             self.run.say(report.closing_words())
