@@ -72,18 +72,8 @@ def set_up(config: TrainConfig, found: FoundRun, data: Data, group: Group, make_
     messages = [*feed.messages, *data.messages]
     if (last := last_epoch(config)) < config.max_epoch:
         messages.append(f"the run ends after epoch {last} of {config.max_epoch}, with a cycle of the learning rate")
-    arithmetic, reason = choose_amp(config.amp, device)
-    begun = None
-    if found.state is not None:
-        with reading_checkpoint(Path(config.model_dir)):
-            begun = found.state["inpaintkit_amp"]
-            if begun not in (None, "off", "bf16", "fp16"):
-                raise ValueError(f"its arithmetic is {begun!r}")
-    if begun not in (None, arithmetic):
-        reason = f"amp: the run goes on with {begun}, as it began; amp={arithmetic} needs a new one"
-    if begun != arithmetic:
-        messages.append(reason)
-    arithmetic = begun or arithmetic
+    arithmetic, told = _arithmetic(config, found, device)
+    messages += told
     plain = PlainTask(config, _model(config, found), arithmetic, device, group)
     task = make_task(plain)
     if config.compile:
@@ -98,6 +88,18 @@ def set_up(config: TrainConfig, found: FoundRun, data: Data, group: Group, make_
                 updater.scheduler = restart_schedule(config, updater.optimizer, found.progress.epoch - 1)
     chosen = choose_records(data.eval_set.names, config.eval_records)
     return Setup(data, task, feed, eval_feed, chosen, (*messages, *found.messages))
+
+
+def _arithmetic(config: TrainConfig, found: FoundRun, device: str) -> tuple[str, list[str]]:
+    """Return the arithmetic to train in, in a resumed run the one that it began with, and messages to report."""
+    arithmetic, reason = choose_amp(config.amp, device)
+    with reading_checkpoint(Path(config.model_dir)):
+        begun = None if found.state is None else found.state["inpaintkit_amp"]
+        if begun not in (None, "off", "bf16", "fp16"):
+            raise ValueError(f"its arithmetic is {begun!r}")
+    if begun in (None, arithmetic):
+        return arithmetic, [] if begun else [reason]
+    return begun, [f"amp: the run goes on with {begun}, as it began; amp={arithmetic} needs a new one"]
 
 
 def _model(config: TrainConfig, found: FoundRun) -> LightInpaintV1:
