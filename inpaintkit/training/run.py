@@ -111,13 +111,13 @@ class Run:
         progress, most = self.progress, MAX_SKIPPED * self.group.size  # each process counts its part of a step
         updates, here = progress.updates_skipped_now, f"of epoch {progress.epoch}"
         loss, gradients = "the loss was NaN or infinite in", "gradients were NaN or infinite in"
-        for reason, true in (
+        for reason, applies in (
             (f"{loss} {MAX_SKIPPED} steps {here}", progress.skipped >= most),
             (f"{gradients} {updates} optimiser steps {here}", updates >= MAX_SKIPPED),
             (f"{loss} every step {here}", epoch_over and not progress.counted),
             (f"{gradients} every optimiser step {here}", epoch_over and updates >= self.plan.updates_per_epoch),
         ):
-            if true:
+            if applies:
                 self.give_up(reason)
 
     def close_epoch(self, rates: Mapping[str, float], skipped: int) -> None:

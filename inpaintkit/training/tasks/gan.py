@@ -45,8 +45,8 @@ It is twice the scatter of its mean, and on a flat surface a pattern of half an 
 def epoch_score(lost_psnr: float, lpips: float, artefact: float) -> float:
     """Return the score that ranks epochs, the lower the better.
 
-    It is LPIPS plus the excess of lost PSNR and artefact score over their allowances. `lost_psnr` is in dB.
-    `artefact` is clamped to 0..1; where no hole is wide enough for it, it is NaN and doesn't count.
+    It is LPIPS plus the excess of lost PSNR and artefact score over their allowances, all inside holes. `lost_psnr`: dB
+    since the start. `artefact` is clamped to 0..1; where no hole is wide enough for it, it is NaN and doesn't count.
     """
     pattern = 0.0 if math.isnan(artefact) else max(0.0, min(artefact, 1.0) - ARTEFACT_ALLOWANCE)
     return lpips + pattern + max(0.0, lost_psnr - PSNR_ALLOWANCE)
@@ -55,8 +55,7 @@ def epoch_score(lost_psnr: float, lpips: float, artefact: float) -> float:
 class GanTask:
     """Task that trains the generator of `plain` against a discriminator; see `Task` for what the methods do.
 
-    The best epoch has the lowest ``score`` among the epochs after the start: inside-hole LPIPS + artefact score (within
-    0..1) beyond `ARTEFACT_ALLOWANCE` + every decibel of inside-hole PSNR that is lost beyond `PSNR_ALLOWANCE`.
+    The best epoch has the lowest `epoch_score` among the epochs after the start.
     """
 
     def __init__(self, config: GanConfig, plain: PlainTask) -> None:
@@ -131,7 +130,7 @@ class GanTask:
         if warmup > 0 and self.config.discriminator_weight > 0:
             adversarial_gradient = torch.autograd.grad(scale(adversarial), output, retain_graph=True)[0]
         losses = torch.stack([total, adversarial, discriminator_loss]).detach()
-        finite, ratio = self._read(losses, output, gradient, adversarial_gradient)
+        finite, ratio = self._finite_and_ratio(losses, output, gradient, adversarial_gradient)
         if not all(self.group.gather(finite)):
             return torch.zeros_like(total)
         if adversarial_gradient is not None and (adaptive := self.adaptive.update(ratio)) is not None:
@@ -141,7 +140,7 @@ class GanTask:
         self.updater.scale(discriminator_loss, summed).backward(inputs=list(self.discriminator.parameters()))  # type: ignore[no-untyped-call]
         return torch.full_like(total, weight)
 
-    def _read(
+    def _finite_and_ratio(
         self, losses: Tensor, output: Tensor, gradient: Tensor, adversarial_gradient: Tensor | None
     ) -> tuple[bool, float]:
         """Return whether all `losses` are finite, and the ratio of two gradient lengths at the last layer.
