@@ -42,6 +42,7 @@ class Feed:
 
     def __init__(self, config: TrainConfig, records: InpaintDataset, device: str) -> None:
         self.device, self.batch_size = device, config.batch_size
+        self.pinned = device.startswith("cuda")  # elsewhere unsafe: Apple's devices may read the memory too late
         self.messages: list[str] = []
         self.resident: ResidentRecords | None = None
         if records.training and wants_resident(config.resident, records, device):
@@ -56,15 +57,17 @@ class Feed:
         self.order: list[Item] = []  # filled anew for each epoch, so that loader workers live for the whole run
         # for evaluation, starting workers (two seconds each) would take longer than reading the records
         count = config.num_workers if records.training else 0
-        workers: dict[str, Any] = {"num_workers": count, "pin_memory": device.startswith("cuda")}
-        if count:
+        self.loader = DataLoader(
+            records,
+            config.batch_size,
+            sampler=self.order,
+            num_workers=count,
+            pin_memory=self.pinned,
+            persistent_workers=count > 0,
             # forked workers hang once OpenCV has used threads; those of a fork server outlive a killed trainer
-            workers |= {
-                "persistent_workers": True,
-                "multiprocessing_context": "spawn",
-                "worker_init_fn": outlive_stop_signal,
-            }
-        self.loader = DataLoader(records, config.batch_size, sampler=self.order, **workers)
+            multiprocessing_context="spawn" if count else None,
+            worker_init_fn=outlive_stop_signal,
+        )
 
     def batches(self, items: Sequence[Any]) -> Iterator[Batch]:
         """Yield the samples of `items` in batches of `batch_size`; the last batch holds the rest."""
@@ -73,9 +76,8 @@ class Feed:
                 yield self.resident.batch(items[start : start + self.batch_size])
             return
         self.order[:] = items
-        pinned = self.device.startswith("cuda")  # elsewhere unsafe: Apple's devices may read the memory too late
         for x, hole, y, index in self.loader if items else ():
-            yield (*(part.to(self.device, non_blocking=pinned) for part in (x, hole, y)), index)  # type: ignore[misc]
+            yield (*(part.to(self.device, non_blocking=self.pinned) for part in (x, hole, y)), index)  # type: ignore[misc]
 
     def close(self) -> None:
         """End the loader processes; the next batches start new ones.
