@@ -240,9 +240,9 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
             raise InputError(
                 f"output_dir: {folder} is a link; nothing was deleted, because its target may belong to something else"
             )
-    marks = [path for place in own for path in place.rglob("*") if path.is_symlink() or not path.is_dir()]
-    found = [path for place in shared for path in place.glob("*") if _belongs(path.name, name, pattern)]
-    files = sorted({*marks, *found}, key=lambda path: (_place_in_cleaning(path), path))
+    in_own = [path for place in own for path in place.rglob("*") if path.is_symlink() or not path.is_dir()]
+    in_shared = [path for place in shared for path in place.glob("*") if _belongs(path.name, name, pattern)]
+    files = sorted({*in_own, *in_shared}, key=lambda path: (_place_in_cleaning(path), path))
     if dry_run or not files:
         return files
     with all_locks(output_dir, name):

@@ -87,16 +87,15 @@ def list_sources(config: GenerateConfig) -> Listing:
         )
     _require_apart(root, Path(config.output_dir))
     splits = ("eval",) if config.eval_only else manifest.SPLITS
-    written = [Path(config.output_dir), config.run_folder, *map(Path, filter(None, [config.depth_cache]))]
+    written = [Path(folder) for folder in (config.output_dir, config.run_folder, config.depth_cache) if folder]
     files = list_files(root, written)
     if root.is_file():
         return Listing({splits[0]: [root]}, f"a single file, all of it to {splits[0]}/")
     maps = _depth_maps([*files["train"], *files["eval"]], config)
     files = {split: [path for path in paths if path not in maps] for split, paths in files.items()}
     if is_divided(root):
-        division = "by the folders train/ and eval/" + _left_out_beside(
-            root, [*written, *map(Path, filter(None, [config.model_path]))]
-        )
+        used = [*written, Path(config.model_path)] if config.model_path else written
+        division = "by the folders train/ and eval/" + _left_out_beside(root, used)
     else:
         files, division = divide(files["train"], config.eval_fraction)
     pairs = len({path.with_suffix("") for path in root.rglob(f"*{STEREO_PAIR}.*")})

@@ -62,17 +62,17 @@ def _generate(config: GenerateConfig, listing: Listing, tracker: ProgressTracker
     with (
         enough_memory(config.device, lambda: f"{LESS}; run the same again to continue"),
         manifest.lock(config.output_dir, config.data_set_name, f"{shard}/{shards}"),
-        contextlib.closing(Pipeline(config, listing)) as run,
+        contextlib.closing(Pipeline(config, listing)) as pipeline,
     ):
-        jobs = plan_jobs(config, listing, run.folder, lambda text: tracker(0, 0, text))
+        jobs = plan_jobs(config, listing, pipeline.folder, lambda text: tracker(0, 0, text))
         if not jobs and shards > 1:
             tracker(0, 0, f"shard {shard}/{shards} makes nothing: there are fewer pictures than shards")
-        manifest.remove_leftovers_of(config.output_dir, run.name, alone=shards == 1)
-        waiting = [job for job in jobs if not run.is_finished(job)]
+        manifest.remove_leftovers_of(config.output_dir, pipeline.name, alone=shards == 1)
+        waiting = [job for job in jobs if not pipeline.is_finished(job)]
         finished = len(jobs) - len(waiting)
         if finished and tracker.done < len(jobs):
             tracker(finished, len(jobs), f"{finished} pictures were finished before")
-        for done, (job, result) in enumerate(run.work(waiting), finished + 1):
+        for done, (job, result) in enumerate(pipeline.work(waiting), finished + 1):
             tracker(done, len(jobs), f"{shown(job.source)}: {result}")
-        rows = (row for job in jobs for row in manifest.read_part(run.part(job)))
+        rows = (row for job in jobs for row in manifest.read_part(pipeline.part(job)))
         return make_report(config, listing, rows, len(waiting))
