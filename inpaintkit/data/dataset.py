@@ -17,7 +17,7 @@ from inpaintkit.data.colours import change_colours
 from inpaintkit.data.hole_changes import MARGIN, border_columns, grow_hole, thin_holes
 from inpaintkit.data.manifest import HOLE_SUFFIX, PICTURE_SUFFIX
 from inpaintkit.data.mixed_border import draw_mixed_border, mix_borders
-from inpaintkit.data.packed import Bytes, PackedRecords, open_packed, read_record, record_shape
+from inpaintkit.data.packed import Bytes, open_packed, read_record, record_shape
 from inpaintkit.data.sample_draw import Chances, SampleDraw, draw_sample
 from inpaintkit.data.sampling import best_crop, grid_crop
 from inpaintkit.errors import InputError
@@ -107,7 +107,7 @@ class InpaintDataset(Dataset[Sample]):
             )
         self.training, self.seed, self.crop_size, self.chances = training, seed, crop_size, chances
         self._pairs = find_pairs(self.folder)
-        self.packed: PackedRecords | None = open_packed(self.folder, self._pairs)
+        self.packed = open_packed(self.folder, self._pairs)
         self._check_sizes()
         self._check_holes()
 
@@ -151,7 +151,9 @@ class InpaintDataset(Dataset[Sample]):
         record, epoch, draw = item if isinstance(item, tuple) else (item, 0, 0)
         record = range(len(self))[record]
         pixels = self.pixels(record)
-        return self._training_sample(pixels, record, epoch, draw) if self.training else self._sample(pixels, record)
+        if self.training:
+            return self._training_sample(pixels, record, epoch, draw)
+        return self._evaluation_sample(pixels, record)
 
     def _check_sizes(self) -> None:
         for (picture, _), (height, width) in zip(self._pairs, self.shapes, strict=True):
@@ -197,7 +199,7 @@ class InpaintDataset(Dataset[Sample]):
             picture = np.stack(cv2.split(change_colours(cv2.merge(list(picture)), draw.colours)))
         return _as_sample(picture, hole, record, draw.shares)
 
-    def _sample(self, pixels: Bytes, record: int) -> Sample:
+    def _evaluation_sample(self, pixels: Bytes, record: int) -> Sample:
         hole = pixels[3] > 0
         size = min(self.crop_size, *hole.shape)
         top, left = grid_crop(hole, size)
