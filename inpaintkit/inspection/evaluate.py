@@ -85,9 +85,9 @@ def choose_truths(
     `progress`: called with a description if no data set is given; returns the `progress` argument of `photo_truth`.
     """
     # first what may raise an error, because making records of many photos takes a while
-    textures, pairs = read_textures(config.photos) if config.scenes else [], []
-    if config.stereo_dir is not None:
-        pairs = [stereo_truth(config.stereo_dir, config.disparity_scale, config.edge_dilation)]
+    textures = read_textures(config.photos) if config.scenes else []
+    stereo = config.stereo_dir
+    pairs = [] if stereo is None else [stereo_truth(stereo, config.disparity_scale, config.edge_dilation)]
     if config.data_dir is None:
         told = progress("records made of the photos") if progress else None
         truths = [photo_truth(config.photos, config.run_folder / "data", config.seed, told)]
@@ -123,14 +123,14 @@ def measure(filled: torch.Tensor, case: Case, networks: Mapping[str, Lpips]) -> 
     Hole pixels that don't count are replaced by the truth, so that they have no influence on their neighbours' figures.
     """
     filled, truth, judged = torch.where(case.hole & ~case.judged, case.truth, filled), case.truth, case.judged
-    none = torch.full((len(filled),), torch.nan)
+    unknown = torch.full((len(filled),), torch.nan)
     similarity = ssim_map(filled, truth).mean(dim=1, keepdim=True)
     distances = {name: lpips.distance_map(filled, truth) for name, lpips in networks.items()}
     left, right = case.left_view, case.right_view
     figures = {
-        "lpips_vgg": metrics.hole_mean(distances["vgg"], judged) if "vgg" in distances else none,
+        "lpips_vgg": metrics.hole_mean(distances["vgg"], judged) if "vgg" in distances else unknown,
         "artefact": metrics.artefact_score(filled, truth, judged),
-        "siou": none if left is None or right is None else siou(filled, right, left),
+        "siou": unknown if left is None or right is None else siou(filled, right, left),
     }
     widths, ring = hole_widths(case.hole), hole_ring(case.hole)
     areas = {"": judged, "_ring": ring}
@@ -139,7 +139,7 @@ def measure(filled: torch.Tensor, case: Case, networks: Mapping[str, Lpips]) -> 
     for suffix, area in areas.items():
         figures[f"psnr{suffix}"] = metrics.hole_psnr(filled, truth, area).clamp(max=metrics.HIGHEST_PSNR)
         figures[f"ssim{suffix}"] = metrics.hole_mean(similarity, area)
-        figures[f"lpips{suffix}"] = metrics.hole_mean(distances["alex"], area) if "alex" in distances else none
+        figures[f"lpips{suffix}"] = metrics.hole_mean(distances["alex"], area) if "alex" in distances else unknown
     return figures
 
 

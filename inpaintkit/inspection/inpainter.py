@@ -80,16 +80,16 @@ class Inpainter:
             with enough_memory(self.device, lambda: "give a smaller picture or device=cpu"):
                 gap: Tensor = mirror_if(missing_one, left).to(self.device)
                 gap = close_hole(gap) if closing else gap
-                area = self._soft_area(gap)
                 x = mirror_if(picture_one, left).to(self.device, copy=True)
                 # a single NaN would spread over everything whose receptive field holds it
                 x.nan_to_num_(nan=0.0, posinf=1.0, neginf=0.0)
-                self._fill(x, gap, area)
+                self._fill(x, gap)
                 filled.append(mirror_if(x, left).to(batch.device))
         return as_given(filled[0][None] if len(filled) == 1 else torch.stack(filled), picture)
 
-    def _fill(self, x: Tensor, gap: Tensor, everywhere: Tensor) -> None:
-        """Fill `gap` (1, H, W), bool, True = missing, in x (3, H, W) in place; `everywhere` is its `_soft_area`."""
+    def _fill(self, x: Tensor, gap: Tensor) -> None:
+        """Fill `gap` (1, H, W), bool, True = missing, in x (3, H, W) in place."""
+        everywhere = self._soft_area(gap)
         softened = WindowSet(touched_windows(everywhere))
         soft = chunked(lambda part: self._soften(gap, softened.places[part]), len(softened), gap.device)
         hidden_cells = F.max_pool2d(soft, PATCH) > HIDDEN_ABOVE

@@ -46,8 +46,6 @@ class Metric:
 
 RANKED_METRICS = ("psnr", "ssim", "lpips")
 
-MAIN_METRICS = ("psnr", "ssim", "lpips", "lpips_vgg", "artefact", "siou")
-
 RING_METRICS = tuple(f"{name}_ring" for name in RANKED_METRICS)
 
 
@@ -64,6 +62,8 @@ METRICS: dict[str, Metric] = {
     "artefact": Metric("artefact score", "", False, 3),
     "siou": Metric("SIoU", "", True, 4),
 }
+
+MAIN_METRICS = tuple(METRICS)
 
 METRICS |= {f"{m}_ring": replace(METRICS[m], label=f"{METRICS[m].label}, ring") for m in RANKED_METRICS}
 

@@ -77,7 +77,7 @@ class Case:
         size, case = self.picture.shape[2:], f"truth: {shown(self.name)}"
         kinds = [(x, 3, torch.float32) for x in (self.picture, self.truth)]
         kinds += [(x, 1, torch.bool) for x in (self.hole, self.judged)]
-        if len(size) != 2 or any(x.shape != (1, depth, *size) or x.dtype != kind for x, depth, kind in kinds):
+        if len(size) != 2 or any(x.shape != (1, channels, *size) or x.dtype != kind for x, channels, kind in kinds):
             raise InputError(
                 f"{case}: picture and truth must be float32 (1, 3, H, W), hole and judged bool (1, 1, H, W); convert them"
             )
