@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -72,22 +73,20 @@ def _build_jobs(
     if not data_sets or not models:
         raise InputError(f"{file}: data_sets and depth_models must each hold at least one entry")
     jobs, problems = [], []
-    for data_set, source in data_sets.items():
-        for model, options in models.items():
-            for variant, own in (variants or {"": {}}).items():
-                prefix = f"{data_set}_{variant}" if variant else data_set
-                values = {**common, **options, **source, **own, **overrides}
-                for name in (name for name in NAMED_BY_SECTIONS if name in values):
-                    raise InputError(
-                        f"{file}: {name} follows from the names under {NAMED_BY_SECTIONS[name]}; leave it out"
-                    )
-                try:
-                    job = _job(values | {"prefix": prefix, "model_type": model})
-                    if "dataset_dir" not in values:  # its default would be the shipped photos
-                        raise InputError(f"dataset_dir is missing; name a folder of pictures under {data_set}")
-                    jobs.append(job)
-                except InputError as error:
-                    problems.append(f"{prefix}_{model}: {error}")
+    named = product(data_sets.items(), models.items(), (variants or {"": {}}).items())
+    for (data_set, source), (model, options), (variant, own) in named:
+        prefix = f"{data_set}_{variant}" if variant else data_set
+        values = {**common, **options, **source, **own, **overrides}
+        for name, sections in NAMED_BY_SECTIONS.items():
+            if name in values:
+                raise InputError(f"{file}: {name} follows from the names under {sections}; leave it out")
+        try:
+            job = _job(values | {"prefix": prefix, "model_type": model})
+            if "dataset_dir" not in values:  # its default would be the shipped photos
+                raise InputError(f"dataset_dir is missing; name a folder of pictures under {data_set}")
+            jobs.append(job)
+        except InputError as error:
+            problems.append(f"{prefix}_{model}: {error}")
     return jobs, problems
 
 
@@ -200,13 +199,9 @@ def run_job(job: GenerateConfig) -> Outcome:
     """Run one job's notebook unless it was finished before; return how it ended."""
     try:
         last = runs.run_manifest(job.run_folder)
-        same, seconds = last.get("params") == dataclasses.asdict(job), last.get("seconds")
-        if (
-            last.get("status") == runs.DONE
-            and same
-            and isinstance(seconds, float)
-            and (records := _finished_records(job))
-        ):
+        done = last.get("status") == runs.DONE and last.get("params") == dataclasses.asdict(job)
+        seconds = last.get("seconds")
+        if done and isinstance(seconds, float) and (records := _finished_records(job)):
             return Outcome(job, DONE_BEFORE, records, seconds)
         report = runs.execute(NOTEBOOK, dataclasses.asdict(job))
     except (InputError, RunFailed) as error:

@@ -268,9 +268,8 @@ class ManifestWriter(Callback):
         if self._manifest:
             error, over = sys.exc_info()[1], run.steps_done >= run.total_steps
             stopped = run.stop.asked or run.stop.signal is not None
-            status = DONE if over else "interrupted" if stopped else OUT_OF_TIME
-            status = status if error is None or stopped else "failed"
-            self._manifest.end(status, repr(error) if error else None)
+            ended = DONE if over else "interrupted" if stopped else OUT_OF_TIME
+            self._manifest.end("failed" if error and not stopped else ended, repr(error) if error else None)
 
 
 class Manifest:
