@@ -45,7 +45,8 @@ def fit(run: Run, task: Task, feed: Feed, sampler: HardExampleSampler, evaluate:
             if updates:
                 task.update(place)
             run.step_done()
-            if updates and save_if_due(run, save) and progress.steps_done < plan.total_steps:
+            stop = updates and save_if_due(run, save)
+            if stop and progress.steps_done < plan.total_steps:
                 evaluate_epoch(run, task, evaluate, progress.epoch, over=False)
                 run.agree_on_stop()
                 run.obey_signal()

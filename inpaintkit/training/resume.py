@@ -216,10 +216,8 @@ def take_progress(state: State, plan: Plan) -> Progress:
     kept.pop("skipped_in_row", None)  # of early versions
     progress = Progress(**kept)
     progress.check()
-    before = samples_per_step(state)
-    if before != plan.samples_per_step:
-        progress.step = progress.step * before // plan.samples_per_step
-    progress.step = min(progress.step, plan.steps_per_epoch)
+    samples = progress.step * samples_per_step(state)
+    progress.step = min(samples // plan.samples_per_step, plan.steps_per_epoch)
     progress.steps_done = (progress.epoch - 1) * plan.steps_per_epoch + progress.step
     return progress
 
