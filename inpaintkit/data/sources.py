@@ -118,11 +118,11 @@ def read_source(source: Source, readers: VideoReaders) -> Content:
 
 
 def sources_of(
-    path: Path, name: str, duplicate_of: str | None, plan: Path, config: GenerateConfig, tell: Callable[[str], None]
+    path: Path, name: str, duplicate_of: str | None, kept_in: Path, config: GenerateConfig, tell: Callable[[str], None]
 ) -> list[Source]:
     """Return the sources in one file: the picture, the frames chosen from a video, or one with the reason to refuse it.
 
-    A video is surveyed once, which takes as long as decoding it; the choice is kept in the file `plan`.
+    A video is surveyed once, which takes as long as decoding it; `kept_in` is the file that then holds the choice.
     """
     if printable(path.name) != path.name:
         return [Source(path, name, refused="has a name that is not UTF-8 text; rename it")]
@@ -130,13 +130,13 @@ def sources_of(
         return [Source(path, name, refused=f"has the same content as {duplicate_of}")]
     if not is_video(path):
         return [Source(path, name)]
-    if not plan.exists():
+    if not kept_in.exists():
         tell(f"looking through {shown(name)}")
         found = {"video": name} | plan_video(path, config)
         if "views" in found:
             tell(f"{shown(name)}: {_views_note(found)}")
-        atomic_write_text(plan, json.dumps(found, ensure_ascii=False) + "\n")
-    found = _read_plan(plan)
+        atomic_write_text(kept_in, json.dumps(found, ensure_ascii=False) + "\n")
+    found = _read_plan(kept_in)
     if found["refused"] is not None:
         return [Source(path, name, refused=found["refused"])]
     bars = Bars(*found.get("bars", NO_BARS))
@@ -171,13 +171,13 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in counts.items())
 
 
-def _read_plan(plan: Path) -> dict[str, Any]:
+def _read_plan(file: Path) -> dict[str, Any]:
     try:
-        found = read_json(plan)
+        found = read_json(file)
         if found["refused"] is None and not all(isinstance(grid, list) for _, _, _, grid in found["frames"]):
             raise ValueError
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{plan} is damaged; delete it and run the generation again") from error
+        raise InputError(f"{file} is damaged; delete it and run the generation again") from error
     return found
 
 

@@ -101,9 +101,9 @@ def list_sources(config: GenerateConfig) -> Listing:
     pairs = len({path.with_suffix("") for path in root.rglob(f"*{STEREO_PAIR}.*")})
     division += f"; stereo pairs left out: {pairs}" if pairs else ""
     listing = Listing({split: files[split] for split in splits}, division)
-    wanted = [split for split in splits if is_divided(root) or 0 < config.eval_fraction < 1]
-    for split in wanted:
-        _require_a_picture(listing, split, config)
+    if is_divided(root) or 0 < config.eval_fraction < 1:
+        for split in splits:
+            _require_a_picture(listing, split, config)
     if not any(listing.files.values()):
         raise InputError(
             f"dataset_dir: no file of {shown(root)} goes to {' or '.join(f'{split}/' for split in splits)} ({division}); give a folder "
@@ -190,9 +190,9 @@ def plan_jobs(config: GenerateConfig, listing: Listing, folder: Path, tell: Tell
         own, found = set(videos[shard::shards]), dict[int, list[Source]]()
         # videos of this shard first, so that shards that share the folder survey different ones
         for place in sorted(range(len(paths)), key=lambda place: place not in own):
-            path, plan = paths[place], manifest.video_path(folder, split, place)
+            path, kept_in = paths[place], manifest.video_path(folder, split, place)
             name = source_name(path, root, split)
-            found[place] = sources_of(path, name, listing.originals.get(path), plan, config, tell)
+            found[place] = sources_of(path, name, listing.originals.get(path), kept_in, config, tell)
         sources = [source for place in sorted(found) for source in found[place]]
         passes = [
             Job(split, source, index, repeat, index * config.repeats + repeat)
