@@ -135,16 +135,15 @@ def open_packed(folder: Path, pairs: list[tuple[Path, Path]]) -> PackedRecords |
     sources = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
     data = folder.parent / PACK_FOLDER / f"{folder.name}.bin"
     remove_leftovers(data.parent.glob(".*"), alone=False)  # each as large as the data set
-    packed = _open_valid(data, sources, pairs)
-    if packed is None:
-        try:
-            _build(data, sources, pairs)
-        except (OSError, InputError) as error:
-            if isinstance(error, InputError) and getattr(error.__cause__, "errno", None) is None:
-                raise  # a broken record; a full disk only costs the speed of the pack
-            return None
-        packed = _open_valid(data, sources, pairs)
-    return packed
+    if (packed := _open_valid(data, sources, pairs)) is not None:
+        return packed
+    try:
+        _build(data, sources, pairs)
+    except (OSError, InputError) as error:
+        if isinstance(error, InputError) and getattr(error.__cause__, "errno", None) is None:
+            raise  # a broken record; a full disk only costs the speed of the pack
+        return None
+    return _open_valid(data, sources, pairs)
 
 
 def _open_valid(data: Path, sources: Stamps, pairs: list[tuple[Path, Path]]) -> PackedRecords | None:
