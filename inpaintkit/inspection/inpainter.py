@@ -85,6 +85,7 @@ class Inpainter:
                 x.nan_to_num_(nan=0.0, posinf=1.0, neginf=0.0)
                 self._fill(x, gap)
                 filled.append(mirror_if(x, left).to(batch.device))
+        # a single picture, which can be large, isn't copied
         return as_given(filled[0][None] if len(filled) == 1 else torch.stack(filled), picture)
 
     def _fill(self, x: Tensor, gap: Tensor) -> None:

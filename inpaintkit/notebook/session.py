@@ -185,8 +185,8 @@ def callbacks(config: TrainConfig) -> list[Callback]:
 
     Curves are written to a file in both cases.
     """
-    watched: list[Callback] = [ManifestWriter(config), LiveCurves()]
-    return [*([ProgressLines()] if headless() else watched), CurveFile()]
+    shown: list[Callback] = [ProgressLines()] if headless() else [ManifestWriter(config), LiveCurves()]
+    return [*shown, CurveFile()]
 
 
 async def fit(trainer: Trainer) -> TrainReport:

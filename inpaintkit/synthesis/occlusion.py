@@ -75,7 +75,7 @@ def hidden_hole(depth: Tensor, divergence: float, convergence: float) -> Tensor:
         # What lands within half a pixel rounds to the nearest or the second nearest pixel of this position.
         beside = (own_cell + (seen_at - own_cell).sign_()).clamp_(0, no_source - 1)
         for where in (own_cell, beside):
-            winner = first.gather(-1, where.int().long())
+            winner = first.gather(-1, where.int().long())  # via int32: see `leftmost_source`
             distance = position.gather(-1, winner.long()).sub_(seen_at).abs_()
             missing |= (winner < columns) & (distance <= HALF_PIXEL)
         hole[b, 0, rows] = missing
