@@ -173,7 +173,7 @@ class GanTask:
     def evaluate(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         _, hole, y, _ = batch
         output, figures = self.plain.evaluate(batch)
-        inner = without_margin(hole, self.model.i2i_offset)
+        inner = without_margin(hole)
         return output, figures | {
             "hole_lpips": hole_lpips(output, y, inner, self.eval_lpips),
             "artefact": artefact_score(output, y, inner),

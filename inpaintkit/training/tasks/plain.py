@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from inpaintkit.config import TrainConfig
+from inpaintkit.data.hole_changes import MARGIN
 from inpaintkit.data.resident import Batch
 from inpaintkit.model import LightInpaintV1
 from inpaintkit.seeds import torch_rng
@@ -26,9 +27,9 @@ from inpaintkit.training.tasks.updater import Updater, updater_state
 Network = Callable[[Tensor, Tensor], Tensor]
 
 
-def without_margin(mask: Tensor, margin: int) -> Tensor:
-    """Return `mask` without its outer `margin` px, as wide as the generator's training output."""
-    return mask[..., margin:-margin, margin:-margin]
+def without_margin(mask: Tensor) -> Tensor:
+    """Return `mask` without its outer `MARGIN` px, which the generator's training output and the target lack."""
+    return mask[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
 class PlainTask:
@@ -100,8 +101,7 @@ class PlainTask:
         `rng` is the random generator of the pair augmentation.
         """
         with amp.autocast(self.arithmetic, self.device):
-            inner = without_margin(hole, self.model.i2i_offset)
-            return self.criterion(output, y, hole=inner, generator=rng)  # type: ignore[no-any-return]
+            return self.criterion(output, y, hole=without_margin(hole), generator=rng)  # type: ignore[no-any-return]
 
     def update(self, place: StepPlace) -> None:
         self.updater.update(place.update)
@@ -128,8 +128,8 @@ class PlainTask:
         x, hole, y, _ = batch
         output, _ = self.generate(x, hole)
         _, losses = self.reconstruction(output, y, hole)
-        inner = without_margin(hole, self.model.i2i_offset)
-        filled = without_margin(row_fill(x, hole), self.model.i2i_offset)
+        inner = without_margin(hole)
+        filled = without_margin(row_fill(x, hole))
         figures = {name: term.expand(len(output)) for name, term in losses.terms.items()}
         return output, figures | {
             "total": losses.per_sample,
