@@ -18,7 +18,8 @@ from inpaintkit.notebook import parameters, runs
 from inpaintkit.notebook.project import find_project
 
 NOTEBOOK = "01_generate"
-SECTIONS = ("on_error", "unfinished", "common", "data_sets", "depth_models", "variants")
+NAMES = ("data_sets", "depth_models", "variants")  # sections of names with parameters under them
+SECTIONS = ("on_error", "unfinished", "common", *NAMES)
 NAMED_BY_SECTIONS = {"prefix": "data_sets and variants", "model_type": "depth_models"}
 ON_ERROR = ("stop", "skip", "retry")
 UNFINISHED = ("keep", "clean")
@@ -69,7 +70,7 @@ def _build_jobs(
     plan: Mapping[str, Any], file: str, overrides: Mapping[str, Any]
 ) -> tuple[list[GenerateConfig], list[str]]:
     common = parameters.section(plan.get("common"), f"{file}: common")
-    data_sets, models, variants = (_named(plan.get(name), name, file) for name in SECTIONS[3:])
+    data_sets, models, variants = (_named(plan.get(name), name, file) for name in NAMES)
     if not data_sets or not models:
         raise InputError(f"{file}: data_sets and depth_models must each hold at least one entry")
     jobs, problems = [], []
