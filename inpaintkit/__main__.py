@@ -207,8 +207,10 @@ def _add_stereo(stereo: argparse.ArgumentParser) -> None:
     picture, *others = dataclasses.fields(StereoConfig)
     stereo.add_argument("picture", nargs="+", help=f"{picture.metadata['help']}; or several")
     for field in others:
-        rule, flags = field.metadata, [_flag(field.name)]
-        help, names = rule["help"].replace("%", "%%"), ["-o", *flags] if field.name == "output" else flags
+        rule = field.metadata
+        flags = [_flag(field.name)]
+        help = rule["help"].replace("%", "%%")
+        names = ["-o", *flags] if field.name == "output" else flags
         if field.type is bool:
             stereo.add_argument(*names, action="store_true", help=help)
         else:

@@ -214,7 +214,10 @@ class FolderLock(contextlib.AbstractContextManager["FolderLock"]):
     """
 
     def __init__(self, folder: str | Path, purpose: str, name: str = ".lock", shared: bool = False) -> None:
-        self.folder, self.path, self.purpose, self.shared = Path(folder), Path(folder) / name, purpose, shared
+        self.folder = Path(folder)
+        self.path = Path(folder) / name
+        self.purpose = purpose
+        self.shared = shared
         self._handle = self._take()
 
     def keep(self) -> None:
@@ -222,7 +225,8 @@ class FolderLock(contextlib.AbstractContextManager["FolderLock"]):
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.stat(self.path), os.fstat(self._handle.fileno())):
                 return
-        removed, self._handle = self._handle, self._take()
+        removed = self._handle
+        self._handle = self._take()
         removed.close()
 
     def __exit__(self, *_: object) -> None:

@@ -59,7 +59,8 @@ def running_max(values: Tensor, forward: int, backward: int, dim: int) -> Tensor
     # Joining windows of 1, 2, 4 ... pixels in pairs takes a number of steps that grows with the logarithm of the distance.
     beside = (forward, backward) if dim == -1 else (0, 0, forward, backward)
     window = F.pad(values, beside, value=least)
-    length, covered = forward + backward + 1, 1
+    length = forward + backward + 1
+    covered = 1
     while covered < length:
         step = min(covered, length - covered)
         remaining = window.shape[dim] - step

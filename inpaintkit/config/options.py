@@ -86,7 +86,8 @@ def changes(config: "JobConfig", before: Mapping[str, Any]) -> dict[str, tuple[A
     """
     found = {}
     for field in dataclasses.fields(config):
-        now, then = getattr(config, field.name), before.get(field.name, getattr(config, field.name))
+        now = getattr(config, field.name)
+        then = before.get(field.name, getattr(config, field.name))
         if field.metadata["later"] != FREE and then != now:
             found[field.name] = (then, now)
     return found
@@ -135,7 +136,8 @@ class JobConfig:
     @classmethod
     def from_params(cls: type[_Config], params: Mapping[str, Any]) -> _Config:
         """Build the configuration from flat parameters; raise `InputError` on an unknown name or a wrong type."""
-        kinds, checked = field_types(cls), {}
+        kinds = field_types(cls)
+        checked = {}
         for name, value in params.items():
             if name not in kinds:
                 hint = nearest_name(name, [*kinds, "preset"])

@@ -175,7 +175,8 @@ def _smoothed(thumbs: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def _unexplained(change: NDArray[np.float64], parts: tuple[NDArray[np.float64], ...]) -> NDArray[np.float64]:
     """Return the share (n,) of `change` (n, h, w) that no linear combination of `parts` explains (least squares)."""
-    basis, target = np.stack([part.reshape(len(change), -1) for part in parts], 2), change.reshape(len(change), -1, 1)
+    basis = np.stack([part.reshape(len(change), -1) for part in parts], 2)
+    target = change.reshape(len(change), -1, 1)
     turned = basis.transpose(0, 2, 1)
     factors = np.linalg.solve(turned @ basis + 1e-3 * np.eye(len(parts)), turned @ target)
     return np.asarray(np.abs(target - basis @ factors).mean((1, 2)) / np.maximum(np.abs(target).mean((1, 2)), 1e-6))

@@ -71,7 +71,8 @@ def border_columns(holes: Tensor, lefts: Tensor, width: int, picks: Tensor, inse
     total = counted[:, -1]
     border = (counted <= (picks % total.clamp(min=1))[:, None]).sum(dim=-1)
     place = torch.where(insets > 0, size - 1 - insets, -insets)
-    seam, moved = (lefts + border)[:, None], (lefts + border - place)[:, None] + steps
+    seam = (lefts + border)[:, None]
+    moved = (lefts + border - place)[:, None] + steps
     at_right = torch.minimum(moved, seam).abs()
     at_left = width - 1 - (width - 1 - torch.maximum(moved, seam)).abs()
     shown = torch.where((insets > 0)[:, None], at_right, at_left)

@@ -52,7 +52,9 @@ class _Silence:
     """A context without Pillow's warnings. It counts threads inside it, as warning filters belong to the process."""
 
     def __init__(self) -> None:
-        self._lock, self._inside, self._filters = threading.Lock(), 0, contextlib.ExitStack()
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = contextlib.ExitStack()
 
     def __enter__(self) -> None:
         with self._lock:
@@ -84,7 +86,8 @@ def list_pictures(folder: str | Path, leave_out: Iterable[Path] = ()) -> list[Pa
     Links to folders are listed, but not followed. Only its content shows whether a file is a picture, see
     `read_picture`. Raises `InputError` if the folder can't be listed.
     """
-    folder, outside = Path(folder), {Path(path).resolve() for path in leave_out}
+    folder = Path(folder)
+    outside = {Path(path).resolve() for path in leave_out}
     found: list[Path] = []
     try:
         seen = (e for e in os.scandir(folder) if not e.name.startswith(".") and e.name not in SYSTEM_FOLDERS)

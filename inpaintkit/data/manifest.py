@@ -135,7 +135,8 @@ def begin(folder: Path, parameters: Mapping[str, Any], pictures: Mapping[str, Ma
     whose manifest was lost, because it isn't known what they were made of.
     """
     if not (folder / PARAMETERS_FILE).exists():
-        root, pattern = folder.parents[1], record_pattern(folder.name)
+        root = folder.parents[1]
+        pattern = record_pattern(folder.name)
         lost = sorted(path for split in SPLITS for path in (root / split).glob("[!.]*") if pattern.fullmatch(path.name))
         if lost and not (folder / PARAMETERS_FILE).exists():  # otherwise another shard has just begun it
             raise InputError(
@@ -209,7 +210,8 @@ def _shard_locks(folder: Path, name: str) -> list[tuple[str, int, int]]:
 
 def remove_leftovers_of(output_dir: str | Path, name: str, alone: bool) -> None:
     """Delete temporary files that killed runs of the data set `name` left; `alone`: no other shard is being written."""
-    root, pattern = Path(output_dir), record_pattern(name)
+    root = Path(output_dir)
+    pattern = record_pattern(name)
     own = [path for place in (manifest_folder(root, name), frame_folder(root, name)) for path in place.rglob(".*.tmp")]
     shared = [path for split in SPLITS for path in (root / split).glob(".*.tmp") if pattern.fullmatch(path.name)]
     remove_leftovers((*own, *shared), alone)
@@ -232,7 +234,8 @@ def clean_prefix(output_dir: str | Path, name: str, dry_run: bool = True) -> lis
     run is writing this data set.
     """
     check_name(name)
-    root, pattern = Path(output_dir), record_pattern(name)
+    root = Path(output_dir)
+    pattern = record_pattern(name)
     own = [manifest_folder(root, name), frame_folder(root, name)]
     shared = [root / split for split in SPLITS] + [root / DELETED_FOLDER / split for split in SPLITS]
     for folder in (*own, *(place.parent for place in own), root / DELETED_FOLDER, *shared):

@@ -39,7 +39,9 @@ class ResidentRecords:
             raise InputError(
                 f"resident: the records of {records.folder} differ in size; use resident=off or records of one size"
             )
-        (self.height, self.width), self.records, self.crop_size = shapes.pop(), records, records.crop_size
+        self.height, self.width = shapes.pop()
+        self.records = records
+        self.crop_size = records.crop_size
         self.pixels = torch.empty(len(records), CHANNELS, self.height, self.width, dtype=torch.uint8, device=device)
         for index in range(len(records)):
             self.pixels[index] = torch.tensor(records.pixels(index))

@@ -112,7 +112,8 @@ def finish_deletion(folder: str | Path) -> None:
 
 def deleted_records(folder: str | Path) -> set[str]:
     """Return the names of the deleted records that can be restored."""
-    root, found = Path(folder), set[str]()
+    root = Path(folder)
+    found = set[str]()
     for split in SPLITS:
         for stem in _stems(root / manifest.DELETED_FOLDER / split, HOLE_SUFFIX):
             picture, _ = _pair(root, name := f"{split}/{stem}")

@@ -53,7 +53,8 @@ class HardExampleSampler:
 
     def update_weights(self) -> None:
         """Recompute the weights from the losses stored so far; nothing changes while fewer than 4 records were seen."""
-        means, seen = self.mean_losses(), self._count > 0
+        means = self.mean_losses()
+        seen = self._count > 0
         if int(seen.sum()) < MIN_SEEN:
             return
         deviation, centre = torch.std_mean(means[seen])

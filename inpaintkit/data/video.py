@@ -164,10 +164,12 @@ class Stream:
         offset, step, last = 0, 1, None
         for frame in frames:
             if frame is not None and frame.pts is not None:
-                stamp, unit = frame.pts + offset, float(frame.time_base or self.stream.time_base or 0)
+                stamp = frame.pts + offset
+                unit = float(frame.time_base or self.stream.time_base or 0)
                 if last is not None and (last - stamp) * unit > FALL_BACK:
                     offset += last + step - stamp
-                    stamp, self.joined = last + step, True
+                    stamp = last + step
+                    self.joined = True
                 if last is not None and stamp > last:
                     step = stamp - last
                 frame.pts = last = stamp
@@ -176,7 +178,8 @@ class Stream:
     def seek(self, stamp: int) -> None:
         """Go to the last key frame that isn't after `stamp`."""
         self.container.seek(stamp, stream=self.stream, backward=True)
-        self.frames, self.position = self._continuous(self._decode()), None
+        self.frames = self._continuous(self._decode())
+        self.position = None
 
     def find(self, stamp: int) -> VideoFrame | None:
         """Decode up to the frame at `stamp` and return it; None if there is none or it is damaged.

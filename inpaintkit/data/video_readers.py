@@ -23,7 +23,9 @@ class VideoReaders:
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit, self._idle, self._lock = limit, list[Stream](), threading.Lock()
+        self._limit = limit
+        self._idle = list[Stream]()
+        self._lock = threading.Lock()
 
     def read(self, path: Path, moment: FrameMark) -> Decoded:
         """Return the frame at `moment`; raise `UnreadablePicture` if the surveyed frame can't be found again."""

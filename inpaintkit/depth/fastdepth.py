@@ -70,7 +70,8 @@ class FastDepthNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        relu6, relu = nn.ReLU6(), nn.ReLU()
+        relu6 = nn.ReLU6()
+        relu = nn.ReLU()
         self.enc = nn.ModuleList([nn.Conv2d(3, ENCODER_CHANNELS[0], 3, 2, 1)])
         for index in range(1, len(ENCODER_CHANNELS)):
             inputs, outputs = ENCODER_CHANNELS[index - 1 : index + 1]

@@ -78,7 +78,8 @@ def load_hub(
             raise InputError(
                 f"model_path: {model_path} holds no hubconf.py; for {name} give a copy of {CODE_HOST}/{spec.source.split(':')[0]}"
             )
-        code, source = str(model_path), "local"
+        code = str(model_path)
+        source = "local"
     _require_reachable(name, spec, source == "local" or cached_code(spec, hub_dir).is_dir(), hub_dir)
     try:
         return _call_entry(spec, code, source, hub_dir)

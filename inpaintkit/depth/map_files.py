@@ -83,7 +83,8 @@ def read_depth_map(path: Path) -> npt.NDArray[np.float32]:
     except InputError:
         raise
     except Exception as error:  # decoders raise dozens of kinds of errors, and one bad file must not end a run
-        values, reason = None, f" ({shown(error)})"
+        values = None
+        reason = f" ({shown(error)})"
     if values is None:
         raise InputError(
             f"File: {path} can't be read as a depth map{reason}; write an 8 or 16 bit grey PNG, a .npy array or an .exr file"
@@ -129,7 +130,8 @@ class MapFileModel:
             )
         self.resolution = resolution or 0  # 0: each map's own
         self.folder = require_folder(folder, "model_path") if folder is not None else None
-        self.map_name, self.near_is_bright = map_name, values == NEAR_IS_BRIGHT
+        self.map_name = map_name
+        self.near_is_bright = values == NEAR_IS_BRIGHT
         self.metric = values == "distance"
         self.version = "file" if self.near_is_bright else f"file-{values}"
 
@@ -183,17 +185,16 @@ def _upright(values: npt.NDArray[np.float32], file: Path, picture: Path) -> npt.
     """
     try:
         with Image.open(picture) as image:
-            stored, turn = image.size, image.getexif().get(ORIENTATION_TAG, 1)
+            stored = image.size
+            turn = image.getexif().get(ORIENTATION_TAG, 1)
             if isinstance(image, TiffImageFile):  # its `size` may already be that of the turned picture
                 stored = image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
     except Exception:  # a picture that can't be read is refused elsewhere, with its own reason
         return values
     seen = stored[::-1] if turn in SIDEWAYS else stored
     size = values.shape[::-1]
-    upright, sideways = (
-        _aspect_difference(size, seen),
-        _aspect_difference(size, stored) if turn in SIDEWAYS else math.inf,
-    )
+    upright = _aspect_difference(size, seen)
+    sideways = _aspect_difference(size, stored) if turn in SIDEWAYS else math.inf
     if min(upright, sideways) >= SQUEEZED:
         raise InputError(
             f"File: {file} is a map of {size[0]}x{size[1]} px, {picture.name} a picture of {seen[0]}x{seen[1]}; their shapes differ"

@@ -164,7 +164,8 @@ class NetworkDepthModel:
             return None
         depths, seconds = {}, {}
         for dtype in (torch.bfloat16, None):  # bf16 first: the first one also pays for warming up
-            self.dtype, started = dtype, time.perf_counter()
+            self.dtype = dtype
+            started = time.perf_counter()
             try:
                 depths[dtype] = self.infer(probe_picture())
             except (RuntimeError, InputError):

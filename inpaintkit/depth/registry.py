@@ -110,7 +110,8 @@ def create_depth_model(
     """
     require_known("model_type", model_type, DEPTH_MODEL_NAMES)
     check_map_options(model_type, flip, map_name, map_values)
-    spec, device = DEPTH_MODELS[model_type], resolve_device(device)
+    spec = DEPTH_MODELS[model_type]
+    device = resolve_device(device)
     if spec.loader == "file":
         return MapFileModel(resolution, model_path, map_name, map_values)
     if spec.loader == "fastdepth":

@@ -31,7 +31,8 @@ FINAL_VOTE_RADIUS = 2  # px; a majority vote removes specks that are thinner
 def _box_mean_1d(x: Tensor, radius: int, dim: int) -> Tensor:
     size = x.shape[dim]
     total = x.cumsum(dim)
-    nothing, all_of_it = torch.zeros_like(total.narrow(dim, 0, 1)), total.narrow(dim, size - 1, 1)
+    nothing = torch.zeros_like(total.narrow(dim, 0, 1))
+    all_of_it = total.narrow(dim, size - 1, 1)
     total = torch.cat([*[nothing] * (radius + 1), total, *[all_of_it] * radius], dim)
     index = torch.arange(size, device=x.device)
     count = ((index + radius + 1).clamp(max=size) - (index - radius).clamp(min=0)).to(x.dtype)

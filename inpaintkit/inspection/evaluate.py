@@ -61,7 +61,8 @@ def evaluate(
         case = truth.load(index)
         if bool(case.judged.any()):
             filled = torch.cat([run_fill(name, fill, case) for name, fill in fills.items()])
-            figures, pixels = measure(filled, case, networks), int(case.judged.sum())
+            figures = measure(filled, case, networks)
+            pixels = int(case.judged.sum())
             for number, name in enumerate(fills):
                 own = {metric: float(values[number]) for metric, values in figures.items()}
                 scores.append(Score(case.name, case.source, name, pixels, own))
@@ -122,7 +123,9 @@ def measure(filled: torch.Tensor, case: Case, networks: Mapping[str, Lpips]) -> 
 
     Hole pixels that don't count are replaced by the truth, so that they have no influence on their neighbours' figures.
     """
-    filled, truth, judged = torch.where(case.hole & ~case.judged, case.truth, filled), case.truth, case.judged
+    filled = torch.where(case.hole & ~case.judged, case.truth, filled)
+    truth = case.truth
+    judged = case.judged
     unknown = torch.full((len(filled),), torch.nan)
     similarity = ssim_map(filled, truth).mean(dim=1, keepdim=True)
     distances = {name: lpips.distance_map(filled, truth) for name, lpips in networks.items()}
@@ -132,7 +135,8 @@ def measure(filled: torch.Tensor, case: Case, networks: Mapping[str, Lpips]) -> 
         "artefact": metrics.artefact_score(filled, truth, judged),
         "siou": unknown if left is None or right is None else siou(filled, right, left),
     }
-    widths, ring = hole_widths(case.hole), hole_ring(case.hole)
+    widths = hole_widths(case.hole)
+    ring = hole_ring(case.hole)
     areas = {"": judged, "_ring": ring}
     for width, (low, high) in WIDTH_BINS.items():
         areas[f"_{width}"] = judged & (widths >= low) & (widths <= (high or widths.shape[-1]))

@@ -188,7 +188,8 @@ def compared_fills(config: InspectConfig) -> tuple[dict[str, Fill], str | None]:
     The checkpoint is named `MODEL`. All fills get their holes grown by `config.outer_dilation`. Raises `InputError` as
     `make_fills` does.
     """
-    fills, before = make_fills(config.fills, config.device), None
+    fills = make_fills(config.fills, config.device)
+    before = None
     if config.compare_with is not None:
         before = _own_label(_label_of(config.compare_with), fills, config.compare_with)
         fills[before] = Inpainter(config.compare_with, config.device)

@@ -112,7 +112,8 @@ def stereo_pair(
         raise InputError(f"picture: a stereo pair is made from one picture, got {len(batch)}; call once for each")
     near = depth_like(depth, batch, edge_dilation)
     # The warp takes percent of the width: in very narrow pictures, percent of the longer side may exceed what it allows.
-    most, wanted = max(MAX_DIVERGENCE, divergence), divergence * max(batch.shape[-2:]) / batch.shape[-1]
+    most = max(MAX_DIVERGENCE, divergence)
+    wanted = divergence * max(batch.shape[-2:]) / batch.shape[-1]
     if wanted > most:
         tell("too narrow a picture for this divergence: it gets the strongest effect that there is")
     divergence = min(wanted, most)

@@ -87,7 +87,9 @@ def stereo_from_file(config: StereoConfig, tell: Tell = say_nothing, load_depth:
     `load_depth` replaces `create_depth_model`, to load a model only once for several pictures. Raises `InputError` as
     `read_photo` does, and for an unknown depth model or an unavailable fill; `RunFailed` if a GPU runs out of memory.
     """
-    pixels, device, fill = read_photo(config), resolve_device(config.device), stereo_fill(config)
+    pixels = read_photo(config)
+    device = resolve_device(config.device)
+    fill = stereo_fill(config)
     tell(f"{pixels.shape[1]}x{pixels.shape[0]} px; depth by {config.model_type} ...")
     with enough_memory(config.device, lambda: "give a smaller picture or device=cpu"):
         batch = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None] / 255
@@ -125,7 +127,8 @@ def save_stereo(
     those names holds something else, another fill's result for instance, all files made with it are moved to
     ``old/DATE``, with a message.
     """
-    target, wiggled = require_writable(folder, "output"), fitting_name(name, "_wiggle.gif")
+    target = require_writable(folder, "output")
+    wiggled = fitting_name(name, "_wiggle.gif")
     target.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target.glob(".*"), alone=False)
     made = dict[Path, Path]()
@@ -173,7 +176,8 @@ def convert_pictures(configs: Sequence[StereoConfig], tell: Tell) -> None:
     A picture that can't be used is reported and skipped. If it is the only one, its `InputError` is raised, else
     `RunFailed` at the end.
     """
-    failed, load_once = 0, cache(create_depth_model)
+    failed = 0
+    load_once = cache(create_depth_model)
     for config in configs:
         tell(f"{shown(config.picture)}:")
         try:

@@ -71,7 +71,8 @@ def stereo_truth(folder: str | Path, scale: float | None = None, edge_dilation: 
     for place in places[1:]:
         if place not in found:
             print(f"stereo pairs: {shown(place.name)} is left out: {looked[place][1]}", flush=True)
-    names, pairs = [shown(place.absolute().name) for place in found], list(found.values())
+    names = [shown(place.absolute().name) for place in found]
+    pairs = list(found.values())
     for name, files in zip(names, pairs, strict=True):
         read_case(files, name, scale)
 
@@ -130,7 +131,8 @@ def stereo_case(left: Tensor, right: Tensor, disparity: Tensor, name: str, edge_
     check_disparity(left, right, disparity, name)
     known = fill_unmeasured(disparity)
     near, far = max(float(known.max()), 0.0), min(float(known.min()), 0.0)
-    width, reach = left.shape[-1], max(near - far, 1e-6)
+    width = left.shape[-1]
+    reach = max(near - far, 1e-6)
     if reach > width / 2:
         raise InputError(f"stereo_dir: {name}: its disparities span {reach:.0f} of {width} px; check disparity_scale")
     # The warp repeats the outermost pixels beyond the border; nothing is measured there, so they don't count.
@@ -203,7 +205,8 @@ def read_disparity(path: str | Path, scale: float | None = None) -> Tensor:
     try:
         if path.suffix == ".npy":
             # memory-mapped, so that a header with a wrong shape allocates nothing
-            values, usual_scale = np.asarray(np.lib.format.open_memmap(path, mode="r")), 1.0
+            values = np.asarray(np.lib.format.open_memmap(path, mode="r"))
+            usual_scale = 1.0
         else:
             values, usual_scale = _read_grey(path)
         if values.ndim != 2 or values.dtype.kind not in "fiu":

@@ -74,7 +74,8 @@ class Case:
     exact_hole: Tensor | None = None
 
     def __post_init__(self) -> None:
-        size, case = self.picture.shape[2:], f"truth: {shown(self.name)}"
+        size = self.picture.shape[2:]
+        case = f"truth: {shown(self.name)}"
         kinds = [(x, 3, torch.float32) for x in (self.picture, self.truth)]
         kinds += [(x, 1, torch.bool) for x in (self.hole, self.judged)]
         if len(size) != 2 or any(x.shape != (1, channels, *size) or x.dtype != kind for x, channels, kind in kinds):
@@ -118,7 +119,9 @@ def record_truth(dataset: InpaintDataset) -> Truth:
 
     def load(index: int) -> Case:
         x, hole, y, number = dataset[numbers[index]]
-        margin, file, missing = (x.shape[-1] - y.shape[-1]) // 2, dataset.names[number], hole[None] > 0
+        margin = (x.shape[-1] - y.shape[-1]) // 2
+        file = dataset.names[number]
+        missing = hole[None] > 0
         name = record_name(file)
         source = sources.get(file) or iw3_source(file) or name
         return Case(name, source, x[None], missing, x[None], without_border(missing, margin, margin))
@@ -213,7 +216,8 @@ def border_truth(truth: Truth, seed: int = 0, cut: bool = True) -> Truth:
     names = [f"{name}_{'left' if index % 2 else 'right'}" for index, name in enumerate(truth.names)]
 
     def load(index: int) -> Case:
-        case, at_right = replace(truth.load(index), name=names[index]), index % 2 == 0
+        case = replace(truth.load(index), name=names[index])
+        at_right = index % 2 == 0
         if not bool(case.judged.any()):
             return case
         column = _draw_column(case.judged, numpy_rng("border", seed, index), at_right)
@@ -247,7 +251,8 @@ def read_textures(photos: str | Path) -> list[Tensor]:
     At most `MOST_TEXTURES` are read, spread evenly. Files that aren't pictures are left out. Raises `InputError` if no
     picture is left.
     """
-    folder, found = Path(photos) / "eval", []
+    folder = Path(photos) / "eval"
+    found = []
     files = [path for path in list_pictures(folder) if is_picture(path)]
     for path in evenly(files, MOST_TEXTURES):
         try:

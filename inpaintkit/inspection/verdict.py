@@ -76,10 +76,12 @@ def verdict(result: Evaluation) -> str:
 
 
 def _sentence(result: Evaluation, name: str) -> str:
-    metric, ranked = METRICS[name], result.ranking(name)
+    metric = METRICS[name]
+    ranked = result.ranking(name)
     if not ranked:
         return ""
-    leader, unit = ranked[0], f" {metric.unit}" if metric.unit else ""
+    leader = ranked[0]
+    unit = f" {metric.unit}" if metric.unit else ""
     sentence = f"{metric.label}: {title_of(leader)} is best with {metric.text(result.mean(leader, name).mean)}{unit}"
     ahead, unclear = [], []
     for other in ranked[1:]:
@@ -94,7 +96,8 @@ def _sentence(result: Evaluation, name: str) -> str:
 
 def _artefact_sentence(result: Evaluation) -> str:
     # The score scatters around 0 where there is no pattern, so only fills that are clearly above 0 are mentioned.
-    metric, found = METRICS["artefact"], {fill: result.mean(fill, "artefact") for fill in result.fills}
+    metric = METRICS["artefact"]
+    found = {fill: result.mean(fill, "artefact") for fill in result.fills}
     if not result.ranking("artefact"):
         return "Holes are too small to look for patterns that repeat."
     if all(np.isnan(value.low) for value in found.values()):

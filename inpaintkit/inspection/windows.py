@@ -113,7 +113,8 @@ def touched_windows(area: Tensor, shifted: bool = False) -> Tensor:
 
 def covered_area(windows: Tensor, shifted: bool = False) -> Tensor:
     """Return the area that `windows`, bool (rows, columns), cover: the reverse of `touched_windows`."""
-    area, border = repeated(windows, WINDOW // GRAIN).float()[None], WINDOW // GRAIN // 2
+    area = repeated(windows, WINDOW // GRAIN).float()[None]
+    border = WINDOW // GRAIN // 2
     return area[:, border:-border, border:-border] if shifted else area
 
 
@@ -166,7 +167,8 @@ def predict_windows(
     needed, (first, *steps, last) = plan(area, reach, [block.gmlp.shifted for block in encoder])
     wide, near = WindowSet(needed), WindowSet(last.mixed)
     embedding, nonlinearity = cast(nn.Conv2d, model.patch[0]), cast(nn.LeakyReLU, model.patch[1])
-    halving, output = last_channels(model.down), cast(nn.Conv2d, model.to_image[1])
+    halving = last_channels(model.down)
+    output = cast(nn.Conv2d, model.to_image[1])
 
     def embed(part: slice) -> Tensor:
         picture, hidden = pixels(wide.places[part] + origin)
@@ -212,7 +214,8 @@ def run_block(block: GMLPBlock, x: Tensor, grid: Tensor, step: Step) -> None:
 
 def add_mixed(block: GMLPBlock, x: Tensor, grid: Tensor, mixed: Tensor) -> None:
     """Add the gMLP of `block` to x (n, side, side, C) in the windows `mixed`, elsewhere its residual path, x itself."""
-    side, cells = x.shape[1], x.flatten(0, 2)
+    side = x.shape[1]
+    cells = x.flatten(0, 2)
     if block.gmlp.shifted:
         grid = F.pad(grid, (side // 2,) * 4, value=-1)
     numbers = grid.unfold(0, side, side).unfold(1, side, side)[mixed].flatten(1)
@@ -239,7 +242,9 @@ def convolved(layer: nn.Conv2d, x: Tensor, grid: Tensor, area: Tensor) -> Iterat
 
     x is (n, side, side, C), the cells of `grid`.
     """
-    side, cells, weight = x.shape[1], x.flatten(0, 2), last_channels(layer)
+    side = x.shape[1]
+    cells = x.flatten(0, 2)
+    weight = last_channels(layer)
     chosen = repeated(area[0] > 0, side * GRAIN // WINDOW).nonzero()
     for part in chosen.split(at_once(x.device) * (WINDOW // PATCH) ** 2):
         numbers = neighbours(grid, part)

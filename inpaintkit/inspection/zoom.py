@@ -42,7 +42,8 @@ def zoom_boxes(hole: torch.Tensor) -> list[Box]:
 def _box_around(part: NDArray[np.bool_], stats: Sequence[int]) -> Box:
     """Return a square inside the picture around the whole `part` (H, W), or its thickest place if that is too long."""
     left, top, width, height = (int(stats[column]) for column in range(4))
-    longer, middle = max(width, height), (top + height // 2, left + width // 2)
+    longer = max(width, height)
+    middle = (top + height // 2, left + width // 2)
     side = min(max(int(longer * ZOOM_MARGIN), ZOOM_MINIMUM), ZOOM_MAXIMUM, *part.shape)
     if longer > side:
         thickness = cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 3)

@@ -109,7 +109,8 @@ def _job(values: dict[str, Any]) -> GenerateConfig:
 
 
 def _find_problems(jobs: Iterable[GenerateConfig], on_error: str) -> list[str]:
-    problems, taken = [], dict[tuple[str, str], str]()
+    problems = []
+    taken = dict[tuple[str, str], str]()
     states = cache(lambda hub_dir: dict(available_models(hub_dir)))  # the hubs are asked once
     for job in jobs:
         place = (str(Path(job.output_dir).resolve()), job.data_set_name.lower())  # some file systems ignore case
@@ -176,7 +177,8 @@ def run_batch(batch: BatchPlan, tell: Callable[[str], None] = print) -> list[Out
         raise KeyboardInterrupt("finished jobs are kept; run the same batch again to continue") from None
     finally:
         _clean_up(batch, outcomes, tell)
-        table, config = summary_table(outcomes), batch.jobs[0]
+        table = summary_table(outcomes)
+        config = batch.jobs[0]
         atomic_write_text(Path(config.output_dir) / "runs" / f"batch_{batch.name}{config.shard_mark}.md", table)
         tell(table)
     failed_names = [outcome.job.data_set_name for outcome in outcomes if outcome.state == FAILED]

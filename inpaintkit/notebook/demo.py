@@ -47,10 +47,12 @@ def run_demo(smoke: bool = False, folder: str | Path | None = None) -> list[RunR
     All files go into `folder`, by default ``models/demo`` (or ``models/smoke``) of the project. Called again, an
     interrupted demo continues.
     """
-    root, size = find_project(), "smoke" if smoke else "demo"
+    root = find_project()
+    size = "smoke" if smoke else "demo"
     target = require_writable(folder or root / "models" / size, "run_dir").resolve()
     shown = target.relative_to(root) if target.is_relative_to(root) else target
-    started, reports = time.monotonic(), []
+    started = time.monotonic()
+    reports = []
     for number, step in enumerate(STEPS, 1):
         print(f"\n=== {number} of {len(STEPS)}: {step} -> {shown / step}", flush=True)
         reports.append(execute(step, step_params(step, target, "smoke" if smoke else "try")))

@@ -32,7 +32,9 @@ def _vgg_state() -> str:
 
 
 def _sections() -> dict[str, dict[str, str]]:
-    facts, device, here = machine_facts(), resolve_device("auto"), Path.cwd()
+    facts = machine_facts()
+    device = resolve_device("auto")
+    here = Path.cwd()
     return {
         "machine": {
             "system": f"{facts['system']} {facts['processor']}, {facts['cores']} cores, torch uses {facts['threads']} threads",

@@ -184,7 +184,8 @@ def find_params(file: str | Path, notebook: str = "") -> Path:
 
     Raises `InputError` if there is none; `notebook` helps it to suggest a name.
     """
-    path, folder = Path(os.path.expanduser(file)), find_project() / "params"
+    path = Path(os.path.expanduser(file))
+    folder = find_project() / "params"
     named = path.parent in (Path(), Path("params"))  # any other path is the user's own
     for candidate in (path, folder / path.name, folder / f"{path.name}.yaml") if named else (path,):
         if candidate.is_file():

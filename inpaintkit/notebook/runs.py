@@ -266,7 +266,8 @@ class ManifestWriter(Callback):
 
     def on_end(self, run: RunView) -> None:
         if self._manifest:
-            error, over = sys.exc_info()[1], run.steps_done >= run.total_steps
+            error = sys.exc_info()[1]
+            over = run.steps_done >= run.total_steps
             stopped = run.stop.asked or run.stop.signal is not None
             ended = DONE if over else "interrupted" if stopped else OUT_OF_TIME
             self._manifest.end("failed" if error and not stopped else ended, repr(error) if error else None)
@@ -280,7 +281,8 @@ class Manifest:
 
     def __init__(self, config: JobConfig, folder: Path, root: Path, goes_on: bool) -> None:
         params = dataclasses.asdict(config)
-        self.started, self._folder = time.monotonic(), folder
+        self.started = time.monotonic()
+        self._folder = folder
         self._facts = {
             "notebook": config.notebook,
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -148,7 +148,8 @@ def _print_differences(config: JobConfig, preset: str | None, values: Mapping[st
     """Print the preset and what differs from it, or from the defaults without a preset."""
     changed = []
     for field in dataclasses.fields(config):
-        value, usual = getattr(config, field.name), values.get(field.name, field.default)
+        value = getattr(config, field.name)
+        usual = values.get(field.name, field.default)
         if value != usual:
             changed.append(f"  {field.name} = {json_like(value)} instead of {json_like(usual)}")
     name = f"preset {preset}" if preset else "the defaults"
@@ -202,7 +203,8 @@ async def fit(trainer: Trainer) -> TrainReport:
         for strip in sorted(trainer.files.folder.glob("eval/*.png"))[-1:]:
             show_file(strip, "input, output and target of evaluation records")
         return report
-    working, interrupted = asyncio.ensure_future(asyncio.to_thread(trainer.fit)), False
+    working = asyncio.ensure_future(asyncio.to_thread(trainer.fit))
+    interrupted = False
     while not working.done():
         try:
             # With a timeout, because Python handles signals only when this thread runs.
@@ -280,11 +282,14 @@ def job_progress(description: str) -> Callable[[int, int, str], None]:
     """
     if not headless():
         return HtmlProgress(description).update
-    pace, begun, clock = Pace(), False, TimeLeft()
+    pace = Pace()
+    begun = False
+    clock = TimeLeft()
 
     def report(done: int, total: int, message: str) -> None:
         nonlocal begun
-        share, left = done / max(total, 1), clock.left(done, total)
+        share = done / max(total, 1)
+        left = clock.left(done, total)
         if pace.due(share) or done == total > 0 or not begun:
             begun = True
             count = f"{done} of {total} " if total else ""

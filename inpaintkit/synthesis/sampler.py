@@ -122,7 +122,8 @@ class HoleSampler:
 
         Nothing here is random. Raises `InputError` as `dilate_edge`, `map_depth` and `warp_back_hole` do.
         """
-        ready, edges = prepare_depth(depth, draw.mapper, draw.edge_dilation, size), edges_of_map(depth, size)
+        ready = prepare_depth(depth, draw.mapper, draw.edge_dilation, size)
+        edges = edges_of_map(depth, size)
         return find_hole(self.hole_method, ready, draw.divergence, draw.convergence, draw.mirrored, edges)
 
 

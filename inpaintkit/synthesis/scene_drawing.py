@@ -53,7 +53,8 @@ def draw_photo_scene(rng: np.random.Generator, size: tuple[int, int], photos: Se
     than the rest. So both sides of a hole are photographed surfaces, and the border between them is a real contour. If
     no such piece is found, a blob is cut instead.
     """
-    chosen, middle = int(rng.integers(len(photos))), (size[1] / 2, size[0] / 2)
+    chosen = int(rng.integers(len(photos)))
+    middle = (size[1] / 2, size[0] / 2)
     behind = _cut(rng, size, photos[chosen])
     background = Layer(everywhere, _draw_plane(rng, float(rng.uniform(0.05, 0.2)), middle, max(size), 0.1), behind)
     others = [photo for number, photo in enumerate(photos) if number != chosen]
@@ -133,7 +134,8 @@ def _draw_blob(rng: np.random.Generator, centre: tuple[float, float], radius: fl
 
 
 def _draw_twig(rng: np.random.Generator, centre: tuple[float, float], radius: float) -> tuple[Outline, float]:
-    heading, step = float(rng.uniform(0, 2 * math.pi)), radius * 0.6
+    heading = float(rng.uniform(0, 2 * math.pi))
+    step = radius * 0.6
     points = [centre]
     for _ in range(4):
         points.append((points[-1][0] + step * math.cos(heading), points[-1][1] + step * math.sin(heading)))

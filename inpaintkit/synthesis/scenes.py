@@ -126,7 +126,8 @@ class Scene:
 
         Points have moved by gain * (depth - convergence). The depth is -inf where nothing is seen.
         """
-        nearest, place = torch.full((y.shape[0], seen_x.shape[1]), -torch.inf), torch.zeros(y.shape[0], seen_x.shape[1])
+        nearest = torch.full((y.shape[0], seen_x.shape[1]), -torch.inf)
+        place = torch.zeros(y.shape[0], seen_x.shape[1])
         for layer in self.layers:
             x = layer.source(seen_x, y, gain, convergence)
             depth = layer.depth_at(x, y)

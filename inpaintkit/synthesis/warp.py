@@ -254,7 +254,8 @@ def nearest_pixel(position: Tensor) -> Tensor:
 
 def leftmost_source(target: Tensor, sources: Tensor) -> Tensor:
     """Return for each of P pixels the smallest of `sources` that has it as `target` (P + 1 columns each); P if none."""
-    rows, no_source = target.shape[0], target.shape[1] - 1
+    rows = target.shape[0]
+    no_source = target.shape[1] - 1
     winner = torch.full((rows, no_source), no_source, dtype=torch.int32, device=target.device)
     # Converting float to int64 via int32 is twice as fast on CPUs.
     target = target[:, :no_source].int().long()

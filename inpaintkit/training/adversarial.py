@@ -30,7 +30,8 @@ def masked_mean(values: Tensor, mask: Tensor, group: Group) -> Tensor:
     The sum is divided by the number of counted values averaged over all processes of `group`, so that several processes
     with small batches get the same loss as one with the whole batch.
     """
-    values, counted = values.float(), mask > 0
+    values = values.float()
+    counted = mask > 0
     return (values * counted).sum() / (group.mean(counted.sum(dtype=values.dtype)) + MASK_EPS)
 
 

@@ -82,7 +82,8 @@ class Pace:
     """
 
     def __init__(self, done: float = 0.0) -> None:
-        self._next, self._wait = done + LINE_EVERY, FIRST_WAIT
+        self._next = done + LINE_EVERY
+        self._wait = FIRST_WAIT
         self._due = time.monotonic() + self._wait
 
     def due(self, done: float) -> bool:
@@ -124,7 +125,8 @@ class ProgressLines(Callback):
     """
 
     def on_start(self, run: RunView) -> None:
-        self._started, self._clock = time.monotonic(), TimeLeft()
+        self._started = time.monotonic()
+        self._clock = TimeLeft()
         self._clock.left(run.steps_done, run.total_steps)
         self._pace = Pace(run.steps_done / run.total_steps)
 

@@ -83,7 +83,8 @@ def load_dinov2(path: str | Path | None) -> nn.Module:
     from huggingface_hub import constants
     from transformers import AutoConfig, Dinov2Model
 
-    source, reason = str(path or CHECKPOINT), ""
+    source = str(path or CHECKPOINT)
+    reason = ""
     for here in (True, False):
         if not here and (path is not None or constants.HF_HUB_OFFLINE or not is_reachable(constants.ENDPOINT)):
             break

@@ -18,7 +18,9 @@ def picked_because(history: Sequence[Row], picked: int) -> str:
     rows = {int(row["epoch"]): row for row in history if row["split"] == "eval"}
     if picked not in rows or not picked:
         return "No epoch was evaluated after the start, so none was picked."
-    start, row, last = rows[0], rows[picked], max(rows)
+    start = rows[0]
+    row = rows[picked]
+    last = max(rows)
     evaluated = {name: title for name, title in FIGURES.items() if name != "score"}
     changes = [f"{title} {float(start[name]):.4g} -> {float(row[name]):.4g}" for name, title in evaluated.items()]
     score = f"{float(row['score']):.4g}"

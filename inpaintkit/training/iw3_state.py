@@ -33,7 +33,8 @@ State = dict[str, Any]
 
 def to_name_order(optimizer: torch.optim.Optimizer, network: nn.Module) -> State:
     """Return the state of `optimizer`, which trains `network`, with the parameters of each group ordered by name."""
-    state, places = optimizer.state_dict(), places_by_name(optimizer, network)
+    state = optimizer.state_dict()
+    places = places_by_name(optimizer, network)
     return {**state, "state": {new: state["state"][old] for new, old in enumerate(places) if old in state["state"]}}
 
 
@@ -71,7 +72,8 @@ def from_iw3(state: Mapping[str, Any], config: TrainConfig) -> State:
     optimizer = state["optimizer_state_dict"][0]
     if not optimizer["state"]:
         raise InputError(f"{where} that ended before its first update; {ALTERNATIVE}")
-    kept, groups = set(next(iter(optimizer["state"].values()))), len(optimizer["param_groups"])
+    kept = set(next(iter(optimizer["state"].values())))
+    groups = len(optimizer["param_groups"])
     if kept != MOMENTS.get(config.optimizer) or groups != GROUPS:
         raise InputError(
             f"{where} with another optimizer than {config.optimizer}; set optimizer to that one, or {ALTERNATIVE}"

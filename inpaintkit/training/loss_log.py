@@ -49,7 +49,8 @@ def _read(waiting: Sequence[tuple[Tensor, BatchLosses]]) -> list[StepLosses]:
     if not waiting:
         return []
     flat = [value.float().reshape(-1) for _, losses in waiting for value in (losses.per_sample, *losses.terms.values())]
-    read, found = iter(torch.cat(flat).tolist()), []
+    read = iter(torch.cat(flat).tolist())
+    found = []
     for records, losses in waiting:
         per_sample = list(itertools.islice(read, len(losses.per_sample)))
         found.append(StepLosses(records.tolist(), per_sample, {name: next(read) for name in losses.terms}))

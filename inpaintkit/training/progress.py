@@ -129,7 +129,11 @@ class Progress:
 
     def start_epoch(self, epoch: int) -> None:
         """Reset the running means and begin `epoch`."""
-        self.epoch, self.step, self.sums, self.counted, self.skipped = epoch, 0, {}, 0, 0
+        self.epoch = epoch
+        self.step = 0
+        self.sums = {}
+        self.counted = 0
+        self.skipped = 0
         self.skipped_before = self.skipped_updates
 
 
@@ -140,7 +144,8 @@ def epoch_items(
 
     Records are drawn with replacement, hard ones more often unless `disable_hard_example` is set.
     """
-    count, rng = math.ceil(config.num_samples / processes) * processes, torch_rng(config.seed, "order", epoch)
+    count = math.ceil(config.num_samples / processes) * processes
+    rng = torch_rng(config.seed, "order", epoch)
     evenly = config.disable_hard_example
     records = torch.randint(sampler.num_records, (count,), generator=rng) if evenly else sampler.draw(count, rng)
     return [(int(record), epoch, number) for number, record in enumerate(records)]

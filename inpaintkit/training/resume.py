@@ -159,7 +159,8 @@ def _without_state(config: TrainConfig, files: RunFiles) -> FoundRun:
 
 def _changes(config: TrainConfig, before: State, samples: int, finished: bool) -> Changes:
     """Return the options of `config` that differ from those `before`, whose steps took `samples` samples."""
-    changed, now = changes(config, before), config.batch_size * config.processes
+    changed = changes(config, before)
+    now = config.batch_size * config.processes
     if samples == now:
         changed.pop("batch_size", None)  # more processes with smaller batches, or the reverse, go on exactly
     elif "batch_size" not in changed and not finished:  # a finished run is shown with any number of processes

@@ -38,7 +38,8 @@ class RunFiles:
 
     def __init__(self, folder: Path) -> None:
         name = LightInpaintV1.name
-        self.folder, self.strips = folder, folder / "eval"
+        self.folder = folder
+        self.strips = folder / "eval"
         self.model, self.state = folder / f"{name}.pth", folder / f"{name}.checkpoint.pth"
         self.csv = folder / f"loss_{name}.csv"
         self.start = folder / "start" / self.model.name
@@ -59,9 +60,11 @@ class Run:
         self.reads_at_once = group.size == 1 and resolve_device(config.device) == "cpu"
         self.plan = Plan.of(config)
         self.total_steps = self.plan.total_steps
-        self.progress, self.losses = Progress(), LossLog()
+        self.progress = Progress()
+        self.losses = LossLog()
         self.at_stop: tuple[Row, ...] = ()  # evaluated within an epoch: reported, but not part of the resumed run
-        self.timer, self.stop = Timer(config.max_seconds, config.checkpoint_seconds), StopRequest()
+        self.timer = Timer(config.max_seconds, config.checkpoint_seconds)
+        self.stop = StopRequest()
 
     @property
     def steps_done(self) -> int:
@@ -109,7 +112,8 @@ class Run:
     def check_skipped(self, epoch_over: bool = False) -> None:
         """Give up if too many steps were skipped for a NaN or infinite loss, or too many updates for such gradients."""
         progress, most = self.progress, MAX_SKIPPED * self.group.size  # each process counts its part of a step
-        updates, here = progress.updates_skipped_now, f"of epoch {progress.epoch}"
+        updates = progress.updates_skipped_now
+        here = f"of epoch {progress.epoch}"
         loss, gradients = "the loss was NaN or infinite in", "gradients were NaN or infinite in"
         for reason, applies in (
             (f"{loss} {MAX_SKIPPED} steps {here}", progress.skipped >= most),

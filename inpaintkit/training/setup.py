@@ -42,7 +42,8 @@ def open_data(config: TrainConfig, found: FoundRun, group: Group) -> Data:
     """
     with group.leader_first():
         train_set, eval_set = (open_records(config, split) for split in ("train", "eval"))
-    facts, sampler = data_facts(train_set, eval_set), HardExampleSampler(len(train_set))
+    facts = data_facts(train_set, eval_set)
+    sampler = HardExampleSampler(len(train_set))
     messages: Sequence[str] = ()
     if found.state is not None:
         with reading_checkpoint(Path(config.model_dir)):

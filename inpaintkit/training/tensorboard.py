@@ -21,7 +21,8 @@ class TensorBoardLog(Callback):
             raise InputError(
                 "tensorboard: the package is missing; run `pip install tensorboard` or use tensorboard=False"
             ) from None
-        self.folder, self._writer_class = Path(folder), SummaryWriter
+        self.folder = Path(folder)
+        self._writer_class = SummaryWriter
 
     def on_start(self, run: RunView) -> None:
         self._writer = self._writer_class(str(self.folder), purge_step=run.steps_done or None)

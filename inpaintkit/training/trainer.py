@@ -61,7 +61,8 @@ class Trainer:
         `callbacks`: None prints plain progress lines; `group`: the processes that train, None for this one alone.
         """
         config.check_inputs()
-        self.config, self.group = config, group or Group()
+        self.config = config
+        self.group = group or Group()
         self.files = RunFiles(Path(config.model_dir))
         self._lock: FolderLock | None = None
         self.launches = config.processes > 1 and self.group.size == 1

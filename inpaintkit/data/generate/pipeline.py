@@ -78,7 +78,8 @@ class Pipeline:
     """
 
     def __init__(self, config: GenerateConfig, listing: Listing) -> None:
-        self.config, self.output = config, Path(config.output_dir)
+        self.config = config
+        self.output = Path(config.output_dir)
         self.name = config.data_set_name
         self.folder = manifest.manifest_folder(config.output_dir, self.name)
         self.model = depth_model(config)
@@ -169,7 +170,8 @@ class Pipeline:
                 except UnreadablePicture as error:
                     yield job, self.skip(job, error)
             return
-        remaining, ahead = iter(jobs), AHEAD * self.config.workers
+        remaining = iter(jobs)
+        ahead = AHEAD * self.config.workers
         threads = torch.get_num_threads()
         # by default, each worker would get as many torch threads as there are cores
         share = max(1, threads // self.config.workers)
@@ -203,7 +205,8 @@ class Pipeline:
             write_png(file, content.decode(None)[0])
         view = draw_view(numpy_rng(self.config.seed, content.key, job.repeat, "view"), self.config.size)
         seen, bars = content.decode(view.source_side)
-        picture, facts = apply_view(seen, view), {"bars": bars} if any(bars) else {}
+        picture = apply_view(seen, view)
+        facts = {"bars": bars} if any(bars) else {}
         if isinstance(self.model, MapFileModel):
             depth, map_hash = depth_from_map(self.model, job.origin, view, bars)
             return WorkItem(job, content.key, view, picture, {"depth_map": map_hash, **facts}, depth)
@@ -250,7 +253,8 @@ class Pipeline:
         key: tuple[Key, ...] = (config.seed, item.key, job.repeat)
         sampler = self.sampler
         if job.scene is not None:
-            key, sampler = (*key, "scene", job.scene), self.scene_sampler
+            key = (*key, "scene", job.scene)
+            sampler = self.scene_sampler
         crops = make_crops(item.picture, depth, sampler, config.size, config.num_samples, key)
         deleted = _deleted_rows(self.part(job))
         rows = [deleted.get((crop.image, crop.number)) or self._write(item, crop) for crop in crops]

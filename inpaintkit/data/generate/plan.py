@@ -142,14 +142,17 @@ def _depth_maps(files: Iterable[Path], config: GenerateConfig) -> set[Path]:
     """
     if config.model_type != MapFileModel.name:
         return set()
-    model, resolved, map_of = depth_model(config), cache(Path.resolve), dict[Path, Path]()
+    model = depth_model(config)
+    resolved = cache(Path.resolve)
+    map_of = dict[Path, Path]()
     assert isinstance(model, MapFileModel)
     for path in files:
         with contextlib.suppress(InputError):  # a photo without a map is skipped later, for that reason
             found = model.find_map(path)
             map_of[path] = resolved(found.parent) / found.name
     taken = set(map_of.values())
-    maps, first = {path for path in files if resolved(path.parent) / path.name in taken}, dict[Path, Path]()
+    maps = {path for path in files if resolved(path.parent) / path.name in taken}
+    first = dict[Path, Path]()
     for path in (path for path in map_of if path not in maps):
         other = first.setdefault(map_of[path], path)
         if other.parent != path.parent and not find_duplicates([other, path]):
@@ -164,7 +167,8 @@ def _require_a_picture(listing: Listing, split: str, config: GenerateConfig) -> 
     """Raise `InputError` unless a file of `split` seems readable and repeats no other file."""
     if any(path not in listing.originals and usable(path) for path in listing.files[split]):
         return
-    count, root = len(listing.files[split]), Path(config.dataset_dir)
+    count = len(listing.files[split])
+    root = Path(config.dataset_dir)
     if is_divided(root):
         state = f"all of its {count} files are unreadable or copies of other files" if count else "it is empty"
         raise InputError(
@@ -184,13 +188,16 @@ def plan_jobs(config: GenerateConfig, listing: Listing, folder: Path, tell: Tell
     `folder`.
     """
     shard, shards = parse_shard(config.shard)
-    root, jobs = Path(config.dataset_dir), []
+    root = Path(config.dataset_dir)
+    jobs = []
     for split, paths in listing.files.items():
         videos = [place for place, path in enumerate(paths) if is_video(path)]
-        own, found = set(videos[shard::shards]), dict[int, list[Source]]()
+        own = set(videos[shard::shards])
+        found = dict[int, list[Source]]()
         # videos of this shard first, so that shards that share the folder survey different ones
         for place in sorted(range(len(paths)), key=lambda place: place not in own):
-            path, kept_in = paths[place], manifest.video_path(folder, split, place)
+            path = paths[place]
+            kept_in = manifest.video_path(folder, split, place)
             name = source_name(path, root, split)
             found[place] = sources_of(path, name, listing.originals.get(path), kept_in, config, tell)
         sources = [source for place in sorted(found) for source in found[place]]

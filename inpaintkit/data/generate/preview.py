@@ -52,7 +52,8 @@ def _from_first_readable(pictures: list[Path], config: GenerateConfig) -> tuple[
 
     For model_type=File, its map must be readable as well.
     """
-    reason, model = "", depth_model(config) if config.model_type == MapFileModel.name else None
+    reason = ""
+    model = depth_model(config) if config.model_type == MapFileModel.name else None
     for place, path in enumerate(pictures):
         try:
             if isinstance(model, MapFileModel):

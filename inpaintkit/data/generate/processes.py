@@ -21,7 +21,8 @@ def generate_in_processes(config: GenerateConfig, tell: Callable[[int, int, str]
     `tell` is called with the sums of their progress. However this ends, no process outlives it. Raises `InputError`
     with the message of a process that raised one, and `RunFailed` if a process failed or was killed.
     """
-    worked, progress = 0, dict[int, tuple[int, int]]()
+    worked = 0
+    progress = dict[int, tuple[int, int]]()
     with contextlib.ExitStack() as stack:
         threads = max(1, torch.get_num_threads() // config.processes)
         children = [stack.enter_context(_start(share, rank, threads)) for rank, share in enumerate(shares(config))]

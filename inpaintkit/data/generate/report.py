@@ -59,12 +59,19 @@ class GenerateReport:
 
 def make_report(config: GenerateConfig, listing: Listing, rows: Iterable[Row], pictures: int) -> GenerateReport:
     """Return the report of a run that worked on `pictures` passes, from the manifest `rows` of all its jobs."""
-    counts, scenes, dropped, area, skipped, bars, files = dict.fromkeys(manifest.SPLITS, 0), 0, 0, 0, {}, {}, []
+    counts = dict.fromkeys(manifest.SPLITS, 0)
+    scenes = 0
+    dropped = 0
+    area = 0
+    skipped = {}
+    bars = {}
+    files = []
     videos = dict(describe_videos(manifest.manifest_folder(config.output_dir, config.data_set_name)))
     own_bars: dict[str, set[str]] = {}
     for row in rows:
         if "bars" in row:
-            said, video = str(Bars(*row["bars"])), row["source"].rpartition("#t=")[0]
+            said = str(Bars(*row["bars"]))
+            video = row["source"].rpartition("#t=")[0]
             if video not in videos:
                 bars[row["source"]] = said
             elif said not in videos[video]:

@@ -32,7 +32,8 @@ def generate_dataset(config: GenerateConfig, progress: ProgressCallback | None =
     started = time.perf_counter()
     for folder in ("", manifest.MANIFEST_FOLDER, *manifest.SPLITS):
         require_writable(Path(config.output_dir, folder), "output_dir")
-    listing, tracker = list_sources(config), ProgressTracker(progress)
+    listing = list_sources(config)
+    tracker = ProgressTracker(progress)
     try:
         worked = generate_in_processes(config, tracker) if config.processes > 1 else 0
         report = _generate(config, listing, tracker)

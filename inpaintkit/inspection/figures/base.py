@@ -47,7 +47,8 @@ class KitFigure(Figure):
 def png_bytes(figure: Figure) -> bytes:
     """Return `figure` as an opaque RGB PNG."""
     # Not by savefig, which draws everything twice if it has to compute a layout.
-    canvas, dpi = FigureCanvasAgg(figure), figure.dpi
+    canvas = FigureCanvasAgg(figure)
+    dpi = figure.dpi
     figure.set_facecolor("white")
     figure.set_dpi(DPI)
     for label in figure.findobj(Text):

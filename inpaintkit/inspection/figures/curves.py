@@ -33,7 +33,8 @@ class CurveFile(Callback):
     """Drawing takes half a second, longer than a short epoch."""
 
     def on_start(self, run: RunView) -> None:
-        self._drawn, self._more = time.monotonic(), False
+        self._drawn = time.monotonic()
+        self._more = False
 
     def on_row(self, run: RunView, row: Mapping[str, float | int | str]) -> None:
         self._more = True
@@ -47,7 +48,8 @@ class CurveFile(Callback):
 
     def _draw(self, run: RunView) -> None:
         base.save_figure(loss_curves(run.csv_file), run.folder / "figures" / "loss_curves.png")
-        self._drawn, self._more = time.monotonic(), False
+        self._drawn = time.monotonic()
+        self._more = False
 
 
 def loss_curves(csv_path: str | Path) -> Figure:

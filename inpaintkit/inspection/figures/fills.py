@@ -69,7 +69,8 @@ def discriminator_maps(
     After training by pairs, blue and red mean more and less real than the truth at the same place; the truth has no
     colour.
     """
-    truth, cut = as_truth(records), CELL * CUT_CELLS
+    truth = as_truth(records)
+    cut = CELL * CUT_CELLS
     rows = filled_cases(fills, truth, evenly(truth.names, n))
     figure, axes = base.image_grid(len(rows), len(fills) + 2)
     for line, (case, filled) in zip(axes, rows, strict=True):

@@ -79,7 +79,9 @@ def hole_histogram(pairs: Pairs) -> Figure:
     At most `MOST_COUNTED` records are read, spread evenly.
     """
     _require_some(pairs)
-    shares, widths, places = [], [], np.zeros((PLACE_CELLS, PLACE_CELLS))
+    shares = []
+    widths = []
+    places = np.zeros((PLACE_CELLS, PLACE_CELLS))
     for pair in evenly(pairs, MOST_COUNTED):
         hole = torch.from_numpy(read_record(*pair)[3:] > 0)[None]
         shares.append(100 * float(hole.float().mean()))

@@ -38,7 +38,8 @@ class FillComparer:
 
         Raises `InputError` for an unknown case, and without cases or fills.
         """
-        self.truth, self.fills = as_truth(records), dict(fills)
+        self.truth = as_truth(records)
+        self.fills = dict(fills)
         self.names = list(dict.fromkeys(names if names is not None else self.truth.names))
         unknown = [name for name in self.names if name not in self.truth.names]
         if unknown or not self.names or not self.fills:
@@ -119,7 +120,8 @@ class _ComparerPanel(parts.Panel):
 
     def _show(self) -> None:
         name, stage = self.name.value, self.stage.value
-        case, box = self.comparer.case(name), self.comparer.boxes(name)[self.hole.value - 1]
+        case = self.comparer.case(name)
+        box = self.comparer.boxes(name)[self.hole.value - 1]
         where = with_box(case.picture[0], case.hole[0], box)
         title = title_of(stage, text.shown)
         if self.wipe.value < 100:

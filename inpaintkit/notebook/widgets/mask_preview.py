@@ -45,7 +45,8 @@ class MaskPreview:
         self, path: Path, model_type: str, eye: str, mapper: str, rounds: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return depth in the photo's size, and the width in px of the edges of its map."""
-        photo, grown = self.photos.load(path, model_type), self._grown(path, model_type, eye, rounds)
+        photo = self.photos.load(path, model_type)
+        grown = self._grown(path, model_type, eye, rounds)
         ready = prepare_depth(grown, mapper, 0, photo.size)
         return ready.flip(-1) if eye == "right" else ready, edges_of_map(photo.depth, photo.size)
 
@@ -80,7 +81,8 @@ class MaskPreview:
 
     def widget(self) -> ipw.Widget:
         """Return the widget: controls above depth, view and hole."""
-        panel, controls = parts.Panel(), self.photos.choosers() | _warp_controls()
+        panel = parts.Panel()
+        controls = self.photos.choosers() | _warp_controls()
         panes = [parts.Pane(title) for title in ("depth, light = near", "view", "hole in magenta")]
 
         def refresh() -> None:

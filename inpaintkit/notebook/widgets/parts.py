@@ -58,7 +58,8 @@ def enlarged_within(pixels: Pixels, side: int) -> Pixels:
 def picture_html(data: bytes, alt: str, style: str = "") -> str:
     """Return an encoded picture as an HTML element; `alt` describes it in words."""
     with Image.open(io.BytesIO(data)) as image:
-        (width, height), kind = image.size, str(image.format).lower()
+        width, height = image.size
+        kind = str(image.format).lower()
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     # With a known size and synchronous decoding, replacing one picture by another neither jumps nor flashes.
     size = f'width="{width}" height="{height}" decoding="sync"'
@@ -82,7 +83,8 @@ class Pane(ipw.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def show_file(self, data: bytes, alt: str) -> None:
         """Show an encoded picture."""
-        self.place.value, self.layout.display = picture_html(data, alt), ""
+        self.place.value = picture_html(data, alt)
+        self.layout.display = ""
 
     def clear(self) -> None:
         """Hide the pane, title included."""

@@ -59,7 +59,8 @@ class PhotoDepths:
         """
         if not pictures:
             raise InputError("pictures: none given; name a folder with photos")
-        self.pictures, self.depth_model = list(dict.fromkeys(pictures)), depth_model
+        self.pictures = list(dict.fromkeys(pictures))
+        self.depth_model = depth_model
         device = str(getattr(depth_model, "device", "cpu"))  # maps from files have none
         self._model = lru_cache(KEPT_MODELS)(partial(create_depth_model, device=device))
         self.load = lru_cache(KEPT_PHOTOS)(self._load)
@@ -87,7 +88,8 @@ class PhotoDepths:
 
 def depth_sliders(divergence: float, convergence: float = 0.5, side: str = "width") -> dict[str, ipw.Widget]:
     """Return the sliders for divergence, in percent of the picture's `side`, and convergence, at these values."""
-    strength, screen = f"strength of the 3D effect in % of the {side}", "depth on the screen plane, 0 far, 1 near"
+    strength = f"strength of the 3D effect in % of the {side}"
+    screen = "depth on the screen plane, 0 far, 1 near"
     return {
         "divergence": labelled(ipw.FloatSlider, "divergence %", strength, value=divergence, max=11, step=0.5),
         "convergence": labelled(ipw.FloatSlider, "convergence", screen, value=convergence, max=1, step=0.05),

@@ -26,15 +26,18 @@ class HtmlProgress:
     def __init__(self, description: str, unit: str = "") -> None:
         """Show an empty bar."""
         self._description, self._unit, self._total = description, unit, 0
-        self._started, self._shown = time.monotonic(), -math.inf
-        self._clock, self._left = TimeLeft(), ""
+        self._started = time.monotonic()
+        self._shown = -math.inf
+        self._clock = TimeLeft()
+        self._left = ""
         self._handle = display(self._page(0, ""), raw=True, display_id=True)
 
     def update(self, done: int, total: int, message: str = "") -> None:
         """Show the progress of the work; a `total` of 0 is not known yet, `message` names the current item."""
         now = time.monotonic()
         other = total != self._total
-        self._left, self._total = self._clock.left(done, total) or "", total
+        self._left = self._clock.left(done, total) or ""
+        self._total = total
         if other or done >= total or now - self._shown >= EVERY:
             self._shown = now
             if self._handle is not None:

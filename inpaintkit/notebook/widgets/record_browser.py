@@ -118,7 +118,8 @@ class _BrowserPanel(parts.Panel):
 
     def __init__(self, browser: RecordBrowser) -> None:
         super().__init__()
-        self.browser, self.grid = browser, Thumbnails()
+        self.browser = browser
+        self.grid = Thumbnails()
         self.found: list[RecordFiles] = []
         self.marks: set[str] = set()
         self._settling = False  # page and cursor are being set by code, not by the user
@@ -201,8 +202,11 @@ class _BrowserPanel(parts.Panel):
         self._show_record()
 
     def _show_record(self) -> None:
-        record, marks, back = self.record, len(self.marks), len(self.browser.restorable())
-        self.bad.disabled, self.delete.disabled = record is None, not marks
+        record = self.record
+        marks = len(self.marks)
+        back = len(self.browser.restorable())
+        self.bad.disabled = record is None
+        self.delete.disabled = not marks
         self.delete.description = f"delete {marks} marked" if marks else "delete marked"
         self.restore.description = f"undo: bring back {back}"
         self.restore.layout.display = "" if back else "none"
@@ -232,7 +236,9 @@ class _BrowserPanel(parts.Panel):
             self._go_to(place + 1)
 
     def _widen(self) -> None:
-        self.sizes.value, self.split.value, self.marked_only.value = (0, self.sizes.max), "", False
+        self.sizes.value = (0, self.sizes.max)
+        self.split.value = ""
+        self.marked_only.value = False
         self._filter()
 
     def _ask(self, asking: bool = True) -> None:

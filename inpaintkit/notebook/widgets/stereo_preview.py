@@ -97,7 +97,8 @@ class _StereoPanel(parts.Panel):
 
     def __init__(self, preview: StereoPreview) -> None:
         super().__init__()
-        self.preview, self.pane = preview, parts.Pane("stereo pair")
+        self.preview = preview
+        self.pane = parts.Pane("stereo pair")
         self.controls = preview.photos.choosers() | depth_sliders(
             preview.options.divergence, preview.options.convergence, "longer side"
         )

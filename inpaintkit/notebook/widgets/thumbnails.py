@@ -29,7 +29,9 @@ class Thumbnails(anywidget.AnyWidget):
             for name, data in tiles
         ]
         with self.hold_sync():
-            self.tiles, self.marked, self.cursor = shown, list(marked), cursor
+            self.tiles = shown
+            self.marked = list(marked)
+            self.cursor = cursor
 
     def on_ask(self, act: Callable[[str, int], None]) -> None:
         """Call `act` with each request, ``mark``, ``delete``, ``undo`` or ``page``, and its direction, 1 or -1."""

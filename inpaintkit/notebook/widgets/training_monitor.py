@@ -41,15 +41,18 @@ class _MonitorPanel(parts.Panel):
 
     def __init__(self, model_dir: Path) -> None:
         super().__init__()
-        self.model_dir, self.state = model_dir, RunState(None)
+        self.model_dir = model_dir
+        self.state = RunState(None)
         self.version: tuple[float, int] = (-1.0, 0)
-        self.png, self.shown = b"", Path()
+        self.png = b""
+        self.shown = Path()
         self.epoch: int | None = None  # None: the latest one
         self.batch = 0
         self._lock = threading.RLock()  # rows come from the training thread, clicks from the page
         self.curves = parts.Pane("curves by epoch")
         self.strip = parts.Pane("input with hole · output · target")
-        self.place, button = ipw.HTML(), self.button
+        self.place = ipw.HTML()
+        button = self.button
         self.earlier = button("earlier epoch", "pictures of the evaluation before", lambda: self._turn(-1))
         self.later = button("later epoch", "pictures of the evaluation after", lambda: self._turn(1))
         self.others = button("other records", "the next pictures of this evaluation", self._next_batch)
@@ -66,7 +69,8 @@ class _MonitorPanel(parts.Panel):
     def follower(self) -> ipw.Widget:
         """Return a button that updates by the browser's clock, on if the run goes on, and one that updates once."""
         going = read_run(self.model_dir).status in ("", "running")
-        hint, width = f"look again every {FOLLOW_MS // 1000} s", ipw.Layout(width="auto")
+        hint = f"look again every {FOLLOW_MS // 1000} s"
+        width = ipw.Layout(width="auto")
         follow = ipw.ToggleButton(value=going, description="follow", tooltip=hint, layout=width)
         clock = ipw.Play(interval=FOLLOW_MS, repeat=True, playing=going, layout=ipw.Layout(display="none"))
         follow.observe(lambda change: setattr(clock, "playing", change["new"]), names="value")
@@ -80,7 +84,8 @@ class _MonitorPanel(parts.Panel):
             self.say(describe_run(state))
             version = (state.written or -1.0, len(state.rows))
             if state.csv_file and version != self.version:
-                self.version, self.png = version, png_bytes(loss_curves(state.csv_file))
+                self.png = png_bytes(loss_curves(state.csv_file))
+                self.version = version
                 self.curves.show_file(self.png, f"loss curves, {describe_run(state)}")
             self._show_strip()
 
@@ -104,7 +109,8 @@ class _MonitorPanel(parts.Panel):
         self.pictures.layout.display = "" if self.state.strips else "none"
         if not self.state.strips:
             return
-        epoch, epochs = self._chosen(), list(self.state.strips)
+        epoch = self._chosen()
+        epochs = list(self.state.strips)
         kept = self.state.strips[epoch]
         number = self.batch % len(kept)
         self.earlier.disabled, self.later.disabled = epoch == epochs[0], epoch == epochs[-1]

@@ -53,7 +53,8 @@ class PlainTask:
         A batch of the training's shape compiles it at once, so that a failure shows before the run and no step has to
         compile it.
         """
-        started, was_training = time.monotonic(), self.model.training
+        started = time.monotonic()
+        was_training = self.model.training
         side = self.config.crop_size
         try:
             # the smallest function first: where nothing can be compiled, it fails in a second instead of twenty
