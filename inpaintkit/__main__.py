@@ -241,11 +241,11 @@ def _run(options: argparse.Namespace) -> None:
         print(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True), end="")
         return
     print(f"{config.notebook}: loading ...", flush=True)
-    from inpaintkit.notebook import runs
+    from inpaintkit.notebook import run_folder, runs
 
     report = runs.execute(options.notebook, values, options.run_dir)
     if report.seconds:
-        took, late = duration(report.seconds), report.status == runs.OUT_OF_TIME
+        took, late = duration(report.seconds), report.status == run_folder.OUT_OF_TIME
         ending = f"out of time (max_seconds) after {took}; the same command continues it" if late else f"done in {took}"
         done = f"{report.notebook} {ending}: {report.executed}"
         print(f"{runs.outcome(report)}\n{done}".strip())

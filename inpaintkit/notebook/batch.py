@@ -14,7 +14,7 @@ from inpaintkit.data.manifest import begun_with, data_set_names, is_record, mani
 from inpaintkit.depth import available_models
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import atomic_write_text
-from inpaintkit.notebook import parameters, runs
+from inpaintkit.notebook import parameters, run_folder, runs
 from inpaintkit.notebook.project import find_project
 
 NOTEBOOK = "01_generate"
@@ -201,21 +201,21 @@ def _run_pass(batch: BatchPlan, outcomes: list[Outcome], places: Iterable[int], 
 def run_job(job: GenerateConfig) -> Outcome:
     """Run one job's notebook unless it was finished before; return how it ended."""
     try:
-        last = runs.run_manifest(job.run_folder)
-        done = last.get("status") == runs.DONE and last.get("params") == dataclasses.asdict(job)
+        last = run_folder.run_manifest(job.run_folder)
+        done = last.get("status") == run_folder.DONE and last.get("params") == dataclasses.asdict(job)
         seconds = last.get("seconds")
         if done and isinstance(seconds, float) and (records := _finished_records(job)):
             return Outcome(job, DONE_BEFORE, records, seconds)
         report = runs.execute(NOTEBOOK, dataclasses.asdict(job))
     except (InputError, RunFailed) as error:
         return Outcome(job, FAILED, error=str(error), started=isinstance(error, RunFailed))
-    return Outcome(job, runs.DONE, report.metrics.get("records", ""), report.seconds)
+    return Outcome(job, run_folder.DONE, report.metrics.get("records", ""), report.seconds)
 
 
 def _finished_records(job: GenerateConfig) -> str:
     """Return how many records a finished run of the job made; empty without one, or if some were deleted since."""
     # not from the manifest of the run folder: that is the last run's, which may have failed
-    records = runs.read_metrics(job.run_folder).get("records", "")
+    records = run_folder.read_metrics(job.run_folder).get("records", "")
     if not records.isdecimal() or job.data_set_name not in data_set_names(job.output_dir):
         return ""
     there = sum(map(is_record, read_manifest(job.output_dir, job.data_set_name)))

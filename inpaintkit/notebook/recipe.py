@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from inpaintkit.errors import InputError
-from inpaintkit.notebook import parameters, runs
+from inpaintkit.notebook import parameters, run_folder, runs
 from inpaintkit.text import shown
 from inpaintkit.training.run import RunFiles
 
@@ -77,7 +77,7 @@ def run_recipe(recipe: list[RecipeRun]) -> list[runs.RunReport]:
     for number, run in enumerate(recipe, 1):
         print(f"\n=== {number} of {len(recipe)}: {run.name} ({run.notebook}) -> {run.folder}", flush=True)
         reports.append(runs.execute(run.notebook, run.params))
-        if reports[-1].status == runs.OUT_OF_TIME:
+        if reports[-1].status == run_folder.OUT_OF_TIME:
             print(f"{run.name} is out of time (max_seconds); the same command continues it", flush=True)
             break
     return reports

@@ -22,8 +22,8 @@ from inpaintkit.files import atomic_write_text
 from inpaintkit.inspection.figures import CurveFile, Figure, loss_curves, save_figure
 from inpaintkit.notebook.parameters import PRESET, assigned_names, assignments, json_like, preset_values, with_preset
 from inpaintkit.notebook.project import find_project
-from inpaintkit.notebook.runs import ManifestWriter, keep_old_report, write_params
-from inpaintkit.notebook.runs import record as record
+from inpaintkit.notebook.run_folder import ManifestWriter, keep_old_report, write_params
+from inpaintkit.notebook.run_folder import record as record
 from inpaintkit.notebook.widgets import HtmlProgress, LiveCurves, Showable
 from inpaintkit.notebook.widgets.parts import picture_html
 from inpaintkit.notebook.widgets.still import NO_FORMULAS, STYLE, compact, html_output, place

@@ -17,7 +17,7 @@ from inpaintkit.data import data_set_names, generate_dataset
 from inpaintkit.data.manifest import lock
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.files import FolderLock
-from inpaintkit.notebook import runs
+from inpaintkit.notebook import run_folder
 from inpaintkit.notebook.batch import DONE_BEFORE, FAILED, NOT_RUN, Outcome, load_batch, run_batch
 from inpaintkit.notebook.project import find_project
 
@@ -174,7 +174,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         config = GenerateConfig(**{name: value for name, value in parameters.items() if name != "preset"})
         names.append(config.prefix)
         try:
-            runs.record(config, generate_dataset(config).summary())
+            run_folder.record(config, generate_dataset(config).summary())
         except InputError as error:
             raise PapermillExecutionError(0, 1, "", "InputError", str(error), []) from None
 
@@ -190,7 +190,7 @@ def test_each_job_has_a_run_folder_and_a_second_call_does_nothing(
     assert main(["batch", str(jobs)]) == 0
     assert data_set_names(out) == ["flowers_strong_FastDepth"]
     folder = out / "runs" / "flowers_strong_FastDepth"
-    manifest = runs.run_manifest(folder)
+    manifest = run_folder.run_manifest(folder)
     assert manifest["status"] == "done"
     assert int(manifest["metrics"]["records"]) > 0
     table = (out / "runs" / "batch_jobs.md").read_text()
@@ -201,7 +201,7 @@ def test_each_job_has_a_run_folder_and_a_second_call_does_nothing(
     assert [outcome.state for outcome in outcomes] == [DONE_BEFORE]
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == before
     next((out / "manifest").rglob("0*.jsonl")).unlink()  # as an interrupted clean-up leaves it
-    assert [outcome.state for outcome in run_batch(load_batch(jobs), lambda text: None)] == [runs.DONE]
+    assert [outcome.state for outcome in run_batch(load_batch(jobs), lambda text: None)] == [run_folder.DONE]
     assert ran == 2 * ["flowers_strong"]
 
 
@@ -250,12 +250,12 @@ class TestFailures:
         assert ran == ["cats_strong"]
 
     def test_skip_goes_on(self, failing: dict, ran: list[str], tmp_path: Path) -> None:
-        assert self.end(failing | {"on_error": "skip"}, tmp_path) == [FAILED, runs.DONE]
+        assert self.end(failing | {"on_error": "skip"}, tmp_path) == [FAILED, run_folder.DONE]
         assert ran == ["cats_strong", "flowers_strong"]
         assert "eval pictures changed" in (tmp_path / "out" / "runs" / "batch_jobs.md").read_text()
 
     def test_retry_runs_the_failed_job_again_at_the_end(self, failing: dict, ran: list[str], tmp_path: Path) -> None:
-        assert self.end(failing | {"on_error": "retry"}, tmp_path) == [FAILED, runs.DONE]
+        assert self.end(failing | {"on_error": "retry"}, tmp_path) == [FAILED, run_folder.DONE]
         assert ran == ["cats_strong", "flowers_strong", "cats_strong"]
 
     def test_retry_succeeds_when_the_cause_is_gone(self, failing: dict, ran: list[str], tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ class TestFailures:
             if "flowers_strong" in text and text.startswith("\n==="):
                 shutil.copy(SAMPLES / "eval" / "paint_brushes.jpg", tmp_path / "cats" / "eval" / "extra.jpg")
 
-        assert [outcome.state for outcome in run_batch(batch, tell)] == [runs.DONE, runs.DONE]
+        assert [outcome.state for outcome in run_batch(batch, tell)] == [run_folder.DONE, run_folder.DONE]
         assert len(ran) == 3
 
     def test_unfinished_output_is_kept_or_cleaned_as_asked(self, failing: dict, ran: list[str], tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ class TestFailures:
             assert said[-1].startswith("| data set |")
             return "".join(said)
 
-        assert [outcome.state for outcome in run_batch(load_batch(jobs), lambda text: None)] == [runs.DONE]
+        assert [outcome.state for outcome in run_batch(load_batch(jobs), lambda text: None)] == [run_folder.DONE]
         made = sorted(path for split in ("train", "eval") for path in (out / split).iterdir())
         (tmp_path / "cats" / "train" / "one_more.jpg").write_bytes((SAMPLES / "train" / "dahlia.jpg").read_bytes())
         for _ in range(2):

@@ -16,7 +16,7 @@ from inpaintkit.data import generate_dataset, read_manifest
 from inpaintkit.data.review import list_records
 from inpaintkit.errors import InputError
 from inpaintkit.inspection.run_state import describe_run, read_run
-from inpaintkit.notebook import TrainingMonitor, runs
+from inpaintkit.notebook import TrainingMonitor, run_folder, runs
 
 pytestmark = pytest.mark.attack
 
@@ -63,10 +63,10 @@ def test_a_damaged_run_only_loses_how_it_ended(kind: str, tmp_path: Path, capsys
     (tmp_path / "manifest.json").write_bytes((DAMAGE | WRONG)[kind])
     (tmp_path / "metrics.csv").write_bytes((DAMAGE | WRONG)[kind])
     (tmp_path / "loss_x.csv").write_bytes((DAMAGE | WRONG)[kind])
-    found = runs.run_manifest(tmp_path)
+    found = run_folder.run_manifest(tmp_path)
     said = capsys.readouterr().out
     assert (not found) == ("is damaged and is ignored" in said) == (kind in DAMAGE)
-    runs.read_metrics(tmp_path)
+    run_folder.read_metrics(tmp_path)
     assert "no epoch yet" in describe_run(read_run(tmp_path))
     TrainingMonitor(tmp_path).widget()
 

@@ -12,7 +12,8 @@ from inpaintkit.__main__ import main
 from inpaintkit.errors import InputError, RunFailed
 from inpaintkit.model import load_model, load_state
 from inpaintkit.notebook.demo import STEPS, run_demo, step_params
-from inpaintkit.notebook.runs import RunReport, execute, outcome, read_metrics, run_manifest
+from inpaintkit.notebook.run_folder import read_metrics, run_manifest
+from inpaintkit.notebook.runs import RunReport, execute, outcome
 from inpaintkit.training.run import RunFiles
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ import torch
 from inpaintkit.config import TrainConfig
 from inpaintkit.errors import InputError
 from inpaintkit.model import load_model
-from inpaintkit.notebook import runs, session
+from inpaintkit.notebook import run_folder, runs, session
 from inpaintkit.training import Callback, RunView, StepInfo, Trainer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
@@ -65,22 +65,22 @@ def test_an_interrupt_stops_it_after_the_step_and_repeating_resumes(
         cell = asyncio.ensure_future(session.fit(trainer(data, tmp_path, (noted(), Interrupt()))))
         await cell
 
-    def noted() -> runs.ManifestWriter:
-        return runs.ManifestWriter(TrainConfig(data_dir=str(data), model_dir=str(tmp_path), **TINY))
+    def noted() -> run_folder.ManifestWriter:
+        return run_folder.ManifestWriter(TrainConfig(data_dir=str(data), model_dir=str(tmp_path), **TINY))
 
     loop: asyncio.AbstractEventLoop
     cell: asyncio.Future[object]
     with pytest.raises(KeyboardInterrupt, match="run this cell again to go on"):
         asyncio.run(run())
     assert "stopping after this step" in capsys.readouterr().out
-    assert runs.run_manifest(tmp_path)["status"] == "interrupted"
+    assert run_folder.run_manifest(tmp_path)["status"] == "interrupted"
     assert asyncio.run(session.fit(trainer(data, tmp_path, (noted(),)))).finished
-    manifest = runs.run_manifest(tmp_path)
+    manifest = run_folder.run_manifest(tmp_path)
     assert (manifest["status"], manifest["params"]["num_samples"]) == ("done", TINY["num_samples"])
     assert [call["status"] for call in manifest["before"]] == ["interrupted"]
     assert (tmp_path / "params.yaml").is_file()
     asyncio.run(session.fit(trainer(data, tmp_path, (noted(),))))
-    assert runs.run_manifest(tmp_path) == manifest, "a finished run is only shown"
+    assert run_folder.run_manifest(tmp_path) == manifest, "a finished run is only shown"
 
 
 def test_a_failure_that_cannot_be_noted_is_still_reported(data: Path, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_failure_that_cannot_be_noted_is_still_reported(data: Path, tmp_path: 
             run.folder.touch()  # nothing more can be written there
             raise InputError("the disk is full")
 
-    noted = runs.ManifestWriter(TrainConfig(data_dir=str(data), model_dir=str(tmp_path / "run"), **TINY))
+    noted = run_folder.ManifestWriter(TrainConfig(data_dir=str(data), model_dir=str(tmp_path / "run"), **TINY))
     with pytest.raises(InputError, match=r"^the disk is full$"):
         trainer(data, tmp_path / "run", (noted, Fail())).fit()
 
@@ -113,12 +113,12 @@ def test_an_earlier_headless_run_is_not_taken_for_it(
     for _ in range(2):
         runs.execute("02_train", params)
     assert shown == [str(tmp_path / "02_train.ipynb")], "the second time it is known to be done"
-    assert runs.run_manifest(tmp_path)["params"]["learning_rate"] == 1e-4
+    assert run_folder.run_manifest(tmp_path)["params"]["learning_rate"] == 1e-4
     for epochs in (3, 4):
         runs.execute("02_train", params | {"max_epoch": epochs, "resume": True})
-    calls = runs.run_manifest(tmp_path)["before"]
+    calls = run_folder.run_manifest(tmp_path)["before"]
     assert [call["params"].get("max_epoch") for call in calls] == [2, 2, 3], "what was done on the way"
     assert calls[-1]["status"] == "done"
-    (tmp_path / "manifest.json").write_text(json.dumps(runs.run_manifest(tmp_path) | {"status": "running"}))
+    (tmp_path / "manifest.json").write_text(json.dumps(run_folder.run_manifest(tmp_path) | {"status": "running"}))
     runs.execute("02_train", params | {"max_epoch": 5, "resume": True})
-    assert runs.run_manifest(tmp_path)["before"][-1]["status"] == "killed"
+    assert run_folder.run_manifest(tmp_path)["before"][-1]["status"] == "killed"

@@ -11,7 +11,7 @@ import yaml
 from inpaintkit.config import TrainConfig
 from inpaintkit.errors import InputError
 from inpaintkit.model import load_state
-from inpaintkit.notebook import runs
+from inpaintkit.notebook import run_folder, runs
 from inpaintkit.notebook.recipe import load_recipe, run_recipe
 from inpaintkit.training import Trainer
 from inpaintkit.training.run import RunFiles
@@ -44,7 +44,7 @@ def test_rounds_start_from_the_last_weights_and_finished_ones_stay(
         """Train without a kernel, which the demo's tests cover."""
         config = TrainConfig.from_params({name: value for name, value in parameters.items() if name != "preset"})
         trained.append(Path(config.model_dir).name)
-        runs.record(config, Trainer(config, callbacks=[]).fit().summary())
+        run_folder.record(config, Trainer(config, callbacks=[]).fit().summary())
         Path(target).touch()
 
     trained: list[str] = []
