@@ -174,8 +174,17 @@ def convert_pictures(configs: Sequence[StereoConfig], tell: Tell) -> None:
     """Make the stereo files of several pictures; `tell` is called with progress messages and the names of the files.
 
     A picture that can't be used is reported and skipped. If it is the only one, its `InputError` is raised, else
-    `RunFailed` at the end.
+    `RunFailed` at the end. Raises `InputError` at once for two pictures whose files would have the same names.
     """
+    results = set[tuple[str, str]]()
+    for config in configs:
+        name = Path(config.picture).name
+        if (config.output, name) in results:
+            raise InputError(
+                f"picture: two are called {shown(name)}, so their results would have the same names; convert them separately, each with "
+                "its own -o"
+            )
+        results.add((config.output, name))
     failed = 0
     load_once = cache(create_depth_model)
     for config in configs:

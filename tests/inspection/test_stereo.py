@@ -288,7 +288,7 @@ def test_lack_of_gpu_memory_is_reported(
     )
     assert main(["stereo", str(tmp_path / "x.png"), "-o", str(tmp_path / "out"), "--device", "cpu"]) == 1
     (said,) = capsys.readouterr().err.splitlines()
-    assert said == "inpaintkit: the memory of cpu doesn't suffice; give a smaller picture or device=cpu"
+    assert said == "inpaintkit: cpu is out of memory; give a smaller picture or device=cpu"
 
 
 def test_an_unavailable_fill_is_refused_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -368,6 +368,18 @@ def test_a_broken_picture_among_several_is_reported_and_the_others_get_their_pai
     assert {"a_png_FastDepth_LR.jpg", "b_png_FastDepth_LR.jpg"} <= names
     assert not any(name.startswith("broken") for name in names)
     assert loaded.call_count == 1, "a large network takes seconds to load"
+
+
+def test_two_pictures_of_one_name_are_refused_before_one_takes_the_others_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = [tmp_path / folder / "a.png" for folder in ("x", "y")]
+    for photo in photos:
+        photo.parent.mkdir()
+        Image.effect_noise((64, 64), 90).convert("RGB").save(photo)
+    assert main(["stereo", *map(str, photos), "-o", str(tmp_path / "out"), "--fill", "row"]) == 2
+    assert "two are called a.png" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_pairs_of_other_fills_are_kept_and_a_repeat_adds_none(
