@@ -81,7 +81,7 @@ def enough_memory(device: str, advice: Callable[[], str]) -> Iterator[None]:
         # a notebook keeps the error, and its frames would keep tensors whose memory the next try needs
         traceback.clear_frames(error.__traceback__)
         name = device_of_process(resolve_device(device))
-        raise RunFailed(f"the memory of {name} doesn't suffice; {advice()}") from error
+        raise RunFailed(f"{name} is out of memory; {advice()}") from error
 
 
 def _lacks_memory(error: RuntimeError) -> bool:

@@ -111,9 +111,7 @@ def test_lack_of_gpu_memory_for_the_depth_network_is_reported(
 ) -> None:
     network = "inpaintkit.depth.fastdepth.FastDepthNetwork.forward"
     monkeypatch.setattr(network, Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory. Tried to ...")))
-    with pytest.raises(
-        RunFailed, match=r"^the memory of cpu doesn't suffice; .* device=cpu; run the same again to continue$"
-    ):
+    with pytest.raises(RunFailed, match=r"^cpu is out of memory; .* device=cpu; run the same again to continue$"):
         generate_dataset(config)
 
 

@@ -55,7 +55,7 @@ def test_lack_of_gpu_memory_for_a_checkpoint_is_reported(
 ) -> None:
     no_room = Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory. Tried to ..."))
     monkeypatch.setattr("inpaintkit.inspection.inpainter.cut_windows", no_room)
-    with pytest.raises(RunFailed, match=r"^the memory of cpu doesn't suffice; .*device=cpu$"):
+    with pytest.raises(RunFailed, match=r"^cpu is out of memory; .*device=cpu$"):
         evaluate({"model": Inpainter(generator)}, records)
 
 

@@ -490,8 +490,8 @@ def test_the_run_folder_of_another_job_is_left_as_it_is(
     [
         (DeadKernelError("Kernel died"), "the process of its notebook was killed"),
         (
-            PapermillExecutionError(8, 1, "", "RunFailed", "the memory of cuda doesn't suffice", []),
-            "the memory of cuda",
+            PapermillExecutionError(8, 1, "", "RunFailed", "cuda is out of memory", []),
+            "cuda is out of memory",
         ),
         (PapermillExecutionError(8, 1, "", "ValueError", "odd", []), "ValueError: odd"),
     ],

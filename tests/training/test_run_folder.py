@@ -542,5 +542,5 @@ def test_lack_of_gpu_memory_for_the_records_is_reported(
     data: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
 ) -> None:
     monkeypatch.setattr("inpaintkit.training.feeding.ResidentRecords", Mock(side_effect=error))
-    with pytest.raises(RunFailed, match=r"memory of cpu doesn't suffice; .* or resident=off$"):
+    with pytest.raises(RunFailed, match=r"cpu is out of memory; .* or resident=off$"):
         tiny_trainer(data, model_dir=str(data.parent / "new"), resident="on")
